@@ -1,0 +1,141 @@
+"""The log: commits, commands, events; and what reads it: subscriptions.
+
+The tables of the write side (``docs/design.md``, section 3). Nothing here is ever updated or deleted but
+``subscriptions``, ``dead_letters``, ``projection_runs`` and ``snapshots``, which hold no facts.
+"""
+
+from collections.abc import Sequence
+
+from alembic import op
+
+revision: str = "0001"
+down_revision: str | None = None
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+LOG = """
+create table eventstore.log_info (
+    singleton boolean primary key default true check (singleton),
+    log_id uuid not null default gen_random_uuid(),
+    shard_count integer not null check (shard_count between 1 and 1024),
+    created_at timestamptz not null default clock_timestamp()
+);
+comment on table eventstore.log_info is
+    'One row: the identity of this log and the number of its shards, fixed when it was created.';
+
+create table eventstore.commits (
+    shard integer not null,
+    number bigint not null check (number > 0),
+    first_position bigint not null,
+    last_position bigint not null,
+    recorded_at timestamptz not null,
+    previous_hash bytea not null,
+    hash bytea not null,
+    primary key (shard, number),
+    check (last_position >= first_position - 1)
+);
+comment on table eventstore.commits is
+    'One row per append transaction, numbered without gaps and sealed by a hash over the commit before it.';
+comment on column eventstore.commits.first_position is
+    'First position this commit wrote; one more than last_position when it recorded refusals only.';
+comment on column eventstore.commits.hash is
+    'sha256(previous_hash || canonical text of the commit''s commands and events); see sql/README.md.';
+
+create table eventstore.commands (
+    shard integer not null,
+    command_id uuid not null,
+    aggregate_id text not null,
+    type text not null,
+    fingerprint bytea not null,
+    actor text,
+    outcome text not null check (outcome in ('accepted', 'refused')),
+    reason jsonb,
+    first_position bigint,
+    event_count integer not null check (event_count >= 0),
+    "commit" bigint not null,
+    recorded_at timestamptz not null,
+    primary key (shard, command_id),
+    check ((outcome = 'refused') = (reason is not null)),
+    check (outcome = 'accepted' or event_count = 0),
+    check ((event_count > 0) = (first_position is not null))
+);
+create index commands_commit on eventstore.commands using brin ("commit");
+comment on table eventstore.commands is
+    'Every well-formed command ever answered, accepted or refused: what makes a retry idempotent and a failure auditable.';
+comment on column eventstore.commands.fingerprint is
+    'Digest of the command''s content, without its id and its time of receipt.';
+
+create table eventstore.events (
+    shard integer not null,
+    position bigint not null,
+    aggregate_id text not null,
+    sequence bigint not null,
+    type text not null,
+    schema_version smallint not null,
+    subject text,
+    command_id uuid not null,
+    payload jsonb not null,
+    metadata jsonb not null,
+    occurred_at timestamptz not null,
+    recorded_at timestamptz not null,
+    primary key (shard, position),
+    unique (shard, aggregate_id, sequence)
+);
+create index events_subject on eventstore.events (shard, subject, aggregate_id) where subject is not null;
+comment on table eventstore.events is 'The log: append-only, gapless, in commit order within its shard.';
+comment on column eventstore.events.position is '1-based, gapless, commit-ordered number of the event within its shard.';
+comment on column eventstore.events.sequence is '1-based number of the event within its aggregate.';
+comment on column eventstore.events.subject is 'What inside the aggregate the event is about: the order id.';
+comment on column eventstore.events.occurred_at is 'Business time: a venue''s or a backtest''s clock.';
+comment on column eventstore.events.recorded_at is 'The database''s clock, one reading per commit.';
+
+create table eventstore.subscriptions (
+    shard integer not null,
+    name text not null,
+    checkpoint bigint not null default 0 check (checkpoint >= 0),
+    updated_at timestamptz not null default clock_timestamp(),
+    primary key (shard, name)
+) with (fillfactor = 10);
+comment on table eventstore.subscriptions is
+    'Checkpoints: the position up to which a named reader of a shard has done its work.';
+
+create table eventstore.projections (
+    name text primary key,
+    state text not null check (state in ('live', 'resetting', 'rebuilding', 'failed')),
+    definition_hash text not null,
+    error jsonb,
+    updated_at timestamptz not null default clock_timestamp()
+);
+comment on table eventstore.projections is
+    'The projections installed in this database: the hash of the file each was made from, and how it is doing.';
+
+create table eventstore.dead_letters (
+    shard integer not null,
+    subscription text not null,
+    position bigint not null,
+    error jsonb not null,
+    actor text,
+    recorded_at timestamptz not null default clock_timestamp(),
+    primary key (shard, subscription, position)
+);
+comment on table eventstore.dead_letters is
+    'Positions that an operator told a subscription to skip, and why: nothing is skipped silently.';
+
+create table eventstore.code (
+    path text primary key,
+    sha256 text not null,
+    applied_at timestamptz not null default clock_timestamp()
+);
+comment on table eventstore.code is
+    'The files of sql/ as last applied: state is migrated, code is replaced.';
+"""
+
+
+def upgrade() -> None:
+    op.execute("create schema if not exists eventstore")
+    op.execute("create schema if not exists read")
+    op.execute(LOG)
+
+
+def downgrade() -> None:
+    raise NotImplementedError("the log is append-only: restore a backup instead of downgrading")

@@ -1,0 +1,1 @@
+"""Foldbook: an event-sourced trading engine with PostgreSQL as its engine room."""

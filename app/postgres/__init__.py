@@ -1,0 +1,1 @@
+"""PostgreSQL itself: the embedded server, connections and their codecs, migrations and code."""

@@ -1,0 +1,1 @@
+"""The domain: the order book of one account as a pure decider. No clock, no randomness, no I/O, no await."""

@@ -1,0 +1,173 @@
+create or replace function eventstore.append(
+    p_shard integer,
+    -- One element per event, the events of a command side by side, in the order in which they were decided.
+    -- A command that produced no event has one element, whose event columns are null.
+    p_command_ids uuid[],
+    p_aggregate_ids text[],
+    p_command_types text[],
+    p_fingerprints bytea[],
+    p_expected_sequences bigint[],
+    p_absent_subjects text[],
+    p_actors text[],
+    p_reasons jsonb[],
+    p_event_counts integer[],
+    p_event_indexes integer[],
+    p_event_types text[],
+    p_schema_versions smallint[],
+    p_subjects text[],
+    p_payloads jsonb[],
+    p_metadata jsonb[],
+    p_occurred_at timestamptz[]
+)
+returns table (verdict text, "position" bigint, sequence bigint, is_same_content boolean)
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+    v_head eventstore.commits;
+    v_now timestamptz;
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'append needs READ COMMITTED: it must see the commit that held the lock before it'
+            using errcode = 'FB001';
+    end if;
+
+    perform pg_advisory_xact_lock(1178553163, p_shard);
+    v_head := eventstore.head(p_shard);
+    v_now := greatest(clock_timestamp(), v_head.recorded_at);
+
+    return query
+    with proposed as materialized (
+        select
+            p.*,
+            p.event_type is not null as is_event,
+            (
+                select c.fingerprint from eventstore.commands c
+                where c.shard = p_shard and c.command_id = p.command_id
+            ) as known_fingerprint,
+            p.absent_subject is not null and (
+                -- not EXISTS: the planner may turn that into a hash of the whole shard
+                (
+                    select true from eventstore.events e
+                    where e.shard = p_shard and e.subject = p.absent_subject and e.aggregate_id = p.aggregate_id
+                    limit 1
+                ) is not null
+                or row_number() over (partition by p.aggregate_id, p.absent_subject, p.event_index order by p.ordinal) > 1
+            ) as is_taken,
+            row_number() over (partition by p.command_id, p.event_index order by p.ordinal) > 1 as is_repeated,
+            coalesce((
+                select e.sequence from eventstore.events e
+                where e.shard = p_shard and e.aggregate_id = p.aggregate_id
+                order by e.sequence desc
+                limit 1
+            ), 0) as stored_sequence,
+            count(p.event_type) over (
+                partition by p.aggregate_id order by p.ordinal rows between unbounded preceding and 1 preceding
+            ) as earlier_events
+        from unnest(
+            p_command_ids, p_aggregate_ids, p_command_types, p_fingerprints, p_expected_sequences, p_absent_subjects,
+            p_actors, p_reasons, p_event_counts, p_event_indexes,
+            p_event_types, p_schema_versions, p_subjects, p_payloads, p_metadata, p_occurred_at
+        ) with ordinality as p (
+            command_id, aggregate_id, command_type, fingerprint, expected_sequence, absent_subject,
+            actor, reason, event_count, event_index,
+            event_type, schema_version, subject, payload, metadata, occurred_at, ordinal
+        )
+    ),
+    judged as (
+        select
+            p.*,
+            p.known_fingerprint is null
+                and not p.is_taken
+                and not p.is_repeated
+                and coalesce(p.expected_sequence + p.event_index = p.stored_sequence + p.earlier_events, true)
+                as is_clean
+        from proposed p
+    ),
+    verdict as (
+        select
+            j.*,
+            j.is_clean and (
+                j.expected_sequence is null
+                -- Whatever was decided after a command that did not go in was decided on a state that never was.
+                or coalesce(bool_and(j.is_clean or (j.known_fingerprint is not null and not j.is_event)) over (
+                    partition by j.aggregate_id order by j.ordinal rows between unbounded preceding and 1 preceding
+                ), true)
+            ) as is_appended
+        from judged j
+    ),
+    placed as materialized (
+        select
+            v.*,
+            v_head.last_position
+                + count(*) filter (where v.is_appended and v.is_event) over (order by v.ordinal) as position,
+            v.stored_sequence
+                + count(*) filter (where v.is_appended and v.is_event) over (partition by v.aggregate_id order by v.ordinal)
+                as sequence
+        from verdict v
+    ),
+    new_event as (
+        insert into eventstore.events
+        select
+            p_shard, p.position, p.aggregate_id, p.sequence, p.event_type, p.schema_version, p.subject, p.command_id,
+            p.payload, p.metadata, p.occurred_at, v_now
+        from placed p
+        where p.is_appended and p.is_event
+    ),
+    new_command as (
+        insert into eventstore.commands
+        select
+            p_shard, p.command_id, p.aggregate_id, p.command_type, p.fingerprint, p.actor,
+            case when p.reason is null then 'accepted' else 'refused' end, p.reason,
+            case when p.is_event then p.position end, p.event_count, v_head.number + 1, v_now
+        from placed p
+        where p.is_appended and p.event_index = 0
+    ),
+    new_commit as (
+        insert into eventstore.commits
+        select
+            p_shard, v_head.number + 1, v_head.last_position + 1, max(p.position), v_now, v_head.hash,
+            sha256(v_head.hash || convert_to(
+                concat_ws(E'\n',
+                    p_shard, v_head.number + 1, extract(epoch from v_now),
+                    string_agg(
+                        eventstore.canonical_command(
+                            p.command_id, p.aggregate_id, p.command_type, p.fingerprint, p.actor, p.reason,
+                            case when p.is_event then p.position end, p.event_count
+                        ),
+                        E'\n' order by p.command_id
+                    ) filter (where p.event_index = 0),
+                    string_agg(
+                        eventstore.canonical_event(
+                            p.position, p.aggregate_id, p.sequence, p.event_type, p.schema_version, p.subject,
+                            p.command_id, p.payload, p.metadata, p.occurred_at
+                        ),
+                        E'\n' order by p.position
+                    ) filter (where p.is_event)
+                ),
+                'UTF8'
+            ))
+        from placed p
+        where p.is_appended
+        having count(*) > 0
+        returning case
+            when last_position >= first_position then pg_notify('foldbook_log', p_shard || ':' || last_position)
+        end
+    )
+    select
+        case
+            when p.is_appended then 'appended'
+            when p.known_fingerprint is not null then 'duplicate'
+            else 'conflict'
+        end,
+        case when p.is_appended then p.position + greatest(p.event_count - 1, 0) end,
+        case when p.is_appended then p.sequence + greatest(p.event_count - 1, 0) else p.stored_sequence end,
+        p.known_fingerprint = p.fingerprint
+    from placed p
+    where p.event_index = 0
+    order by p.ordinal;
+end
+$$;
