@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
-from typing import ClassVar
+from decimal import Decimal
+from functools import cache
+from typing import ClassVar, get_args, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -57,7 +59,34 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def subject(self) -> str | None:
+        """What inside the aggregate the event is about."""
         return None
+
+    def payload(self) -> bytes:
+        """The event as JSON. Decimals are strings without an exponent."""
+        for name in _decimal_fields(type(self)):
+            value = getattr(self, name)
+            # str(Decimal) turns to exponents below 1e-6 (decimal arithmetic specification, to-scientific-string)
+            if value is not None and value.adjusted() < -6:
+                return _plain_payload(self)
+        return _ENCODER.encode(self)
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+@cache
+def _decimal_fields(event_type: type[Event]) -> tuple[str, ...]:
+    hints = get_type_hints(event_type)
+    return tuple(
+        name for name in event_type.__struct_fields__ if hints[name] is Decimal or Decimal in get_args(hints[name])
+    )
+
+
+def _plain_payload(event: Event) -> bytes:
+    fields = msgspec.to_builtins(event, builtin_types=(Decimal, datetime))
+    plain = {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in fields.items()}
+    return _ENCODER.encode(plain)
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,0 +1,28 @@
+create or replace function eventstore.command_results(p_shard integer, p_command_ids uuid[])
+returns table (
+    command_id uuid, fingerprint bytea, reason jsonb, "position" bigint, sequence bigint, event_types text[]
+)
+language plpgsql
+stable
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select c.command_id, c.fingerprint, c.reason, r.position, r.sequence, r.event_types
+    from unnest(p_command_ids) as asked (command_id)
+    cross join lateral (
+        select k.* from eventstore.commands k where k.shard = p_shard and k.command_id = asked.command_id limit 1
+    ) c
+    cross join lateral (
+        select
+            max(e.position) as position,
+            max(e.sequence) as sequence,
+            coalesce(array_agg(e.type order by e.position), '{}') as event_types
+        from eventstore.events e
+        where e.shard = p_shard and e.position >= c.first_position and e.position < c.first_position + c.event_count
+    ) r;
+end
+$$;
+comment on function eventstore.command_results is
+    'What each known command was answered the first time; a command without events has no position.';
