@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -110,6 +111,11 @@ class CommandBus(Generic[S]):
         return sum(len(lane.flight.entries) if lane.flight else 0 for lane in self._lanes)
 
     @property
+    def states_cached(self) -> int:
+        """Aggregates whose state is in memory."""
+        return sum(len(lane.aggregates) for lane in self._lanes)
+
+    @property
     def commits_total(self) -> int:
         return sum(lane.commits_total for lane in self._lanes)
 
@@ -196,7 +202,7 @@ class _Lane(Generic[S]):
         self._decider = decider
         self._shard = shard
         self._limits = limits
-        self._aggregates: OrderedDict[str, _Aggregate[S]] = OrderedDict()
+        self.aggregates: OrderedDict[str, _Aggregate[S]] = OrderedDict()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._lookups: set[asyncio.Task[None]] = set()
@@ -246,9 +252,14 @@ class _Lane(Generic[S]):
                 landed, landing, append, self.flight = self.flight, append.result(), None, None
                 assert landed is not None
                 batch = self._after_conflicts(landed, landing, batch)
+                if landing.outage is not None:
+                    self._fail_all(landing.outage, (*batch.entries, *self.queue))
+                    self.queue.clear()
+                    batch = self._discarded(batch)
                 if batch.entries:
                     append, batch = self._send(batch), _Batch()
                 self._answer(landed, landing)
+                self._evict()
                 continue
             if append is None and batch.entries:
                 append, batch = self._send(batch), _Batch()
@@ -267,8 +278,14 @@ class _Lane(Generic[S]):
 
     async def _fill(self, batch: _Batch[S]) -> None:
         """Move commands from the queue into the batch, decided, as far as that is possible now."""
-        room = self._limits.batch_max - len(batch.entries)
-        if not self.queue or room <= 0:
+        if not self.queue:
+            return
+        under_way = len(self.queue) + len(batch.entries) + (len(self.flight.entries) if self.flight else 0)
+        # Of many callers, half are served by the database while the others are served here; a few are better off
+        # with one commit than with two.
+        share = under_way if under_way < _SPLIT_MIN else (under_way + 1) // 2
+        room = min(share, self._limits.batch_max) - len(batch.entries)
+        if room <= 0:
             return
         window = [self.queue.popleft() for _ in range(min(room, len(self.queue)))]
         decided = 0
@@ -291,7 +308,7 @@ class _Lane(Generic[S]):
         after: dict[str, int] = {}
         for entry in window:
             aggregate_id = entry.command.aggregate_id
-            aggregate = self._aggregates.get(aggregate_id)
+            aggregate = self.aggregates.get(aggregate_id)
             if aggregate is None:
                 after[aggregate_id] = 0
             elif aggregate.is_stale:
@@ -300,26 +317,27 @@ class _Lane(Generic[S]):
             return
         events = await self._persist(lambda: self._store.read_aggregates(self._shard, list(after.items())))
         for aggregate_id in after:
-            if aggregate_id not in self._aggregates:
+            if aggregate_id not in self.aggregates:
                 initial = self._decider.initial
-                self._aggregates[aggregate_id] = _Aggregate(initial, 0, initial, 0)
+                self.aggregates[aggregate_id] = _Aggregate(initial, 0, initial, 0)
         for event in events:
-            aggregate = self._aggregates[event.aggregate_id]
+            aggregate = self.aggregates[event.aggregate_id]
             fact = self._decider.event_types.decode(event.type, event.schema_version, event.payload)
             aggregate.stored = self._decider.evolve(aggregate.stored, fact)
             aggregate.stored_sequence = event.sequence
         for aggregate_id in after:
-            aggregate = self._aggregates[aggregate_id]
+            aggregate = self.aggregates[aggregate_id]
             aggregate.state, aggregate.sequence = aggregate.stored, aggregate.stored_sequence
             aggregate.is_stale = False
-        self._evict(keep={entry.command.aggregate_id for entry in window})
 
-    def _evict(self, keep: set[str]) -> None:
-        """Forget the least recently used states; never one that something under way depends on."""
-        for aggregate_id in list(self._aggregates)[: max(0, len(self._aggregates) - self._limits.aggregates_max)]:
-            aggregate = self._aggregates[aggregate_id]
-            if aggregate.sequence == aggregate.stored_sequence and aggregate_id not in keep:
-                del self._aggregates[aggregate_id]
+    def _evict(self) -> None:
+        """Forget the least recently used states, but none that is ahead of the log."""
+        surplus = len(self.aggregates) - self._limits.aggregates_max
+        if surplus > 0:
+            for aggregate_id in list(islice(self.aggregates, surplus)):
+                aggregate = self.aggregates[aggregate_id]
+                if aggregate.sequence == aggregate.stored_sequence:
+                    del self.aggregates[aggregate_id]
 
     async def _recall(self, window: Sequence[_Entry], batch: _Batch[S]) -> dict[tuple[str, str | None], list[Event]]:
         """The events of the subjects that the states no longer remember and the commands are about, in one query."""
@@ -329,7 +347,7 @@ class _Lane(Generic[S]):
             command = entry.command
             if command.creates_subject and not entry.is_subject_taken:
                 continue
-            state = self._aggregates[command.aggregate_id].state
+            state = self.aggregates[command.aggregate_id].state
             if command.subject is not None and self._decider.forgotten(command, state):
                 if not self._is_under_way(entry, batch):
                     keys[command.aggregate_id, command.subject] = []
@@ -351,7 +369,7 @@ class _Lane(Generic[S]):
         command = entry.command
         if command.command_id in batch.command_ids:
             return False
-        aggregate = self._aggregates[command.aggregate_id]
+        aggregate = self.aggregates[command.aggregate_id]
         if aggregate.is_stale:
             return False
         state = aggregate.state
@@ -394,7 +412,7 @@ class _Lane(Generic[S]):
             aggregate.state = evolved
             aggregate.sequence += len(events)
             batch.after[command.aggregate_id] = (evolved, aggregate.sequence)
-        self._aggregates.move_to_end(command.aggregate_id)
+        self.aggregates.move_to_end(command.aggregate_id)
         return True
 
     # -- appending -----------------------------------------------------------------------------------------------
@@ -415,7 +433,8 @@ class _Lane(Generic[S]):
             self.commits_total += 1
         except StoreUnavailable as error:
             error.in_doubt = resends > 0
-            verdicts = [error] * len(batch.entries)
+            waiting = StoreUnavailable(str(error))
+            return _Landing([error] * len(batch.entries), is_resent=resends > 0, outage=waiting)
         except Exception:
             # One proposal that the database cannot take must not spoil the others: send them one by one.
             logger.exception("an append of %d commands failed, sending them one by one", len(batch.proposals))
@@ -458,15 +477,13 @@ class _Lane(Generic[S]):
             elif verdict.fate is Fate.DUPLICATE and proposal.events:
                 broken.add(entry.command.aggregate_id)
         for aggregate_id, (state, sequence) in landed.after.items():
-            aggregate = self._aggregates[aggregate_id]
-            if aggregate_id in broken:
-                aggregate.state, aggregate.sequence = aggregate.stored, aggregate.stored_sequence
-            else:
+            if aggregate_id not in broken:
+                aggregate = self.aggregates[aggregate_id]
                 aggregate.stored, aggregate.stored_sequence = state, sequence
         if broken:
             self.conflicts_total += len(again)
-            for aggregate_id in broken:
-                aggregate = self._aggregates[aggregate_id]
+            for aggregate_id in broken & self.aggregates.keys():
+                aggregate = self.aggregates[aggregate_id]
                 aggregate.state, aggregate.sequence = aggregate.stored, aggregate.stored_sequence
                 aggregate.is_stale = True
             again += [entry for entry in batch.entries if entry.command.aggregate_id in broken]
@@ -477,6 +494,13 @@ class _Lane(Generic[S]):
             self.queue.extendleft(reversed([entry for entry in again if not entry.future.done()]))
             self._wake.set()
         return batch
+
+    def _discarded(self, batch: _Batch[S]) -> _Batch[S]:
+        """Undo what the batch did to the states; returns an empty one."""
+        for aggregate_id in batch.after.keys() & self.aggregates.keys():
+            aggregate = self.aggregates[aggregate_id]
+            aggregate.state, aggregate.sequence = aggregate.stored, aggregate.stored_sequence
+        return _Batch()
 
     def _answer(self, landed: _Batch[S], landing: _Landing) -> None:
         """Tell every caller."""
@@ -568,7 +592,12 @@ class _Landing:
     verdicts: Sequence[Verdict | Exception]
     is_resent: bool
     """It was sent more than once: a duplicate may be its own echo."""
+    outage: StoreUnavailable | None = None
+    """The database could not be reached for so long that those who still wait are told too."""
 
+
+_SPLIT_MIN = 24
+"""Commands under way from which deciding half of them takes as long as the fixed cost of a commit."""
 
 _ENCODER = msgspec.json.Encoder()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -160,22 +161,28 @@ class PostgresStore:
         self._dsn = dsn
         self._read_connections_max = read_connections_max
         self._writers: dict[int, asyncpg.Connection[Any]] = {}
+        self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pool: asyncpg.Pool[Any] | None = None
         self._pool_lock = asyncio.Lock()
 
     async def append(self, shard: int, proposals: Sequence[Proposal]) -> list[Verdict]:
-        try:
-            writer = self._writers.get(shard)
-            if writer is None or writer.is_closed():
-                writer = self._writers[shard] = await connect(self._dsn)
-        except UNREACHABLE as error:
-            raise StoreUnavailable(f"no connection to the log: {error}") from error
-        try:
-            rows = await writer.fetch(_APPEND, shard, *_columns(proposals))
-        except UNREACHABLE as error:
-            writer.terminate()
-            raise StoreUnavailable(f"the connection broke during an append: {error}", in_doubt=True) from error
+        async with self._turns[shard]:
+            writer = await self._writer(shard)
+            try:
+                rows = await writer.fetch(_APPEND, shard, *_columns(proposals))
+            except UNREACHABLE as error:
+                writer.terminate()
+                raise StoreUnavailable(f"the connection broke during an append: {error}", in_doubt=True) from error
         return [Verdict(_FATES[fate], position, sequence, same) for fate, position, sequence, same in rows]
+
+    async def _writer(self, shard: int) -> asyncpg.Connection[Any]:
+        writer = self._writers.get(shard)
+        if writer is None or writer.is_closed():
+            try:
+                writer = self._writers[shard] = await connect(self._dsn)
+            except UNREACHABLE as error:
+                raise StoreUnavailable(f"no connection to the log: {error}") from error
+        return writer
 
     async def read_aggregates(self, shard: int, after: Sequence[tuple[str, int]]) -> list[StoredEvent]:
         ids, sequences = zip(*after, strict=True)

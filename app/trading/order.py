@@ -6,7 +6,9 @@ while a cancel is pending changes the first and leaves the second (FIX 4.4 volum
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import immutables
 import msgspec
@@ -22,7 +24,7 @@ from app.trading.events import (
 )
 from app.trading.values import ZERO, OrdStatus, PendingRequest
 
-OPEN_STATES = frozenset({OrdStatus.CREATED, OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED})
+OPEN_STATES = (OrdStatus.CREATED, OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED)
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):
@@ -49,22 +51,16 @@ class Order(msgspec.Struct, frozen=True, gc=False):
 
 def evolve_order(order: Order | None, event: OrderEvent) -> Order:
     """The order after ``event``. The first event of an order is its ``OrderCreated``."""
-    if isinstance(event, OrderCreated):
+    if type(event) is OrderCreated:
         return Order(event)
     if order is None:
         raise ValueError(f"{type(event).__name__} for order {event.order_id!r}, which was never created")
-    if isinstance(event, OrderFilled):
-        return _filled(order, event)
-    if isinstance(event, OrderAccepted):
-        is_first = order.working_state is OrdStatus.CREATED
-        return msgspec.structs.replace(order, working_state=OrdStatus.NEW) if is_first else order
-    if isinstance(event, OrderCancelRequested):
-        return msgspec.structs.replace(order, pending_request=PendingRequest.CANCEL)
-    if isinstance(event, OrderCanceled):
-        return _closed(order, OrdStatus.CANCELED)
-    if isinstance(event, OrderRejected):
-        return _closed(order, OrdStatus.REJECTED)
-    raise TypeError(f"{type(event).__name__} is no event of an order")
+    return _FOLDS[type(event)](order, event)
+
+
+def _accepted(order: Order, event: OrderAccepted) -> Order:
+    is_first = order.working_state is OrdStatus.CREATED
+    return msgspec.structs.replace(order, working_state=OrdStatus.NEW) if is_first else order
 
 
 def _filled(order: Order, event: OrderFilled) -> Order:
@@ -81,5 +77,26 @@ def _filled(order: Order, event: OrderFilled) -> Order:
     )
 
 
+def _cancel_requested(order: Order, event: OrderCancelRequested) -> Order:
+    return msgspec.structs.replace(order, pending_request=PendingRequest.CANCEL)
+
+
+def _canceled(order: Order, event: OrderCanceled) -> Order:
+    return _closed(order, OrdStatus.CANCELED)
+
+
+def _rejected(order: Order, event: OrderRejected) -> Order:
+    return _closed(order, OrdStatus.REJECTED)
+
+
 def _closed(order: Order, state: OrdStatus) -> Order:
     return msgspec.structs.replace(order, working_state=state, pending_request=PendingRequest.NONE)
+
+
+_FOLDS: dict[type[OrderEvent], Callable[[Order, Any], Order]] = {
+    OrderAccepted: _accepted,
+    OrderFilled: _filled,
+    OrderCancelRequested: _cancel_requested,
+    OrderCanceled: _canceled,
+    OrderRejected: _rejected,
+}

@@ -48,16 +48,12 @@ begin
                 select c.fingerprint from eventstore.commands c
                 where c.shard = p_shard and c.command_id = p.command_id
             ) as known_fingerprint,
+            -- not EXISTS: the planner may turn that into a hash of the whole shard
             p.absent_subject is not null and (
-                -- not EXISTS: the planner may turn that into a hash of the whole shard
-                (
-                    select true from eventstore.events e
-                    where e.shard = p_shard and e.subject = p.absent_subject and e.aggregate_id = p.aggregate_id
-                    limit 1
-                ) is not null
-                or row_number() over (partition by p.aggregate_id, p.absent_subject, p.event_index order by p.ordinal) > 1
-            ) as is_taken,
-            row_number() over (partition by p.command_id, p.event_index order by p.ordinal) > 1 as is_repeated,
+                select true from eventstore.events e
+                where e.shard = p_shard and e.subject = p.absent_subject and e.aggregate_id = p.aggregate_id
+                limit 1
+            ) is not null as is_taken,
             coalesce((
                 select e.sequence from eventstore.events e
                 where e.shard = p_shard and e.aggregate_id = p.aggregate_id
@@ -82,7 +78,6 @@ begin
             p.*,
             p.known_fingerprint is null
                 and not p.is_taken
-                and not p.is_repeated
                 and coalesce(p.expected_sequence + p.event_index = p.stored_sequence + p.earlier_events, true)
                 as is_clean
         from proposed p

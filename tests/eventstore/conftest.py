@@ -1,0 +1,29 @@
+"""Every store that keeps the contract, and a bus on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.eventstore.bus import CommandBus
+from app.eventstore.memory import MemoryStore
+from app.eventstore.store import EventStore, PostgresStore
+from app.trading.book import ORDER_BOOK, Book
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[EventStore]:
+    opened: EventStore = (
+        MemoryStore() if request.param == "memory" else PostgresStore(request.getfixturevalue("database"))
+    )
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def bus(store: EventStore) -> AsyncIterator[CommandBus[Book]]:
+    running = CommandBus(store, ORDER_BOOK)
+    await running.start()
+    yield running
+    await running.stop()
