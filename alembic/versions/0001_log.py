@@ -79,7 +79,7 @@ create table eventstore.events (
     primary key (shard, position),
     unique (shard, aggregate_id, sequence)
 );
-create index events_subject on eventstore.events (shard, subject, aggregate_id) where subject is not null;
+create unique index events_subject on eventstore.events (shard, subject, aggregate_id, sequence) where subject is not null;
 comment on table eventstore.events is 'The log: append-only, gapless, in commit order within its shard.';
 comment on column eventstore.events.position is '1-based, gapless, commit-ordered number of the event within its shard.';
 comment on column eventstore.events.sequence is '1-based number of the event within its aggregate.';
