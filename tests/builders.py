@@ -83,7 +83,9 @@ def accepted(order_id: str = "o-1", **fields: Any) -> OrderAccepted:
     return OrderAccepted(**_names(order_id), **fields)
 
 
-def filled(exec_id: str, qty: str, cum: str, leaves: str, px: str = "100", order_id: str = "o-1", **fields: Any) -> OrderFilled:
+def filled(
+    exec_id: str, qty: str, cum: str, leaves: str, px: str = "100", order_id: str = "o-1", **fields: Any
+) -> OrderFilled:
     return OrderFilled(
         **_names(order_id),
         exec_id=exec_id,

@@ -40,9 +40,7 @@ class MemoryStore:
             sequence = len(log.aggregates[aggregate_id])
             known = log.commands.get(p.command.command_id)
             is_taken = p.absent_subject is not None and (aggregate_id, p.absent_subject) in log.subjects
-            is_stale = p.expected_sequence is not None and (
-                aggregate_id in broken or p.expected_sequence != sequence
-            )
+            is_stale = p.expected_sequence is not None and (aggregate_id in broken or p.expected_sequence != sequence)
             if known is not None:
                 if p.events:
                     broken.add(aggregate_id)

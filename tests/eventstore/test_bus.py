@@ -10,13 +10,22 @@ from uuid import uuid4
 
 import pytest
 
-from app.eventstore.bus import BusLimits, CommandBus, CommandResult
-from app.eventstore.errors import IdempotencyConflict, Overloaded, Refusal, SequenceConflict, StoreUnavailable
-from app.eventstore.events import Metadata
+from app.eventstore.answers import CommandResult
+from app.eventstore.bus import CommandBus
+from app.eventstore.errors import (
+    IdempotencyConflict,
+    Overloaded,
+    Refusal,
+    SequenceConflict,
+    StoreUnavailable,
+    UnknownEvent,
+)
+from app.eventstore.events import Event, Metadata
+from app.eventstore.lane import BusLimits
 from app.eventstore.memory import MemoryStore
 from app.eventstore.store import EventStore, Proposal, StoredEvent, Verdict
 from app.trading.book import ORDER_BOOK, Book
-from tests.builders import ACCOUNT, cancel, open_account, place, report, trade
+from tests.builders import ACCOUNT, book_created, cancel, open_account, place, report, trade
 
 
 async def test_an_order_from_open_to_filled(bus: CommandBus[Book], store: EventStore) -> None:
@@ -116,6 +125,8 @@ async def test_a_closed_order_is_recalled_from_the_log(bus: CommandBus[Book]) ->
     await bus.execute(open_account())
     await bus.execute(place())
     await bus.execute(trade("e-1", "2"))
+    late = [bus.submit(trade("e-1", "2")) for _ in range(3)]
+    assert [result.replayed for result in await asyncio.gather(*late)] == [True] * 3
     for command in (trade("e-2", "1"), cancel()):
         with pytest.raises(Refusal) as refused:
             await bus.execute(command)
@@ -313,6 +324,25 @@ async def test_endless_contention_ends_with_overloaded() -> None:
     await bus.stop()
 
 
+async def test_an_event_from_the_future_is_refused_and_stops_nobody_else(store: EventStore) -> None:
+    class OrderTeleported(Event, frozen=True, kw_only=True):
+        """Written by a newer program."""
+
+    command = open_account("future/x/live")
+    proposal = Proposal(command, b"x", 0, None, None, b"{}", (book_created("future/x/live"), OrderTeleported()))
+    await store.append(0, [proposal])
+    bus = CommandBus(store, ORDER_BOOK)
+    await bus.start()
+    await bus.execute(open_account())
+    futures = [bus.submit(place("o-1")), bus.submit(place("o-1", "future/x/live")), bus.submit(place("o-2"))]
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [CommandResult, UnknownEvent, CommandResult]
+    with pytest.raises(UnknownEvent, match="OrderTeleported"):
+        await bus.execute(place("o-3", "future/x/live"))
+    assert bus.is_running
+    await bus.stop()
+
+
 async def test_two_appends_overlap_with_deciding() -> None:
     """While one append is in flight the next batch is decided, and sent as soon as the first has landed."""
     gate = asyncio.Event()
@@ -345,7 +375,7 @@ async def test_two_appends_overlap_with_deciding() -> None:
 
 async def test_exact_amounts_survive_the_log(bus: CommandBus[Book], store: EventStore) -> None:
     await bus.execute(open_account())
-    await bus.execute(place(quantity="0.000000000000000001", limit_price=Decimal("99999999999999999999")))
+    await bus.execute(place(quantity="0.000000000000000001", limit_price=Decimal(99999999999999999999)))
     (event,) = await store.read_aggregates(0, [(ACCOUNT, 1)])
     order = ORDER_BOOK.event_types.decode(event.type, event.schema_version, event.payload)
     assert str(order).count("Decimal('1E-18')") == 1

@@ -17,7 +17,7 @@ from app.postgres.connection import connect, set_codecs
 from tests.builders import created, place
 from tests.conftest import Postgres, name_of
 
-Connection = asyncpg.Connection  # type: ignore[type-arg]
+Connection = asyncpg.Connection
 
 FILL = """
 with numbered as (select n, 'u' || n % 50 || '/binance/simulated' as account from generate_series(1, $1::bigint) n)
@@ -45,7 +45,9 @@ SIZES = [
 @pytest.fixture
 async def explained(database: str, postgres: Postgres) -> AsyncIterator[tuple[Connection, list[str]]]:
     """A connection that collects the plan of every statement, those inside functions too."""
-    connection = await asyncpg.connect(re.sub(r"^(\w+://[^/?]*)/[^?]*", rf"\g<1>/{name_of(database)}", postgres.admin_dsn))
+    connection = await asyncpg.connect(
+        re.sub(r"^(\w+://[^/?]*)/[^?]*", rf"\g<1>/{name_of(database)}", postgres.admin_dsn)
+    )
     plans: list[str] = []
     await set_codecs(connection)
     await connection.execute("load 'auto_explain'")
@@ -80,7 +82,9 @@ def proposals(count: int, size: int) -> list[Proposal]:
 
 
 def assert_only_indexes(plans: list[str]) -> None:
-    scans = re.findall(r"(Seq Scan|Bitmap Heap Scan|Parallel [\w ]*Scan) on (events|commands|commits)", "\n".join(plans))
+    scans = re.findall(
+        r"(Seq Scan|Bitmap Heap Scan|Parallel [\w ]*Scan) on (events|commands|commits)", "\n".join(plans)
+    )
     assert scans == []
 
 
@@ -121,12 +125,23 @@ async def test_a_plan_made_on_an_empty_table_stays_good(database: str, explained
 
 
 READS = [
-    pytest.param("select * from eventstore.read_aggregates(0, $1, $2)", (["u1/binance/simulated"], [0]), 600, id="aggregate"),
-    pytest.param("select * from eventstore.read_aggregates(0, $1, $2)", (["u1/binance/simulated"], [590]), 10, id="tail"),
-    pytest.param("select * from eventstore.read_subjects(0, $1, $2)", (["u1/binance/simulated"], ["o-1"]), 1, id="subject"),
+    pytest.param(
+        "select * from eventstore.read_aggregates(0, $1, $2)", (["u1/binance/simulated"], [0]), 600, id="aggregate"
+    ),
+    pytest.param(
+        "select * from eventstore.read_aggregates(0, $1, $2)", (["u1/binance/simulated"], [590]), 10, id="tail"
+    ),
+    pytest.param(
+        "select * from eventstore.read_subjects(0, $1, $2)", (["u1/binance/simulated"], ["o-1"]), 1, id="subject"
+    ),
     pytest.param("select * from eventstore.read_log(0, $1, 100)", (20_000,), 100, id="log"),
     pytest.param("select * from eventstore.read_log(0, 0, 100, p_subject => $1)", ("o-7",), 1, id="log by subject"),
-    pytest.param("select * from eventstore.read_log(0, 0, 100, p_aggregate_id => $1)", ("u1/binance/simulated",), 100, id="log by aggregate"),
+    pytest.param(
+        "select * from eventstore.read_log(0, 0, 100, p_aggregate_id => $1)",
+        ("u1/binance/simulated",),
+        100,
+        id="log by aggregate",
+    ),
     pytest.param("select * from eventstore.head($1)", (0,), 1, id="head"),
 ]
 

@@ -20,7 +20,11 @@ BOB = "bob/binance/simulated"
 
 
 def propose(
-    command: Command, events: Sequence[Event] = (), expected: int | None = None, absent: str | None = None, **fields: Any
+    command: Command,
+    events: Sequence[Event] = (),
+    expected: int | None = None,
+    absent: str | None = None,
+    **fields: Any,
 ) -> Proposal:
     return Proposal(
         command=command,
@@ -38,7 +42,9 @@ def opened(account: str = ACCOUNT, expected: int | None = 0) -> Proposal:
     return propose(open_account(account), (book_created(account),), expected)
 
 
-def placed(order_id: str = "o-1", expected: int | None = 1, account: str = ACCOUNT, absent: str | None = None) -> Proposal:
+def placed(
+    order_id: str = "o-1", expected: int | None = 1, account: str = ACCOUNT, absent: str | None = None
+) -> Proposal:
     return propose(place(order_id, account), (created(order_id),), expected, absent)
 
 
@@ -81,7 +87,11 @@ async def test_a_command_may_have_many_events_or_none(store: EventStore) -> None
     assert set(results) == set(asked)
     assert list(results[asked[0]].event_types) == ["OrderBookCreated", "OrderCreated", "OrderCreated"]
     assert (results[asked[0]].position, results[asked[0]].sequence) == (3, 3)
-    assert (results[asked[1]].position, results[asked[1]].reason, list(results[asked[1]].event_types)) == (None, None, [])
+    assert (results[asked[1]].position, results[asked[1]].reason, list(results[asked[1]].event_types)) == (
+        None,
+        None,
+        [],
+    )
     assert msgspec.json.decode(results[asked[2]].reason or b"") == {"code": "order-closed"}
 
 

@@ -8,8 +8,10 @@ import signal
 
 import pytest
 
-from app.eventstore.bus import BusLimits, CommandBus, CommandResult
+from app.eventstore.answers import CommandResult
+from app.eventstore.bus import CommandBus
 from app.eventstore.errors import StoreUnavailable
+from app.eventstore.lane import BusLimits
 from app.eventstore.store import PostgresStore
 from app.postgres.embedded import EmbeddedPostgres
 from app.trading.book import ORDER_BOOK
@@ -42,6 +44,7 @@ async def test_the_database_restarts_under_load(own_postgres: EmbeddedPostgres, 
     calls = asyncio.gather(*(call(caller) for caller in range(CALLERS)))
     await until(500)
     if how == "killed":
+        assert own_postgres.pid is not None
         os.kill(own_postgres.pid, signal.SIGKILL)
     else:
         await asyncio.to_thread(own_postgres.stop)
@@ -82,9 +85,9 @@ async def test_a_terminated_writer_is_replaced(database: str) -> None:
     await bus.start()
     await bus.execute(open_account())
     futures = [bus.submit(place(f"o-{n}")) for n in range(400)]
-    writer = store._writers[0]  # noqa: SLF001
+    writer = store._writers[0]
     other = PostgresStore(database)
-    await other._read("select pg_terminate_backend($1)", writer.get_server_pid())  # noqa: SLF001
+    await other._read("select pg_terminate_backend($1)", writer.get_server_pid())
     results = await asyncio.gather(*futures)
     assert sorted(result.sequence for result in results) == list(range(2, 402))
     log = await whole_log(store)

@@ -29,9 +29,7 @@ def assert_sound(log: Sequence[RecordedEvent]) -> None:
 async def test_of_100_appends_with_the_same_expected_sequence_exactly_one_wins(database: str) -> None:
     stores = [PostgresStore(database) for _ in range(20)]
     await stores[0].append(0, [opened()])
-    verdicts = await asyncio.gather(
-        *(stores[n % 20].append(0, [placed(f"o-{n}", expected=1)]) for n in range(100))
-    )
+    verdicts = await asyncio.gather(*(stores[n % 20].append(0, [placed(f"o-{n}", expected=1)]) for n in range(100)))
     assert [verdict.fate for (verdict,) in verdicts].count(Fate.APPENDED) == 1
     assert {verdict.sequence for (verdict,) in verdicts} == {2}
     assert_sound(await whole_log(stores[0]))
@@ -70,7 +68,14 @@ async def test_two_engine_processes_hammer_one_account(database: str) -> None:
     count = 320
     engines = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.faults.hammer", database, name, str(count), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+            sys.executable,
+            "-m",
+            "tests.faults.hammer",
+            database,
+            name,
+            str(count),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
         )
         for name in ("one", "two")
     ]

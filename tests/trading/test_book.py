@@ -107,7 +107,11 @@ def test_accepted(events: Sequence[Event], command: BookCommand, expected: tuple
         pytest.param(DONE, trade("e-2", "1"), "order-closed", {"order_status": "FILLED"}, id="fill a filled order"),
         pytest.param(DONE, cancel(), "order-closed", {"order_status": "FILLED"}, id="cancel a filled order"),
         pytest.param(
-            (*WORKING, canceled()), trade("e-1", "1"), "order-closed", {"order_status": "CANCELED"}, id="fill a dead one"
+            (*WORKING, canceled()),
+            trade("e-1", "1"),
+            "order-closed",
+            {"order_status": "CANCELED"},
+            id="fill a dead one",
         ),
         pytest.param((*PLACED, rejected()), report("NEW"), "order-closed", {"order_status": "REJECTED"}, id="too late"),
         pytest.param(PARTLY, trade("e-1", "0.6"), "duplicate-execution", {}, id="the same exec_id with other content"),
@@ -129,7 +133,7 @@ INVALID: list[tuple[str, BookCommand]] = [
     ("quantity", place(quantity="1e400")),
     ("quantity", place(quantity="1" + "0" * 20)),
     ("quantity", place(quantity="0." + "0" * 18 + "1")),
-    ("limit_price", place(limit_price=Decimal("-100"))),
+    ("limit_price", place(limit_price=Decimal(-100))),
     ("limit_price", place(limit_price=None)),
     ("limit_price", place(order_type=OrderType.MARKET)),
     ("limit_price", place(order_type=OrderType.STOP, stop_price=Decimal(1))),

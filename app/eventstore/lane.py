@@ -1,0 +1,383 @@
+"""The bus of one shard: a queue, a batch in the making, and at most one append in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import attrgetter
+from typing import Generic, TypeVar
+
+import msgspec
+
+from app.eventstore.answers import Answers, CommandResult, Submission, persist, reason_to_json
+from app.eventstore.batch import Aggregate, Batch, Landing
+from app.eventstore.decider import Decider
+from app.eventstore.errors import Overloaded, Refusal, SequenceConflict, StoreUnavailable
+from app.eventstore.events import Command, Event, Metadata
+from app.eventstore.store import EventStore, Fate, Proposal, StoredEvent, Verdict
+
+logger = logging.getLogger(__name__)
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+_SPLIT_MIN = 24
+"""Commands under way from which deciding half of them takes as long as the fixed cost of a commit."""
+
+_ENCODER = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class BusLimits:
+    """The bounds of a bus, per shard."""
+
+    queue_max: int = 10_000
+    """Commands waiting; one more is refused with ``Overloaded``."""
+    batch_max: int = 128
+    """Commands in one commit. Two batches are under way at once, so 128 keeps some 256 callers busy."""
+    aggregates_max: int = 20_000
+    """States kept in memory."""
+    attempts_max: int = 50
+    """Times a command is decided anew after a conflict before the caller is told to come back."""
+    outage_max_s: float = 10.0
+    """Seconds that an append or a load is retried while the database cannot be reached."""
+
+
+class Lane(Generic[S]):
+    """The bus of one shard: a queue, a batch in the making, and at most one append in flight."""
+
+    def __init__(self, store: EventStore, decider: Decider[S], shard: int, limits: BusLimits) -> None:
+        self._store = store
+        self._decider = decider
+        self._shard = shard
+        self._limits = limits
+        self.aggregates: OrderedDict[str, Aggregate[S]] = OrderedDict()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._answers = Answers(store, shard, limits.outage_max_s)
+        self._is_stopping = False
+        self.queue: deque[Submission] = deque()
+        self.flight: Batch[S] | None = None
+        self.commits_total = 0
+        self.commands_total = 0
+        self.conflicts_total = 0
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"bus-{self._shard}")
+        self._task.add_done_callback(self._ended)
+
+    @property
+    def is_running(self) -> bool:
+        return self._task is not None and not self._is_stopping
+
+    async def stop(self) -> None:
+        self._is_stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        await self._answers.finish()
+
+    def submit(
+        self, command: Command, metadata: Metadata, expected_sequence: int | None
+    ) -> asyncio.Future[CommandResult]:
+        if self._is_stopping:
+            raise Overloaded("the engine is stopping")
+        if len(self.queue) >= self._limits.queue_max:
+            raise Overloaded(f"{self._limits.queue_max} commands are waiting already")
+        future: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
+        self.queue.append(Submission(command, metadata, expected_sequence, future))
+        self._wake.set()
+        return future
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        batch: Batch[S] = Batch()
+        append: asyncio.Task[Landing] | None = None
+        while True:
+            self._wake.clear()
+            try:
+                await self._fill(batch)
+            except StoreUnavailable as error:
+                self._fail_all(error, self.queue)
+                self.queue.clear()
+            if append is not None and append.done():
+                landed, landing, append, self.flight = self.flight, append.result(), None, None
+                assert landed is not None
+                batch = self._after_conflicts(landed, landing, batch)
+                if landing.outage is not None:
+                    self._fail_all(landing.outage, (*batch.submissions, *self.queue))
+                    self.queue.clear()
+                    batch = self._discarded(batch)
+                if batch.submissions:
+                    append, batch = self._send(batch), Batch()
+                self._answer(landed, landing)
+                self._evict()
+                continue
+            if append is None and batch.submissions:
+                append, batch = self._send(batch), Batch()
+                continue
+            if self._is_stopping and append is None and not self.queue:
+                return
+            await self._wake.wait()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A lane that broke takes no more, and leaves nobody waiting."""
+        self._is_stopping = True
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.critical("the bus of shard %d broke", self._shard, exc_info=error)
+            self._fail_all(error, (*(self.flight.submissions if self.flight else ()), *self.queue))
+
+    def _send(self, batch: Batch[S]) -> asyncio.Task[Landing]:
+        self.flight = batch
+        task = asyncio.create_task(self._append(batch))
+        task.add_done_callback(lambda _: self._wake.set())
+        return task
+
+    # -- deciding ------------------------------------------------------------------------------------------------
+
+    async def _fill(self, batch: Batch[S]) -> None:
+        """Move commands from the queue into the batch, decided, as far as that is possible now."""
+        if not self.queue:
+            return
+        under_way = len(self.queue) + len(batch.submissions) + (len(self.flight.submissions) if self.flight else 0)
+        # Of many callers, half are served by the database while the others are served here; a few are better off
+        # with one commit than with two.
+        share = under_way if under_way < _SPLIT_MIN else (under_way + 1) // 2
+        room = min(share, self._limits.batch_max) - len(batch.submissions)
+        if room <= 0:
+            return
+        window = [self.queue.popleft() for _ in range(min(room, len(self.queue)))]
+        decided = 0
+        try:
+            window = await self._load(window)
+            recalled = await self._recall(window, batch)
+            for submission in window:
+                if not self._decide(submission, batch, recalled):
+                    break
+                decided += 1
+        except StoreUnavailable as error:
+            self._fail_all(error, window[decided:])
+            decided = len(window)
+            raise
+        finally:
+            self.queue.extendleft(reversed(window[decided:]))
+
+    async def _load(self, window: list[Submission]) -> list[Submission]:
+        """Make the state of every aggregate in the window current, in one query.
+
+        Returns the window without those whose aggregate cannot be folded, who are told so.
+        """
+        after: dict[str, int] = {}
+        for submission in window:
+            aggregate_id = submission.command.aggregate_id
+            aggregate = self.aggregates.get(aggregate_id)
+            if aggregate is None:
+                after[aggregate_id] = 0
+            elif aggregate.is_stale:
+                after[aggregate_id] = aggregate.stored_sequence
+        if not after:
+            return window
+        events = await self._persist(lambda: self._store.read_aggregates(self._shard, list(after.items())))
+        for aggregate_id in after:
+            if aggregate_id not in self.aggregates:
+                initial = self._decider.initial
+                self.aggregates[aggregate_id] = Aggregate(initial, 0, initial, 0)
+        unreadable: dict[str, Exception] = {}
+        for aggregate_id, tail in groupby(events, attrgetter("aggregate_id")):
+            try:
+                self._fold(self.aggregates[aggregate_id], tail)
+            except Exception as error:
+                unreadable[aggregate_id] = error
+        for aggregate_id in after:
+            aggregate = self.aggregates[aggregate_id]
+            aggregate.state, aggregate.sequence = aggregate.stored, aggregate.stored_sequence
+            aggregate.is_stale = aggregate_id in unreadable
+        for submission in window:
+            if (unread := unreadable.get(submission.command.aggregate_id)) is not None:
+                submission.fail(unread)
+        return [submission for submission in window if submission.command.aggregate_id not in unreadable]
+
+    def _fold(self, aggregate: Aggregate[S], tail: Iterable[StoredEvent]) -> None:
+        for event in tail:
+            fact = self._decider.event_types.decode(event.type, event.schema_version, event.payload)
+            aggregate.stored = self._decider.evolve(aggregate.stored, fact)
+            aggregate.stored_sequence = event.sequence
+
+    def _evict(self) -> None:
+        """Forget the least recently used states, but none that is ahead of the log."""
+        surplus = len(self.aggregates) - self._limits.aggregates_max
+        if surplus > 0:
+            for aggregate_id in list(islice(self.aggregates, surplus)):
+                aggregate = self.aggregates[aggregate_id]
+                if aggregate.sequence == aggregate.stored_sequence:
+                    del self.aggregates[aggregate_id]
+
+    async def _recall(self, window: Sequence[Submission], batch: Batch[S]) -> dict[tuple[str, str | None], list[Event]]:
+        """The events of the subjects that the states no longer remember and the commands are about, in one query."""
+        recalled: dict[tuple[str, str | None], list[Event]] = {}
+        asked: list[tuple[str, str]] = []
+        for submission in window:
+            command = submission.command
+            if command.creates_subject and not submission.is_subject_taken:
+                continue
+            if command.subject is None or submission.key in recalled or self._is_under_way(submission, batch):
+                continue
+            if self._decider.forgotten(command, self.aggregates[command.aggregate_id].state):
+                recalled[submission.key] = []
+                asked.append((command.aggregate_id, command.subject))
+        if not asked:
+            return {}
+        for event in await self._persist(lambda: self._store.read_subjects(self._shard, asked)):
+            fact = self._decider.event_types.decode(event.type, event.schema_version, event.payload)
+            recalled[event.aggregate_id, event.subject].append(fact)
+        return recalled
+
+    def _is_under_way(self, submission: Submission, batch: Batch[S]) -> bool:
+        return submission.key in batch.touched or (self.flight is not None and submission.key in self.flight.touched)
+
+    def _decide(
+        self, submission: Submission, batch: Batch[S], recalled: dict[tuple[str, str | None], list[Event]]
+    ) -> bool:
+        """Decide one command on the state that will be. False: it has to wait for what is under way."""
+        command = submission.command
+        aggregate = self.aggregates[command.aggregate_id]
+        if command.command_id in batch.command_ids or aggregate.is_stale:
+            return False
+        state, absent_subject = aggregate.state, None
+        if self._decider.forgotten(command, state):
+            if self._is_under_way(submission, batch):
+                return False
+            if command.creates_subject and not submission.is_subject_taken:
+                absent_subject = command.subject
+            elif (past := recalled.get(submission.key)) is None:
+                return False
+            elif past:
+                state = self._decider.recall(state, past)
+        try:
+            events, reason = self._judge(submission, state, aggregate.sequence)
+        except Exception as error:
+            logger.exception("%s could not be decided", type(command).__name__)
+            submission.fail(error)
+            return True
+        submission.fingerprint = submission.fingerprint or command.fingerprint()
+        proposal = Proposal(
+            command=command,
+            fingerprint=submission.fingerprint,
+            expected_sequence=aggregate.sequence,
+            absent_subject=absent_subject if reason is None else None,
+            actor=submission.metadata.actor,
+            metadata=_ENCODER.encode(submission.metadata),
+            events=events,
+            reason=reason,
+        )
+        batch.add(submission, proposal)
+        if events:
+            evolve = self._decider.evolve
+            evolved = aggregate.state
+            for event in events:
+                evolved = evolve(evolved, event)
+            aggregate.state = evolved
+            aggregate.sequence += len(events)
+            batch.after[command.aggregate_id] = (evolved, aggregate.sequence)
+        self.aggregates.move_to_end(command.aggregate_id)
+        return True
+
+    def _judge(self, submission: Submission, state: S, sequence: int) -> tuple[Sequence[Event], bytes | None]:
+        """The events, or why there are none."""
+        if submission.expected_sequence is not None and submission.expected_sequence != sequence:
+            return (), reason_to_json(SequenceConflict(submission.expected_sequence, sequence))
+        try:
+            return self._decider.decide(submission.command, state), None
+        except Refusal as refusal:
+            return (), reason_to_json(refusal)
+
+    # -- appending -----------------------------------------------------------------------------------------------
+
+    async def _append(self, batch: Batch[S]) -> Landing:
+        resends = 0
+
+        async def attempt() -> list[Verdict]:
+            nonlocal resends
+            try:
+                return await self._store.append(self._shard, batch.proposals)
+            except StoreUnavailable as error:
+                resends += error.in_doubt
+                raise
+
+        try:
+            verdicts: list[Verdict | Exception] = [*await self._persist(attempt)]
+            self.commits_total += 1
+        except StoreUnavailable as error:
+            error.in_doubt = resends > 0
+            waiting = StoreUnavailable(str(error))
+            return Landing([error] * len(batch.submissions), is_resent=resends > 0, outage=waiting)
+        except Exception:
+            # One proposal that the database cannot take must not spoil the others: send them one by one.
+            logger.exception("an append of %d commands failed, sending them one by one", len(batch.proposals))
+            verdicts = [await self._append_alone(proposal) for proposal in batch.proposals]
+        return Landing(verdicts, is_resent=resends > 0)
+
+    async def _append_alone(self, proposal: Proposal) -> Verdict | Exception:
+        try:
+            return (await self._persist(lambda: self._store.append(self._shard, [proposal])))[0]
+        except Exception as error:
+            return error
+
+    # -- landing -------------------------------------------------------------------------------------------------
+
+    def _after_conflicts(self, landed: Batch[S], landing: Landing, batch: Batch[S]) -> Batch[S]:
+        """Take over what went in; what rests on anything else goes back to the queue. Returns the next batch."""
+        broken: set[str] = set()
+        again: list[Submission] = []
+        for submission, proposal, verdict in zip(landed.submissions, landed.proposals, landing.verdicts, strict=True):
+            if isinstance(verdict, Exception):
+                broken.add(submission.command.aggregate_id)
+            elif verdict.fate is Fate.CONFLICT:
+                broken.add(submission.command.aggregate_id)
+                again.append(submission)
+                submission.attempts += 1
+                submission.is_subject_taken = proposal.absent_subject is not None
+            elif verdict.fate is Fate.DUPLICATE and proposal.events:
+                broken.add(submission.command.aggregate_id)
+        for aggregate_id, (state, sequence) in landed.after.items():
+            if aggregate_id not in broken:
+                aggregate = self.aggregates[aggregate_id]
+                aggregate.stored, aggregate.stored_sequence = state, sequence
+        if broken:
+            self.conflicts_total += len(again)
+            for aggregate_id in broken & self.aggregates.keys():
+                aggregate = self.aggregates[aggregate_id]
+                aggregate.state, aggregate.sequence = aggregate.stored, aggregate.stored_sequence
+                aggregate.is_stale = True
+            again += [submission for submission in batch.submissions if submission.command.aggregate_id in broken]
+            batch = batch.without(broken)
+            for submission in again:
+                if submission.attempts > self._limits.attempts_max:
+                    submission.fail(Overloaded("other writers kept changing this aggregate"))
+            self.queue.extendleft(reversed([submission for submission in again if not submission.future.done()]))
+            self._wake.set()
+        return batch
+
+    def _discarded(self, batch: Batch[S]) -> Batch[S]:
+        """Undo what the batch did to the states; returns an empty one."""
+        for aggregate_id in batch.after.keys() & self.aggregates.keys():
+            aggregate = self.aggregates[aggregate_id]
+            aggregate.state, aggregate.sequence = aggregate.stored, aggregate.stored_sequence
+        return Batch()
+
+    def _answer(self, landed: Batch[S], landing: Landing) -> None:
+        decided = list(zip(landed.submissions, landed.proposals, landing.verdicts, strict=True))
+        self.commands_total += sum(isinstance(v, Verdict) and v.fate is Fate.APPENDED for _, _, v in decided)
+        self._answers.give(decided, is_resent=landing.is_resent)
+
+    def _persist(self, call: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+        return persist(call, self._limits.outage_max_s)
+
+    def _fail_all(self, error: BaseException, submissions: Iterable[Submission]) -> None:
+        for submission in submissions:
+            submission.fail(error)
