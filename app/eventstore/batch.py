@@ -22,6 +22,8 @@ class Aggregate(Generic[S]):
     stored_sequence: int
     state: S
     sequence: int
+    snapshot_sequence: int
+    """Where the latest snapshot was taken or asked for; 0: nowhere."""
     is_stale: bool = False
     """The log has more than ``stored``: read the tail before deciding anything."""
 

@@ -26,6 +26,7 @@ class Decider(Generic[S]):
     """
 
     name: str
+    state_type: type[S]
     initial: S
     event_types: EventTypes
     decide: Callable[[Any, S], Sequence[Event]]
@@ -33,6 +34,8 @@ class Decider(Generic[S]):
     evolve: Callable[[S, Event], S]
     forgotten: Callable[[Command, S], bool]
     recall: Callable[[S, Iterable[Event]], S]
+    fold_version: int = 1
+    """Counts the changes of ``evolve`` that leave the shape of the state as it is: older snapshots are ignored."""
 
     def fold(self, events: Iterable[Event], state: S | None = None) -> S:
         """The state after ``events``, from ``state`` or from nothing."""

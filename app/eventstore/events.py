@@ -121,7 +121,8 @@ class EventTypes:
     """
 
     def __init__(self, types: Iterable[type[Event]]) -> None:
-        self._types = {t.__name__: (t, msgspec.json.Decoder(t)) for t in types}
+        self.types = tuple(types)
+        self._types = {t.__name__: (t, msgspec.json.Decoder(t)) for t in self.types}
 
     def decode(self, type_name: str, schema_version: int, payload: bytes | memoryview | msgspec.Raw) -> Event:
         from app.eventstore.errors import UnknownEvent

@@ -18,6 +18,7 @@ from app.eventstore.batch import Aggregate, Batch, Landing
 from app.eventstore.decider import Decider
 from app.eventstore.errors import Overloaded, Refusal, SequenceConflict, StoreUnavailable
 from app.eventstore.events import Command, Event, Metadata
+from app.eventstore.snapshots import Snapshotter, StateCodec
 from app.eventstore.store import EventStore, Fate, Proposal, StoredEvent, Verdict
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ class BusLimits:
     """States kept in memory."""
     attempts_max: int = 50
     """Times a command is decided anew after a conflict before the caller is told to come back."""
+    snapshot_every: int = 500
+    """Events after which an aggregate's state is cached in the database."""
     outage_max_s: float = 10.0
     """Seconds that an append or a load is retried while the database cannot be reached."""
 
@@ -58,6 +61,8 @@ class Lane(Generic[S]):
         self.aggregates: OrderedDict[str, Aggregate[S]] = OrderedDict()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._codec = StateCodec(decider.state_type, decider.fold_version)
+        self._snapshotter = Snapshotter(store, shard, self._codec)
         self._answers = Answers(store, shard, limits.outage_max_s)
         self._is_stopping = False
         self.queue: deque[Submission] = deque()
@@ -80,6 +85,7 @@ class Lane(Generic[S]):
         if self._task is not None:
             await self._task
         await self._answers.finish()
+        await self._snapshotter.finish()
 
     def submit(
         self, command: Command, metadata: Metadata, expected_sequence: int | None
@@ -182,11 +188,8 @@ class Lane(Generic[S]):
                 after[aggregate_id] = aggregate.stored_sequence
         if not after:
             return window
+        await self._load_snapshots(after)
         events = await self._persist(lambda: self._store.read_aggregates(self._shard, list(after.items())))
-        for aggregate_id in after:
-            if aggregate_id not in self.aggregates:
-                initial = self._decider.initial
-                self.aggregates[aggregate_id] = Aggregate(initial, 0, initial, 0)
         unreadable: dict[str, Exception] = {}
         for aggregate_id, tail in groupby(events, attrgetter("aggregate_id")):
             try:
@@ -201,6 +204,25 @@ class Lane(Generic[S]):
             if (unread := unreadable.get(submission.command.aggregate_id)) is not None:
                 submission.fail(unread)
         return [submission for submission in window if submission.command.aggregate_id not in unreadable]
+
+    async def _load_snapshots(self, after: dict[str, int]) -> None:
+        """Begin the aggregates that are not there from their snapshots, or from nothing; ``after`` follows."""
+        cold = [aggregate_id for aggregate_id in after if aggregate_id not in self.aggregates]
+        if not cold:
+            return
+        for aggregate_id in cold:
+            initial = self._decider.initial
+            self.aggregates[aggregate_id] = Aggregate(initial, 0, initial, 0, 0, is_stale=True)
+        fingerprint = self._codec.fingerprint
+        for snapshot in await self._persist(lambda: self._store.read_snapshots(self._shard, cold, fingerprint)):
+            aggregate = self.aggregates[snapshot.aggregate_id]
+            try:
+                aggregate.stored = self._codec.decode(snapshot.state)
+            except msgspec.DecodeError as error:
+                logger.warning("the snapshot of %s is ignored: %s", snapshot.aggregate_id, error)
+                continue
+            aggregate.stored_sequence = aggregate.snapshot_sequence = snapshot.sequence
+            after[snapshot.aggregate_id] = snapshot.sequence
 
     def _fold(self, aggregate: Aggregate[S], tail: Iterable[StoredEvent]) -> None:
         for event in tail:
@@ -344,10 +366,7 @@ class Lane(Generic[S]):
                 submission.is_subject_taken = proposal.absent_subject is not None
             elif verdict.fate is Fate.DUPLICATE and proposal.events:
                 broken.add(submission.command.aggregate_id)
-        for aggregate_id, (state, sequence) in landed.after.items():
-            if aggregate_id not in broken:
-                aggregate = self.aggregates[aggregate_id]
-                aggregate.stored, aggregate.stored_sequence = state, sequence
+        self._take_over(landed, broken)
         if broken:
             self.conflicts_total += len(again)
             for aggregate_id in broken & self.aggregates.keys():
@@ -362,6 +381,17 @@ class Lane(Generic[S]):
             self.queue.extendleft(reversed([submission for submission in again if not submission.future.done()]))
             self._wake.set()
         return batch
+
+    def _take_over(self, landed: Batch[S], broken: set[str]) -> None:
+        """What has gone in is what the log has."""
+        for aggregate_id, (state, sequence) in landed.after.items():
+            if aggregate_id in broken:
+                continue
+            aggregate = self.aggregates[aggregate_id]
+            aggregate.stored, aggregate.stored_sequence = state, sequence
+            is_due = sequence - aggregate.snapshot_sequence >= self._limits.snapshot_every
+            if is_due and self._snapshotter.want(aggregate_id, state, sequence):
+                aggregate.snapshot_sequence = sequence
 
     def _discarded(self, batch: Batch[S]) -> Batch[S]:
         """Undo what the batch did to the states; returns an empty one."""

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from app.eventstore.events import RecordedEvent
-from app.eventstore.store import Fate, FirstResult, Proposal, StoredEvent, SubjectEvent, Verdict
+from app.eventstore.store import Fate, FirstResult, Proposal, Snapshot, StoredEvent, SubjectEvent, Verdict
 
 
 @dataclass(slots=True)
@@ -20,6 +20,7 @@ class _Shard:
     aggregates: dict[str, list[RecordedEvent]] = field(default_factory=lambda: defaultdict(list))
     subjects: dict[tuple[str, str], list[RecordedEvent]] = field(default_factory=lambda: defaultdict(list))
     commands: dict[UUID, FirstResult] = field(default_factory=dict)
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -76,6 +77,17 @@ class MemoryStore:
     async def command_results(self, shard: int, command_ids: Sequence[UUID]) -> list[FirstResult]:
         commands = self._shards[shard].commands
         return [commands[command_id] for command_id in command_ids if command_id in commands]
+
+    async def read_snapshots(self, shard: int, aggregate_ids: Sequence[str], fingerprint: str) -> list[Snapshot]:
+        snapshots = self._shards[shard].snapshots
+        found = [snapshots[aggregate_id] for aggregate_id in aggregate_ids if aggregate_id in snapshots]
+        return [snapshot for snapshot in found if snapshot.fingerprint == fingerprint]
+
+    async def write_snapshot(self, shard: int, snapshot: Snapshot) -> None:
+        snapshots = self._shards[shard].snapshots
+        known = snapshots.get(snapshot.aggregate_id)
+        if known is None or known.fingerprint != snapshot.fingerprint or known.sequence < snapshot.sequence:
+            snapshots[snapshot.aggregate_id] = snapshot
 
     async def read_log(self, shard: int, after: int, limit: int) -> list[RecordedEvent]:
         return self._shards[shard].events[after : after + limit]

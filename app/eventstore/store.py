@@ -104,6 +104,15 @@ class FirstResult(msgspec.Struct, frozen=True, gc=False):
     event_types: Sequence[str]
 
 
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
+    """A cached fold: the state of an aggregate at a sequence, as JSON. ``fingerprint`` names the shape of the state."""
+
+    aggregate_id: str
+    sequence: int
+    fingerprint: str
+    state: bytes
+
+
 class EventStore(Protocol):
     """What the command bus needs of a log. Shards are 0-based, positions and sequences 1-based.
 
@@ -129,6 +138,14 @@ class EventStore(Protocol):
 
     async def command_results(self, shard: int, command_ids: Sequence[UUID]) -> list[FirstResult]:
         """The first result of each command that is known."""
+        ...
+
+    async def read_snapshots(self, shard: int, aggregate_ids: Sequence[str], fingerprint: str) -> list[Snapshot]:
+        """The latest snapshots of these aggregates that have this fingerprint."""
+        ...
+
+    async def write_snapshot(self, shard: int, snapshot: Snapshot) -> None:
+        """Keep a snapshot, unless there is a later one of the same shape."""
         ...
 
     async def read_log(self, shard: int, after: int, limit: int) -> list[RecordedEvent]:
@@ -195,6 +212,15 @@ class PostgresStore:
     async def command_results(self, shard: int, command_ids: Sequence[UUID]) -> list[FirstResult]:
         rows = await self._read(_COMMAND_RESULTS, shard, list(command_ids))
         return [FirstResult(*row) for row in rows]
+
+    async def read_snapshots(self, shard: int, aggregate_ids: Sequence[str], fingerprint: str) -> list[Snapshot]:
+        rows = await self._read(_READ_SNAPSHOTS, shard, list(aggregate_ids), fingerprint)
+        return [Snapshot(aggregate_id, sequence, fingerprint, state) for aggregate_id, sequence, state in rows]
+
+    async def write_snapshot(self, shard: int, snapshot: Snapshot) -> None:
+        await self._read(
+            _WRITE_SNAPSHOT, shard, snapshot.aggregate_id, snapshot.sequence, snapshot.fingerprint, snapshot.state
+        )
 
     async def read_log(self, shard: int, after: int, limit: int) -> list[RecordedEvent]:
         rows = await self._read(_READ_LOG, shard, after, limit)
@@ -264,4 +290,6 @@ from eventstore.read_subjects($1, $2, $3)
 _COMMAND_RESULTS = """
 select command_id, fingerprint, reason, position, sequence, event_types from eventstore.command_results($1, $2)
 """
+_READ_SNAPSHOTS = "select aggregate_id, sequence, state from eventstore.read_snapshots($1, $2, $3)"
+_WRITE_SNAPSHOT = "select eventstore.write_snapshot($1, $2, $3, $4, $5)"
 _READ_LOG = "select * from eventstore.read_log($1, $2, $3)"

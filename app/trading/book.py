@@ -283,6 +283,7 @@ _RULES: dict[type[BookCommand], Callable[[Any, Book], Sequence[Event]]] = {
 
 ORDER_BOOK: Decider[Book] = Decider(
     name="order_book",
+    state_type=Book,
     initial=Book(),
     event_types=EVENT_TYPES,
     decide=decide,

@@ -1,0 +1,119 @@
+"""Events are a permanent contract: what was ever written can be read today, and the future is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import asyncpg
+import psycopg
+import pytest
+
+from app.eventstore.bus import CommandBus
+from app.eventstore.store import PostgresStore
+from app.postgres.migrations import migrate
+from app.resources import sql_files
+from app.trading.book import ORDER_BOOK
+from app.trading.events import EVENT_TYPES
+from tests.builders import ACCOUNT, open_account, place, trade
+
+GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.json"))
+
+RENAMED_1 = """
+create function upcast."OrderFilled_1"(payload jsonb) returns jsonb language sql immutable parallel safe
+return payload - 'exec_id' || jsonb_build_object('execution', payload -> 'exec_id')
+"""
+RENAMED_2 = """
+create function upcast."OrderFilled_2"(payload jsonb) returns jsonb language sql immutable parallel safe
+return payload - 'execution' || jsonb_build_object('exec', payload -> 'execution')
+"""
+
+
+def test_there_is_a_golden_file_of_every_version_of_every_event() -> None:
+    wanted = {
+        f"{event_type.__name__}_{version}"
+        for event_type in EVENT_TYPES.types
+        for version in range(1, event_type.schema_version + 1)
+    }
+    assert {path.stem for path in GOLDEN} == wanted
+
+
+def test_there_is_an_upcaster_from_every_version_but_the_last() -> None:
+    wanted = {
+        f"{event_type.__name__}_{version}"
+        for event_type in EVENT_TYPES.types
+        for version in range(1, event_type.schema_version)
+    }
+    assert {path.stem for path in sql_files("upcasters")} == wanted
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+async def test_every_version_ever_released_is_read_and_folds(database: str, path: Path) -> None:
+    name, version = re.fullmatch(r"(\w+)_(\d+)", path.stem).groups()  # type: ignore[union-attr]
+    payload = json.loads(path.read_text())
+    connection = await asyncpg.connect(database)
+    await connection.execute(
+        "insert into eventstore.events values (0, 1, $1, 1, $2, $3, $4, gen_random_uuid(), $5, '{}', now(), now())",
+        ACCOUNT,
+        name,
+        int(version),
+        payload.get("order_id"),
+        json.dumps(payload),
+    )
+    await connection.close()
+    store = PostgresStore(database)
+    (event,) = await store.read_aggregates(0, [(ACCOUNT, 0)])
+    fact = EVENT_TYPES.decode(event.type, event.schema_version, event.payload)
+    await store.close()
+    assert type(fact).__name__ == name
+    before = () if name == "OrderBookCreated" else (EVENT_TYPES.decode("OrderCreated", 1, _golden("OrderCreated")),)
+    assert ORDER_BOOK.fold((*before, fact)) is not None
+    if int(version) == type(fact).schema_version:
+        assert json.loads(fact.payload()) == payload
+
+
+def _golden(name: str) -> bytes:
+    newest = max((path for path in GOLDEN if path.stem.startswith(f"{name}_")), key=lambda path: path.stem)
+    return newest.read_bytes()
+
+
+async def test_upcasters_run_on_read_for_every_reader_and_leave_the_row_alone(database: str) -> None:
+    store = PostgresStore(database)
+    bus = CommandBus(store, ORDER_BOOK)
+    await bus.start()
+    for command in (open_account(), place(), trade("e-1", "1")):
+        await bus.execute(command)
+    await bus.stop()
+    with psycopg.connect(database) as connection:
+        connection.execute(RENAMED_1)
+        connection.execute(RENAMED_2)
+        connection.execute("update eventstore.code set sha256 = 'changed'")
+    migrate(database, shard_count=1)
+
+    recorded = (await store.read_log(0, 2, 1))[0]
+    (by_subject,) = (e for e in await store.read_subjects(0, [(ACCOUNT, "o-1")]) if e.type == "OrderFilled")
+    by_aggregate = (await store.read_aggregates(0, [(ACCOUNT, 2)]))[0]
+    for event in (recorded, by_subject, by_aggregate):
+        assert event.schema_version == 3
+        assert json.loads(bytes(event.payload))["exec"] == "e-1"
+    await store.close()
+    with psycopg.connect(database) as connection:
+        assert connection.execute("select schema_version from eventstore.log order by position").fetchall() == [
+            (1,),
+            (1,),
+            (3,),
+        ]
+        stored = connection.execute(
+            "select schema_version, payload ->> 'exec_id' from eventstore.events where position = 3"
+        )
+        assert stored.fetchone() == (1, "e-1")
+
+
+def test_a_missing_upcaster_is_told_at_once(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute(RENAMED_2)
+        connection.execute("update eventstore.code set sha256 = 'changed'")
+    with pytest.raises(psycopg.Error, match="an upcaster is missing") as missing:
+        migrate(database, shard_count=1)
+    assert missing.value.sqlstate == "FB002"
