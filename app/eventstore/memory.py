@@ -89,8 +89,13 @@ class MemoryStore:
         if known is None or known.fingerprint != snapshot.fingerprint or known.sequence < snapshot.sequence:
             snapshots[snapshot.aggregate_id] = snapshot
 
-    async def read_log(self, shard: int, after: int, limit: int) -> list[RecordedEvent]:
-        return self._shards[shard].events[after : after + limit]
+    async def read_log(
+        self, shard: int, after: int, limit: int, aggregate_id: str | None = None
+    ) -> list[RecordedEvent]:
+        log = self._shards[shard]
+        if aggregate_id is None:
+            return log.events[after : after + limit]
+        return [e for e in log.aggregates.get(aggregate_id, []) if e.position > after][:limit]
 
     async def close(self) -> None:
         pass

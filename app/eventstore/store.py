@@ -148,8 +148,10 @@ class EventStore(Protocol):
         """Keep a snapshot, unless there is a later one of the same shape."""
         ...
 
-    async def read_log(self, shard: int, after: int, limit: int) -> list[RecordedEvent]:
-        """At most ``limit`` events after a position, ascending, without gaps."""
+    async def read_log(
+        self, shard: int, after: int, limit: int, aggregate_id: str | None = None
+    ) -> list[RecordedEvent]:
+        """At most ``limit`` events after a position, ascending, without gaps; of one aggregate, if it is named."""
         ...
 
     async def close(self) -> None: ...
@@ -222,8 +224,10 @@ class PostgresStore:
             _WRITE_SNAPSHOT, shard, snapshot.aggregate_id, snapshot.sequence, snapshot.fingerprint, snapshot.state
         )
 
-    async def read_log(self, shard: int, after: int, limit: int) -> list[RecordedEvent]:
-        rows = await self._read(_READ_LOG, shard, after, limit)
+    async def read_log(
+        self, shard: int, after: int, limit: int, aggregate_id: str | None = None
+    ) -> list[RecordedEvent]:
+        rows = await self._read(_READ_LOG, shard, after, limit, aggregate_id)
         return [
             RecordedEvent(**{**row, "payload": msgspec.Raw(row["payload"]), "metadata": msgspec.Raw(row["metadata"])})
             for row in rows
@@ -292,4 +296,4 @@ select command_id, fingerprint, reason, position, sequence, event_types from eve
 """
 _READ_SNAPSHOTS = "select aggregate_id, sequence, state from eventstore.read_snapshots($1, $2, $3)"
 _WRITE_SNAPSHOT = "select eventstore.write_snapshot($1, $2, $3, $4, $5)"
-_READ_LOG = "select * from eventstore.read_log($1, $2, $3)"
+_READ_LOG = "select * from eventstore.read_log($1, $2, $3, p_aggregate_id => $4)"

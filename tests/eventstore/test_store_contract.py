@@ -171,6 +171,13 @@ async def test_read_log_in_pages(store: EventStore) -> None:
     assert await store.read_log(0, 10, 4) == []
 
 
+async def test_read_log_of_one_aggregate(store: EventStore) -> None:
+    await store.append(0, [opened(), opened(BOB), placed("o-1"), placed("o-2", expected=2), placed("b-1", account=BOB)])
+    assert [e.position for e in await store.read_log(0, 0, 2, ACCOUNT)] == [1, 3]
+    assert [e.position for e in await store.read_log(0, 3, 9, ACCOUNT)] == [4]
+    assert await store.read_log(0, 0, 9, "nobody/binance/live") == []
+
+
 async def test_shards_are_logs_of_their_own(store: EventStore) -> None:
     await store.append(0, [opened()])
     (verdict,) = await store.append(1, [opened(BOB)])
