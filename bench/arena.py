@@ -1,0 +1,173 @@
+"""Where a run happens: one fresh embedded PostgreSQL, a database for each contestant, child processes for the load."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from app.postgres.embedded import EmbeddedPostgres
+from app.postgres.migrations import migrate
+
+ROOT = Path(__file__).resolve().parents[1]
+SQL = Path(__file__).resolve().parent / "sql"
+READY_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 30
+
+T = TypeVar("T")
+
+
+class Arena:
+    """The server of one run and its databases. ``folder`` is the temporary folder that all of it lives in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._server = EmbeddedPostgres(folder / "data")
+
+    @property
+    def dsn(self) -> str:
+        """The database ``foldbook``, with nothing in it."""
+        return self._server.dsn
+
+    @property
+    def password_file(self) -> Path:
+        return self._server.password_file
+
+    def start(self) -> None:
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def create_database(self, template: str | None = None) -> str:
+        """The DSN of a new database: a copy of that at the DSN ``template``, to which nobody may be connected, or
+        migrated and empty."""
+        name = f"bench_{secrets.token_hex(4)}"
+        statement = sql.SQL("create database {} template {} owner foldbook").format(
+            sql.Identifier(name), sql.Identifier("template1" if template is None else _name_of(template))
+        )
+        self._administrate(statement)
+        dsn = urlsplit(self.dsn)._replace(path=f"/{name}").geturl()
+        if template is None:
+            migrate(dsn, shard_count=1)
+        return dsn
+
+    def drop_database(self, dsn: str) -> None:
+        self._administrate(sql.SQL("drop database {} with (force)").format(sql.Identifier(_name_of(dsn))))
+
+    def settle(self, dsn: str) -> None:
+        """After a bulk load: what autovacuum and the checkpointer would otherwise do in the middle of a slice."""
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("vacuum (analyze)")
+        self.checkpoint()
+
+    def checkpoint(self) -> None:
+        self._administrate(sql.SQL("checkpoint"))
+
+    def _administrate(self, statement: sql.SQL | sql.Composed) -> None:
+        with psycopg.connect(self._server.superuser_dsn, autocommit=True) as connection:
+            connection.execute(statement)
+
+
+def _name_of(dsn: str) -> str:
+    return urlsplit(dsn).path.removeprefix("/")
+
+
+@contextmanager
+def arena() -> Iterator[Arena]:
+    """A started server in a temporary folder (``TMPDIR``), ended and removed afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="foldbook-bench-"))
+    folder.chmod(0o755)  # as root the server runs as another user, who has to get in
+    place = Arena(folder)
+    try:
+        place.start()
+        yield place
+    finally:
+        place.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def apply_sql(dsn: str, name: str) -> None:
+    """Run a file of ``bench/sql``."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute((SQL / f"{name}.sql").read_bytes())
+
+
+def run_child(module: str, task: msgspec.Struct, answer: type[T], environment: dict[str, str] | None = None) -> T:
+    """Run ``python -m <module>`` with ``task`` as JSON for its argument; what it prints last is ``answer`` as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, msgspec.json.encode(task).decode()],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env=os.environ | (environment or {}),
+        check=True,
+    )
+    return msgspec.json.decode(done.stdout.splitlines()[-1], type=answer)
+
+
+@contextmanager
+def engine(dsn: str, folder: Path, *arguments: str, **settings: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A subcommand of ``foldbook`` on the database at ``dsn``, stopped afterwards. ``settings``: FOLDBOOK_* by name."""
+    environment = {f"FOLDBOOK_{name.upper()}": str(value) for name, value in settings.items()}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli", *arguments, "--until-stdin-closes"],
+        cwd=ROOT,
+        env=os.environ
+        | {"DATABASE_URL": dsn, "FOLDBOOK_DATA_DIR": str(folder / "engine"), "FOLDBOOK_LOG_LEVEL": "warning"}
+        | environment,
+        stdin=subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def served(dsn: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """``foldbook serve``, answering: its process and its port."""
+    port = free_port()
+    with engine(dsn, folder, "serve", port=port) as process:
+        _wait_until_live(process, port)
+        yield process, port
+
+
+def _wait_until_live(process: subprocess.Popen[bytes], port: int) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"foldbook serve ended with code {process.returncode}")
+        try:
+            with opener.open(f"http://127.0.0.1:{port}/health/live", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError("foldbook serve did not answer in time")

@@ -1,0 +1,55 @@
+"""Resident memory of the engine process (``foldbook serve``: bus and API) after very many commands.
+
+1,000,000 commands on 10,000 accounts by NDJSON, orders that live (``load.py``): at any time 10,000 are open, most end
+filled or canceled.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+from bench.arena import run_child, served
+from bench.bulk_load import BulkLoad
+from bench.rounds import Stage, tell
+from bench.table import Row, Slice
+
+CONNECTIONS = 2
+
+
+def measure_memory(stage: Stage) -> list[Row]:
+    sizes = stage.sizes
+    with served(stage.place.create_database(), stage.place.folder) as (process, port):
+        engine = psutil.Process(process.pid)
+        before = _resident_mib(engine)
+        load = BulkLoad(
+            port=port,
+            connections=CONNECTIONS,
+            commands=sizes.memory_commands,
+            accounts=sizes.memory_accounts,
+        )
+        turn = run_child("bench.bulk_load", load, Slice)
+        after = _resident_mib(engine)
+        peak = _peak_mib(process.pid)
+    tell(f"memory: {turn.count:,} commands at {turn.rate:,.0f}/s")
+    return [
+        Row(
+            what=f"resident memory after {turn.count:,} commands on {sizes.memory_accounts:,} accounts",
+            value=after,
+            unit="MiB",
+            must=300,
+            aim=150,
+            is_cost=True,
+            detail=f"{before:.0f} MiB before, {peak:.0f} at its peak; {turn.rate:,.0f} commands/s",
+        )
+    ]
+
+
+def _resident_mib(process: psutil.Process) -> float:
+    return float(process.memory_info().rss) / 2**20
+
+
+def _peak_mib(pid: int) -> float:
+    with Path(f"/proc/{pid}/status").open() as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))

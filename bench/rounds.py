@@ -1,0 +1,89 @@
+"""Contestants take turns, in short rounds, so that all of them meet the same machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from bench.arena import Arena
+from bench.table import Slice
+
+
+class Sizes(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of everything. ``slice_s`` is the length of one turn."""
+
+    rounds: int
+    slice_s: float
+    snapshot_s: float
+    rebuild_events: int
+    row_by_row_events: int
+    latency_s: float
+    short_log: int
+    long_log: int
+    memory_commands: int
+    memory_accounts: int
+
+
+FULL = Sizes(
+    rounds=5,
+    slice_s=3,
+    snapshot_s=60,
+    rebuild_events=1_000_000,
+    row_by_row_events=20_000,
+    latency_s=20,
+    short_log=50_000,
+    long_log=5_000_000,
+    memory_commands=1_000_000,
+    memory_accounts=10_000,
+)
+QUICK = Sizes(
+    rounds=2,
+    slice_s=1,
+    snapshot_s=10,
+    rebuild_events=50_000,
+    row_by_row_events=5_000,
+    latency_s=3,
+    short_log=20_000,
+    long_log=100_000,
+    memory_commands=20_000,
+    memory_accounts=1_000,
+)
+
+
+class Contestant(Protocol):
+    """Something that can be run for a while."""
+
+    def run(self, seconds: float) -> Slice: ...
+
+
+@dataclass
+class Stage:
+    """What every measurement gets: the server, the sizes, what to clean up, and where to leave what was seen."""
+
+    place: Arena
+    sizes: Sizes
+    cleanup: ExitStack
+    slices: dict[str, list[Slice]] = field(default_factory=dict)
+
+    def take_turns(
+        self, contestants: Mapping[str, Contestant], *, rounds: int | None = None, slice_s: float | None = None
+    ) -> dict[str, list[Slice]]:
+        """Each contestant once in every round. Returns the slices of each, one a round."""
+        turns: dict[str, list[Slice]] = {name: [] for name in contestants}
+        for number in range(rounds or self.sizes.rounds):
+            for name, contestant in contestants.items():
+                turn = contestant.run(slice_s or self.sizes.slice_s)
+                turns[name].append(turn)
+                tell(f"round {number + 1}, {name}: {turn.rate:,.0f}/s")
+        self.slices.update(turns)
+        return turns
+
+
+def tell(text: str) -> None:
+    """Progress, beside the table that goes to standard output."""
+    print(text, file=sys.stderr, flush=True)
