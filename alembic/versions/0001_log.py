@@ -40,7 +40,7 @@ comment on table eventstore.commits is
 comment on column eventstore.commits.first_position is
     'First position this commit wrote; one more than last_position when it recorded refusals only.';
 comment on column eventstore.commits.hash is
-    'sha256(previous_hash || canonical text of the commit''s commands and events); see sql/README.md.';
+    'eventstore.commit_hash: of the commit before it, of this row, and of its commands'' and events'' hashes.';
 
 create table eventstore.commands (
     shard integer not null,
@@ -55,6 +55,7 @@ create table eventstore.commands (
     event_count integer not null,
     "commit" bigint not null,
     recorded_at timestamptz not null,
+    hash bytea not null default '',
     primary key (shard, command_id)
 );
 create index commands_commit on eventstore.commands using brin ("commit");
@@ -62,6 +63,7 @@ comment on table eventstore.commands is
     'Every well-formed command ever answered, accepted or refused: what makes a retry idempotent and a failure auditable.';
 comment on column eventstore.commands.fingerprint is
     'Digest of the command''s content, without its id and its time of receipt.';
+comment on column eventstore.commands.hash is 'eventstore.command_hash of this row; sealed by its commit.';
 
 create table eventstore.events (
     shard integer not null,
@@ -76,6 +78,7 @@ create table eventstore.events (
     metadata jsonb not null,
     occurred_at timestamptz not null,
     recorded_at timestamptz not null,
+    hash bytea not null default '',
     primary key (shard, position),
     unique (shard, aggregate_id, sequence)
 );
@@ -86,26 +89,42 @@ comment on column eventstore.events.sequence is '1-based number of the event wit
 comment on column eventstore.events.subject is 'What inside the aggregate the event is about: the order id.';
 comment on column eventstore.events.occurred_at is 'Business time: a venue''s or a backtest''s clock.';
 comment on column eventstore.events.recorded_at is 'The database''s clock, one reading per commit.';
+comment on column eventstore.events.hash is 'eventstore.event_hash of this row; sealed by its commit.';
 
 create table eventstore.subscriptions (
     shard integer not null,
     name text not null,
     checkpoint bigint not null default 0 check (checkpoint >= 0),
+    error jsonb,
     updated_at timestamptz not null default clock_timestamp(),
     primary key (shard, name)
 ) with (fillfactor = 10);
 comment on table eventstore.subscriptions is
     'Checkpoints: the position up to which a named reader of a shard has done its work.';
+comment on column eventstore.subscriptions.error is
+    'What it stopped at, null while all is well: {"position", "sqlstate", "message", "attempts", "since"}.';
 
 create table eventstore.projections (
     name text primary key,
-    state text not null check (state in ('live', 'resetting', 'rebuilding', 'failed')),
     definition_hash text not null,
-    error jsonb,
-    updated_at timestamptz not null default clock_timestamp()
+    tables text[] not null,
+    installed_at timestamptz not null default clock_timestamp()
 );
 comment on table eventstore.projections is
-    'The projections installed in this database: the hash of the file each was made from, and how it is doing.';
+    'The projections installed in this database: the SHA-256 of the file each was made from, and its tables in schema read.';
+
+create table eventstore.projection_runs (
+    name text primary key,
+    kind text not null check (kind in ('reset', 'rebuild', 'verify')),
+    events_done bigint not null default 0,
+    events_total bigint not null default 0,
+    started_at timestamptz not null default clock_timestamp(),
+    updated_at timestamptz not null default clock_timestamp(),
+    finished_at timestamptz,
+    error text
+);
+comment on table eventstore.projection_runs is
+    'The last reset, rebuild or verification of each projection, and how far it has come.';
 
 create table eventstore.dead_letters (
     shard integer not null,
@@ -118,6 +137,20 @@ create table eventstore.dead_letters (
 );
 comment on table eventstore.dead_letters is
     'Positions that an operator told a subscription to skip, and why: nothing is skipped silently.';
+
+create table eventstore.snapshots (
+    shard integer not null,
+    aggregate_id text not null,
+    sequence bigint not null,
+    fingerprint text not null,
+    state jsonb not null,
+    taken_at timestamptz not null default clock_timestamp(),
+    primary key (shard, aggregate_id)
+);
+comment on table eventstore.snapshots is
+    'The latest cached fold of an aggregate. Only a cache: delete any of it at any time.';
+comment on column eventstore.snapshots.fingerprint is
+    'Digest of the shape of the state; a snapshot of another shape is ignored.';
 
 create table eventstore.code (
     path text primary key,

@@ -40,7 +40,7 @@ begin
     v_now := greatest(clock_timestamp(), v_head.recorded_at);
 
     return query
-    with proposed as materialized (
+    with proposed as (
         select
             p.*,
             p.event_type is not null as is_event,
@@ -94,7 +94,7 @@ begin
             ) as is_appended
         from judged j
     ),
-    placed as materialized (
+    placed as (
         select
             v.*,
             v_head.last_position
@@ -104,12 +104,29 @@ begin
                 as sequence
         from verdict v
     ),
+    sealed as materialized (
+        select
+            p.*,
+            case when p.is_appended and p.is_event then
+                eventstore.event_hash(
+                    p.position, p.aggregate_id, p.sequence, p.event_type, p.schema_version, p.subject, p.command_id,
+                    p.payload, p.metadata, p.occurred_at
+                )
+            end as event_hash,
+            case when p.is_appended and p.event_index = 0 then
+                eventstore.command_hash(
+                    p.command_id, p.aggregate_id, p.command_type, p.fingerprint, p.actor, p.reason,
+                    case when p.is_event then p.position end, p.event_count
+                )
+            end as command_hash
+        from placed p
+    ),
     new_event as (
         insert into eventstore.events
         select
             p_shard, p.position, p.aggregate_id, p.sequence, p.event_type, p.schema_version, p.subject, p.command_id,
-            p.payload, p.metadata, p.occurred_at, v_now
-        from placed p
+            p.payload, p.metadata, p.occurred_at, v_now, p.event_hash
+        from sealed p
         where p.is_appended and p.is_event
     ),
     new_command as (
@@ -117,35 +134,22 @@ begin
         select
             p_shard, p.command_id, p.aggregate_id, p.command_type, p.fingerprint, p.actor,
             case when p.reason is null then 'accepted' else 'refused' end, p.reason,
-            case when p.is_event then p.position end, p.event_count, v_head.number + 1, v_now
-        from placed p
+            case when p.is_event then p.position end, p.event_count, v_head.number + 1, v_now, p.command_hash
+        from sealed p
         where p.is_appended and p.event_index = 0
     ),
     new_commit as (
         insert into eventstore.commits
         select
             p_shard, v_head.number + 1, v_head.last_position + 1, max(p.position), v_now, v_head.hash,
-            sha256(v_head.hash || convert_to(
-                concat_ws(E'\n',
-                    p_shard, v_head.number + 1, extract(epoch from v_now),
-                    string_agg(
-                        eventstore.canonical_command(
-                            p.command_id, p.aggregate_id, p.command_type, p.fingerprint, p.actor, p.reason,
-                            case when p.is_event then p.position end, p.event_count
-                        ),
-                        E'\n' order by p.command_id
-                    ) filter (where p.event_index = 0),
-                    string_agg(
-                        eventstore.canonical_event(
-                            p.position, p.aggregate_id, p.sequence, p.event_type, p.schema_version, p.subject,
-                            p.command_id, p.payload, p.metadata, p.occurred_at
-                        ),
-                        E'\n' order by p.position
-                    ) filter (where p.is_event)
-                ),
-                'UTF8'
-            ))
-        from placed p
+            eventstore.commit_hash(
+                v_head.hash, p_shard, v_head.number + 1, v_head.last_position + 1, max(p.position), v_now,
+                string_agg(
+                    coalesce(p.command_hash, '') || coalesce(p.event_hash, ''), ''
+                    order by case when p.is_event then p.position end, p.command_id
+                )
+            )
+        from sealed p
         where p.is_appended
         having count(*) > 0
         returning case
@@ -161,7 +165,7 @@ begin
         case when p.is_appended then p.position + greatest(p.event_count - 1, 0) end,
         case when p.is_appended then p.sequence + greatest(p.event_count - 1, 0) else p.stored_sequence end,
         p.known_fingerprint = p.fingerprint
-    from placed p
+    from sealed p
     where p.event_index = 0
     order by p.ordinal;
 end

@@ -22,7 +22,9 @@ Connection = asyncpg.Connection
 FILL = """
 with numbered as (select n, 'u' || n % 50 || '/binance/simulated' as account from generate_series(1, $1::bigint) n)
 insert into eventstore.events
-select 0, n, account, (n + 49) / 50, 'OrderCreated', 1, 'o-' || n, gen_random_uuid(), '{"order_id": "o-1"}', '{}', now(), now()
+select
+    0, n, account, (n + 49) / 50, 'OrderCreated', 1, 'o-' || n, gen_random_uuid(), '{"order_id": "o-1"}', '{}', now(),
+    now()
 from numbered
 """
 FILL_COMMANDS = """

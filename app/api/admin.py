@@ -1,0 +1,138 @@
+"""What operators do: look at projections, reset, rebuild and verify them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from itertools import groupby
+
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from msgspec import Struct
+
+from app.api.problems import told
+from app.api.reader import Reader, reaching
+from app.eventstore.projections import Failure, ProjectionStatus, Run, projection_status
+from app.eventstore.rebuild import ProjectionAdmin, Verification
+
+CALL_PROBLEMS = ("unknown-projection", "projection-busy", "unavailable")
+
+
+class ShardStatus(Struct, frozen=True, kw_only=True):
+    shard: int
+    checkpoint: int
+    head: int
+    lag: int
+    error: Failure | None
+
+
+class Projection(Struct, frozen=True, kw_only=True):
+    """``checkpoint``, ``head`` and ``lag`` count events, of all shards together. ``run``: the last reset, rebuild or
+    verification, and how far it is."""
+
+    name: str
+    checkpoint: int
+    head: int
+    lag: int
+    state: str
+    definition_hash: str
+    error: Failure | None
+    run: Run | None
+    shards: list[ShardStatus]
+
+
+class Projections(Struct, frozen=True):
+    projections: list[Projection]
+
+
+@get("/admin/projections", tags=["admin"], responses=told("unavailable"))
+async def get_projections(reader: NamedDependency[Reader]) -> Projections:
+    """All projections, and how far behind the log they are."""
+    return Projections(_by_name(await statuses(reader)))
+
+
+@get("/admin/projections/{name:str}", tags=["admin"], responses=told("unknown-projection", "unavailable"))
+async def get_projection(reader: NamedDependency[Reader], name: FromPath[str]) -> Projection:
+    """One projection, and how far its last reset, rebuild or verification is."""
+    return await _projection(reader, name)
+
+
+@post("/admin/projections/{name:str}/reset", tags=["admin"], status_code=202, responses=told(*CALL_PROBLEMS))
+async def reset_projection(
+    admin: NamedDependency[ProjectionAdmin], reader: NamedDependency[Reader], name: FromPath[str]
+) -> Response[Projection]:
+    """Begin to empty the live tables and replay the log into them. Progress: `run` of the projection."""
+    with reaching():
+        _leave(await admin.start_reset(name))
+    return await _begun(reader, name)
+
+
+@post("/admin/projections/{name:str}/rebuild", tags=["admin"], status_code=202, responses=told(*CALL_PROBLEMS))
+async def rebuild_projection(
+    admin: NamedDependency[ProjectionAdmin], reader: NamedDependency[Reader], name: FromPath[str]
+) -> Response[Projection]:
+    """Begin to fill new tables, which then take the place of the live ones. Progress: `run` of the projection."""
+    with reaching():
+        _leave(await admin.start_rebuild(name))
+    return await _begun(reader, name)
+
+
+@post(
+    "/admin/projections/{name:str}/verify",
+    tags=["admin"],
+    status_code=200,
+    responses=told("projection-failed", *CALL_PROBLEMS),
+)
+async def verify_projection(admin: NamedDependency[ProjectionAdmin], name: FromPath[str]) -> Verification:
+    """Fold the log afresh and compare with the live tables, row by row."""
+    with reaching():
+        return await admin.verify(name)
+
+
+CALLS = (get_projections, get_projection, reset_projection, rebuild_projection, verify_projection)
+
+
+async def statuses(reader: Reader, name: str | None = None) -> list[ProjectionStatus]:
+    """One element per projection and shard."""
+    async with reader.connection() as connection:
+        return await projection_status(connection, name)
+
+
+async def _projection(reader: Reader, name: str) -> Projection:
+    (projection,) = _by_name(await statuses(reader, name))
+    return projection
+
+
+async def _begun(reader: Reader, name: str) -> Response[Projection]:
+    return Response(await _projection(reader, name), headers={"Location": f"/admin/projections/{name}"})
+
+
+def _leave(task: asyncio.Task[None]) -> None:
+    """To itself: how it ends is told by the projection's status."""
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def _by_name(rows: Iterable[ProjectionStatus]) -> list[Projection]:
+    """One element per projection; ``rows`` are ordered by name."""
+    projections = []
+    for name, group in groupby(rows, key=lambda row: row.name):
+        shards = list(group)
+        failed = next((row for row in shards if row.error is not None), shards[0])
+        projections.append(
+            Projection(
+                name=name,
+                checkpoint=sum(row.checkpoint for row in shards),
+                head=sum(row.head for row in shards),
+                lag=sum(row.lag for row in shards),
+                state=failed.state,
+                definition_hash=failed.definition_hash,
+                error=failed.error,
+                run=failed.run,
+                shards=[
+                    ShardStatus(shard=s.shard, checkpoint=s.checkpoint, head=s.head, lag=s.lag, error=s.error)
+                    for s in shards
+                ],
+            )
+        )
+    return projections

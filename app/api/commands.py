@@ -1,0 +1,208 @@
+"""Commands over HTTP: each call becomes one command, and is answered once that is durable.
+
+The handlers are Litestar's, which documents them; ``calls.py`` calls the same functions without its request machinery.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Response, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, HeaderParameter, JSONBody
+from msgspec import Struct
+from uuid_utils.compat import uuid7
+
+from app.api.documents import CommandAnswer
+from app.api.paths import OF_ACCOUNT, OF_ORDER, account_of, order_id_of
+from app.api.problems import Problem, told
+from app.api.schemas import CancelBody, ExecutionReportBody, OpenAccountBody, PlaceOrderBody
+from app.eventstore.answers import CommandResult
+from app.eventstore.bus import CommandBus
+from app.eventstore.events import Metadata
+from app.trading.book import Book
+from app.trading.commands import BookCommand, OpenAccount, RequestCancel
+
+Bus = CommandBus[Book]
+
+_HEADER_TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_ENTITY_TAG = re.compile(r'"(0|[1-9][0-9]{0,17})"')
+
+
+class Envelope(Struct, frozen=True):
+    """What the headers say about a command."""
+
+    command_id: UUID
+    metadata: Metadata
+    expected_sequence: int | None
+
+
+NO_METADATA = Metadata()
+
+
+def envelope_of(
+    idempotency_key: str | None = None,
+    if_match: str | None = None,
+    actor: str | None = None,
+    correlation_id: str | None = None,
+) -> Envelope:
+    """Reads the headers; raises ``Problem`` naming the one that cannot be read."""
+    if idempotency_key is None:
+        command_id = uuid7()
+    elif _UUID.fullmatch(idempotency_key):
+        command_id = UUID(idempotency_key)
+    else:
+        raise _bad_header("Idempotency-Key", "must be a UUID")
+    expected_sequence = None
+    if if_match is not None:
+        if (tag := _ENTITY_TAG.fullmatch(if_match)) is None:
+            raise _bad_header("If-Match", 'must be one sequence in quotes, as in "7"')
+        expected_sequence = int(tag[1])
+    metadata = NO_METADATA
+    if actor is not None or correlation_id is not None:
+        for name, value in (("X-Actor", actor), ("X-Correlation-Id", correlation_id)):
+            if value is not None and not _HEADER_TEXT.fullmatch(value):
+                raise _bad_header(name, "must be 1 to 128 characters without control characters")
+        metadata = Metadata(actor=actor, correlation_id=correlation_id)
+    return Envelope(command_id, metadata, expected_sequence)
+
+
+def provide_envelope(
+    idempotency_key: Annotated[
+        str | None, HeaderParameter(name="Idempotency-Key", description="The command id, a UUID; makes a retry safe.")
+    ] = None,
+    if_match: Annotated[
+        str | None, HeaderParameter(name="If-Match", description="The account's sequence that the command is based on.")
+    ] = None,
+    x_actor: Annotated[str | None, HeaderParameter(name="X-Actor", description="On whose request.")] = None,
+    x_correlation_id: Annotated[str | None, HeaderParameter(name="X-Correlation-Id")] = None,
+) -> Envelope:
+    """Litestar's way to the same."""
+    return envelope_of(idempotency_key, if_match, x_actor, x_correlation_id)
+
+
+def _bad_header(name: str, what: str) -> Problem:
+    return Problem("malformed", f"{name} {what}", field=name)
+
+
+class CommandResponse(Response[CommandAnswer]):
+    """An answer with its headers; ``location``: where to find what the command created, if it creates."""
+
+    def __init__(self, result: CommandResult, location: str | None) -> None:
+        # Not super().__init__: what it does for cookies and type encoders takes longer than all the rest of a call.
+        self.content = answer_of(result)
+        self.headers = {"etag": f'"{result.sequence}"'}
+        self.status_code = 200
+        if location is not None:
+            self.headers["location"] = location
+            self.status_code = 200 if result.replayed else 201
+        self.background = None
+        self.cookies = []
+        self.encoding = "utf-8"
+        self.media_type = None
+        self.response_type_encoders = {}
+
+
+async def _execute(bus: Bus, command: BookCommand, envelope: Envelope, location: str | None = None) -> CommandResponse:
+    result = await bus.submit(command, metadata=envelope.metadata, expected_sequence=envelope.expected_sequence)
+    return CommandResponse(result, location)
+
+
+def answer_of(result: CommandResult) -> CommandAnswer:
+    return CommandAnswer(
+        result.aggregate_id,
+        result.shard,
+        result.position,
+        result.sequence,
+        result.events,
+        result.command_id,
+        result.replayed,
+    )
+
+
+COMMAND_PROBLEMS = (
+    "malformed",
+    "unknown-account",
+    "idempotency-conflict",
+    "sequence-conflict",
+    "body-too-large",
+    "unsupported-media-type",
+    "invalid-command",
+    "overloaded",
+    "unavailable",
+)
+
+
+@post("/accounts", tags=["commands"], responses=told("already-exists", *COMMAND_PROBLEMS))
+async def open_account(
+    bus: NamedDependency[Bus], data: JSONBody[OpenAccountBody], envelope: NamedDependency[Envelope]
+) -> Response[CommandAnswer]:
+    """Open the order book of an account."""
+    account = f"{data.user}/{data.exchange}/{data.broker}"
+    command = OpenAccount(command_id=envelope.command_id, received_at=datetime.now(UTC), account=account)
+    return await _execute(bus, command, envelope, f"/accounts/{account}")
+
+
+@post(f"{OF_ACCOUNT}/orders", tags=["commands"], responses=told("duplicate-order", *COMMAND_PROBLEMS))
+async def place_order(
+    bus: NamedDependency[Bus],
+    user: FromPath[str],
+    exchange: FromPath[str],
+    broker: FromPath[str],
+    data: JSONBody[PlaceOrderBody],
+    envelope: NamedDependency[Envelope],
+) -> Response[CommandAnswer]:
+    """Place an order."""
+    account = account_of(user, exchange, broker)
+    command = data.command(account, envelope.command_id, datetime.now(UTC))
+    return await _execute(bus, command, envelope, f"/accounts/{account}/orders/{data.order_id}")
+
+
+@post(
+    f"{OF_ORDER}/cancel",
+    tags=["commands"],
+    status_code=200,
+    responses=told("unknown-order", "order-closed", *COMMAND_PROBLEMS),
+)
+async def request_cancel(
+    bus: NamedDependency[Bus],
+    user: FromPath[str],
+    exchange: FromPath[str],
+    broker: FromPath[str],
+    order_id: FromPath[str],
+    data: JSONBody[CancelBody | None],
+    envelope: NamedDependency[Envelope],
+) -> Response[CommandAnswer]:
+    """Ask for a cancel."""
+    account = account_of(user, exchange, broker)
+    command = RequestCancel(
+        command_id=envelope.command_id,
+        received_at=datetime.now(UTC),
+        account=account,
+        order_id=order_id_of(order_id),
+    )
+    return await _execute(bus, command, envelope)
+
+
+@post(
+    f"{OF_ACCOUNT}/execution-reports",
+    tags=["commands"],
+    status_code=200,
+    responses=told("unknown-order", "order-closed", "duplicate-execution", *COMMAND_PROBLEMS),
+)
+async def record_execution(
+    bus: NamedDependency[Bus],
+    user: FromPath[str],
+    exchange: FromPath[str],
+    broker: FromPath[str],
+    data: JSONBody[ExecutionReportBody],
+    envelope: NamedDependency[Envelope],
+) -> Response[CommandAnswer]:
+    """Tell what the broker said happened to an order."""
+    account = account_of(user, exchange, broker)
+    command = data.command(account, envelope.command_id, datetime.now(UTC))
+    return await _execute(bus, command, envelope)

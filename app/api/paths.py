@@ -1,0 +1,26 @@
+"""Accounts and orders in a path. What no account or order can be called is unknown (404), not malformed."""
+
+from __future__ import annotations
+
+import re
+
+from app.api.problems import Problem
+from app.trading.values import NAME, is_account
+
+OF_ACCOUNT = "/accounts/{user:str}/{exchange:str}/{broker:str}"
+OF_ORDER = f"{OF_ACCOUNT}/orders/{{order_id:str}}"
+
+_NAME = re.compile(NAME)
+
+
+def account_of(user: str, exchange: str, broker: str) -> str:
+    account = f"{user}/{exchange}/{broker}"
+    if not is_account(account):
+        raise Problem("unknown-account", "an account is user/exchange/broker, the broker live, simulated or backtest")
+    return account
+
+
+def order_id_of(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise Problem("unknown-order", f"an order id matches {NAME}")
+    return text

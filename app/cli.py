@@ -1,0 +1,168 @@
+"""The command line.
+
+==== =====================================================================
+code meaning
+==== =====================================================================
+0    done
+1    failed; the last line on standard error says why
+2    wrong usage, or a setting that is wrong
+3    already running on this data folder
+4    the database can't be reached
+5    ``projections verify`` found a difference
+6    the database's log is not the one the settings describe
+==== =====================================================================
+
+``psql`` ends with the code of psql itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import metadata
+
+import typer
+
+from app.config import Settings
+from app.eventstore.errors import FoldbookError, LogMismatch, StoreUnavailable
+from app.lock import AlreadyRunning, lock, running_on
+from app.postgres.binaries import client_program
+from app.postgres.embedded import EmbeddedPostgres
+from app.projections_cli import projections
+from app.terminal import (
+    GRACE_S,
+    Exit,
+    Json,
+    UntilStdinCloses,
+    end_with_stdin,
+    print_json,
+    read_settings,
+    start_logging,
+    tell,
+)
+
+cli = typer.Typer(
+    help="An event-sourced trading engine with PostgreSQL as its engine room.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+cli.add_typer(projections, name="projections")
+
+
+def main() -> None:
+    """The entry point: every foreseen error becomes one line and a code."""
+    try:
+        cli()
+    except AlreadyRunning as error:
+        tell(error)
+        sys.exit(Exit.ALREADY_RUNNING)
+    except LogMismatch as error:
+        tell(error)
+        sys.exit(Exit.OTHER_LOG)
+    except StoreUnavailable as error:
+        tell(error if sys.argv[1:] == ["up"] else f"{error}\nIs `foldbook up` running?")
+        sys.exit(Exit.UNREACHABLE)
+    except (FoldbookError, OSError) as error:
+        tell(error)
+        sys.exit(Exit.FAILED)
+
+
+@cli.command()
+def up() -> None:
+    """Start PostgreSQL, the API and the projector; Ctrl-C stops them."""
+    from app import supervisor
+
+    supervisor.up(read_settings())
+
+
+@cli.command()
+def serve(until_stdin_closes: UntilStdinCloses = False) -> None:
+    """Serve the API; the database must be there and migrated."""
+    if until_stdin_closes:
+        end_with_stdin()
+    settings = read_settings()
+    start_logging(settings)
+    run_server(settings)
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database's tables and functions to this program's version."""
+    from app.postgres.migrations import migrate as migrate_database
+
+    settings = read_settings()
+    if settings.is_embedded and not running_on(settings.data_dir):
+        with lock(settings.data_dir, settings.url):
+            server = EmbeddedPostgres(settings.data_dir)
+            server.start()
+            try:
+                migrate_database(settings.dsn, settings.shards)
+            finally:
+                server.stop()
+    else:
+        migrate_database(settings.dsn, settings.shards)
+    typer.echo("migrated")
+
+
+@cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(context: typer.Context) -> None:
+    """Open psql on the database; what follows is passed on to it."""
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+    options = conninfo_to_dict(read_settings().dsn)
+    # Other users can read a process's arguments, not its environment.
+    if password := options.pop("password", None):
+        os.environ["PGPASSWORD"] = str(password)
+    program = str(client_program("psql"))
+    os.execv(program, [program, make_conninfo("", **options), *context.args])
+
+
+@cli.command()
+def doctor(as_json: Json = False) -> None:
+    """Print versions, settings (without secrets), and how the engine and its database are."""
+    from app.doctor import examine
+
+    report = examine(read_settings())
+    if as_json:
+        print_json(report)
+    else:
+        for title, facts in report.items():
+            typer.secho(title, bold=True)
+            for name, value in facts.items():
+                typer.echo(f"  {name:<36} {value}")
+    if not report["database"]["reachable"]:
+        raise typer.Exit(Exit.UNREACHABLE)
+
+
+@cli.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(metadata.version("foldbook"))
+
+
+def run_server(settings: Settings) -> None:
+    """One process, no access log; returns after SIGTERM or SIGINT, when what was asked has been answered."""
+    import uvicorn
+
+    from app.api.asgi import create_app
+
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""What ``foldbook doctor`` reports: enough to help somebody from afar, and no secrets."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Any
+
+import psycopg
+
+from app.config import Settings, unknown_variables
+from app.lock import running_on
+from app.postgres.binaries import DISTRIBUTION
+from app.resources import ROOT
+
+CONNECT_TIMEOUT_S = 5
+
+Report = dict[str, dict[str, Any]]
+
+_LOG = """
+select
+    (select version_num from eventstore.alembic_version) as revision,
+    i.log_id::text,
+    i.shard_count,
+    (select sum(c.last_position)::bigint from generate_series(0, i.shard_count - 1) s, eventstore.head(s) c) as events
+from eventstore.log_info i
+"""
+
+
+def examine(settings: Settings) -> Report:
+    """Facts by section. ``database.reachable`` decides whether all is well."""
+    return {
+        "program": {
+            "foldbook": metadata.version("foldbook"),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "embedded postgres": metadata.version(DISTRIBUTION),
+            "sql and migrations": str(ROOT),
+        },
+        "settings": settings.describe() | {"not known (misspelt?)": ", ".join(unknown_variables())},
+        "engine": _engine(settings),
+        "database": _database(settings),
+    }
+
+
+def _engine(settings: Settings) -> dict[str, Any]:
+    holder = running_on(settings.data_dir)
+    return {"running": False} if holder is None else {"running": True, "pid": holder["pid"], "url": holder["url"]}
+
+
+def _database(settings: Settings) -> dict[str, Any]:
+    try:
+        with psycopg.connect(settings.dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+            facts: dict[str, Any] = {
+                "reachable": True,
+                "server": connection.info.parameter_status("server_version"),
+            }
+            try:
+                row = connection.execute(_LOG).fetchone()
+            except psycopg.errors.UndefinedTable:
+                row = None
+            if row is None:
+                return facts | {"migrated": False}
+            names = ("revision", "log_id", "shard_count", "events")
+            return facts | {"migrated": True} | dict(zip(names, row, strict=True))
+    except psycopg.OperationalError as error:
+        return {"reachable": False, "error": str(error).strip()}

@@ -1,0 +1,127 @@
+"""Brings a database to the state this program expects: state is migrated, code is replaced.
+
+One transaction under one advisory lock: the schemas, the revisions of ``alembic/``, every file of ``sql/upcasters``,
+``sql/functions``, ``sql/audit`` and ``sql/security`` if one of them changed since they were last applied, and the log's
+identity. It happens as a whole or not at all, and two programs that start at once take turns. Read tables are not made
+here: they are disposable and belong to their projections (``app.eventstore.projections``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+
+from app.eventstore.errors import FoldbookError, LogMismatch, StoreUnavailable
+from app.resources import ROOT, alembic_folder, sql_files
+
+OLDEST_SERVER = 150000
+CONNECT_TIMEOUT_S = 10
+CODE_FOLDERS = ("upcasters", "functions", "audit", "security")
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+# A question's body names read tables, which are made after it, by their projections.
+_BEGIN = """
+set local lock_timeout = '60s';
+set local check_function_bodies = off;
+select pg_advisory_xact_lock(1178553163, -1);
+create schema if not exists eventstore;
+create schema if not exists read;
+create schema if not exists upcast;
+create schema if not exists audit
+"""
+
+_QUALIFIED_NAME = re.compile(rb"\b(?:eventstore|audit|upcast)\.(\w+)")
+
+
+class MigrationError(FoldbookError):
+    """The database refused a statement; nothing was changed."""
+
+    code = "migration"
+
+
+def migrate(dsn: str, shard_count: int) -> None:
+    """Migrate the database at ``dsn`` and, if its log is new, give it ``shard_count`` shards.
+
+    Raises :class:`LogMismatch` if the log has another number of shards or was migrated by a newer program,
+    :class:`StoreUnavailable` if the database can't be reached, and :class:`MigrationError` if it refuses.
+    """
+    try:
+        _migrate(dsn, shard_count)
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(f"the database can't be reached: {str(error).strip()}") from error
+    except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
+        raise MigrationError(f"the database refused the migration: {str(error).strip()}") from error
+
+
+def _migrate(dsn: str, shard_count: int) -> None:
+    connection: Connection = psycopg.connect(
+        dsn, connect_timeout=CONNECT_TIMEOUT_S, application_name="foldbook migrate", client_encoding="utf8"
+    )
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=lambda: connection, poolclass=sqlalchemy.NullPool
+    )
+    with engine.begin() as session:
+        if connection.info.server_version < OLDEST_SERVER:
+            raise LogMismatch(f"the server is PostgreSQL {connection.info.server_version // 10000}, not 15 or newer")
+        connection.execute(_BEGIN)
+        _upgrade_tables(session)
+        _replace_code(connection)
+        _identify_log(connection, shard_count)
+
+
+def _upgrade_tables(session: sqlalchemy.Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(alembic_folder()).replace("%", "%%"))
+    config.attributes["connection"] = session
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise LogMismatch(f"the database was migrated by a newer Foldbook: {error}") from error
+
+
+def _replace_code(connection: Connection) -> None:
+    """Apply every file if any is new or changed: a replaced function may be what another file's view is made of."""
+    files = {path: path.read_bytes() for folder in CODE_FOLDERS for path in sql_files(folder)}
+    wanted = {str(path.relative_to(ROOT)): hashlib.sha256(text).hexdigest() for path, text in files.items()}
+    if dict(connection.execute("select path, sha256 from eventstore.code").fetchall()) == wanted:
+        return
+    for path in in_order_of_need(files):
+        try:
+            connection.execute(files[path])
+        except psycopg.Error as error:
+            raise MigrationError(f"the database refused {path}: {str(error).strip()}") from error
+    connection.execute("delete from eventstore.code")
+    connection.cursor().executemany("insert into eventstore.code (path, sha256) values (%s, %s)", list(wanted.items()))
+
+
+def in_order_of_need(files: dict[Path, bytes]) -> list[Path]:
+    """What a file names comes before it. A file defines what is called like it, and names things with their schema."""
+    defined = {path.stem.encode(): path for path in files}
+    needs = {
+        path: sorted({defined[name] for name in _QUALIFIED_NAME.findall(text) if name in defined} - {path})
+        for path, text in files.items()
+    }
+    return list(TopologicalSorter(needs).static_order())
+
+
+def _identify_log(connection: Connection, shard_count: int) -> None:
+    connection.execute(
+        "insert into eventstore.log_info (shard_count) values (%s) on conflict (singleton) do nothing", [shard_count]
+    )
+    found = connection.execute("select shard_count from eventstore.log_info").fetchone()
+    assert found is not None
+    if found[0] != shard_count:
+        raise LogMismatch(
+            f"this log has {found[0]} shards, fixed when it was made, and the settings say {shard_count}: "
+            f"set FOLDBOOK_SHARDS={found[0]}, or use another database"
+        )

@@ -1,0 +1,152 @@
+"""``foldbook projections``: how the read tables are doing, and what to do when they are not well."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from app.eventstore.projections import ProjectionStatus
+from app.eventstore.rebuild import ProjectionAdmin
+from app.terminal import (
+    Exit,
+    Json,
+    UntilStdinCloses,
+    end_with_stdin,
+    print_json,
+    print_rows,
+    read_settings,
+    run,
+    start_logging,
+    tell,
+    wait_for_stop,
+)
+
+PROGRESS_INTERVAL_S = 1.0
+COLUMNS = ("name", "shard", "state", "checkpoint", "head", "lag", "definition_hash")
+
+projections = typer.Typer(help="The read tables: list, reset, rebuild, verify.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="The projection: the name of its file.")]
+
+
+@projections.command("list")
+def list_all(as_json: Json = False) -> None:
+    """All projections, and how far behind the log they are."""
+    rows = _rows(run(_status(None)))
+    if as_json:
+        print_json({"projections": rows})
+    else:
+        print_rows(rows, COLUMNS)
+
+
+@projections.command()
+def status(name: Name, as_json: Json = False) -> None:
+    """One projection: its state on each shard, what it failed at, its last reset, rebuild or verification."""
+    rows = _rows(run(_status(name)))
+    if as_json:
+        print_json({"projections": rows})
+        return
+    print_rows(rows, COLUMNS)
+    for row in rows:
+        for fact in ("error", "run"):
+            for key, value in (row[fact] or {}).items():
+                typer.echo(f"shard {row['shard']}  {fact:<5}  {key:<18} {'' if value is None else value}")
+
+
+@projections.command()
+def reset(name: Name, as_json: Json = False) -> None:
+    """Empty the tables and replay the log into them; readers see them fill."""
+    _print_outcome(run(_with_progress(name, ProjectionAdmin.start_reset)), as_json)
+
+
+@projections.command()
+def rebuild(name: Name, as_json: Json = False) -> None:
+    """Replay the log into new tables, then swap; readers see the old ones until then."""
+    _print_outcome(run(_with_progress(name, ProjectionAdmin.start_rebuild)), as_json)
+
+
+@projections.command()
+def verify(name: Name, as_json: Json = False) -> None:
+    """Fold the log afresh and compare, row by row; ends with code 5 if there is a difference."""
+
+    async def work() -> dict[str, Any]:
+        async with _admin() as admin:
+            outcome: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(await admin.verify(name)))
+            return outcome
+
+    outcome = run(work())
+    if as_json:
+        print_json(outcome)
+    else:
+        typer.echo(f"{outcome['rows']} rows, {outcome['rows_different']} different")
+        for difference in outcome["differences"]:
+            typer.echo(f"  {difference}")
+    if not outcome["equal"]:
+        raise typer.Exit(Exit.DIFFERENT)
+
+
+@projections.command("run")
+def run_all(until_stdin_closes: UntilStdinCloses = False) -> None:
+    """Keep all projections up to date; ends at SIGTERM or SIGINT."""
+    if until_stdin_closes:
+        end_with_stdin()
+    settings = read_settings()
+    start_logging(settings)
+
+    async def work() -> None:
+        from app.wiring import projection_runner
+
+        runner = projection_runner(settings)
+        await runner.start()
+        try:
+            await wait_for_stop()
+        finally:
+            await runner.stop()
+
+    run(work())
+
+
+@asynccontextmanager
+async def _admin() -> AsyncIterator[ProjectionAdmin]:
+    from app.wiring import projection_admin
+
+    admin = projection_admin(read_settings())
+    try:
+        yield admin
+    finally:
+        await admin.stop()
+
+
+async def _status(name: str | None) -> list[ProjectionStatus]:
+    async with _admin() as admin:
+        return await admin.status(name)
+
+
+async def _with_progress(
+    name: str, start: Callable[[ProjectionAdmin, str], Awaitable[asyncio.Task[None]]]
+) -> list[ProjectionStatus]:
+    async with _admin() as admin:
+        task = await start(admin, name)
+        while not (await asyncio.wait([task], timeout=PROGRESS_INTERVAL_S))[0]:
+            if run := (await admin.status(name))[0].run:
+                tell(f"{name}: {run.events_done} of {run.events_total} events, {run.events_per_second}/s")
+        await task
+        return await admin.status(name)
+
+
+def _print_outcome(statuses: list[ProjectionStatus], as_json: bool) -> None:
+    rows = _rows(statuses)
+    if as_json:
+        print_json({"projections": rows})
+    else:
+        print_rows(rows, COLUMNS)
+
+
+def _rows(statuses: list[ProjectionStatus]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = msgspec.to_builtins(statuses)
+    return rows

@@ -1,0 +1,26 @@
+-- p_fill is a row of read.fills: a record, because read tables come and go.
+create or replace function eventstore.fill_json(p_fill record)
+returns json
+language plpgsql
+stable
+as $$
+begin
+    return json_build_object(
+        'shard', p_fill.shard,
+        'position', p_fill.position,
+        'account', p_fill.account,
+        'order_id', p_fill.order_id,
+        'strategy_id', p_fill.strategy_id,
+        'symbol', p_fill.symbol,
+        'side', p_fill.side,
+        'exec_id', p_fill.exec_id,
+        'last_qty', eventstore.plain(p_fill.last_qty),
+        'last_px', eventstore.plain(p_fill.last_px),
+        'fee', eventstore.plain(p_fill.fee),
+        'fee_currency', p_fill.fee_currency,
+        'occurred_at', eventstore.rfc3339(p_fill.occurred_at),
+        'recorded_at', eventstore.rfc3339(p_fill.recorded_at)
+    );
+end
+$$;
+comment on function eventstore.fill_json is 'A fill as HTTP tells it.';

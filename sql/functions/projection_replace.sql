@@ -1,0 +1,50 @@
+create or replace function eventstore.projection_replace(p_projection text, p_definition_hash text)
+returns void
+language plpgsql
+as $$
+declare
+    v_shadow text := eventstore.projection_schema('rebuild', p_projection);
+    v_tables text[];
+    v_table text;
+begin
+    for v_table in
+        select unnest(p.tables)
+        from eventstore.projections p
+        where p.name = p_projection
+    loop
+        execute format('drop table read.%I', v_table);
+    end loop;
+    execute format('drop function if exists read.%I(integer, bigint, bigint)', 'project_' || p_projection);
+
+    select array_agg(c.relname order by c.relname)
+    into v_tables
+    from pg_class c
+    where c.relnamespace = v_shadow::regnamespace
+        and c.relkind = 'r';
+    foreach v_table in array v_tables loop
+        execute format('alter table %I.%I set schema read', v_shadow, v_table);
+    end loop;
+    execute format(
+        'alter function %I.%I(integer, bigint, bigint) set schema read', v_shadow, 'project_' || p_projection
+    );
+    execute format('drop schema %I', v_shadow);
+
+    insert into eventstore.projections (name, definition_hash, tables)
+    values (p_projection, p_definition_hash, v_tables)
+    on conflict (name) do update set
+        definition_hash = excluded.definition_hash,
+        tables = excluded.tables,
+        installed_at = clock_timestamp();
+
+    delete from eventstore.subscriptions s
+    where s.name = p_projection;
+    update eventstore.subscriptions s
+    set name = p_projection
+    where s.name = eventstore.projection_subscription('rebuild', p_projection);
+    perform eventstore.subscription_move(s.name, s.shard, s.checkpoint)
+    from eventstore.subscriptions s
+    where s.name = p_projection;
+end
+$$;
+comment on function eventstore.projection_replace(text, text) is
+    'Drops the live tables, function and checkpoints of a projection and moves those of its rebuilt copy to their place.';

@@ -1,0 +1,28 @@
+create or replace function eventstore.projection_reset(p_projection text)
+returns void
+language plpgsql
+as $$
+declare
+    v_table text;
+begin
+    -- How long readers may queue behind this while it waits for others that are still reading.
+    perform set_config('lock_timeout', '50ms', true);
+    perform
+    from eventstore.subscriptions s
+    where s.name = p_projection
+    order by s.shard
+    for update;
+    for v_table in
+        select unnest(p.tables)
+        from eventstore.projections p
+        where p.name = p_projection
+    loop
+        execute format('truncate read.%I', v_table);
+    end loop;
+    perform eventstore.subscription_move(s.name, s.shard, 0)
+    from eventstore.subscriptions s
+    where s.name = p_projection;
+end
+$$;
+comment on function eventstore.projection_reset(text) is
+    'Empties the live tables of a projection and begins it again. Raises lock_not_available while readers hold them.';

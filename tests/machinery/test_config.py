@@ -1,0 +1,85 @@
+"""Settings come from the environment, are checked, and are shown without secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from app.config import Settings, default_data_dir, masked, unknown_variables
+
+
+def test_each_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FOLDBOOK_HOST", "0.0.0.0")
+    monkeypatch.setenv("FOLDBOOK_PORT", "8123")
+    monkeypatch.setenv("FOLDBOOK_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("FOLDBOOK_SHARDS", "4")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:secret@db/foldbook")
+    settings = Settings()
+    assert (settings.host, settings.port, settings.data_dir, settings.shards) == ("0.0.0.0", 8123, tmp_path, 4)
+    assert settings.dsn == "postgresql://me:secret@db/foldbook"
+    assert not settings.is_embedded
+    assert settings.url == "http://127.0.0.1:8123"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("FOLDBOOK_PORT", "0"),
+        ("FOLDBOOK_PORT", "http"),
+        ("FOLDBOOK_SHARDS", "1025"),
+        ("FOLDBOOK_QUEUE_MAX", "-1"),
+        ("FOLDBOOK_LOG_LEVEL", "loud"),
+        ("FOLDBOOK_HOST", ""),
+        ("DATABASE_URL", "host=db dbname=foldbook"),
+    ],
+)
+def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValidationError):
+        Settings()
+
+
+def test_an_empty_database_url_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "")
+    assert Settings().is_embedded
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = Settings(database_url=SecretStr("postgresql://me:secret@db/foldbook"))
+    assert "secret" not in repr(settings)
+    assert "secret" not in str(settings.describe())
+    assert settings.describe()["DATABASE_URL"] == "postgresql://me:***@db/foldbook"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me@db:5432/foldbook", "postgresql://me@db:5432/foldbook"),
+        ("postgresql://me:se@cr:et@db/foldbook", "postgresql://me:***@db/foldbook"),
+        ("postgresql:///foldbook?host=/run&password=secret", "postgresql:///foldbook?host=/run&password=***"),
+        ("postgresql://me@/foldbook?sslpassword=secret&port=1", "postgresql://me@/foldbook?sslpassword=***&port=1"),
+    ],
+)
+def test_masked(url: str, shown: str) -> None:
+    assert masked(url) == shown
+
+
+def test_a_relative_data_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Settings(data_dir=Path("data")).data_dir == tmp_path / "data"
+
+
+def test_the_default_folder_is_below_the_data_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert default_data_dir() == tmp_path / "foldbook"
+    monkeypatch.setenv("XDG_DATA_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_data_dir() == tmp_path / ".local" / "share" / "foldbook"
+
+
+def test_misspelt_variables_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOLDBOOK_SHARD", "4")
+    assert unknown_variables() == ["FOLDBOOK_SHARD"]

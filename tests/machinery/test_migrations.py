@@ -1,0 +1,67 @@
+"""A database is migrated as a whole, twice without harm, and only by a program that fits it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from app.eventstore.errors import LogMismatch
+from app.postgres.migrations import in_order_of_need, migrate
+
+
+def one(dsn: str, question: str) -> object:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(question.encode()).fetchone()
+        assert row is not None
+        return row[0]
+
+
+def test_a_second_migration_changes_nothing(empty_database: str) -> None:
+    migrate(empty_database, shard_count=3)
+    log_id = one(empty_database, "select log_id from eventstore.log_info")
+    applied = one(empty_database, "select max(applied_at) from eventstore.code")
+
+    migrate(empty_database, shard_count=3)
+
+    assert one(empty_database, "select log_id from eventstore.log_info") == log_id
+    assert one(empty_database, "select max(applied_at) from eventstore.code") == applied
+
+
+def test_two_migrations_at_once_take_turns(empty_database: str) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda _: migrate(empty_database, shard_count=1), range(2)))
+    assert one(empty_database, "select count(*) from eventstore.log_info") == 1
+
+
+def test_the_number_of_shards_is_fixed(database: str) -> None:
+    with pytest.raises(LogMismatch, match="FOLDBOOK_SHARDS=1"):
+        migrate(database, shard_count=2)
+
+
+def test_changed_code_is_applied_again(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("update eventstore.code set sha256 = 'old' where path = 'sql/functions/command_results.sql'")
+        connection.execute("drop function eventstore.command_results")
+    migrate(database, shard_count=1)
+    assert one(database, "select count(*) from pg_proc where proname = 'command_results'") == 1
+    assert one(database, "select count(*) from eventstore.code where sha256 = 'old'") == 0
+
+
+def test_a_database_of_a_newer_program_is_left_alone(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("update eventstore.alembic_version set version_num = '9999'")
+    with pytest.raises(LogMismatch, match="newer Foldbook"):
+        migrate(database, shard_count=1)
+
+
+def test_what_a_file_needs_is_applied_before_it() -> None:
+    files = {
+        Path("a.sql"): b"create view eventstore.a as select eventstore.c(1)",
+        Path("b.sql"): b"create function eventstore.b() ... -- no needs, says eventstore.b",
+        Path("c.sql"): b"create function eventstore.c(integer) ... select upcast.b()",
+    }
+    order = [path.stem for path in in_order_of_need(files)]
+    assert order.index("b") < order.index("c") < order.index("a")

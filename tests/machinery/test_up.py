@@ -1,0 +1,207 @@
+"""``foldbook up``: the real thing, started, used, killed and started again."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.machinery.waiting import until
+
+
+class Engine:
+    """A running ``foldbook up`` and what it printed."""
+
+    def __init__(self, data_dir: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.data_dir = data_dir
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = os.environ | {
+            "FOLDBOOK_PORT": str(self.port),
+            "FOLDBOOK_DATA_DIR": str(data_dir),
+            "DATABASE_URL": "",
+        }
+        self.process: subprocess.Popen[str] | None = None
+        self.said = ""
+
+    def start(self) -> None:
+        """Return when it said that it is ready."""
+        out = (self.data_dir.parent / "said").open("w+")
+        with out:
+            process = self.process = subprocess.Popen(
+                [sys.executable, "-m", "app.cli", "up"], env=self.environment, stdout=out, stderr=out, text=True
+            )
+        path = Path(out.name)
+        until(lambda: "Ctrl-C stops everything" in path.read_text() or process.poll() is not None)
+        self.said = path.read_text()
+        assert process.poll() is None, self.said
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> int:
+        assert self.process is not None
+        self.process.send_signal(how)
+        return self.process.wait(60)
+
+    def processes(self) -> list[psutil.Process]:
+        """The supervisor and everything below it."""
+        assert self.process is not None
+        supervisor = psutil.Process(self.process.pid)
+        return [supervisor, *supervisor.children(recursive=True)]
+
+    def part(self, *words: str) -> psutil.Process:
+        """The process whose command line has ``words``."""
+        (found,) = [process for process in self.processes() if set(words) <= set(process.cmdline())]
+        return found
+
+    def postgres(self) -> psutil.Process:
+        (found,) = [process for process in self.processes() if "-D" in process.cmdline()]
+        return found
+
+    def line(self, start: str) -> str:
+        """The first printed line that starts so."""
+        return next(line.strip() for line in self.said.splitlines() if line.strip().startswith(start))
+
+    def place_and_read(self, order_id: str) -> None:
+        account = "/accounts/bob/binance/simulated"
+        with httpx.Client(base_url=self.url, trust_env=False) as client:
+            client.post("/accounts", json={"user": "bob", "exchange": "binance", "broker": "simulated"})
+            order = {"strategy_id": "s", "symbol": "BTCUSDT", "side": "BUY", "order_type": "MARKET", "quantity": "1"}
+            placed = client.post(f"{account}/orders", json=order | {"order_id": order_id, "time_in_force": "GTC"})
+            assert placed.status_code == 201, placed.text
+            self.read(order_id, min_position=placed.json()["position"])
+
+    def read(self, order_id: str, min_position: int = 0) -> None:
+        url = f"{self.url}/accounts/bob/binance/simulated/orders/{order_id}"
+        found = httpx.get(url, params={"min_position": min_position}, trust_env=False)
+        assert found.status_code == 200, found.text
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """An engine that is not started yet; its folder lies in one that only its maker may enter."""
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    engine = Engine(private / "data")
+    yield engine
+    if engine.process is not None and engine.process.poll() is None:
+        engine.stop(signal.SIGTERM)
+
+
+def answers(url: str) -> bool:
+    try:
+        return bool(httpx.get(url, trust_env=False).status_code == 200)
+    except httpx.TransportError:
+        return False
+
+
+def shell(line: str) -> str:
+    done = subprocess.run(["/bin/sh", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_the_printed_lines_work_and_ctrl_c_ends_everything(engine: Engine) -> None:
+    engine.start()
+    assert "/docs" in engine.line("its OpenAPI")
+    assert answers(f"{engine.url}/docs")
+
+    lines = re.findall(r"^ +(?:position=\$\()?curl .*$", engine.said, re.MULTILINE)
+    assert len(lines) == 3
+    said = shell("\n".join(lines))
+    assert '["OrderCreated"]' in said
+    assert '["OrderFilled"]' in said
+    assert '"cum_qty":"0.2"' in said.replace(" ", "")
+
+    psql = re.search(r"^In psql:\n +(.*)$", engine.said, re.MULTILINE)
+    assert psql is not None
+    history = shell(f"{psql[1]} -A -t -c 'select type from eventstore.log order by position'")
+    assert history.split() == ["OrderBookCreated", "OrderCreated", "OrderFilled"]
+    passwords = re.findall(r"[0-9a-f]{48}", (engine.data_dir / "pgpass").read_text())
+    assert len(passwords) == 2
+    assert not any(password in engine.said for password in passwords)
+
+    processes = engine.processes()
+    assert engine.stop(signal.SIGINT) == 0
+    assert psutil.wait_procs(processes, timeout=10)[1] == []
+
+
+def test_a_second_one_on_the_same_folder_is_refused(engine: Engine) -> None:
+    engine.start()
+    assert engine.process is not None
+    second = subprocess.run(
+        [sys.executable, "-m", "app.cli", "up"], env=engine.environment, capture_output=True, text=True
+    )
+    assert second.returncode == 3
+    assert str(engine.process.pid) in second.stderr
+    assert engine.url in second.stderr
+    engine.place_and_read("after-the-second")
+
+
+def test_a_port_that_is_taken_is_named(engine: Engine) -> None:
+    with socket.create_server(("127.0.0.1", engine.port)):
+        done = subprocess.run(
+            [sys.executable, "-m", "app.cli", "up"], env=engine.environment, capture_output=True, text=True
+        )
+    assert done.returncode == 1
+    assert "FOLDBOOK_PORT" in done.stderr
+
+
+def test_each_part_comes_back_when_it_is_killed(engine: Engine) -> None:
+    engine.start()
+    engine.place_and_read("first")
+    for part in (engine.part("serve"), engine.part("projections", "run"), engine.postgres()):
+        part.kill()
+        until(lambda: engine_is_whole(engine))
+    engine.read("first")
+    engine.place_and_read("second")
+
+
+def engine_is_whole(engine: Engine) -> bool:
+    try:
+        engine.part("serve"), engine.part("projections", "run"), engine.postgres()
+    except (ValueError, psutil.NoSuchProcess):
+        return False
+    return answers(f"{engine.url}/health/ready")
+
+
+def test_a_killed_supervisor_leaves_nothing_that_the_next_one_minds(engine: Engine) -> None:
+    engine.start()
+    engine.place_and_read("before")
+    left = engine.processes()
+    assert engine.stop(signal.SIGKILL) == -signal.SIGKILL
+
+    engine.start()
+
+    engine.read("before")
+    engine.place_and_read("after")
+    assert psutil.wait_procs(left, timeout=30)[1] == []
+
+
+def test_everything_killed_at_once(engine: Engine) -> None:
+    engine.start()
+    engine.place_and_read("before")
+    for process in engine.processes():
+        process.kill()
+    assert engine.process is not None
+    engine.process.wait()
+
+    engine.start()
+
+    engine.read("before")
+
+
+def test_on_a_database_of_ones_own_with_several_shards(engine: Engine, empty_database: str) -> None:
+    engine.environment |= {"DATABASE_URL": empty_database, "FOLDBOOK_SHARDS": "3"}
+    engine.start()
+    assert "$DATABASE_URL" in engine.said
+    assert not (engine.data_dir / "postgres").exists()
+    engine.place_and_read("elsewhere")

@@ -1,0 +1,95 @@
+"""Projectors, and waiting for what they must come to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import psycopg
+
+from app.eventstore.projections import Definition, ProjectionRunner, ProjectionStatus
+from app.eventstore.rebuild import ProjectionAdmin
+from app.resources import sql_files
+
+DEFINITIONS = [Definition.read(path) for path in sql_files("projections")]
+NAMES = [definition.name for definition in DEFINITIONS]
+PATIENCE_S = 60
+
+
+@asynccontextmanager
+async def administering(dsn: str, definitions: Sequence[Definition] = DEFINITIONS) -> AsyncIterator[ProjectionAdmin]:
+    admin = ProjectionAdmin(dsn, definitions)
+    try:
+        yield admin
+    finally:
+        await admin.stop()
+
+
+@asynccontextmanager
+async def projecting(dsn: str, definitions: Sequence[Definition] = DEFINITIONS) -> AsyncIterator[ProjectionRunner]:
+    async with administering(dsn, definitions) as admin:
+        runner = ProjectionRunner(dsn, definitions, admin.rebuild)
+        await runner.start()
+        try:
+            yield runner
+        finally:
+            await runner.stop()
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Return as soon as ``holds()``; fail when that takes too long to be still coming."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not await holds():
+        assert time.monotonic() < deadline, f"still waiting after {PATIENCE_S} s"
+        await asyncio.sleep(0.02)
+
+
+async def caught_up(dsn: str, names: Sequence[str] = NAMES) -> None:
+    """Wait until these projections have reached the head."""
+    async with administering(dsn) as admin:
+
+        async def no_lag() -> bool:
+            return all(status.lag == 0 for status in await admin.status() if status.name in names)
+
+        await until(no_lag)
+
+
+async def status_of(dsn: str, name: str) -> ProjectionStatus:
+    async with administering(dsn) as admin:
+        (status,) = await admin.status(name)
+        return status
+
+
+async def assert_equal_to_fresh_folds(dsn: str, names: Sequence[str] = NAMES) -> None:
+    async with administering(dsn) as admin:
+        for name in names:
+            found = await admin.verify(name)
+            assert found.equal, f"{name}: {bytes(found.differences).decode()}"
+            assert found.rows > 0, f"{name} is empty"
+
+
+@contextmanager
+def connected(dsn: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        yield connection
+
+
+async def waiting_for_a_lock(dsn: str, statement: str) -> int:
+    """Wait until a session waits for a lock in ``statement`` (a LIKE pattern); its backend's process id."""
+    found: list[int] = []
+
+    async def waits() -> bool:
+        with connected(dsn) as connection:
+            row = connection.execute(
+                "select pid from pg_stat_activity"
+                " where datname = current_database() and wait_event_type = 'Lock' and query like %s",
+                [statement],
+            ).fetchone()
+        found.extend(row or ())
+        return bool(row)
+
+    await until(waits)
+    return found[0]
