@@ -29,6 +29,8 @@ T = TypeVar("T")
 _SPLIT_MIN = 24
 """Commands under way from which deciding half of them takes as long as the fixed cost of a commit."""
 
+_FRESH_START_PAUSE_S = 0.1
+
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -66,14 +68,15 @@ class Lane(Generic[S]):
         self._answers = Answers(store, shard, limits.outage_max_s)
         self._is_stopping = False
         self.queue: deque[Submission] = deque()
+        self._batch: Batch[S] = Batch()
         self.flight: Batch[S] | None = None
+        self._append_task: asyncio.Task[Landing] | None = None
         self.commits_total = 0
         self.commands_total = 0
         self.conflicts_total = 0
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"bus-{self._shard}")
-        self._task.add_done_callback(self._ended)
 
     @property
     def is_running(self) -> bool:
@@ -102,47 +105,63 @@ class Lane(Generic[S]):
     # -- the loop ------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        batch: Batch[S] = Batch()
-        append: asyncio.Task[Landing] | None = None
+        """Serve until stopped. If anything breaks, those who wait are told, and the lane begins afresh: what it holds
+        is only a cache."""
+        while True:
+            try:
+                await self._serve()
+            except Exception as error:
+                logger.exception("the bus of shard %d broke and begins afresh", self._shard)
+                await self._begin_afresh(error)
+            else:
+                return
+
+    async def _serve(self) -> None:
         while True:
             self._wake.clear()
             try:
-                await self._fill(batch)
+                await self._fill(self._batch)
             except StoreUnavailable as error:
                 self._fail_all(error, self.queue)
                 self.queue.clear()
-            if append is not None and append.done():
-                landed, landing, append, self.flight = self.flight, append.result(), None, None
-                assert landed is not None
-                batch = self._after_conflicts(landed, landing, batch)
-                if landing.outage is not None:
-                    self._fail_all(landing.outage, (*batch.submissions, *self.queue))
-                    self.queue.clear()
-                    batch = self._discarded(batch)
-                if batch.submissions:
-                    append, batch = self._send(batch), Batch()
-                self._answer(landed, landing)
-                self._evict()
-                continue
-            if append is None and batch.submissions:
-                append, batch = self._send(batch), Batch()
-                continue
-            if self._is_stopping and append is None and not self.queue:
+            if self._append_task is not None and self._append_task.done():
+                self._land(self._append_task.result())
+            elif self._append_task is None and self._batch.submissions:
+                self._send()
+            elif self._is_stopping and self._append_task is None and not self.queue:
                 return
-            await self._wake.wait()
+            else:
+                await self._wake.wait()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """A lane that broke takes no more, and leaves nobody waiting."""
-        self._is_stopping = True
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.critical("the bus of shard %d broke", self._shard, exc_info=error)
-            self._fail_all(error, (*(self.flight.submissions if self.flight else ()), *self.queue))
+    def _send(self) -> None:
+        self.flight, self._batch = self._batch, Batch()
+        self._append_task = asyncio.create_task(self._append(self.flight))
+        self._append_task.add_done_callback(lambda _: self._wake.set())
 
-    def _send(self, batch: Batch[S]) -> asyncio.Task[Landing]:
-        self.flight = batch
-        task = asyncio.create_task(self._append(batch))
-        task.add_done_callback(lambda _: self._wake.set())
-        return task
+    def _land(self, landing: Landing) -> None:
+        """The database first: what is ready is sent before anybody is told of what has landed."""
+        landed, self.flight, self._append_task = self.flight, None, None
+        assert landed is not None
+        self._batch = self._after_conflicts(landed, landing, self._batch)
+        if landing.outage is not None:
+            self._fail_all(landing.outage, (*self._batch.submissions, *self.queue))
+            self.queue.clear()
+            self._batch = self._discarded(self._batch)
+        if self._batch.submissions:
+            self._send()
+        self._answer(landed, landing)
+        self._evict()
+
+    async def _begin_afresh(self, error: Exception) -> None:
+        if self._append_task is not None:
+            await asyncio.wait([self._append_task])
+        flying = self.flight.submissions if self.flight is not None else []
+        told = StoreUnavailable(f"the command bus broke: {error}", in_doubt=True)
+        self._fail_all(told, (*flying, *self._batch.submissions, *self.queue))
+        self.queue.clear()
+        self.aggregates.clear()
+        self._batch, self.flight, self._append_task = Batch(), None, None
+        await asyncio.sleep(_FRESH_START_PAUSE_S)
 
     # -- deciding ------------------------------------------------------------------------------------------------
 

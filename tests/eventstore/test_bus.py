@@ -343,6 +343,28 @@ async def test_an_event_from_the_future_is_refused_and_stops_nobody_else(store: 
     await bus.stop()
 
 
+async def test_a_bus_that_breaks_tells_everybody_and_begins_afresh() -> None:
+    class Broken(MemoryStore):
+        is_broken = False
+
+        async def read_aggregates(self, shard: int, after: Sequence[tuple[str, int]]) -> list[StoredEvent]:
+            if self.is_broken:
+                raise RuntimeError("nobody foresaw this")
+            return await super().read_aggregates(shard, after)
+
+    store = Broken()
+    bus = CommandBus(store, ORDER_BOOK)
+    await bus.start()
+    await bus.execute(open_account())
+    store.is_broken = True
+    futures = [bus.submit(open_account("other/x/live")), bus.submit(place())]
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {StoreUnavailable}
+    store.is_broken = False
+    assert (await bus.execute(place())).sequence == 2
+    await bus.stop()
+
+
 async def test_two_appends_overlap_with_deciding() -> None:
     """While one append is in flight the next batch is decided, and sent as soon as the first has landed."""
     gate = asyncio.Event()
