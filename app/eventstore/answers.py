@@ -116,16 +116,17 @@ class Answers:
                     is_echo = is_resent and first.sequence == (proposal.expected_sequence or 0) + len(proposal.events)
                     submission.succeed(self._first(submission.command, first, is_replayed=not is_echo))
                 else:
-                    submission.succeed(await self._what_had_done_it(submission.command))
+                    submission.succeed(await self._what_had_done_it(submission.command, first))
         except Exception as error:
             for submission, _ in lookups:
                 submission.fail(error)
 
-    async def _what_had_done_it(self, command: Command) -> CommandResult:
-        """The result of the command that made the subject's first event, or its last."""
+    async def _what_had_done_it(self, command: Command, answered: FirstResult) -> CommandResult:
+        """The result of the command that made the subject's first event, or the last that it had by then."""
         assert command.subject is not None, f"{type(command).__name__} did nothing and concerns nothing"
         key = (command.aggregate_id, command.subject)
         events = await persist(lambda: self._store.read_subjects(self._shard, [key]), self._outage_max_s)
+        events = [event for event in events if event.position <= answered.position]
         event = events[0] if command.creates_subject else events[-1]
         (first,) = await self._results([event.command_id])
         return self._first(command, first, is_replayed=True)
@@ -134,7 +135,6 @@ class Answers:
         return await persist(lambda: self._store.command_results(self._shard, command_ids), self._outage_max_s)
 
     def _first(self, command: Command, first: FirstResult, *, is_replayed: bool) -> CommandResult:
-        assert first.position is not None
         assert first.sequence is not None
         return CommandResult(
             aggregate_id=command.aggregate_id,

@@ -27,6 +27,10 @@ class Aggregate(Generic[S]):
     is_stale: bool = False
     """The log has more than ``stored``: read the tail before deciding anything."""
 
+    def go_back(self) -> None:
+        """To what the log has: nothing that is under way will go in."""
+        self.state, self.sequence = self.stored, self.stored_sequence
+
 
 @dataclass(slots=True, eq=False)
 class Batch(Generic[S]):

@@ -77,7 +77,7 @@ class CommandBus(Generic[S]):
     @property
     def states_cached(self) -> int:
         """Aggregates whose state is in memory."""
-        return sum(len(lane.aggregates) for lane in self._lanes)
+        return sum(len(lane.states) for lane in self._lanes)
 
     @property
     def commits_total(self) -> int:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
-from operator import attrgetter
 from typing import Generic, TypeVar
 
 import msgspec
 
 from app.eventstore.answers import Answers, CommandResult, Submission, persist, reason_to_json
-from app.eventstore.batch import Aggregate, Batch, Landing
+from app.eventstore.batch import Batch, Landing
 from app.eventstore.decider import Decider
 from app.eventstore.errors import Overloaded, Refusal, SequenceConflict, StoreUnavailable
 from app.eventstore.events import Command, Event, Metadata
-from app.eventstore.snapshots import Snapshotter, StateCodec
-from app.eventstore.store import EventStore, Fate, Proposal, StoredEvent, Verdict
+from app.eventstore.states import States
+from app.eventstore.store import EventStore, Fate, Proposal, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -60,11 +58,16 @@ class Lane(Generic[S]):
         self._decider = decider
         self._shard = shard
         self._limits = limits
-        self.aggregates: OrderedDict[str, Aggregate[S]] = OrderedDict()
+        self.states = States(
+            store,
+            decider,
+            shard,
+            kept_max=limits.aggregates_max,
+            snapshot_every=limits.snapshot_every,
+            outage_max_s=limits.outage_max_s,
+        )
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._codec = StateCodec(decider.state_type, decider.fold_version)
-        self._snapshotter = Snapshotter(store, shard, self._codec)
         self._answers = Answers(store, shard, limits.outage_max_s)
         self._is_stopping = False
         self.queue: deque[Submission] = deque()
@@ -88,7 +91,7 @@ class Lane(Generic[S]):
         if self._task is not None:
             await self._task
         await self._answers.finish()
-        await self._snapshotter.finish()
+        await self.states.finish()
 
     def submit(
         self, command: Command, metadata: Metadata, expected_sequence: int | None
@@ -146,11 +149,12 @@ class Lane(Generic[S]):
         if landing.outage is not None:
             self._fail_all(landing.outage, (*self._batch.submissions, *self.queue))
             self.queue.clear()
-            self._batch = self._discarded(self._batch)
+            self.states.go_back(self._batch.after)
+            self._batch = Batch()
         if self._batch.submissions:
             self._send()
         self._answer(landed, landing)
-        self._evict()
+        self.states.evict()
 
     async def _begin_afresh(self, error: Exception) -> None:
         if self._append_task is not None:
@@ -159,7 +163,7 @@ class Lane(Generic[S]):
         told = StoreUnavailable(f"the command bus broke: {error}", in_doubt=True)
         self._fail_all(told, (*flying, *self._batch.submissions, *self.queue))
         self.queue.clear()
-        self.aggregates.clear()
+        self.states.clear()
         self._batch, self.flight, self._append_task = Batch(), None, None
         await asyncio.sleep(_FRESH_START_PAUSE_S)
 
@@ -179,8 +183,10 @@ class Lane(Generic[S]):
         window = [self.queue.popleft() for _ in range(min(room, len(self.queue)))]
         decided = 0
         try:
-            window = await self._load(window)
-            recalled = await self._recall(window, batch)
+            unreadable = await self.states.load({s.command.aggregate_id: None for s in window})
+            if unreadable:
+                window = self._without_unreadable(window, unreadable)
+            recalled = await self.states.recall(self._forgotten(window, batch))
             for submission in window:
                 if not self._decide(submission, batch, recalled):
                     break
@@ -192,91 +198,24 @@ class Lane(Generic[S]):
         finally:
             self.queue.extendleft(reversed(window[decided:]))
 
-    async def _load(self, window: list[Submission]) -> list[Submission]:
-        """Make the state of every aggregate in the window current, in one query.
-
-        Returns the window without those whose aggregate cannot be folded, who are told so.
-        """
-        after: dict[str, int] = {}
+    def _without_unreadable(self, window: list[Submission], unreadable: dict[str, Exception]) -> list[Submission]:
         for submission in window:
-            aggregate_id = submission.command.aggregate_id
-            aggregate = self.aggregates.get(aggregate_id)
-            if aggregate is None:
-                after[aggregate_id] = 0
-            elif aggregate.is_stale:
-                after[aggregate_id] = aggregate.stored_sequence
-        if not after:
-            return window
-        await self._load_snapshots(after)
-        events = await self._persist(lambda: self._store.read_aggregates(self._shard, list(after.items())))
-        unreadable: dict[str, Exception] = {}
-        for aggregate_id, tail in groupby(events, attrgetter("aggregate_id")):
-            try:
-                self._fold(self.aggregates[aggregate_id], tail)
-            except Exception as error:
-                unreadable[aggregate_id] = error
-        for aggregate_id in after:
-            aggregate = self.aggregates[aggregate_id]
-            aggregate.state, aggregate.sequence = aggregate.stored, aggregate.stored_sequence
-            aggregate.is_stale = aggregate_id in unreadable
-        for submission in window:
-            if (unread := unreadable.get(submission.command.aggregate_id)) is not None:
-                submission.fail(unread)
+            if (error := unreadable.get(submission.command.aggregate_id)) is not None:
+                submission.fail(error)
         return [submission for submission in window if submission.command.aggregate_id not in unreadable]
 
-    async def _load_snapshots(self, after: dict[str, int]) -> None:
-        """Begin the aggregates that are not there from their snapshots, or from nothing; ``after`` follows."""
-        cold = [aggregate_id for aggregate_id in after if aggregate_id not in self.aggregates]
-        if not cold:
-            return
-        for aggregate_id in cold:
-            initial = self._decider.initial
-            self.aggregates[aggregate_id] = Aggregate(initial, 0, initial, 0, 0, is_stale=True)
-        fingerprint = self._codec.fingerprint
-        for snapshot in await self._persist(lambda: self._store.read_snapshots(self._shard, cold, fingerprint)):
-            aggregate = self.aggregates[snapshot.aggregate_id]
-            try:
-                aggregate.stored = self._codec.decode(snapshot.state)
-            except msgspec.DecodeError as error:
-                logger.warning("the snapshot of %s is ignored: %s", snapshot.aggregate_id, error)
-                continue
-            aggregate.stored_sequence = aggregate.snapshot_sequence = snapshot.sequence
-            after[snapshot.aggregate_id] = snapshot.sequence
-
-    def _fold(self, aggregate: Aggregate[S], tail: Iterable[StoredEvent]) -> None:
-        for event in tail:
-            fact = self._decider.event_types.decode(event.type, event.schema_version, event.payload)
-            aggregate.stored = self._decider.evolve(aggregate.stored, fact)
-            aggregate.stored_sequence = event.sequence
-
-    def _evict(self) -> None:
-        """Forget the least recently used states, but none that is ahead of the log."""
-        surplus = len(self.aggregates) - self._limits.aggregates_max
-        if surplus > 0:
-            for aggregate_id in list(islice(self.aggregates, surplus)):
-                aggregate = self.aggregates[aggregate_id]
-                if aggregate.sequence == aggregate.stored_sequence:
-                    del self.aggregates[aggregate_id]
-
-    async def _recall(self, window: Sequence[Submission], batch: Batch[S]) -> dict[tuple[str, str | None], list[Event]]:
-        """The events of the subjects that the states no longer remember and the commands are about, in one query."""
-        recalled: dict[tuple[str, str | None], list[Event]] = {}
-        asked: list[tuple[str, str]] = []
+    def _forgotten(self, window: Sequence[Submission], batch: Batch[S]) -> list[tuple[str, str]]:
+        """The subjects of these commands that only the log remembers, and whose events are all in it."""
+        forgotten: dict[tuple[str, str], None] = {}
         for submission in window:
             command = submission.command
-            if command.creates_subject and not submission.is_subject_taken:
+            if command.subject is None or (command.creates_subject and not submission.is_subject_taken):
                 continue
-            if command.subject is None or submission.key in recalled or self._is_under_way(submission, batch):
+            if self._is_under_way(submission, batch):
                 continue
-            if self._decider.forgotten(command, self.aggregates[command.aggregate_id].state):
-                recalled[submission.key] = []
-                asked.append((command.aggregate_id, command.subject))
-        if not asked:
-            return {}
-        for event in await self._persist(lambda: self._store.read_subjects(self._shard, asked)):
-            fact = self._decider.event_types.decode(event.type, event.schema_version, event.payload)
-            recalled[event.aggregate_id, event.subject].append(fact)
-        return recalled
+            if self._decider.forgotten(command, self.states[command.aggregate_id].state):
+                forgotten[command.aggregate_id, command.subject] = None
+        return list(forgotten)
 
     def _is_under_way(self, submission: Submission, batch: Batch[S]) -> bool:
         return submission.key in batch.touched or (self.flight is not None and submission.key in self.flight.touched)
@@ -286,7 +225,7 @@ class Lane(Generic[S]):
     ) -> bool:
         """Decide one command on the state that will be. False: it has to wait for what is under way."""
         command = submission.command
-        aggregate = self.aggregates[command.aggregate_id]
+        aggregate = self.states[command.aggregate_id]
         if command.command_id in batch.command_ids or aggregate.is_stale:
             return False
         state, absent_subject = aggregate.state, None
@@ -325,7 +264,6 @@ class Lane(Generic[S]):
             aggregate.state = evolved
             aggregate.sequence += len(events)
             batch.after[command.aggregate_id] = (evolved, aggregate.sequence)
-        self.aggregates.move_to_end(command.aggregate_id)
         return True
 
     def _judge(self, submission: Submission, state: S, sequence: int) -> tuple[Sequence[Event], bytes | None]:
@@ -385,13 +323,9 @@ class Lane(Generic[S]):
                 submission.is_subject_taken = proposal.absent_subject is not None
             elif verdict.fate is Fate.DUPLICATE and proposal.events:
                 broken.add(submission.command.aggregate_id)
-        self._take_over(landed, broken)
+        self.states.store(landed.after, broken)
         if broken:
             self.conflicts_total += len(again)
-            for aggregate_id in broken & self.aggregates.keys():
-                aggregate = self.aggregates[aggregate_id]
-                aggregate.state, aggregate.sequence = aggregate.stored, aggregate.stored_sequence
-                aggregate.is_stale = True
             again += [submission for submission in batch.submissions if submission.command.aggregate_id in broken]
             batch = batch.without(broken)
             for submission in again:
@@ -400,24 +334,6 @@ class Lane(Generic[S]):
             self.queue.extendleft(reversed([submission for submission in again if not submission.future.done()]))
             self._wake.set()
         return batch
-
-    def _take_over(self, landed: Batch[S], broken: set[str]) -> None:
-        """What has gone in is what the log has."""
-        for aggregate_id, (state, sequence) in landed.after.items():
-            if aggregate_id in broken:
-                continue
-            aggregate = self.aggregates[aggregate_id]
-            aggregate.stored, aggregate.stored_sequence = state, sequence
-            is_due = sequence - aggregate.snapshot_sequence >= self._limits.snapshot_every
-            if is_due and self._snapshotter.want(aggregate_id, state, sequence):
-                aggregate.snapshot_sequence = sequence
-
-    def _discarded(self, batch: Batch[S]) -> Batch[S]:
-        """Undo what the batch did to the states; returns an empty one."""
-        for aggregate_id in batch.after.keys() & self.aggregates.keys():
-            aggregate = self.aggregates[aggregate_id]
-            aggregate.state, aggregate.sequence = aggregate.stored, aggregate.stored_sequence
-        return Batch()
 
     def _answer(self, landed: Batch[S], landing: Landing) -> None:
         decided = list(zip(landed.submissions, landed.proposals, landing.verdicts, strict=True))

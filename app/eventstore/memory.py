@@ -54,6 +54,10 @@ class MemoryStore:
                 self._record(shard, log, p, now)
                 position, sequence = len(log.events), len(log.aggregates[aggregate_id])
                 verdicts.append(Verdict(Fate.APPENDED, position, sequence, None))
+        for p, verdict in zip(proposals, verdicts, strict=True):
+            if verdict.fate is Fate.APPENDED and not p.events:
+                result = log.commands[p.command.command_id]
+                log.commands[p.command.command_id] = msgspec.structs.replace(result, position=len(log.events))
         return verdicts
 
     async def read_aggregates(self, shard: int, after: Sequence[tuple[str, int]]) -> list[StoredEvent]:
@@ -125,7 +129,7 @@ class MemoryStore:
             p.command.command_id,
             p.fingerprint,
             p.reason,
-            len(log.events) if p.events else None,
+            len(log.events),
             len(log.aggregates[aggregate_id]) if p.events else None,
             tuple(type(event).__name__ for event in p.events),
         )

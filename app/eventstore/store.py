@@ -93,13 +93,13 @@ class SubjectEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class FirstResult(msgspec.Struct, frozen=True, gc=False):
-    """What a command was answered when it was first recorded. ``position`` and ``sequence``: of its last event, if any;
-    ``reason``: why it was refused, as JSON."""
+    """What a command was answered when it was first recorded. ``position`` and ``sequence``: of its last event; of a
+    command without events, the head of the log after its commit, and None. ``reason``: why it was refused, as JSON."""
 
     command_id: UUID
     fingerprint: bytes
     reason: bytes | None
-    position: int | None
+    position: int
     sequence: int | None
     event_types: Sequence[str]
 
@@ -161,7 +161,7 @@ UNREACHABLE = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a server's farewell that arrived between two steps of one call leaves asyncpg confused
+    asyncpg.InternalClientError,  # a server's farewell between two steps of one call leaves asyncpg confused
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.TooManyConnectionsError,
