@@ -8,7 +8,7 @@ code meaning
 2    wrong usage, or a setting that is wrong
 3    already running on this data folder
 4    the database can't be reached
-5    ``projections verify`` found a difference
+5    ``projections verify`` or ``audit verify`` found a difference
 6    the database's log is not the one the settings describe
 ==== =====================================================================
 
@@ -23,6 +23,7 @@ from importlib import metadata
 
 import typer
 
+from app.audit.cli import audit
 from app.config import Settings
 from app.eventstore.errors import FoldbookError, LogMismatch, StoreUnavailable
 from app.lock import AlreadyRunning, lock, running_on
@@ -30,7 +31,6 @@ from app.postgres.binaries import client_program
 from app.postgres.embedded import EmbeddedPostgres
 from app.projections_cli import projections
 from app.terminal import (
-    GRACE_S,
     Exit,
     Json,
     UntilStdinCloses,
@@ -49,6 +49,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
 )
 cli.add_typer(projections, name="projections")
+cli.add_typer(audit, name="audit")
 
 
 def main() -> None:
@@ -144,24 +145,12 @@ def version() -> None:
 
 def run_server(settings: Settings) -> None:
     """One process, no access log; returns after SIGTERM or SIGINT, when what was asked has been answered."""
-    import uvicorn
+    from app.api.asgi import create_server
 
-    from app.api.asgi import create_app
-
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
-    )
+    server = create_server(settings)
+    server.run()
+    if not server.started:
+        raise typer.Exit(Exit.FAILED)
 
 
 if __name__ == "__main__":

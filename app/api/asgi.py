@@ -32,8 +32,11 @@ def create_server(settings: Settings) -> uvicorn.Server:
         loop="uvloop",
         http=cast(type[asyncio.Protocol], partial(CommandProtocol, app.calls)),
         ws="none",
+        lifespan="on",
         access_log=False,
-        log_level=settings.log_level,
+        # What there is to log goes where the program's logging goes.
+        log_config=None,
+        log_level="warning",
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,

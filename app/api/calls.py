@@ -135,7 +135,7 @@ class ShortWay:
         call, parameters = found
         headers = dict(scope["headers"])
         try:
-            body = await self._read(headers, receive)
+            body = await self._read(scope, headers, receive)
         except Problem as problem:
             reply = self.calls.refuse(call, problem)
         else:
@@ -145,8 +145,10 @@ class ShortWay:
         await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
         await send({"type": "http.response.body", "body": reply.body, "more_body": False})
 
-    async def _read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes | None:
-        """The body; None when the client went away before it was there. Raises ``Problem`` when it is too large."""
+    async def _read(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> bytes | None:
+        """The body; None when the client went away before it was there. Raises ``Problem``: there is too much."""
+        if scope["query_string"]:
+            raise Problem("malformed", "a command takes no query parameters")
         bytes_max = self.calls.body_bytes_max
         length = headers.get(b"content-length")
         if length is not None and int(length) > bytes_max:

@@ -11,7 +11,9 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Response, post
+from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody
 from msgspec import Struct
 from uuid_utils.compat import uuid7
@@ -124,6 +126,9 @@ def answer_of(result: CommandResult) -> CommandAnswer:
     )
 
 
+REPLAYED = {200: ResponseSpec(CommandAnswer, generate_examples=False, description="It was answered before")}
+SEQUENCE = [ResponseHeader(name="ETag", description="The account's sequence, in quotes", documentation_only=True)]
+CREATION = [*SEQUENCE, ResponseHeader(name="Location", description="What was created", documentation_only=True)]
 COMMAND_PROBLEMS = (
     "malformed",
     "unknown-account",
@@ -137,7 +142,12 @@ COMMAND_PROBLEMS = (
 )
 
 
-@post("/accounts", tags=["commands"], responses=told("already-exists", *COMMAND_PROBLEMS))
+@post(
+    "/accounts",
+    tags=["commands"],
+    responses=REPLAYED | told("already-exists", *COMMAND_PROBLEMS),
+    response_headers=CREATION,
+)
 async def open_account(
     bus: NamedDependency[Bus], data: JSONBody[OpenAccountBody], envelope: NamedDependency[Envelope]
 ) -> Response[CommandAnswer]:
@@ -147,7 +157,12 @@ async def open_account(
     return await _execute(bus, command, envelope, f"/accounts/{account}")
 
 
-@post(f"{OF_ACCOUNT}/orders", tags=["commands"], responses=told("duplicate-order", *COMMAND_PROBLEMS))
+@post(
+    f"{OF_ACCOUNT}/orders",
+    tags=["commands"],
+    responses=REPLAYED | told("duplicate-order", *COMMAND_PROBLEMS),
+    response_headers=CREATION,
+)
 async def place_order(
     bus: NamedDependency[Bus],
     user: FromPath[str],
@@ -167,6 +182,7 @@ async def place_order(
     tags=["commands"],
     status_code=200,
     responses=told("unknown-order", "order-closed", *COMMAND_PROBLEMS),
+    response_headers=SEQUENCE,
 )
 async def request_cancel(
     bus: NamedDependency[Bus],
@@ -193,6 +209,7 @@ async def request_cancel(
     tags=["commands"],
     status_code=200,
     responses=told("unknown-order", "order-closed", "duplicate-execution", *COMMAND_PROBLEMS),
+    response_headers=SEQUENCE,
 )
 async def record_execution(
     bus: NamedDependency[Bus],

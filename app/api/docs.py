@@ -50,13 +50,16 @@ def openapi_document(handlers: Sequence[HTTPRouteHandler], dependencies: dict[st
 
 
 def _describe_lines(document: dict[str, Any]) -> None:
-    """What Litestar cannot know: the lines that ``POST /commands`` reads itself."""
+    """What Litestar cannot know: the lines that ``POST /commands`` reads and writes."""
     (line,), components = msgspec.json.schema_components([CommandLine], ref_template="#/components/schemas/{name}")
     for name, schema in components.items():
         document["components"]["schemas"].setdefault(name, schema)
-    document["paths"]["/commands"]["post"]["requestBody"] = {
-        "required": True,
-        "content": {bulk.MEDIA_TYPE: {"schema": line}},
+    answers = [{"$ref": f"#/components/schemas/{name}"} for name in ("CommandAnswer", "ProblemDocument")]
+    call = document["paths"]["/commands"]["post"]
+    call["requestBody"] = {"required": True, "content": {bulk.MEDIA_TYPE: {"schema": line}}}
+    call["responses"]["200"] = {
+        "description": "A line for each line",
+        "content": {bulk.MEDIA_TYPE: {"schema": {"anyOf": answers}}},
     }
 
 

@@ -10,13 +10,13 @@ from litestar.params import QueryParameter
 
 from app.api.documents import EventPage
 from app.api.problems import Problem, told
-from app.api.queries import LIMIT_MAX, QUERY_PROBLEMS, AfterPosition, Limit, MinPosition, page
+from app.api.queries import LIMIT_MAX, POSITION, QUERY_PROBLEMS, AfterPosition, Limit, MinPosition, page
 from app.api.reader import Reader
 
 TextFilter = Annotated[str | None, QueryParameter(pattern=r"^[^\x00-\x1f\x7f]{1,200}(?!\n)$")]
 
 
-@get("/events", tags=["queries"], responses=told(*QUERY_PROBLEMS))
+@get("/events", tags=["queries"], responses=told(*QUERY_PROBLEMS), response_headers=POSITION)
 async def get_events(
     reader: NamedDependency[Reader],
     shard: Annotated[int, QueryParameter(ge=0, le=1023)] = 0,

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Annotated, Any
 
 from litestar import Response, get
+from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
@@ -34,6 +35,7 @@ AccountFilter = Annotated[str | None, QueryParameter(pattern=ACCOUNT_PATTERN, de
 
 OPEN_STATUSES = (*OPEN_STATES, OrdStatus.PENDING_CANCEL)
 
+POSITION = [ResponseHeader(name="X-Position", description="The position that it shows", documentation_only=True)]
 QUERY_PROBLEMS = ("malformed", "unavailable", "projection-behind")
 ACCOUNT_PROBLEMS = ("unknown-account", *QUERY_PROBLEMS)
 
@@ -52,7 +54,7 @@ def page(name: str, row: Row, *, head: bytes = b"") -> Response[Any]:
     return answer(b'{%s"%s":%s%s}' % (head, name.encode(), row["items"], tail), row["position"])
 
 
-@get(OF_ACCOUNT, tags=["queries"], responses=told(*ACCOUNT_PROBLEMS))
+@get(OF_ACCOUNT, tags=["queries"], responses=told(*ACCOUNT_PROBLEMS), response_headers=POSITION)
 async def get_account(
     reader: NamedDependency[Reader],
     user: FromPath[str],
@@ -70,7 +72,7 @@ async def get_account(
     return answer(row["body"], row["position"])
 
 
-@get(f"{OF_ACCOUNT}/book", tags=["queries"], responses=told(*ACCOUNT_PROBLEMS))
+@get(f"{OF_ACCOUNT}/book", tags=["queries"], responses=told(*ACCOUNT_PROBLEMS), response_headers=POSITION)
 async def get_book(
     reader: NamedDependency[Reader],
     user: FromPath[str],
@@ -90,7 +92,7 @@ async def get_book(
     return page("pending_orders", row, head=row["body"].strip().removeprefix(b"{").removesuffix(b"}") + b",")
 
 
-@get(f"{OF_ACCOUNT}/orders", tags=["queries"], responses=told(*ACCOUNT_PROBLEMS))
+@get(f"{OF_ACCOUNT}/orders", tags=["queries"], responses=told(*ACCOUNT_PROBLEMS), response_headers=POSITION)
 async def get_orders(
     reader: NamedDependency[Reader],
     user: FromPath[str],
@@ -119,7 +121,7 @@ async def get_orders(
     return page("orders", row)
 
 
-@get(OF_ORDER, tags=["queries"], responses=told("unknown-order", *ACCOUNT_PROBLEMS))
+@get(OF_ORDER, tags=["queries"], responses=told("unknown-order", *ACCOUNT_PROBLEMS), response_headers=POSITION)
 async def get_order(
     reader: NamedDependency[Reader],
     user: FromPath[str],
@@ -139,7 +141,12 @@ async def get_order(
     return answer(row["body"], row["position"])
 
 
-@get(f"{OF_ORDER}/history", tags=["queries"], responses=told("unknown-order", *ACCOUNT_PROBLEMS))
+@get(
+    f"{OF_ORDER}/history",
+    tags=["queries"],
+    responses=told("unknown-order", *ACCOUNT_PROBLEMS),
+    response_headers=POSITION,
+)
 async def get_history(
     reader: NamedDependency[Reader],
     user: FromPath[str],
@@ -163,7 +170,7 @@ async def get_history(
     return page("events", row)
 
 
-@get("/fills", tags=["queries"], responses=told(*QUERY_PROBLEMS))
+@get("/fills", tags=["queries"], responses=told(*QUERY_PROBLEMS), response_headers=POSITION)
 async def get_fills(
     reader: NamedDependency[Reader],
     account: AccountFilter = None,

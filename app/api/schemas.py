@@ -59,7 +59,11 @@ class Broker(StrEnum):
 
 
 def _amount(text: str | None) -> Any:
-    return None if text is None else canonical(Decimal(text))
+    if text is None:
+        return None
+    value = Decimal(text)
+    # Most amounts are written canonically; to see that is cheaper than to make them so once more.
+    return canonical(value) if text[0] == "-" or (text[-1] == "0" and "." in text) else value
 
 
 def _instant(time: datetime | None, field: str) -> datetime | None:

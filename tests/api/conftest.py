@@ -15,7 +15,7 @@ import pytest_asyncio
 import uvicorn
 from pydantic import SecretStr
 
-from app.api.asgi import create_app
+from app.api.asgi import create_server
 from app.config import Settings
 from app.wiring import projection_runner
 from tests.conftest import Postgres
@@ -98,7 +98,7 @@ def assert_problem(response: httpx.Response, status: int, code: str, **fields: o
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     """Return as soon as ``holds()``; fail when that takes too long to be still coming."""
     async with asyncio.timeout(60):
-        while not await holds():  # noqa: ASYNC110 - another process makes it true
+        while not await holds():
             await asyncio.sleep(0.02)
 
 
@@ -106,8 +106,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 async def serving(settings: Settings) -> AsyncIterator[Engine]:
     """The API, without a projector."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(settings), http="httptools", ws="none", access_log=False, log_config=None)
-    server = uvicorn.Server(config)
+    server = create_server(settings)
     # Signals are pytest's business.
     task = asyncio.create_task(server._serve(sockets=[listening]))
     try:

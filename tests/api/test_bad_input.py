@@ -95,6 +95,7 @@ async def test_unknown_and_missing_fields_are_malformed(client: httpx.AsyncClien
     assert_problem(await client.post(f"{at}/orders", json=order(colour="red")), 400, "malformed")
     assert_problem(await client.post(f"{at}/orders", json=order(quantity=None)), 400, "malformed")
     assert_problem(await client.post(f"{at}/orders/o-1/cancel", json={"reason": "x"}), 400, "malformed")
+    assert_problem(await client.post(f"{at}/orders?colour=red", json=order()), 400, "malformed")
     assert_problem(await client.post("/accounts", json={"user": "a", "exchange": "b"}), 400, "malformed")
 
 

@@ -154,7 +154,7 @@ async def test_a_client_may_send_all_before_it_reads_anything(engine: Engine) ->
     reader._transport.pause_reading()  # type: ignore[attr-defined]
     writer.write(head + content)
     await asyncio.wait_for(writer.drain(), 60)
-    while writer.transport.get_write_buffer_size():  # noqa: ASYNC110 - there is no event for it
+    while writer.transport.get_write_buffer_size():
         await asyncio.sleep(0.01)
     reader._transport.resume_reading()  # type: ignore[attr-defined]
     answered = await asyncio.wait_for(reader.read(), 60)

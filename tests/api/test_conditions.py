@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID, uuid4
 
-from tests.api.conftest import AT, Engine, assert_problem, order
+from pydantic import SecretStr
+
+from app.config import Settings
+from tests.api.conftest import AT, Engine, assert_problem, order, serving
 
 
 async def test_a_retry_with_the_same_key_is_answered_with_the_first_result(engine: Engine) -> None:
@@ -69,3 +72,20 @@ async def test_of_100_commands_on_one_sequence_exactly_one_wins(engine: Engine) 
     )
     assert sorted(response.status_code for response in responses) == [201] + [412] * 99
     assert (await engine.get("/events"))["head"] == 2
+
+
+async def test_more_than_the_queue_holds_is_refused_at_once(database: str) -> None:
+    settings = Settings(database_url=SecretStr(database), queue_max=1)
+    async with serving(settings) as engine:
+        await engine.open()
+        responses = await asyncio.gather(
+            *(engine.client.post(f"{AT}/orders", json=order(f"o-{n}")) for n in range(100))
+        )
+        refused = [response for response in responses if response.status_code == 503]
+        assert refused
+        for response in refused:
+            assert_problem(response, 503, "overloaded")
+            assert int(response.headers["retry-after"]) >= 1
+        accepted = [response for response in responses if response.status_code == 201]
+        assert len(accepted) + len(refused) == 100
+        assert (await engine.get("/events", type="OrderCreated"))["head"] == 1 + len(accepted)

@@ -186,6 +186,10 @@ async def test_the_openapi_document_describes_every_call(engine: Engine) -> None
         "RequestCancel",
         "RecordExecution",
     }
+    answers = document["paths"]["/commands"]["post"]["responses"]["200"]["content"]["application/x-ndjson"]["schema"]
+    assert len(answers["anyOf"]) == 2
+    assert set(place["responses"]["201"]["headers"]) == {"ETag", "Location"}
+    assert set(document["paths"][of_account]["get"]["responses"]["200"]["headers"]) == {"X-Position"}
     assert _references(document) <= {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
 
 

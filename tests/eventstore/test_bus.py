@@ -67,7 +67,7 @@ async def test_a_refusal_is_recorded_and_answered_the_same_way_again(bus: Comman
     with pytest.raises(Refusal, match="has no order nothing"):
         await bus.execute(command)
     (first,) = await store.command_results(0, [command.command_id])
-    assert first.position is None
+    assert list(first.event_types) == []
 
 
 async def test_a_retry_gets_the_first_result(bus: CommandBus[Book], store: EventStore) -> None:
@@ -79,6 +79,16 @@ async def test_a_retry_gets_the_first_result(bus: CommandBus[Book], store: Event
     assert again.replayed
     assert (again.position, again.sequence, again.events) == (first.position, first.sequence, first.events)
     assert len(await store.read_log(0, 0, 9)) == 3
+
+
+async def test_a_retry_of_what_was_done_already_gets_its_first_answer_too(bus: CommandBus[Book]) -> None:
+    for command in (open_account(), place(), cancel()):
+        await bus.execute(command)
+    again = cancel()
+    first = await bus.execute(again)
+    assert first.events == ("OrderCancelRequested",)
+    await bus.execute(trade("e-1", "1"))
+    assert await bus.execute(again) == first
 
 
 async def test_the_same_id_with_other_content_is_refused(bus: CommandBus[Book]) -> None:

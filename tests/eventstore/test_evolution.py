@@ -12,7 +12,7 @@ import pytest
 
 from app.eventstore.bus import CommandBus
 from app.eventstore.store import PostgresStore
-from app.postgres.migrations import migrate
+from app.postgres.migrations import MigrationError, migrate
 from app.resources import sql_files
 from app.trading.book import ORDER_BOOK
 from app.trading.events import EVENT_TYPES
@@ -114,6 +114,8 @@ def test_a_missing_upcaster_is_told_at_once(database: str) -> None:
     with psycopg.connect(database) as connection:
         connection.execute(RENAMED_2)
         connection.execute("update eventstore.code set sha256 = 'changed'")
-    with pytest.raises(psycopg.Error, match="an upcaster is missing") as missing:
+    with pytest.raises(MigrationError, match="an upcaster is missing") as missing:
         migrate(database, shard_count=1)
-    assert missing.value.sqlstate == "FB002"
+    cause = missing.value.__cause__
+    assert isinstance(cause, psycopg.Error)
+    assert cause.sqlstate == "FB002"

@@ -87,11 +87,7 @@ async def test_a_command_may_have_many_events_or_none(store: EventStore) -> None
     assert set(results) == set(asked)
     assert list(results[asked[0]].event_types) == ["OrderBookCreated", "OrderCreated", "OrderCreated"]
     assert (results[asked[0]].position, results[asked[0]].sequence) == (3, 3)
-    assert (results[asked[1]].position, results[asked[1]].reason, list(results[asked[1]].event_types)) == (
-        None,
-        None,
-        [],
-    )
+    assert (results[asked[1]].position, results[asked[1]].reason, list(results[asked[1]].event_types)) == (3, None, [])
     assert msgspec.json.decode(results[asked[2]].reason or b"") == {"code": "order-closed"}
 
 
