@@ -70,6 +70,9 @@ class Listener:
                     connection.terminate()
             except UNREACHABLE as error:
                 logger.warning("the listener lost its connection, trying again: %s", error)
+            except Exception:
+                # Whatever it is, to be silently deaf would be worse.
+                logger.exception("the listener failed, trying again")
             await asyncio.sleep(backoff_s)
             backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
 

@@ -1,8 +1,11 @@
 """Projections: read tables as folds of the log, each made by one SQL file, and what keeps them up to date.
 
 A file creates its tables, their indexes, and a function ``project_<name>(shard, from, to)`` that folds a range of
-positions into them. All its names are unqualified, so that the same file makes the live tables in schema ``read`` and
-the shadow copies of a rebuild or a verification in schemas of their own (``rebuild.py``).
+positions into them. All its names are unqualified, the log's too (``from log``), so that the same file makes the live
+tables in schema ``read`` and the shadow copies of a rebuild or a verification in schemas of their own, and so that
+workers can fill a shadow copy side by side, each with a slice of the log (``rebuild.py``). Three rules follow: the rows
+must not depend on how the log is cut into ranges, a row belongs to one aggregate, and an event that can't be folded
+raises an error.
 """
 
 from __future__ import annotations

@@ -104,6 +104,8 @@ class ReadGate:
                     connection.terminate()
             except UNREACHABLE as error:
                 logger.warning("the read gate lost its connection, trying again: %s", error)
+            except Exception:
+                logger.exception("the read gate failed, trying again")
             await asyncio.sleep(self._poll_interval_s)
 
     async def _poll(self, connection: asyncpg.Connection[Any]) -> None:

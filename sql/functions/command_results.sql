@@ -9,11 +9,14 @@ as $$
 #variable_conflict use_column
 begin
     return query
-    select c.command_id, c.fingerprint, c.reason, r.position, r.sequence, r.event_types
+    select c.command_id, c.fingerprint, c.reason, coalesce(r.position, m.last_position), r.sequence, r.event_types
     from unnest(p_command_ids) as asked (command_id)
     cross join lateral (
         select k.* from eventstore.commands k where k.shard = p_shard and k.command_id = asked.command_id limit 1
     ) c
+    cross join lateral (
+        select t.last_position from eventstore.commits t where t.shard = p_shard and t.number = c."commit" limit 1
+    ) m
     cross join lateral (
         select
             max(e.position) as position,
@@ -25,4 +28,4 @@ begin
 end
 $$;
 comment on function eventstore.command_results is
-    'What each known command was answered the first time; a command without events has no position.';
+    'What each known command was answered the first time; a command without events has the position of its commit.';

@@ -7,11 +7,17 @@ as $$
 declare
     v_schema text := eventstore.projection_schema(p_copy, p_projection);
     v_path text := current_setting('search_path');
+    v_head bigint := (eventstore.head(p_shard)).last_position;
+    v_planned_for bigint := coalesce(nullif(current_setting('foldbook.planned_for', true), '')::bigint, 0);
+    v_is_bulk boolean := p_to - p_from > 2000;
 begin
-    -- A crash loses the rows and their checkpoint together, and the next round makes both again. What they are made of
-    -- is older in the same write-ahead log: a checkpoint can't outlive its events.
-    perform set_config('synchronous_commit', 'off', true);
-    if p_to - p_from > 2000 then
+    -- A session keeps its plans. Those made for tables that were all but empty find rows by whatever index comes first,
+    -- and would crawl through tables that have grown before they were analyzed.
+    if v_is_bulk or v_head not between v_planned_for / 2 and v_planned_for * 2 then
+        discard plans;
+        perform set_config('foldbook.planned_for', v_head::text, false);
+    end if;
+    if v_is_bulk then
         perform set_config('work_mem', '64MB', true);
     end if;
     perform set_config(

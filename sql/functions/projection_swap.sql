@@ -23,8 +23,6 @@ begin
     loop
         perform eventstore.projection_round('rebuild', p_projection, v_shard, 9223372036854775807);
     end loop;
-    -- What a round may leave to a crash, a swap may not: it drops the tables that would make it good.
-    perform set_config('synchronous_commit', 'on', true);
     perform eventstore.projection_replace(p_projection, p_definition_hash);
 end
 $$;

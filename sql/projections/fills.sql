@@ -31,6 +31,7 @@ comment on column fills.occurred_at is 'Business time: the venue''s clock.';
 create function project_fills(p_shard integer, p_from bigint, p_to bigint)
 returns void
 language plpgsql
+set plan_cache_mode = force_generic_plan
 -- A plan made while the log is small would scan it for ever after.
 set enable_seqscan = off
 set enable_bitmapscan = off

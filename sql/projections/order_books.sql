@@ -53,6 +53,7 @@ comment on column pending_orders.cum_cost is 'Exact sum of last_qty * last_px; t
 create function project_order_books(p_shard integer, p_from bigint, p_to bigint)
 returns void
 language plpgsql
+set plan_cache_mode = force_generic_plan
 -- Rows are found by their keys: a plan made while the tables are small would scan or hash them for ever after.
 set enable_seqscan = off
 set enable_bitmapscan = off

@@ -54,6 +54,7 @@ comment on column orders.sequence is 'Sequence of the order''s last event.';
 create function project_orders(p_shard integer, p_from bigint, p_to bigint)
 returns void
 language plpgsql
+set plan_cache_mode = force_generic_plan
 -- A plan made while the table is small would scan it for ever after.
 set enable_seqscan = off
 set enable_bitmapscan = off
