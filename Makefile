@@ -31,8 +31,8 @@ lint: $(DEVELOPMENT)
 bench: $(BENCHMARK)
 	$(BIN)/python -m bench $(ARGS)
 
-soak: $(BENCHMARK)
-	$(BIN)/python -m bench.soak $(ARGS)
+soak: $(DEVELOPMENT)
+	$(BIN)/python -m tests.soak $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

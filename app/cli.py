@@ -30,6 +30,7 @@ from app.lock import AlreadyRunning, lock, running_on
 from app.postgres.binaries import client_program
 from app.postgres.embedded import EmbeddedPostgres
 from app.projections_cli import projections
+from app.replay_cli import replay_account
 from app.terminal import (
     Exit,
     Json,
@@ -50,6 +51,7 @@ cli = typer.Typer(
 )
 cli.add_typer(projections, name="projections")
 cli.add_typer(audit, name="audit")
+cli.command("replay")(replay_account)
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import psutil
 
 from app.eventstore.errors import FoldbookError
+from app.postgres.data_folder import make_data_folder, open_own
 
 LOCK_FILE = "foldbook.lock"
 ORPHANS_TIMEOUT_S = 30
@@ -35,20 +35,14 @@ class LockError(FoldbookError):
 @contextlib.contextmanager
 def lock(data_dir: Path, url: str) -> Iterator[int]:
     """Hold the data folder's lock, as a file descriptor that children may share."""
-    data_dir.mkdir(mode=0o755 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
-    folder = data_dir.stat()
-    lock_fd = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if os.geteuid() == 0:
-            os.fchown(lock_fd, folder.st_uid, folder.st_gid)
-        _take(lock_fd, data_dir)
+    make_data_folder(data_dir)
+    with open_own(data_dir / LOCK_FILE, "a+") as file:
+        _take(file.fileno(), data_dir)
         me = psutil.Process()
-        holder = {"pid": me.pid, "created": me.create_time(), "url": url}
-        os.ftruncate(lock_fd, 0)
-        os.pwrite(lock_fd, json.dumps(holder).encode(), 0)
-        yield lock_fd
-    finally:
-        os.close(lock_fd)
+        file.truncate(0)
+        json.dump({"pid": me.pid, "created": me.create_time(), "url": url}, file)
+        file.flush()
+        yield file.fileno()
 
 
 def _take(lock_fd: int, data_dir: Path) -> None:
@@ -73,6 +67,6 @@ def running_on(data_dir: Path) -> dict[str, Any] | None:
         holder: dict[str, Any] = json.loads((data_dir / LOCK_FILE).read_text())
         # The number alone may be another process's by now.
         is_alive = abs(psutil.Process(holder["pid"]).create_time() - holder["created"]) < 5
-    except (FileNotFoundError, ValueError, psutil.Error):
+    except (OSError, ValueError, psutil.Error):
         return None
     return holder if is_alive else None

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from app.api.application import create_application
 from app.api.calls import ShortWay
+from app.api.log import LogVerifier
 from app.api.reader import Reader
 from app.config import Settings
 from app.eventstore.bus import CommandBus
@@ -55,6 +56,7 @@ def api(settings: Settings) -> ShortWay:
         bus,
         reader,
         admin,
+        LogVerifier(settings.dsn, settings.shards),
         running,
         body_bytes_max=settings.body_bytes_max,
         bulk_bytes_max=settings.ndjson_bytes_max,

@@ -57,6 +57,8 @@ class Postgres:
                 sql.Identifier(name), sql.Identifier(template), sql.Identifier(owner[0])
             )
         )
+        # As on every connection of the engine: compiling a plan takes longer than running it.
+        self._administrate(sql.SQL("alter database {} set jit = off").format(sql.Identifier(name)))
         return re.sub(r"^(\w+://[^/?]*)(/[^?]*)?", rf"\g<1>/{name}", self.dsn)
 
     def drop_database(self, dsn: str) -> None:

@@ -55,7 +55,7 @@ create table eventstore.commands (
     event_count integer not null,
     "commit" bigint not null,
     recorded_at timestamptz not null,
-    hash bytea not null default '',
+    hash bytea not null,
     primary key (shard, command_id)
 );
 create index commands_commit on eventstore.commands using brin ("commit");
@@ -78,7 +78,7 @@ create table eventstore.events (
     metadata jsonb not null,
     occurred_at timestamptz not null,
     recorded_at timestamptz not null,
-    hash bytea not null default '',
+    hash bytea not null,
     primary key (shard, position),
     unique (shard, aggregate_id, sequence)
 );

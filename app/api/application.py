@@ -10,11 +10,12 @@ from litestar import Litestar, Request
 from litestar.di import Provide
 from litestar.types import Message, Scope
 
-from app.api import admin, bulk, commands, events, health, queries
+from app.api import admin, bulk, commands, events, health, log, queries
 from app.api.bulk import BulkCommands
 from app.api.calls import Application, CommandCalls, ShortWay
 from app.api.commands import Bus, provide_envelope
 from app.api.docs import docs_handlers, openapi_document
+from app.api.log import LogVerifier
 from app.api.metrics import Requests
 from app.api.problems import Problem, answer_problem
 from app.api.reader import Reader
@@ -37,6 +38,7 @@ CALLS = (
     queries.get_fills,
     events.get_events,
     *admin.CALLS,
+    log.verify_log,
     *health.CALLS,
 )
 
@@ -45,6 +47,7 @@ def create_application(
     bus: Bus,
     reader: Reader,
     projection_admin: ProjectionAdmin,
+    verifier: LogVerifier,
     running: Callable[[Litestar], AbstractAsyncContextManager[None]],
     *,
     body_bytes_max: int,
@@ -58,6 +61,7 @@ def create_application(
         "bus": Provide(lambda: bus, sync_to_thread=False),
         "reader": Provide(lambda: reader, sync_to_thread=False),
         "admin": Provide(lambda: projection_admin, sync_to_thread=False),
+        "verifier": Provide(lambda: verifier, sync_to_thread=False),
         "bulk": Provide(lambda: bulk_commands, sync_to_thread=False),
         "requests": Provide(lambda: requests, sync_to_thread=False),
         "envelope": Provide(provide_envelope, sync_to_thread=False),

@@ -45,6 +45,7 @@ from app.postgres.binaries import (
     server_programs,
     server_user,
 )
+from app.postgres.data_folder import make_data_folder, open_own, sync_folder, write_private
 
 PORT = 5432
 SOCKET_PATH_BYTES_MAX = 107
@@ -118,8 +119,7 @@ class EmbeddedPostgres:
         Raises :class:`EmbeddedPostgresError`.
         """
         self.stop()
-        # Readable below for the server's user when root makes it; an existing folder stays as it is.
-        self.data_folder.mkdir(mode=0o755 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+        make_data_folder(self.data_folder)
         user = server_user(self.folder, self.data_folder)
         programs = server_programs(user)
         if not self.folder.exists():
@@ -132,7 +132,7 @@ class EmbeddedPostgres:
         if not self.password_file.exists():
             self._make_passwords(user, programs, self.folder)
         settings = SETTINGS | {"unix_socket_directories": self._prepare_socket_folder(user)}
-        with self._start_log.open("wb") as log:
+        with open_own(self._start_log, "wb") as log:
             self._server = subprocess.Popen(
                 [
                     *(programs / "postgres", "-D", _name_for(user, self.folder)),
@@ -189,7 +189,7 @@ class EmbeddedPostgres:
             return "."
         try:
             folder.mkdir(mode=0o700)
-            os.chown(folder, user.uid, -1)
+            os.chown(folder, user.uid, -1, follow_symlinks=False)
         except FileExistsError:
             found = folder.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != user.uid or stat.S_IMODE(found.st_mode) != 0o700:
@@ -204,16 +204,17 @@ class EmbeddedPostgres:
             end_processes_in(half)
             shutil.rmtree(half)
         half = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self.data_folder))
-        os.chown(half, user.uid, user.gid)
+        os.chown(half, user.uid, user.gid, follow_symlinks=False)
         initdb: list[Path | str] = [
             *(programs / "initdb", "-D", _name_for(user, half), "--username=postgres", "--auth=reject"),
             *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             *("--data-checksums", "--no-clean", "--no-instructions"),
         ]
         _run(user, half, initdb)
-        (half / "pg_hba.conf").write_text(ACCESS)
+        _run(user, half, ["/bin/sh", "-c", "cat > pg_hba.conf"], said=ACCESS)
         self._make_passwords(user, programs, half, "create role foldbook", "create database foldbook owner foldbook")
         half.rename(self.folder)
+        sync_folder(self.data_folder)
 
     def _make_passwords(self, user: ServerUser, programs: Path, folder: Path, *commands: str) -> None:
         """Run ``commands``, then give both roles new passwords, in the server's single-user mode: no network, no
@@ -258,20 +259,6 @@ class EmbeddedPostgres:
         except FileNotFoundError:
             return False
         return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file that only its owner may read. It belongs to the owner of its folder, whoever writes it."""
-    new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    folder = path.parent.stat()
-    if folder.st_uid != os.geteuid():
-        os.chown(new, folder.st_uid, folder.st_gid)
-    new.rename(path)
 
 
 def end_processes_in(folder: Path) -> None:

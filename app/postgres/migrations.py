@@ -43,6 +43,9 @@ create schema if not exists audit
 _QUALIFIED_NAME = re.compile(rb"\b(?:eventstore|audit|upcast)\.(\w+)")
 
 
+_UNREACHABLE = ("08", "53", "57")  # connection exception, insufficient resources, operator intervention
+
+
 class MigrationError(FoldbookError):
     """The database refused a statement; nothing was changed."""
 
@@ -57,10 +60,11 @@ def migrate(dsn: str, shard_count: int) -> None:
     """
     try:
         _migrate(dsn, shard_count)
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable(f"the database can't be reached: {str(error).strip()}") from error
     except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
-        raise MigrationError(f"the database refused the migration: {str(error).strip()}") from error
+        refusal = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+        if (getattr(refusal, "sqlstate", None) or "08")[:2] in _UNREACHABLE:
+            raise StoreUnavailable(f"the database can't be reached: {str(refusal).strip()}") from error
+        raise MigrationError(f"the database refused the migration: {str(refusal).strip()}") from error
 
 
 def _migrate(dsn: str, shard_count: int) -> None:

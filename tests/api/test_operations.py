@@ -157,6 +157,7 @@ async def test_the_openapi_document_describes_every_call(engine: Engine) -> None
         "/admin/projections/{name}/reset",
         "/admin/projections/{name}/rebuild",
         "/admin/projections/{name}/verify",
+        "/admin/log/verify",
         "/health/live",
         "/health/ready",
         "/metrics",

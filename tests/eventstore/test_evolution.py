@@ -54,7 +54,7 @@ async def test_every_version_ever_released_is_read_and_folds(database: str, path
     payload = json.loads(path.read_text())
     connection = await asyncpg.connect(database)
     await connection.execute(
-        "insert into eventstore.events values (0, 1, $1, 1, $2, $3, $4, gen_random_uuid(), $5, '{}', now(), now())",
+        "insert into eventstore.events values (0, 1, $1, 1, $2, $3, $4, gen_random_uuid(), $5, '{}', now(), now(), '')",
         ACCOUNT,
         name,
         int(version),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,7 +12,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from app.eventstore.bus import CommandBus
+from app.eventstore.store import PostgresStore
 from app.postgres.embedded import EmbeddedPostgres
+from app.trading.book import ORDER_BOOK
+from tests.builders import ACCOUNT, open_account, place, trade
 
 
 def foldbook(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -68,3 +73,26 @@ def test_migrate_without_a_running_engine(tmp_path: Path) -> None:
     with psycopg.connect(server.dsn) as connection:
         assert connection.execute("select shard_count from eventstore.log_info").fetchone() == (1,)
     server.stop()
+
+
+def test_replay_tells_the_state_at_a_position_and_its_digest(database: str) -> None:
+    async def trade_a_little() -> None:
+        store = PostgresStore(database)
+        bus = CommandBus(store, ORDER_BOOK)
+        await bus.start()
+        for command in (open_account(), place(), trade("e-1", "0.5")):
+            await bus.execute(command)
+        await bus.stop()
+        await store.close()
+
+    asyncio.run(trade_a_little())
+    whole = foldbook("replay", ACCOUNT, "--json", DATABASE_URL=database)
+    found = json.loads(whole.stdout)
+    assert (found["sequence"], found["state"]["orders"]["o-1"]["cum_qty"]) == (3, "0.5")
+    earlier = json.loads(foldbook("replay", ACCOUNT, "--at", "2", "--json", DATABASE_URL=database).stdout)
+    assert (earlier["sequence"], earlier["state"]["orders"]["o-1"]["cum_qty"]) == (2, "0")
+    assert earlier["sha256"] != found["sha256"]
+    assert foldbook("replay", ACCOUNT, "--json", DATABASE_URL=database).stdout == whole.stdout
+    assert foldbook("replay", "bob/binance/live", DATABASE_URL=database).returncode == 1
+    assert foldbook("replay", "bob", DATABASE_URL=database).returncode == 2
+    assert foldbook("replay", ACCOUNT, "--at", "noon", DATABASE_URL=database).returncode == 2

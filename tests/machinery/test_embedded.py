@@ -202,3 +202,14 @@ def test_another_version_s_cluster_is_left_alone(server: EmbeddedPostgres) -> No
     with pytest.raises(EmbeddedPostgresError, match="PostgreSQL 17"):
         server.start()
     (server.folder / "PG_VERSION").write_text("18\n")
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("precious")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "postgres.start.log").symlink_to(elsewhere)
+    with pytest.raises(OSError, match="symbolic links"):
+        EmbeddedPostgres(folder).start()
+    assert elsewhere.read_text() == "precious"

@@ -66,6 +66,8 @@ def folded(history: list[Happening]) -> dict[str, list[Row]]:
 
 
 def empty(connection: psycopg.Connection[Row]) -> None:
+    for table in ("events", "commits"):
+        connection.execute(f"alter table eventstore.{table} disable trigger refuse_change".encode())
     connection.execute("truncate eventstore.events, eventstore.commits")
     for copy in ("whole", "cut"):
         connection.execute(

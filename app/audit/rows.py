@@ -1,0 +1,64 @@
+"""The rows of the log as an export has them. Field by field the columns of the three tables, hashes and fingerprints
+in hexadecimal; what is JSON in the log is JSON here, as ``jsonb`` prints it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TypeAlias
+from uuid import UUID
+
+import msgspec
+
+NULL = b"null"
+
+
+class CommitRow(msgspec.Struct, frozen=True, gc=False):
+    shard: int
+    number: int
+    first_position: int
+    last_position: int
+    recorded_at: datetime
+    previous_hash: str
+    hash: str
+
+
+class CommandRow(msgspec.Struct, frozen=True, gc=False):
+    """``reason`` is JSON's null when the command was accepted."""
+
+    shard: int
+    command_id: UUID
+    aggregate_id: str
+    type: str
+    fingerprint: str
+    actor: str | None
+    outcome: str
+    reason: msgspec.Raw
+    first_position: int | None
+    event_count: int
+    commit: int
+    recorded_at: datetime
+    hash: str
+
+    @property
+    def stored_reason(self) -> bytes | None:
+        """Why it was refused, as JSON; None if it was accepted."""
+        return None if bytes(self.reason) == NULL else bytes(self.reason)
+
+
+class EventRow(msgspec.Struct, frozen=True, gc=False):
+    shard: int
+    position: int
+    aggregate_id: str
+    sequence: int
+    type: str
+    schema_version: int
+    subject: str | None
+    command_id: UUID
+    payload: msgspec.Raw
+    metadata: msgspec.Raw
+    occurred_at: datetime
+    recorded_at: datetime
+    hash: str
+
+
+Row: TypeAlias = CommitRow | CommandRow | EventRow

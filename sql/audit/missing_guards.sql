@@ -1,0 +1,34 @@
+create or replace view audit.missing_guards as
+with key (table_name, index_name) as (
+    values
+        ('events', 'events_pkey'),
+        ('events', 'events_shard_aggregate_id_sequence_key'),
+        ('events', 'events_subject'),
+        ('commands', 'commands_pkey'),
+        ('commits', 'commits_pkey')
+),
+guarded (table_name) as (
+    values ('events'), ('commands'), ('commits')
+)
+select format('table %s has no trigger that refuses changes', g.table_name) as guard
+from guarded g
+where not exists (
+    select
+    from pg_trigger t
+    where t.tgrelid = to_regclass('eventstore.' || g.table_name)
+        and t.tgname = 'refuse_change'
+        and t.tgenabled = 'A'
+)
+union all
+select format('table %s lacks its unique key %s', k.table_name, k.index_name)
+from key k
+where not exists (
+    select
+    from pg_index i
+    where i.indexrelid = to_regclass('eventstore.' || k.index_name)
+        and i.indrelid = to_regclass('eventstore.' || k.table_name)
+        and i.indisunique
+        and i.indisvalid
+);
+comment on view audit.missing_guards is
+    'What should keep the log as it is and is not there: triggers and unique keys. No row: all of them are.';

@@ -1,0 +1,199 @@
+"""Verifying a log where it is: beside writers, in pieces, over HTTP and from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from app.audit import verify as verification
+from app.audit.report import AuditError, Checkpoint
+from app.audit.verify import verify
+from app.eventstore.bus import CommandBus
+from app.eventstore.store import PostgresStore
+from app.trading.book import ORDER_BOOK
+from tests.api.conftest import assert_problem, serving, settings_for
+from tests.audit.conftest import as_superuser
+from tests.audit.ledger import COMMITS, EVENTS, tamper
+from tests.builders import open_account, place
+from tests.conftest import Postgres, prepare
+
+EDIT = "update eventstore.events set payload = '{}' where position = 17"
+
+
+def edit(postgres: Postgres, dsn: str) -> None:
+    with psycopg.connect(as_superuser(postgres, dsn)) as superuser:
+        tamper(superuser, EDIT)
+
+
+@pytest.fixture
+def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One commit each, so that the ledger has many."""
+    monkeypatch.setattr(verification, "ROWS_PER_RANGE", 1)
+
+
+async def test_a_log_that_is_well(shared_ledger: str) -> None:
+    report = await verify(shared_ledger)
+    assert report.ok
+    assert [(s.shard, s.events, s.commits, s.first_bad_position) for s in report.shards] == [(0, EVENTS, COMMITS, None)]
+
+
+async def test_a_log_that_was_edited(ledger: str, postgres: Postgres) -> None:
+    edit(postgres, ledger)
+    (shard,) = (await verify(ledger)).shards
+    assert (shard.ok, shard.first_bad_position) == (False, 17)
+
+
+async def test_it_tells_how_far_it_is(shared_ledger: str, small_ranges: None) -> None:
+    told: list[Checkpoint] = []
+    await verify(shared_ledger, on_progress=lambda reached, head: told.append(reached))
+    assert [checkpoint.commits for checkpoint in told] == list(range(1, COMMITS + 1))
+    assert (told[4].events, told[-1].events) == (18, EVENTS)
+
+
+async def test_it_stops_where_it_is_bad(ledger: str, postgres: Postgres, small_ranges: None) -> None:
+    edit(postgres, ledger)
+    told: list[int] = []
+    await verify(ledger, on_progress=lambda reached, head: told.append(reached.commits))
+    assert told == [1, 2, 3, 4]
+
+
+async def test_it_goes_on_from_where_it_was(shared_ledger: str, small_ranges: None) -> None:
+    told: list[Checkpoint] = []
+    await verify(shared_ledger, on_progress=lambda reached, head: told.append(reached))
+    again: list[int] = []
+    report = await verify(
+        shared_ledger, verified=[told[7]], on_progress=lambda reached, head: again.append(reached.commits)
+    )
+    assert report.ok
+    assert again == [9, 10, 11, 12]
+
+
+async def test_it_does_not_go_on_from_what_was_rewritten(ledger: str, postgres: Postgres, small_ranges: None) -> None:
+    told: list[Checkpoint] = []
+    await verify(ledger, on_progress=lambda reached, head: told.append(reached))
+    with psycopg.connect(as_superuser(postgres, ledger)) as superuser:
+        tamper(superuser, EDIT, rehash_events=[17], rehash_commits=range(5, COMMITS + 1))
+    (shard,) = (await verify(ledger, verified=[told[7]])).shards
+    assert [(f.problem, f.commit) for f in shard.findings] == [("log-rewritten", 8)]
+
+
+async def test_writers_go_on_meanwhile(database: str, small_ranges: None) -> None:
+    store = PostgresStore(database)
+    bus = CommandBus(store, ORDER_BOOK)
+    await bus.start()
+    await bus.execute(open_account())
+    for n in range(20):
+        await bus.execute(place(f"o-{n}"))
+
+    async def write() -> None:
+        for n in range(20, 60):
+            await bus.execute(place(f"o-{n}"))
+
+    writing = asyncio.create_task(write())
+    while not writing.done():
+        report = await verify(database)
+        assert report.ok
+        assert report.shards[0].events >= 21
+    await writing
+    await bus.stop()
+    await store.close()
+    assert (await verify(database)).shards[0].events == 61
+
+
+async def test_what_is_under_way_at_once_is_sealed(database: str) -> None:
+    store = PostgresStore(database)
+    bus = CommandBus(store, ORDER_BOOK)
+    await bus.start()
+    accounts = [f"user-{n}/binance/simulated" for n in range(5)]
+    await asyncio.gather(*(bus.execute(open_account(account)) for account in accounts))
+    commands = [place(f"o-{n // 7}", accounts[n % 5]) for n in range(300)]
+    await asyncio.gather(*(bus.execute(command) for command in commands), return_exceptions=True)
+    await bus.stop()
+    await store.close()
+    report = await verify(database)
+    assert report.ok
+    assert report.shards[0].commits < report.shards[0].events, "some commits have several events"
+
+
+async def test_every_shard(empty_database: str) -> None:
+    prepare(empty_database, shard_count=3)
+    store = PostgresStore(empty_database)
+    bus = CommandBus(store, ORDER_BOOK, shard_count=3)
+    await bus.start()
+    for n in range(12):
+        await bus.execute(open_account(f"user-{n}/binance/simulated"))
+    await bus.stop()
+    await store.close()
+    report = await verify(empty_database)
+    assert report.ok
+    assert sum(shard.events for shard in report.shards) == 12
+    assert [shard.shard for shard in (await verify(empty_database, shard=2)).shards] == [2]
+    with pytest.raises(AuditError, match="no shard 3"):
+        await verify(empty_database, shard=3)
+
+
+async def test_a_database_without_a_log(empty_database: str) -> None:
+    with pytest.raises(AuditError, match="foldbook migrate"):
+        await verify(empty_database)
+
+
+async def test_over_http(ledger: str, postgres: Postgres) -> None:
+    async with serving(settings_for(ledger)) as engine:
+        answer = await engine.get("/admin/log/verify")
+        assert (answer["ok"], answer["events"], answer["first_bad_position"]) == (True, EVENTS, None)
+        assert answer["head_hash"] == (await verify(ledger)).shards[0].head_hash
+        edit(postgres, ledger)
+        answer = await engine.get("/admin/log/verify", shard=0)
+        assert (answer["ok"], answer["first_bad_position"]) == (False, 17)
+        assert_problem(await engine.client.get("/admin/log/verify?shard=1"), 400, "malformed", field="shard")
+
+
+# -- the command line ------------------------------------------------------------------------------------------------
+
+
+def foldbook(dsn: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", "audit", *arguments],
+        env=os.environ | {"DATABASE_URL": dsn, "FOLDBOOK_DATA_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_an_auditor_s_evening(ledger: str, postgres: Postgres, tmp_path: Path) -> None:
+    def audit(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return foldbook(ledger, tmp_path, *arguments)
+
+    anchors, folder, resume = (str(tmp_path / name) for name in ("anchors.ndjson", "export", "resume.json"))
+    assert audit("anchor", anchors).returncode == 0
+    line = json.loads(audit("anchor").stdout)
+    assert (line["commits"], line["events"]) == (COMMITS, EVENTS)
+    assert audit("export", folder).returncode == 0
+
+    done = audit("verify", "--anchor", anchors, "--resume", resume)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"shard 0: ok; {EVENTS} events, {COMMITS} commits, head {line['hash']}")
+    assert not Path(resume).exists()
+
+    edit(postgres, ledger)
+    done = audit("verify", "--json", "--anchor", anchors)
+    assert done.returncode == 5
+    assert json.loads(done.stdout)["shards"][0]["first_bad_position"] == 17
+    done = audit("verify", "--export", folder, "--anchor", anchors)
+    assert (done.returncode, done.stdout.split(";")[0]) == (0, "shard 0: ok")
+
+
+def test_a_wrong_anchor_file(tmp_path: Path) -> None:
+    (tmp_path / "anchors").write_text("none")
+    done = foldbook(
+        "postgresql://nobody@127.0.0.1:1/nowhere", tmp_path, "verify", "--anchor", str(tmp_path / "anchors")
+    )
+    assert done.returncode == 1
+    assert "anchor.key.pub is missing" in done.stderr

@@ -1,0 +1,16 @@
+"""Each part of a running engine is killed once, under load; many times in ``make soak``."""
+
+from __future__ import annotations
+
+from tests.machinery.test_up import Engine, engine
+from tests.proof.callers import calling
+from tests.proof.killing import PARTS, lap, shuffled
+
+__all__ = ["engine"]
+
+
+async def test_what_was_acknowledged_survives_the_kill_of_every_part(engine: Engine) -> None:
+    engine.start()
+    async with calling(engine.url) as callers:
+        await lap(engine, callers, shuffled((*PARTS, "the API")))
+        assert callers.unanswered > 0

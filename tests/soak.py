@@ -1,0 +1,192 @@
+"""``python -m tests.soak``: the long form of ``tests/proof``, and a table of what held.
+
+Ends with code 1 if anything did not; what failed is told in full, and the folder of its engine is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import psycopg
+import typer
+
+from app.eventstore.store import PostgresStore
+from tests.conftest import Postgres, embedded_postgres, name_of, prepare
+from tests.eventstore.test_store_contract import opened
+from tests.machinery.test_up import Engine
+from tests.proof.callers import calling
+from tests.proof.crashing import WAYS, crash_in_a_burst
+from tests.proof.killing import EVERYTHING, PARTS, lap, shuffled
+from tests.proof.machine import drive
+from tests.proof.rebuilding import rebuild_under_load
+
+RUNS_AT_ONCE = 3
+STEPS = 40
+
+
+@dataclass
+class Stage:
+    """One kind of ordeal. ``weight``: its share of the time. ``endure`` says how often it did it, and what was seen."""
+
+    name: str
+    wanted: int
+    weight: int
+    endure: Callable[[Clock], None]
+
+
+@dataclass
+class Clock:
+    """What one stage may do, and what it has done."""
+
+    wanted: int
+    deadline: float
+    done: int = 0
+    seen: str = ""
+
+    @property
+    def goes_on(self) -> bool:
+        return self.done < self.wanted and time.monotonic() < self.deadline
+
+
+@dataclass
+class Row:
+    stage: Stage
+    clock: Clock
+    seconds: float
+    failure: str | None
+
+    def cells(self) -> tuple[str, ...]:
+        outcome = self.failure or ("held" if self.clock.done >= self.clock.wanted else "held, as long as it had time")
+        return (
+            self.stage.name,
+            f"{self.clock.done}/{self.clock.wanted}",
+            f"{self.seconds:.0f}",
+            self.clock.seen,
+            outcome,
+        )
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1, help="Times something is killed.")] = 200,
+    minutes: Annotated[float, typer.Option(min=0.1, help="About how long all of it may take.")] = 20,
+) -> None:
+    """Kill, crash, rebuild and confuse engines until the rounds are done or the time is over."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what runs is stopped on the way out
+    logging.getLogger("app").setLevel(logging.ERROR)  # that connections are lost is the point of it
+    stages = [
+        Stage("kill -9 of a part of `foldbook up` under load", rounds, 12, kill),
+        Stage("server crash in a burst of appends", max(1, rounds // 4), 2, crash),
+        Stage("rebuild of all projections under full write load", 20, 2, rebuild),
+        Stage("runs of the state machine", max(1, rounds // 2), 6, confuse),
+    ]
+    rows = endure_all(stages, time.monotonic() + minutes * 60)
+    print("\n" + table([("what", "times", "seconds", "seen", "outcome"), *(row.cells() for row in rows)]))
+    sys.exit(any(row.failure for row in rows))
+
+
+def endure_all(stages: list[Stage], deadline: float) -> list[Row]:
+    """One after the other; time that one leaves is the others'."""
+    rows: list[Row] = []
+    for n, stage in enumerate(stages):
+        began = time.monotonic()
+        share = stage.weight / sum(later.weight for later in stages[n:])
+        clock = Clock(stage.wanted, began + share * max(0.0, deadline - began))
+        print(f"{stage.name}: {stage.wanted} times, {clock.deadline - began:.0f} s at most", flush=True)
+        failure = None
+        try:
+            stage.endure(clock)
+        except Exception as error:
+            traceback.print_exc()
+            failure = f"FAILED: {type(error).__name__}"
+        rows.append(Row(stage, clock, time.monotonic() - began, failure))
+    return rows
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, tuple("-" * width for width in widths))
+    return "\n".join("| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows)
+
+
+def kill(clock: Clock) -> None:
+    """Each lap kills each part once, and the whole engine."""
+
+    async def laps(engine: Engine) -> None:
+        async with calling(engine.url) as callers:
+            while clock.goes_on:
+                parts = shuffled((*PARTS, EVERYTHING))[: clock.wanted - clock.done]
+                await lap(engine, callers, parts)
+                clock.done += len(parts)
+                clock.seen = f"{callers.first_commit - 1} commits, {callers.unanswered} requests unanswered"
+                print(f"  {clock.done}: {clock.seen}", flush=True)
+
+    folder = Path(tempfile.mkdtemp(prefix="foldbook-soak-"))
+    engine = Engine(folder / "data")
+    print(f"  in {folder}", flush=True)
+    try:
+        engine.start()
+        asyncio.run(laps(engine))
+    finally:
+        if engine.process is not None and engine.process.poll() is None:
+            engine.stop(signal.SIGTERM)
+    shutil.rmtree(folder)
+
+
+def crash(clock: Clock) -> None:
+    async def bursts() -> None:
+        store = PostgresStore(server.dsn)
+        await store.append(0, [opened()])
+        await store.close()
+        while clock.goes_on:
+            await crash_in_a_burst(server, WAYS[clock.done % len(WAYS)])
+            clock.done += 1
+
+    with embedded_postgres() as server:
+        prepare(server.dsn)
+        asyncio.run(bursts())
+        clock.seen = seen_in(server.dsn)
+
+
+def rebuild(clock: Clock) -> None:
+    with embedded_postgres() as server:
+        prepare(server.dsn)
+
+        def count() -> bool:
+            clock.done += 1
+            return clock.goes_on
+
+        asyncio.run(rebuild_under_load(server.dsn, count))
+        clock.seen = seen_in(server.dsn)
+
+
+def confuse(clock: Clock) -> None:
+    with embedded_postgres() as server:
+        postgres = Postgres(server.dsn, server.superuser_dsn)
+        template = postgres.create_database()
+        prepare(template)
+        while clock.goes_on:
+            drive(postgres, name_of(template), runs=RUNS_AT_ONCE, steps=STEPS)
+            clock.done += RUNS_AT_ONCE
+    clock.seen = f"up to {STEPS} steps each"
+
+
+def seen_in(dsn: str) -> str:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("select number, last_position from eventstore.head(0)").fetchone()
+        assert row is not None
+        return f"{row[0]} commits, {row[1]} events"
+
+
+if __name__ == "__main__":
+    typer.run(main)
