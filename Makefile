@@ -47,7 +47,7 @@ $(RUNTIME): | $(MADE)
 	@touch $@
 
 $(DEVELOPMENT): | $(MADE)
-	$(INSTALL) --editable '.[test,dev]'
+	$(INSTALL) --editable '.[test,dev,bench]'
 	@touch $@ $(RUNTIME)
 
 $(BENCHMARK): | $(MADE)
