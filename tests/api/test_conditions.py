@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID, uuid4
 
+import asyncpg
 from pydantic import SecretStr
 
 from app.config import Settings
@@ -78,9 +79,13 @@ async def test_more_than_the_queue_holds_is_refused_at_once(database: str) -> No
     settings = Settings(database_url=SecretStr(database), queue_max=1)
     async with serving(settings) as engine:
         await engine.open()
-        responses = await asyncio.gather(
-            *(engine.client.post(f"{AT}/orders", json=order(f"o-{n}")) for n in range(100))
-        )
+        other_writer = await asyncpg.connect(database)
+        await other_writer.execute("select pg_advisory_lock(1178553163, 0)")
+        calls = [asyncio.create_task(engine.client.post(f"{AT}/orders", json=order(f"o-{n}"))) for n in range(100)]
+        while sum(call.done() for call in calls) < 50:  # those that found no room; the others wait for the lock
+            await asyncio.sleep(0.01)
+        await other_writer.close()
+        responses = await asyncio.gather(*calls)
         refused = [response for response in responses if response.status_code == 503]
         assert refused
         for response in refused:
