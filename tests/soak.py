@@ -22,6 +22,7 @@ import psycopg
 import typer
 
 from app.eventstore.store import PostgresStore
+from app.postgres.roles import ENGINE, as_role
 from tests.conftest import Postgres, embedded_postgres, name_of, prepare
 from tests.eventstore.test_store_contract import opened
 from tests.machinery.test_up import Engine
@@ -85,10 +86,10 @@ def main(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what runs is stopped on the way out
     logging.getLogger("app").setLevel(logging.ERROR)  # that connections are lost is the point of it
     stages = [
-        Stage("kill -9 of a part of `foldbook up` under load", rounds, 12, kill),
+        Stage("kill -9 of a part of `foldbook up` under load", rounds, 20, kill),
         Stage("server crash in a burst of appends", max(1, rounds // 4), 2, crash),
-        Stage("rebuild of all projections under full write load", 20, 2, rebuild),
-        Stage("runs of the state machine", max(1, rounds // 2), 6, confuse),
+        Stage("rebuild of all projections under full write load", 20, 1, rebuild),
+        Stage("runs of the state machine", max(1, rounds * 2 // 5), 5, confuse),
     ]
     rows = endure_all(stages, time.monotonic() + minutes * 60)
     print("\n" + table([("what", "times", "seconds", "seen", "outcome"), *(row.cells() for row in rows)]))
@@ -166,7 +167,7 @@ def rebuild(clock: Clock) -> None:
             clock.done += 1
             return clock.goes_on
 
-        asyncio.run(rebuild_under_load(server.dsn, count))
+        asyncio.run(rebuild_under_load(as_role(server.dsn, ENGINE), count))
         clock.seen = seen_in(server.dsn)
 
 

@@ -106,7 +106,7 @@ class Callers:
                     response = await self._client.post(path, json=body, headers={"Idempotency-Key": str(key)})
             except (httpx.TransportError, TimeoutError):
                 self.unanswered += 1
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)
                 continue
             if response.status_code == 503:
                 await asyncio.sleep(0.05)

@@ -7,4 +7,4 @@ from tests.proof.machine import drive
 
 
 def test_the_log_and_the_read_tables_hold_whatever_happens(postgres: Postgres, template_database: str) -> None:
-    drive(postgres, template_database, runs=6, steps=15)
+    drive(postgres, template_database, runs=5, steps=15)
