@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
-from typing import ClassVar, get_args, get_type_hints
+from typing import Any, ClassVar, get_args, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -66,9 +66,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The event as JSON. Decimals are strings without an exponent."""
         for name in _decimal_fields(type(self)):
             value = getattr(self, name)
-            # str(Decimal) turns to exponents below 1e-6 (decimal arithmetic specification, to-scientific-string)
-            if value is not None and value.adjusted() < -6:
-                return _plain_payload(self)
+            # str(Decimal) turns to exponents below 1e-6 (decimal arithmetic specification, to-scientific-string);
+            # a struct may hold such amounts too
+            if value is not None and (type(value) is not Decimal or value.adjusted() < -6):
+                return _ENCODER.encode(_plain(msgspec.to_builtins(self, builtin_types=(Decimal, datetime))))
         return _ENCODER.encode(self)
 
 
@@ -77,16 +78,24 @@ _ENCODER = msgspec.json.Encoder()
 
 @cache
 def _decimal_fields(event_type: type[Event]) -> tuple[str, ...]:
+    """The fields that are amounts, or structs."""
     hints = get_type_hints(event_type)
     return tuple(
-        name for name in event_type.__struct_fields__ if hints[name] is Decimal or Decimal in get_args(hints[name])
+        name
+        for name in event_type.__struct_fields__
+        if any(
+            isinstance(t, type) and issubclass(t, (Decimal, msgspec.Struct))
+            for t in (hints[name], *get_args(hints[name]))
+        )
     )
 
 
-def _plain_payload(event: Event) -> bytes:
-    fields = msgspec.to_builtins(event, builtin_types=(Decimal, datetime))
-    plain = {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in fields.items()}
-    return _ENCODER.encode(plain)
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

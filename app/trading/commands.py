@@ -8,7 +8,7 @@ from decimal import Decimal
 import msgspec
 
 from app.eventstore.events import Command
-from app.trading.values import ExecType, OrderType, Side, TimeInForce
+from app.trading.values import ONE, ExecType, OrderType, RiskLimits, Side, TimeInForce, TradingState
 
 
 class BookCommand(Command, frozen=True, kw_only=True):
@@ -53,15 +53,28 @@ class RequestCancel(OrderCommand, frozen=True, kw_only=True):
     """Asks the broker to take the order off the market."""
 
 
+class RequestReplace(OrderCommand, frozen=True, kw_only=True):
+    """Asks the broker for another quantity or another price; what is absent stays as it is."""
+
+    quantity: Decimal | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+
+
 class RecordExecution(OrderCommand, frozen=True, kw_only=True):
     """Tells what the broker said happened to an order: an execution report (FIX 35=8)."""
 
     exec_type: ExecType
     exec_id: str | None = None
+    exec_ref_id: str | None = None
+    """The execution that a TRADE_CANCEL or TRADE_CORRECT is about: the original, or its latest correction."""
     last_qty: Decimal | None = None
     last_px: Decimal | None = None
     fee: Decimal | None = None
     fee_currency: str | None = None
+    quantity: Decimal | None = None
+    """OrderQty of a REPLACED or RESTATED order."""
+    limit_price: Decimal | None = None
     reason: str | None = None
     broker_order_id: str | None = None
     transact_time: datetime | None = msgspec.field(default=None, name="occurred_at")
@@ -71,4 +84,43 @@ class RecordExecution(OrderCommand, frozen=True, kw_only=True):
         return self.transact_time or self.received_at
 
 
-BookCommands = OpenAccount | PlaceOrder | RequestCancel | RecordExecution
+class DefineInstrument(BookCommand, frozen=True, kw_only=True):
+    """Says what a symbol is in this account; said again, it changes. The multiplier and the currencies stay as they
+    are while the account has a position or an open order in the symbol."""
+
+    symbol: str
+    tick_size: Decimal | None = None
+    """Prices are multiples of it."""
+    lot_size: Decimal | None = None
+    """Quantities are multiples of it."""
+    multiplier: Decimal = ONE
+    """Units of the quote currency for one unit of quantity at a price of 1."""
+    base_currency: str | None = None
+    quote_currency: str | None = None
+
+
+class SetRiskLimits(BookCommand, frozen=True, kw_only=True):
+    """Replaces the limits of the account, or of one symbol in it. Both hold."""
+
+    symbol: str | None = None
+    limits: RiskLimits
+
+
+class SetTradingState(BookCommand, frozen=True, kw_only=True):
+    """Halts, restricts or resumes trading. With ``cancel_open_orders`` it is the kill switch."""
+
+    state: TradingState
+    reason: str | None = None
+    cancel_open_orders: bool = False
+
+
+class RecordPrice(BookCommand, frozen=True, kw_only=True):
+    """The last price of a symbol, as the market data has it."""
+
+    symbol: str
+    price: Decimal
+    transact_time: datetime | None = msgspec.field(default=None, name="occurred_at")
+
+    @property
+    def business_time(self) -> datetime:
+        return self.transact_time or self.received_at

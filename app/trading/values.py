@@ -7,6 +7,8 @@ from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from enum import StrEnum
 from typing import NewType
 
+import msgspec
+
 NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
 """What a user, exchange, order, strategy or symbol may be called."""
 
@@ -24,6 +26,7 @@ INTEGER_DIGITS_MAX = 20
 FRACTION_DIGITS_MAX = 18
 
 ZERO = Decimal(0)
+ONE = Decimal(1)
 
 
 class Side(StrEnum):
@@ -53,15 +56,21 @@ class TimeInForce(StrEnum):
 
 
 class OrdStatus(StrEnum):
-    """FIX OrdStatus (39): the working state of an order."""
+    """FIX OrdStatus (39), with two of our own: CREATED (not sent yet) and DENIED (our risk checks refused it)."""
 
     CREATED = "CREATED"
+    PENDING_NEW = "PENDING_NEW"
     NEW = "NEW"
     PARTIALLY_FILLED = "PARTIALLY_FILLED"
     FILLED = "FILLED"
     CANCELED = "CANCELED"
     REJECTED = "REJECTED"
+    DENIED = "DENIED"
+    EXPIRED = "EXPIRED"
+    SUSPENDED = "SUSPENDED"
+    DONE_FOR_DAY = "DONE_FOR_DAY"
     PENDING_CANCEL = "PENDING_CANCEL"
+    PENDING_REPLACE = "PENDING_REPLACE"
 
 
 class PendingRequest(StrEnum):
@@ -69,15 +78,70 @@ class PendingRequest(StrEnum):
 
     NONE = "NONE"
     CANCEL = "CANCEL"
+    REPLACE = "REPLACE"
 
 
 class ExecType(StrEnum):
-    """FIX ExecType (150): what a broker reports."""
+    """FIX ExecType (150): what a broker reports; FIX tells the two rejections in a message of their own (35=9)."""
 
+    PENDING_NEW = "PENDING_NEW"
     NEW = "NEW"
     TRADE = "TRADE"
+    TRADE_CANCEL = "TRADE_CANCEL"
+    TRADE_CORRECT = "TRADE_CORRECT"
+    PENDING_CANCEL = "PENDING_CANCEL"
     CANCELED = "CANCELED"
+    CANCEL_REJECTED = "CANCEL_REJECTED"
+    PENDING_REPLACE = "PENDING_REPLACE"
+    REPLACED = "REPLACED"
+    REPLACE_REJECTED = "REPLACE_REJECTED"
     REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+    DONE_FOR_DAY = "DONE_FOR_DAY"
+    SUSPENDED = "SUSPENDED"
+    RESTATED = "RESTATED"
+
+
+class TradingState(StrEnum):
+    """What an account may do: trade, only make its positions smaller, or only cancel."""
+
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"
+    HALTED = "HALTED"
+
+
+class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """At most ``count`` in any ``interval_s`` seconds."""
+
+    count: int
+    interval_s: int
+
+
+class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What an account, or one symbol in it, may do; what is absent is not limited."""
+
+    max_quantity: Decimal | None = None
+    """Of one order."""
+    max_notional: Decimal | None = None
+    """Of one order: quantity * price * multiplier, in the quote currency."""
+    price_collar: Decimal | None = None
+    """How far a price may be from the last price, as a fraction of it: 0.05 is five percent."""
+    max_position: Decimal | None = None
+    """Of one symbol, long or short, if all its open orders on that side were filled."""
+    max_open_orders: int | None = None
+    max_order_rate: Rate | None = None
+    """Orders."""
+    max_message_rate: Rate | None = None
+    """Orders, replaces and cancels; a cancel counts but always passes."""
+    max_daily_loss: Decimal | None = None
+    """Realised today (UTC), fees in the quote currency included, in each quote currency."""
+    reduce_only: bool = False
+    allowed_symbols: tuple[str, ...] | None = None
+    """Of an account."""
+    duplicate_window_s: int | None = None
+    """An order like an earlier one of the last so many seconds, but for its id, is taken for a mistake."""
+    price_age_max_s: int | None = None
+    """A last price older than that is stale: market orders are denied."""
 
 
 def is_account(text: str) -> bool:
