@@ -1,7 +1,7 @@
 """The facts of an order book. A permanent contract: a shape changes only together with an upcaster.
 
 Each event about an order repeats what a reader would otherwise have to look up (strategy, symbol, side), so that a
-row of the log reads by itself. ``cum_qty`` and ``leaves_qty`` are always those after the event. ``transact_time`` is
+row of the log reads by itself. ``cum_qty``, ``leaves_qty`` and ``pending_request`` are always those after the event. ``transact_time`` is
 business time (FIX 60): the broker's if it told one, else when the command was received.
 """
 
@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from app.eventstore.events import Event, EventTypes
-from app.trading.values import ExecType, OrderType, RiskLimits, Side, TimeInForce, TradingState
+from app.trading.values import ExecType, OrderType, PendingRequest, RiskLimits, Side, TimeInForce, TradingState
 
 
 class OrderBookCreated(Event, frozen=True, kw_only=True):
@@ -108,6 +108,8 @@ class OrderRestated(OrderEvent, frozen=True, kw_only=True):
     stop_price: Decimal | None = None
     cum_qty: Decimal
     leaves_qty: Decimal
+    resumes: bool = True
+    """The order works again if it was suspended or done for the day."""
     reason: str | None = None
     transact_time: datetime | None = None
 
@@ -131,17 +133,22 @@ class OrderReopened(OrderEvent, frozen=True, kw_only=True):
 class OrderCancelRequested(OrderEvent, frozen=True, kw_only=True):
     """Asked for; the order works on until the broker answers."""
 
+    pending_request: PendingRequest = PendingRequest.CANCEL
     transact_time: datetime | None = None
 
 
 class OrderCancelPending(OrderEvent, frozen=True, kw_only=True):
     """The broker has the request and has not decided yet (ExecType PENDING_CANCEL)."""
 
+    pending_request: PendingRequest = PendingRequest.CANCEL
+
 
 class OrderCancelRejected(OrderEvent, frozen=True, kw_only=True):
     """The broker refused to cancel: the order works on (FIX 35=9)."""
 
     reason: str | None = None
+    pending_request: PendingRequest = PendingRequest.NONE
+    transact_time: datetime | None = None
 
 
 class OrderReplaceRequested(OrderEvent, frozen=True, kw_only=True):
@@ -150,6 +157,7 @@ class OrderReplaceRequested(OrderEvent, frozen=True, kw_only=True):
     quantity: Decimal
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
+    pending_request: PendingRequest = PendingRequest.REPLACE
     transact_time: datetime | None = None
 
 
@@ -167,6 +175,8 @@ class OrderReplaceDenied(OrderEvent, frozen=True, kw_only=True):
 class OrderReplacePending(OrderEvent, frozen=True, kw_only=True):
     """The broker has the request and has not decided yet (ExecType PENDING_REPLACE)."""
 
+    pending_request: PendingRequest = PendingRequest.REPLACE
+
 
 class OrderReplaced(OrderEvent, frozen=True, kw_only=True):
     """The broker took the new terms (ExecType REPLACED). A quantity below what had traded became that quantity."""
@@ -176,7 +186,10 @@ class OrderReplaced(OrderEvent, frozen=True, kw_only=True):
     stop_price: Decimal | None = None
     cum_qty: Decimal
     leaves_qty: Decimal
+    answers: int = 1
+    """How many of the outstanding requests this answers, the oldest first."""
     broker_order_id: str | None = None
+    pending_request: PendingRequest = PendingRequest.NONE
     transact_time: datetime | None = None
 
 
@@ -184,6 +197,8 @@ class OrderReplaceRejected(OrderEvent, frozen=True, kw_only=True):
     """The broker refused the new terms: the order works on as it was (FIX 35=9)."""
 
     reason: str | None = None
+    pending_request: PendingRequest = PendingRequest.NONE
+    transact_time: datetime | None = None
 
 
 # -- executions --------------------------------------------------------------------------------------------------

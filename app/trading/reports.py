@@ -1,0 +1,541 @@
+"""What the broker said happened to an order: execution reports (FIX 35=8, and 35=9 for the two rejections).
+
+A report is a fact. It is never refused for what the order is: whatever order reports arrive in, and however often, the
+order ends in the same state. Of two reports that cannot both stand, the later in business time does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from app.eventstore.events import Event
+from app.trading.checks import LIMIT_TYPES, check_amount, check_positive, check_price, invalid
+from app.trading.commands import RecordExecution
+from app.trading.events import (
+    ExecutionEvent,
+    FillBusted,
+    FillConflictDetected,
+    FillCorrected,
+    OrderAccepted,
+    OrderCanceled,
+    OrderCancelPending,
+    OrderCancelRejected,
+    OrderDoneForDay,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    OrderReopened,
+    OrderReplaced,
+    OrderReplacePending,
+    OrderReplaceRejected,
+    OrderRestated,
+    OrderSubmitted,
+    OrderSuspended,
+    ReportedExecution,
+    UnmatchedExecutionRecorded,
+)
+from app.trading.order import FINAL_STATES, Answer, Execution, Order, answered_by, evolve_order, leaves_of, pending_of
+from app.trading.state import Book, names_of
+from app.trading.values import ZERO, ExecType, OrderType, OrdStatus, PendingRequest, add, subtract
+
+_TRADES = (ExecType.TRADE, ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
+_REVISIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
+_TERMS = (ExecType.REPLACED, ExecType.RESTATED)
+
+
+def record_execution(command: RecordExecution, book: Book) -> Sequence[Event]:
+    order = book.find(command.order_id)
+    if command.exec_type is ExecType.TRADE:
+        _check_trade(command)
+    else:
+        _check_report(command, order)
+    if order is None:
+        return (_recorded(UnmatchedExecutionRecorded, command),)
+    events = _RULES[command.exec_type](command, order, book)
+    return events if command.order_id in book.orders else (*events, *_reopened(order, events))
+
+
+def _reopened(order: Order, events: Sequence[Event]) -> Sequence[Event]:
+    """A book that has forgotten an order is told what it must know of it, if it works again."""
+    after: Order | None = order
+    for event in events:
+        after = evolve_order(after, event)
+    if after is None or not after.is_open:
+        return ()
+    created = after.created
+    return (
+        OrderReopened(
+            **names_of(after),
+            order_type=created.order_type,
+            quantity=after.quantity,
+            limit_price=after.limit_price,
+            stop_price=after.stop_price,
+            time_in_force=created.time_in_force,
+            expire_at=created.expire_at,
+            cum_qty=after.cum_qty,
+            leaves_qty=after.leaves_qty,
+        ),
+    )
+
+
+# -- checks ------------------------------------------------------------------------------------------------------
+
+
+def _check_trade(command: RecordExecution) -> None:
+    if command.exec_id is None:
+        raise invalid("exec_id", "is needed by exec_type TRADE")
+    if command.last_qty is None:
+        raise invalid("last_qty", "is needed by exec_type TRADE")
+    if command.last_px is None:
+        raise invalid("last_px", "is needed by exec_type TRADE")
+    for name in ("exec_ref_id", "quantity", "limit_price"):
+        if getattr(command, name) is not None:
+            raise invalid(name, "does not belong to exec_type TRADE")
+    _check_amounts(command)
+
+
+def _check_report(command: RecordExecution, order: Order | None) -> None:
+    exec_type = command.exec_type
+    if exec_type in _REVISIONS:
+        if command.exec_ref_id is None:
+            raise invalid("exec_ref_id", f"is needed by exec_type {exec_type}")
+        if command.exec_id is None or command.exec_id == command.exec_ref_id:
+            raise invalid("exec_id", f"of exec_type {exec_type} is an id of its own")
+    else:
+        for name in ("last_qty", "last_px", "fee", "fee_currency", "exec_ref_id"):
+            if getattr(command, name) is not None:
+                raise invalid(name, f"does not belong to exec_type {exec_type}")
+    if exec_type in _TERMS:
+        if command.quantity is not None:
+            check_positive("quantity", command.quantity)
+        if command.limit_price is not None:
+            order_type = order.created.order_type if order is not None else OrderType.LIMIT
+            check_price("limit_price", command.limit_price, order_type, is_needed=order_type in LIMIT_TYPES)
+    else:
+        for name in ("quantity", "limit_price"):
+            if getattr(command, name) is not None:
+                raise invalid(name, f"does not belong to exec_type {exec_type}")
+    _check_amounts(command)
+
+
+def _check_amounts(command: RecordExecution) -> None:
+    if command.last_qty is not None:
+        check_positive("last_qty", command.last_qty)
+    if command.last_px is not None:
+        check_positive("last_px", command.last_px)
+    if command.fee is not None:
+        check_amount("fee", command.fee)
+    if (command.fee is None) != (command.fee_currency is None):
+        raise invalid("fee_currency", "comes with a fee, and a fee with it")
+
+
+# -- executions --------------------------------------------------------------------------------------------------
+
+
+def _trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
+    exec_id, last_qty, last_px = command.exec_id, command.last_qty, command.last_px
+    assert exec_id is not None and last_qty is not None and last_px is not None
+    known = order.executions.get(exec_id)
+    if known is not None:
+        is_same = (
+            known.exec_type is ExecType.TRADE
+            and known.last_qty == last_qty
+            and known.last_px == last_px
+            and known.fee == command.fee
+            and known.fee_currency == command.fee_currency
+        )
+        return () if is_same else (_recorded(FillConflictDetected, command),)
+    cum_qty = add(order.cum_qty, last_qty)
+    time = command.business_time
+    # What traded before a replace took effect, told late, was not too much: the replace would have left it in.
+    is_before_terms = order.terms_time is not None and time <= order.terms_time
+    quantity = max(order.quantity, cum_qty) if is_before_terms else order.quantity
+    filled = OrderFilled(
+        **names_of(order),
+        exec_id=exec_id,
+        last_qty=last_qty,
+        last_px=last_px,
+        fee=command.fee,
+        fee_currency=command.fee_currency,
+        cum_qty=cum_qty,
+        leaves_qty=leaves_of(quantity, cum_qty, order.final),
+        overfill_qty=_overfill(quantity, cum_qty),
+        **book.terms_of(order.created.symbol),
+        transact_time=time,
+        broker_order_id=command.broker_order_id,
+    )
+    events: list[Event] = [filled]
+    if quantity is not order.quantity:
+        events.append(_restated(order, quantity, cum_qty, time, "traded before the order was replaced"))
+    if order.held:
+        events += _apply_held(exec_id, order, events, book)
+    return events
+
+
+def _revise(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
+    """A bust or a correction."""
+    exec_id, exec_ref_id = command.exec_id, command.exec_ref_id
+    assert exec_id is not None and exec_ref_id is not None
+    known = order.executions.get(exec_id) or order.held.get(exec_id)
+    if known is not None:
+        return () if _is_same_revision(command, known, order) else (_recorded(FillConflictDetected, command),)
+    root = order.root_of(exec_ref_id)
+    if root is None:
+        return (_recorded(UnmatchedExecutionRecorded, command),)
+    events = list(_revision(command, exec_id, root, order, book))
+    if order.held:
+        events += _apply_held(exec_id, order, events, book)
+    return events
+
+
+def _is_same_revision(
+    command: RecordExecution, known: Execution | UnmatchedExecutionRecorded, order: Order
+) -> bool:
+    if isinstance(known, UnmatchedExecutionRecorded):
+        refers_alike = command.exec_ref_id == known.exec_ref_id
+    else:
+        refers_alike = order.root_of(command.exec_ref_id or "") == known.exec_ref_id
+    if command.exec_type is not known.exec_type or not refers_alike:
+        return False
+    told = ((command.last_qty, known.last_qty), (command.last_px, known.last_px), (command.fee, known.fee))
+    return command.exec_type is ExecType.TRADE_CANCEL or all(new is None or new == old for new, old in told)
+
+
+def _revision(
+    report: RecordExecution | UnmatchedExecutionRecorded, exec_id: str, root: str, order: Order, book: Book
+) -> Sequence[Event]:
+    standing = order.standing(root)
+    if standing is None:
+        return ()  # It was busted: nothing brings it back.
+    created, time = order.created, report.transact_time
+    told: dict[str, Any] = {
+        **names_of(order),
+        **book.terms_of(created.symbol),
+        "exec_id": exec_id,
+        "exec_ref_id": root,
+        "transact_time": time or getattr(report, "received_at", None),
+        "reason": report.reason,
+        "is_reversal": not book.holds(created.symbol, created.order_id, root),
+    }
+    if report.exec_type is ExecType.TRADE_CANCEL:
+        return (
+            FillBusted(
+                **told,
+                **_quantities(order, subtract(order.cum_qty, standing.last_qty)),
+                last_qty=standing.last_qty,
+                last_px=standing.last_px,
+                fee=standing.fee,
+                fee_currency=standing.fee_currency,
+            ),
+        )
+    revised = order.revised.get(root)
+    if revised is not None and time is not None and revised.time is not None and time < revised.time:
+        return ()  # A later correction was heard of first.
+    last_qty = standing.last_qty if report.last_qty is None else report.last_qty
+    has_fee = report.fee is not None
+    return (
+        FillCorrected(
+            **told,
+            **_quantities(order, add(subtract(order.cum_qty, standing.last_qty), last_qty)),
+            last_qty=last_qty,
+            last_px=standing.last_px if report.last_px is None else report.last_px,
+            fee=report.fee if has_fee else standing.fee,
+            fee_currency=report.fee_currency if has_fee else standing.fee_currency,
+            previous_qty=standing.last_qty,
+            previous_px=standing.last_px,
+            previous_fee=standing.fee,
+            previous_fee_currency=standing.fee_currency,
+        ),
+    )
+
+
+def _apply_held(exec_id: str, order: Order, events: Sequence[Event], book: Book) -> list[Event]:
+    """What was waiting for ``exec_id``, and for what that brings, applied after ``events``."""
+    after: Order = order
+    for event in events:
+        after = _after(after, event)
+        if isinstance(event, ExecutionEvent):
+            book = book.with_execution(event)
+    applied: list[Event] = []
+    arrived = [exec_id]
+    while arrived:
+        target = arrived.pop()
+        for held_id, report in sorted(after.held.items(), key=lambda item: (_time_of(item[1]), item[0])):
+            if report.exec_ref_id != target:
+                continue
+            root = after.root_of(target)
+            assert root is not None
+            for event in _revision(report, held_id, root, after, book):
+                applied.append(event)
+                after = _after(after, event)
+                if isinstance(event, ExecutionEvent):
+                    book = book.with_execution(event)
+            arrived.append(held_id)
+    return applied
+
+
+def _after(order: Order, event: Event) -> Order:
+    after = evolve_order(order, event)
+    assert after is not None
+    return after
+
+
+def _time_of(report: UnmatchedExecutionRecorded) -> float:
+    return report.transact_time.timestamp() if report.transact_time is not None else 0.0
+
+
+def _quantities(order: Order, cum_qty: Decimal) -> dict[str, Any]:
+    return {
+        "cum_qty": cum_qty,
+        "leaves_qty": leaves_of(order.quantity, cum_qty, order.final),
+        "overfill_qty": _overfill(order.quantity, cum_qty),
+    }
+
+
+def _overfill(quantity: Decimal, cum_qty: Decimal) -> Decimal | None:
+    return subtract(cum_qty, quantity) if cum_qty > quantity else None
+
+
+def _recorded(event_type: type[ReportedExecution], command: RecordExecution) -> ReportedExecution:
+    return event_type(
+        order_id=command.order_id,
+        exec_type=command.exec_type,
+        exec_id=command.exec_id,
+        exec_ref_id=command.exec_ref_id,
+        last_qty=command.last_qty,
+        last_px=command.last_px,
+        fee=command.fee,
+        fee_currency=command.fee_currency,
+        reason=command.reason,
+        broker_order_id=command.broker_order_id,
+        transact_time=command.business_time,
+    )
+
+
+# -- the order's life --------------------------------------------------------------------------------------------
+
+
+def _pending_new(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
+    if order.stage is not OrdStatus.CREATED or order.final is not None:
+        return ()
+    return (OrderSubmitted(**names_of(order), broker_order_id=command.broker_order_id),)
+
+
+def _new(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
+    if order.stage is OrdStatus.NEW or order.final is not None:
+        return ()
+    return (OrderAccepted(**names_of(order), broker_order_id=command.broker_order_id),)
+
+
+def _ends(state: OrdStatus, order: Order) -> bool:
+    """Is the order not ended yet, or only by a report that gives way to this one?"""
+    if order.final is None:
+        return True
+    return order.final is not OrdStatus.DENIED and FINAL_STATES.index(state) < FINAL_STATES.index(order.final)
+
+
+def _canceled(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
+    if not _ends(OrdStatus.CANCELED, order):
+        return ()
+    return (OrderCanceled(**names_of(order), cum_qty=order.cum_qty, reason=command.reason),)
+
+
+def _expired(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
+    if not _ends(OrdStatus.EXPIRED, order):
+        return ()
+    return (OrderExpired(**names_of(order), cum_qty=order.cum_qty, reason=command.reason),)
+
+
+def _rejected(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
+    return (OrderRejected(**names_of(order), reason=command.reason),) if _ends(OrdStatus.REJECTED, order) else ()
+
+
+def _suspended(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
+    if order.final is not None or order.is_suspended or _is_before(command, order.resume_time):
+        return ()
+    return (OrderSuspended(**names_of(order), reason=command.reason, transact_time=command.business_time),)
+
+
+def _done_for_day(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
+    if order.final is not None or order.is_done_for_day or _is_before(command, order.resume_time):
+        return ()
+    return (OrderDoneForDay(**names_of(order), reason=command.reason, transact_time=command.business_time),)
+
+
+def _restate(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
+    quantity, limit_price = command.quantity, command.limit_price
+    if _is_before(command, order.terms_time):
+        quantity = limit_price = None  # Later terms were heard of first.
+    quantity = order.quantity if quantity is None else max(quantity, order.cum_qty)
+    limit_price = order.limit_price if limit_price is None else limit_price
+    is_same = quantity == order.quantity and limit_price == order.limit_price
+    is_resting = order.is_suspended or order.is_done_for_day
+    resumes = not _is_before(command, order.rest_time)
+    if is_same and not (is_resting and resumes) and not (order.final is None and _is_after(command, order.resume_time)):
+        return ()
+    return (
+        _restated(
+            order, quantity, order.cum_qty, command.business_time, command.reason, limit_price=limit_price, resumes=resumes
+        ),
+    )
+
+
+def _restated(
+    order: Order,
+    quantity: Decimal,
+    cum_qty: Decimal,
+    time: datetime | None,
+    reason: str | None,
+    *,
+    limit_price: Decimal | None = None,
+    resumes: bool = False,
+) -> OrderRestated:
+    return OrderRestated(
+        **names_of(order),
+        quantity=quantity,
+        limit_price=limit_price or order.limit_price,
+        stop_price=order.stop_price,
+        cum_qty=cum_qty,
+        leaves_qty=leaves_of(quantity, cum_qty, order.final),
+        resumes=resumes,
+        reason=reason,
+        transact_time=time,
+    )
+
+
+# -- answers to requests -----------------------------------------------------------------------------------------
+
+
+def _pending_cancel(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
+    if not _is_news(PendingRequest.CANCEL, command, order, order.cancel_answer):
+        return ()
+    return (OrderCancelPending(**names_of(order), pending_request=PendingRequest.CANCEL),)
+
+
+def _pending_replace(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
+    if not _is_news(PendingRequest.REPLACE, command, order, order.replace_answer):
+        return ()
+    pending = PendingRequest.REPLACE if order.pending_request is PendingRequest.NONE else order.pending_request
+    return (OrderReplacePending(**names_of(order), pending_request=pending),)
+
+
+def _is_news(kind: PendingRequest, command: RecordExecution, order: Order, answer: Answer | None) -> bool:
+    """Does an acknowledgement say something that was not known, or answered, before?"""
+    outstanding = [request for request in order.requests if request.kind is kind]
+    if outstanding:
+        return not all(request.is_acknowledged for request in outstanding)
+    if not order.is_open:
+        return False
+    if answer is None:
+        return True
+    if command.transact_time is not None and answer.time is not None:
+        return command.transact_time > answer.time
+    return answer.was_acknowledged
+
+
+def _cancel_rejected(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
+    if not _is_answer(PendingRequest.CANCEL, command, order, order.cancel_answer):
+        return ()
+    return (
+        OrderCancelRejected(
+            **names_of(order),
+            reason=command.reason,
+            pending_request=_pending_without(order, PendingRequest.CANCEL, 1),
+            transact_time=command.business_time,
+        ),
+    )
+
+
+def _replace_rejected(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
+    if not _is_answer(PendingRequest.REPLACE, command, order, order.replace_answer):
+        return ()
+    return (
+        OrderReplaceRejected(
+            **names_of(order),
+            reason=command.reason,
+            pending_request=_pending_without(order, PendingRequest.REPLACE, 1),
+            transact_time=command.business_time,
+        ),
+    )
+
+
+def _is_answer(kind: PendingRequest, command: RecordExecution, order: Order, answer: Answer | None) -> bool:
+    if any(request.kind is kind for request in order.requests):
+        return True
+    return order.final is None and (answer is None or _is_after(command, answer.time))
+
+
+def _replaced(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
+    quantity, limit_price = command.quantity, command.limit_price
+    is_told = quantity is not None or limit_price is not None
+    answers = answered_by(order.requests, quantity, limit_price)
+    if answers == 0 and not is_told:
+        return ()
+    asked = [request for request in order.requests if request.kind is PendingRequest.REPLACE]
+    request = asked[answers - 1] if answers else None
+    stop_price = order.stop_price
+    if _is_before(command, order.terms_time):
+        quantity, limit_price = order.quantity, order.limit_price  # Later terms were heard of first.
+    elif request is not None:
+        quantity = request.quantity if quantity is None else quantity
+        limit_price = request.limit_price if limit_price is None else limit_price
+        stop_price = request.stop_price or stop_price
+    quantity = max(order.quantity if quantity is None else quantity, order.cum_qty)
+    limit_price = order.limit_price if limit_price is None else limit_price
+    if answers == 0 and quantity == order.quantity and limit_price == order.limit_price:
+        return ()
+    return (
+        OrderReplaced(
+            **names_of(order),
+            quantity=quantity,
+            limit_price=limit_price,
+            stop_price=stop_price,
+            cum_qty=order.cum_qty,
+            leaves_qty=leaves_of(quantity, order.cum_qty, order.final),
+            answers=answers,
+            broker_order_id=command.broker_order_id,
+            pending_request=_pending_without(order, PendingRequest.REPLACE, answers),
+            transact_time=command.business_time,
+        ),
+    )
+
+
+def _pending_without(order: Order, kind: PendingRequest, count: int) -> PendingRequest:
+    """What is still pending once the oldest ``count`` requests of that kind are answered."""
+    left = list(order.requests)
+    for request in [request for request in order.requests if request.kind is kind][:count]:
+        left.remove(request)
+    return pending_of(tuple(left))
+
+
+def _is_before(command: RecordExecution, time: datetime | None) -> bool:
+    """Does the report say that it is older than ``time``?"""
+    return time is not None and command.transact_time is not None and command.transact_time < time
+
+
+def _is_after(command: RecordExecution, time: datetime | None) -> bool:
+    """Does the report say that it is younger than ``time``?"""
+    return time is not None and command.transact_time is not None and command.transact_time > time
+
+
+_RULES: dict[ExecType, Callable[[RecordExecution, Order, Book], Sequence[Event]]] = {
+    ExecType.PENDING_NEW: _pending_new,
+    ExecType.NEW: _new,
+    ExecType.TRADE: _trade,
+    ExecType.TRADE_CANCEL: _revise,
+    ExecType.TRADE_CORRECT: _revise,
+    ExecType.PENDING_CANCEL: _pending_cancel,
+    ExecType.CANCELED: _canceled,
+    ExecType.CANCEL_REJECTED: _cancel_rejected,
+    ExecType.PENDING_REPLACE: _pending_replace,
+    ExecType.REPLACED: _replaced,
+    ExecType.REPLACE_REJECTED: _replace_rejected,
+    ExecType.REJECTED: _rejected,
+    ExecType.EXPIRED: _expired,
+    ExecType.DONE_FOR_DAY: _done_for_day,
+    ExecType.SUSPENDED: _suspended,
+    ExecType.RESTATED: _restate,
+}
