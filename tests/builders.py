@@ -8,7 +8,7 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from app.trading.commands import OpenAccount, PlaceOrder, RecordExecution, RequestCancel
+from app.trading.commands import OpenAccount, PlaceOrder, RecordExecution, RequestCancel, RequestReplace
 from app.trading.events import (
     OrderAccepted,
     OrderBookCreated,
@@ -51,6 +51,10 @@ def cancel(order_id: str = "o-1", account: str = ACCOUNT, **fields: Any) -> Requ
     return RequestCancel(**{**_request(account), "order_id": order_id, **fields})
 
 
+def replace_order(order_id: str = "o-1", account: str = ACCOUNT, **fields: Any) -> RequestReplace:
+    return RequestReplace(**{**_request(account), "order_id": order_id, **fields})
+
+
 def report(exec_type: str, order_id: str = "o-1", account: str = ACCOUNT, **fields: Any) -> RecordExecution:
     return RecordExecution(**{**_request(account), "order_id": order_id, "exec_type": ExecType(exec_type), **fields})
 
@@ -75,6 +79,7 @@ def created(order_id: str = "o-1", quantity: str = "2", **fields: Any) -> OrderC
         "quantity": Decimal(quantity),
         "limit_price": Decimal(100),
         "time_in_force": TimeInForce.GTC,
+        "transact_time": NOW,
     }
     return OrderCreated(**{**_names(order_id), **order, **fields})
 
@@ -93,12 +98,12 @@ def filled(
         last_px=Decimal(px),
         cum_qty=Decimal(cum),
         leaves_qty=Decimal(leaves),
-        **fields,
+        **{"transact_time": NOW, **fields},
     )
 
 
 def cancel_requested(order_id: str = "o-1") -> OrderCancelRequested:
-    return OrderCancelRequested(**_names(order_id))
+    return OrderCancelRequested(**_names(order_id), transact_time=NOW)
 
 
 def canceled(cum: str = "0", order_id: str = "o-1", **fields: Any) -> OrderCanceled:

@@ -40,8 +40,17 @@ class Account(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sequence: int
 
 
-class PendingOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An open order, as its book knows it."""
+class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a pending replace asks for."""
+
+    quantity: Figure
+    limit_price: Figure | None
+    stop_price: Figure | None
+
+
+class Order(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``overfill_qty``: how far ``cum_qty`` exceeds ``quantity``. ``fees``: their sum by currency. ``reason``: why it
+    ended, in the broker's words, or the code of the risk check that denied it."""
 
     order_id: str
     account: str
@@ -56,27 +65,24 @@ class PendingOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     stop_price: Figure | None
     status: OrdStatus
     pending_request: PendingRequest
+    requested: Terms | None
     cum_qty: Figure
     leaves_qty: Figure
     avg_px: Figure
+    overfill_qty: Figure
+    fees: dict[str, Figure]
+    broker_order_id: str | None
+    reason: str | None
     created_at: datetime
     updated_at: datetime
     last_position: int
     sequence: int
 
 
-class Order(PendingOrder, frozen=True, kw_only=True):
-    """``overfill_qty``: how far ``cum_qty`` exceeds ``quantity``. ``fees``: their sum by currency."""
-
-    overfill_qty: Figure
-    fees: dict[str, Figure]
-    broker_order_id: str | None
-
-
 class Book(Account, frozen=True, kw_only=True):
     """An account with its pending orders, a page of them."""
 
-    pending_orders: list[PendingOrder]
+    pending_orders: list[Order]
     next: str | None = None
 
 

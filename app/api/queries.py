@@ -16,7 +16,6 @@ from app.api.paths import OF_ACCOUNT, OF_ORDER, account_of, order_id_of
 from app.api.problems import Problem, told
 from app.api.reader import Reader, Row
 from app.api.schemas import ACCOUNT_PATTERN, NAME_PATTERN
-from app.trading.order import OPEN_STATES
 from app.trading.values import NAME, OrdStatus
 
 POSITION_MAX = 2**63 - 1
@@ -32,8 +31,6 @@ AfterPosition = Annotated[int, QueryParameter(ge=0, le=POSITION_MAX, description
 AfterOrder = Annotated[str | None, QueryParameter(pattern=NAME_PATTERN, description="`next` of the page before.")]
 NameFilter = Annotated[str | None, QueryParameter(pattern=NAME_PATTERN)]
 AccountFilter = Annotated[str | None, QueryParameter(pattern=ACCOUNT_PATTERN, description="`user/exchange/broker`")]
-
-OPEN_STATUSES = (*OPEN_STATES, OrdStatus.PENDING_CANCEL)
 
 POSITION = [ResponseHeader(name="X-Position", description="The position that it shows", documentation_only=True)]
 QUERY_PROBLEMS = ("malformed", "unavailable", "projection-behind")
@@ -65,7 +62,7 @@ async def get_account(
     """An account."""
     account = account_of(user, exchange, broker)
     shard = reader.shard_of(account)
-    await reader.reach("order_books", shard, min_position)
+    await reader.reach("orders", shard, min_position)
     row = await reader.row("select * from eventstore.query_account($1, $2)", shard, account)
     if row["body"] is None:
         raise _unknown_account(account)
@@ -85,7 +82,7 @@ async def get_book(
     """The order book of an account: its pending orders, by order id."""
     account = account_of(user, exchange, broker)
     shard = reader.shard_of(account)
-    await reader.reach("order_books", shard, min_position)
+    await reader.reach("orders", shard, min_position)
     row = await reader.row("select * from eventstore.query_book($1, $2, $3, $4)", shard, account, after or "", limit)
     if row["body"] is None:
         raise _unknown_account(account)
@@ -99,7 +96,7 @@ async def get_orders(
     exchange: FromPath[str],
     broker: FromPath[str],
     status: Annotated[
-        str | None, QueryParameter(description="Statuses, between commas; `open` stands for all of an open order.")
+        str | None, QueryParameter(description="Statuses, between commas; `open`: those that may still trade.")
     ] = None,
     symbol: NameFilter = None,
     strategy: NameFilter = None,
@@ -217,10 +214,7 @@ _AFTER_TOTAL = re.compile(rf"({NAME})?/({NAME})?")
 def _statuses(text: str | None) -> list[str] | None:
     if text is None:
         return None
-    words = _words("status", text, ("open", *OrdStatus))
-    if "open" in words:
-        words |= set(OPEN_STATUSES)
-    return sorted(words - {"open"})
+    return sorted(_words("status", text, ("open", *OrdStatus)))
 
 
 def _words(name: str, text: str, known: Collection[str]) -> set[str]:

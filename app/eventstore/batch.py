@@ -56,8 +56,8 @@ class Batch(Generic[S]):
         self.submissions.append(submission)
         self.proposals.append(proposal)
         self.command_ids.add(proposal.command.command_id)
-        if proposal.events:
-            self.touched.add(submission.key)
+        for event in proposal.events:
+            self.touched.add((submission.command.aggregate_id, event.subject))
 
 
 @dataclass(slots=True)

@@ -1,8 +1,8 @@
 """The facts of an order book. A permanent contract: a shape changes only together with an upcaster.
 
 Each event about an order repeats what a reader would otherwise have to look up (strategy, symbol, side), so that a
-row of the log reads by itself. ``cum_qty``, ``leaves_qty`` and ``pending_request`` are always those after the event. ``transact_time`` is
-business time (FIX 60): the broker's if it told one, else when the command was received.
+row of the log reads by itself. ``cum_qty``, ``leaves_qty`` and ``pending_request`` are always those after the event.
+``transact_time`` is business time (FIX 60): the broker's if it told one, else when the command was received.
 """
 
 from __future__ import annotations

@@ -136,9 +136,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     @property
     def terms(self) -> OrderCreated:
         """The order as it would be placed today."""
-        return replace(
-            self.created, quantity=self.quantity, limit_price=self.limit_price, stop_price=self.stop_price
-        )
+        return replace(self.created, quantity=self.quantity, limit_price=self.limit_price, stop_price=self.stop_price)
 
     @property
     def is_open(self) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
-from typing import NamedTuple, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import immutables
 import msgspec

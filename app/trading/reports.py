@@ -39,7 +39,7 @@ from app.trading.events import (
 )
 from app.trading.order import FINAL_STATES, Answer, Execution, Order, answered_by, evolve_order, leaves_of, pending_of
 from app.trading.state import Book, names_of
-from app.trading.values import ZERO, ExecType, OrderType, OrdStatus, PendingRequest, add, subtract
+from app.trading.values import ExecType, OrderType, OrdStatus, PendingRequest, add, subtract
 
 _TRADES = (ExecType.TRADE, ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
 _REVISIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
@@ -191,9 +191,7 @@ def _revise(command: RecordExecution, order: Order, book: Book) -> Sequence[Even
     return events
 
 
-def _is_same_revision(
-    command: RecordExecution, known: Execution | UnmatchedExecutionRecorded, order: Order
-) -> bool:
+def _is_same_revision(command: RecordExecution, known: Execution | UnmatchedExecutionRecorded, order: Order) -> bool:
     if isinstance(known, UnmatchedExecutionRecorded):
         refers_alike = command.exec_ref_id == known.exec_ref_id
     else:
@@ -378,7 +376,13 @@ def _restate(command: RecordExecution, order: Order, book: Book) -> Sequence[Eve
         return ()
     return (
         _restated(
-            order, quantity, order.cum_qty, command.business_time, command.reason, limit_price=limit_price, resumes=resumes
+            order,
+            quantity,
+            order.cum_qty,
+            command.business_time,
+            command.reason,
+            limit_price=limit_price,
+            resumes=resumes,
         ),
     )
 

@@ -22,6 +22,7 @@ from app.trading.order import REQUESTS_MAX, Order
 from app.trading.state import Book, names_of
 from app.trading.values import ZERO, PendingRequest, TimeInForce
 
+
 def place_order(command: PlaceOrder, book: Book) -> Sequence[Event]:
     created = OrderCreated(
         order_id=command.order_id,

@@ -19,12 +19,20 @@ begin
         'stop_price', eventstore.plain(p_order.stop_price),
         'status', eventstore.order_status(p_order.working_state, p_order.pending_request),
         'pending_request', p_order.pending_request,
+        'requested', case
+            when p_order.requested_quantity is not null then json_build_object(
+                'quantity', eventstore.plain(p_order.requested_quantity),
+                'limit_price', eventstore.plain(p_order.requested_limit_price),
+                'stop_price', eventstore.plain(p_order.requested_stop_price)
+            )
+        end,
         'cum_qty', eventstore.plain(p_order.cum_qty),
         'leaves_qty', eventstore.plain(p_order.leaves_qty),
         'avg_px', eventstore.plain(eventstore.average_price(p_order.cum_cost, p_order.cum_qty)),
         'overfill_qty', eventstore.plain(p_order.overfill_qty),
         'fees', p_order.fees,
         'broker_order_id', p_order.broker_order_id,
+        'reason', p_order.reason,
         'created_at', eventstore.rfc3339(p_order.created_at),
         'updated_at', eventstore.rfc3339(p_order.updated_at),
         'last_position', p_order.last_position,

@@ -2,9 +2,10 @@ create or replace function eventstore.order_status(p_working_state text, p_pendi
 returns text
 language sql
 immutable parallel safe
-return case
-    when p_pending_request = 'CANCEL' and p_working_state in ('CREATED', 'NEW', 'PARTIALLY_FILLED') then 'PENDING_CANCEL'
+return case p_pending_request
+    when 'CANCEL' then 'PENDING_CANCEL'
+    when 'REPLACE' then 'PENDING_REPLACE'
     else p_working_state
 end;
 comment on function eventstore.order_status is
-    'The one OrdStatus that FIX reports for the two axes of an order: what is pending takes precedence while it works.';
+    'The one OrdStatus that FIX reports for the two axes of an order: what is pending takes precedence.';

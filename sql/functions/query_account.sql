@@ -6,7 +6,7 @@ as $$
 begin
     return query
     select
-        eventstore.checkpoint(p_shard, 'order_books'),
+        eventstore.checkpoint(p_shard, 'orders'),
         (
             select json_build_object(
                 'account', b.account,
@@ -14,7 +14,7 @@ begin
                 'exchange', b.exchange,
                 'broker', b.broker,
                 'opened_at', eventstore.rfc3339(b.opened_at),
-                'open_orders', b.open_orders,
+                'open_orders', (select count(*) from read.orders o where o.account = b.account and o.is_open),
                 'last_position', b.last_position,
                 'sequence', b.sequence
             )

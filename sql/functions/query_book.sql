@@ -11,8 +11,8 @@ begin
     with candidate as materialized (
         -- One more than asked for tells whether there is more.
         select o.*
-        from read.pending_orders o
-        where o.account = p_account and o.order_id > p_after
+        from read.orders o
+        where o.account = p_account and o.order_id > p_after and o.is_open
         order by o.order_id
         limit p_limit + 1
     ),
@@ -23,7 +23,7 @@ begin
     page as (
         select
             coalesce(
-                json_agg(eventstore.pending_order_json(n.entry) order by n.ordinal) filter (where n.ordinal <= p_limit),
+                json_agg(eventstore.order_json(n.entry) order by n.ordinal) filter (where n.ordinal <= p_limit),
                 '[]'
             ) as items,
             case when count(*) > p_limit then max((n.entry).order_id) filter (where n.ordinal = p_limit) end as next

@@ -18,7 +18,8 @@ set enable_bitmapscan = off
 set enable_sort = off
 as $$
 declare
-    v_is_open_only boolean := coalesce(p_statuses <@ '{CREATED,NEW,PARTIALLY_FILLED,PENDING_CANCEL}', false);
+    -- What only an open order can be. A request may be pending on a filled order, too.
+    v_is_open_only boolean := coalesce(p_statuses <@ '{open,CREATED,PENDING_NEW,NEW,PARTIALLY_FILLED,SUSPENDED}', false);
 begin
     return query
     with candidate as materialized (
@@ -30,6 +31,7 @@ begin
             and (not v_is_open_only or o.is_open)
             and (
                 p_statuses is null
+                or o.is_open and 'open' = any (p_statuses)
                 or eventstore.order_status(o.working_state, o.pending_request) = any (p_statuses)
             )
             and (p_symbol is null or o.symbol = p_symbol)

@@ -15,7 +15,7 @@ from app.postgres.embedded import EmbeddedPostgres
 from app.postgres.migrations import migrate
 from tests.api.conftest import AT, Engine, assert_problem, order, projecting, serving, settings_for, until
 
-PROJECTIONS = ["fills", "order_books", "orders"]
+PROJECTIONS = ["fills", "orders"]
 
 
 async def test_projections_are_listed_with_their_lag(engine: Engine) -> None:

@@ -12,13 +12,14 @@ from app.eventstore.projections import Definition
 from app.resources import sql_files
 
 FILL_TABLES = """
-insert into eventstore.subscriptions (shard, name) values (0, 'orders'), (0, 'order_books'), (0, 'fills')
+insert into eventstore.subscriptions (shard, name) values (0, 'orders'), (0, 'fills')
 on conflict do nothing;
 
 insert into read.orders
 select
     0, 'u' || n % 50 || '/binance/simulated', 'o-' || n, 'trend', 'BTC-USDT', 'BUY', 'LIMIT', 'GTC', null,
-    2, 100, null, case when n % 100 = 0 then 'NEW' else 'FILLED' end, n % 100 = 0, 'NONE', 0, 0, 2, 0, '{}', null,
+    2, 100, null, 'NEW', null, false, false, case when n % 100 = 0 then 'NEW' else 'FILLED' end, n % 100 = 0, 'NONE',
+    null, null, null, 0, 0, 2, 0, '{}', null, null,
     now(), now(), n, n, n
 from generate_series(1, 20000) n;
 
@@ -84,7 +85,7 @@ def _rows_read(connection: psycopg.Connection[Any]) -> dict[str, int]:
         """
         select coalesce(sum(seq_tup_read), 0), coalesce(sum(idx_tup_fetch), 0)
         from pg_stat_user_tables
-        where relname in ('orders', 'fills', 'events', 'pending_orders')
+        where relname in ('orders', 'fills', 'events')
         """
     ).fetchone()
     connection.commit()

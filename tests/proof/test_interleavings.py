@@ -190,7 +190,7 @@ async def test_forgotten_transactions_delay_no_reader(postgres: Postgres, databa
             assert connection.execute("select count(*) from read.orders").fetchone() == (20,)
         assert writing.execute("select n from t").fetchone() == (1,)
     await store.close()
-    await assert_equal_to_fresh_folds(database, ["orders", "order_books"])
+    await assert_equal_to_fresh_folds(database, ["orders"])
 
 
 async def test_a_rebuild_between_an_open_append_and_a_live_round(database: str) -> None:
@@ -213,7 +213,7 @@ async def test_a_rebuild_between_an_open_append_and_a_live_round(database: str) 
             await caught_up(database)
             assert (await status_of(database, "orders")).checkpoint == head_of(blocker)[1] == 23
     await store.close()
-    await assert_equal_to_fresh_folds(database, ["orders", "order_books"])
+    await assert_equal_to_fresh_folds(database, ["orders"])
     with connected(database) as connection:
         orders = connection.execute("select count(*) from read.orders where account = %s", [ACCOUNT]).fetchone()
         assert orders == (22,)

@@ -214,7 +214,7 @@ class Fold:
         if e.type == "OrderBookCreated":
             self.books[e.account] = {
                 "shard": 0, "account": e.account, "user_name": e.payload["user"], "exchange": e.payload["exchange"],
-                "broker": e.payload["broker"], "opened_at": e.occurred_at, "open_orders": 0, "sequence": 0,
+                "broker": e.payload["broker"], "opened_at": e.occurred_at, "sequence": 0,
             }  # fmt: skip
         book = self.books[e.account]
         book["last_position"] = self._position
@@ -227,14 +227,13 @@ class Fold:
         order = self.orders[key]
         self._evolve(order, e)
         order["is_open"] = order["working_state"] in OPEN
-        if not order["is_open"]:
-            order["pending_request"] = "NONE"
+        if order["working_state"] in ("CANCELED", "REJECTED"):
+            order["pending_request"] = "NONE"  # FIX: a full fill leaves a request pending
         order["leaves_qty"] = order["quantity"] - order["cum_qty"] if order["is_open"] else Decimal(0)
         order["overfill_qty"] = max(order["cum_qty"] - order["quantity"], Decimal(0))
         order["updated_at"] = max(order["updated_at"], e.occurred_at)
         order["last_position"] = self._position
         order["sequence"] = book["sequence"]
-        book["open_orders"] = sum(o["account"] == e.account and o["is_open"] for o in self.orders.values())
 
     def _created(self, e: Happening) -> dict[str, Any]:
         p = e.payload

@@ -103,19 +103,7 @@ def test_accepted(events: Sequence[Event], command: BookCommand, expected: tuple
         pytest.param(PLACED, place(quantity="3"), "duplicate-order", {}, id="the id of an open order"),
         pytest.param(DONE, place(quantity="3"), "duplicate-order", {}, id="the id of a closed order"),
         pytest.param(OPEN, cancel(), "unknown-order", {}, id="cancel what is not there"),
-        pytest.param(OPEN, trade("e-1", "1"), "unknown-order", {}, id="fill what is not there"),
-        pytest.param(DONE, trade("e-2", "1"), "order-closed", {"order_status": "FILLED"}, id="fill a filled order"),
         pytest.param(DONE, cancel(), "order-closed", {"order_status": "FILLED"}, id="cancel a filled order"),
-        pytest.param(
-            (*WORKING, canceled()),
-            trade("e-1", "1"),
-            "order-closed",
-            {"order_status": "CANCELED"},
-            id="fill a dead one",
-        ),
-        pytest.param((*PLACED, rejected()), report("NEW"), "order-closed", {"order_status": "REJECTED"}, id="too late"),
-        pytest.param(PARTLY, trade("e-1", "0.6"), "duplicate-execution", {}, id="the same exec_id with other content"),
-        pytest.param(PARTLY, report("REJECTED"), "invalid-command", {"field": "exec_type"}, id="reject after a fill"),
     ],
 )
 def test_refused(events: Sequence[Event], command: BookCommand, code: str, details: dict[str, Any]) -> None:

@@ -1,0 +1,157 @@
+"""The orders table: equal to the orders that the decider folds, whatever happens to them and however the log is cut."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg.rows import dict_row
+
+from app.eventstore.events import Event
+from app.eventstore.projections import Definition
+from app.resources import sql_files
+from app.trading.commands import BookCommand
+from app.trading.order import Order, evolve_order
+from app.trading.values import ZERO, ExecType, PendingRequest
+from tests.builders import ACCOUNT, cancel, open_account, place, replace_order, report, trade
+from tests.readside.histories import Happening, write
+from tests.trading.lives import ORDER_IDS, Life, commands
+
+Row = dict[str, Any]
+
+TOLD = (
+    "quantity", "limit_price", "stop_price", "stage", "final_state", "is_suspended", "is_done_for_day", "working_state",
+    "is_open", "pending_request", "requested_quantity", "requested_limit_price", "requested_stop_price", "cum_qty",
+    "cum_cost", "leaves_qty", "overfill_qty", "fees", "sequence",
+)  # fmt: skip
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[psycopg.Connection[Row]]:
+    (definition,) = (d for d in map(Definition.read, sql_files("projections")) if d.name == "orders")
+    with psycopg.connect(database, autocommit=True, row_factory=dict_row) as opened:
+        for copy in ("whole", "cut"):
+            opened.execute("select eventstore.projection_create(%s, %s, %s)", [copy, definition.name, definition.sql])
+        yield opened
+
+
+def expected(events: list[Event]) -> dict[str, Row]:
+    """The rows, from the orders that the decider folds."""
+    orders: dict[str, tuple[Order, int]] = {}
+    for sequence, event in enumerate(events, 1):
+        if event.subject is None:
+            continue
+        known = orders.get(event.subject)
+        folded = evolve_order(known[0] if known else None, event)
+        if folded is not None:
+            counts = hasattr(event, "side")  # a report that was not applied is no event of the order
+            orders[event.subject] = (folded, sequence if counts or known is None else known[1])
+    return {order_id: _row(order, sequence) for order_id, (order, sequence) in orders.items()}
+
+
+def _row(order: Order, sequence: int) -> Row:
+    standing = [
+        fill
+        for exec_id, execution in order.executions.items()
+        if execution.exec_type is ExecType.TRADE and (fill := order.standing(exec_id)) is not None
+    ]
+    fees: dict[str, Decimal] = {}
+    for fill in standing:
+        if fill.fee is not None and fill.fee_currency is not None:
+            fees[fill.fee_currency] = fees.get(fill.fee_currency, ZERO) + fill.fee
+    asked = [request for request in order.requests if request.kind is PendingRequest.REPLACE]
+    is_asked = order.pending_request is PendingRequest.REPLACE and asked[-1].quantity is not None
+    return {
+        "quantity": order.quantity,
+        "limit_price": order.limit_price,
+        "stop_price": order.stop_price,
+        "stage": order.stage,
+        "final_state": order.final,
+        "is_suspended": order.is_suspended,
+        "is_done_for_day": order.is_done_for_day,
+        "working_state": order.working_state,
+        "is_open": order.is_open,
+        "pending_request": order.pending_request,
+        "requested_quantity": asked[-1].quantity if is_asked else None,
+        "requested_limit_price": asked[-1].limit_price if is_asked else None,
+        "requested_stop_price": asked[-1].stop_price if is_asked else None,
+        "cum_qty": order.cum_qty,
+        "cum_cost": sum((fill.last_qty * fill.last_px for fill in standing), ZERO),
+        "leaves_qty": order.leaves_qty,
+        "overfill_qty": order.overfill_qty,
+        "fees": fees,
+        "sequence": sequence,
+    }
+
+
+def stored(connection: psycopg.Connection[Row], copy: str) -> dict[str, Row]:
+    rows = connection.execute(f"select * from {copy}_orders.orders".encode()).fetchall()
+    for row in rows:
+        amounts = {currency: Decimal(amount) for currency, amount in row["fees"].items()}
+        row["fees"] = {currency: amount for currency, amount in amounts.items() if amount}
+    return {row["order_id"]: {name: row[name] for name in TOLD} for row in rows}
+
+
+def project(connection: psycopg.Connection[Row], life: Life, cuts: list[int]) -> None:
+    for table in ("events", "commits"):
+        connection.execute(f"alter table eventstore.{table} disable trigger refuse_change".encode())
+    connection.execute("truncate eventstore.events, eventstore.commits")
+    for copy in ("whole", "cut"):
+        connection.execute(f"truncate {copy}_orders.orders, {copy}_orders.order_books".encode())
+    history = [Happening(ACCOUNT, type(e).__name__, json.loads(e.payload())) for e in life.events]
+    with psycopg.connect(connection.info.dsn, autocommit=True) as writer:
+        head = write(writer, history)
+    for copy, positions in (("whole", [0, head]), ("cut", [0, *sorted({c for c in cuts if 0 < c < head}), head])):
+        for begin, end in pairwise(positions):
+            connection.execute("select eventstore.projection_apply(%s, 'orders', 0, %s, %s)", [copy, begin, end])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(asked=commands(), cuts=st.lists(st.integers(1, 60), max_size=12))
+def test_the_table_is_the_fold(
+    connection: psycopg.Connection[Row], asked: list[BookCommand], cuts: list[int]
+) -> None:
+    life = Life().try_all(asked)
+    project(connection, life, cuts)
+    rows = expected(life.events)
+    assert stored(connection, "whole") == rows
+    assert stored(connection, "cut") == rows
+    for order_id in ORDER_IDS:  # what the book remembers is open, and what is open it remembers
+        assert (order_id in life.book.orders) == (order_id in rows and rows[order_id]["is_open"])
+
+
+def test_a_life_with_everything_in_it(connection: psycopg.Connection[Row]) -> None:
+    """What a random history may miss, once for certain, and event by event."""
+    life = Life()
+    for command in (
+        open_account(),
+        place(quantity="10", symbol="BTC-USDT"),
+        report("PENDING_NEW"),
+        report("NEW", broker_order_id="b-1"),
+        trade("e-1", "4", "100", fee=Decimal("0.1"), fee_currency="USDT"),
+        replace_order(quantity=Decimal(12), limit_price=Decimal(101)),
+        report("PENDING_REPLACE"),
+        report("REPLACED"),
+        report("DONE_FOR_DAY"),
+        report("RESTATED", quantity=Decimal(8)),
+        trade("e-2", "4", "101", fee=Decimal("0.004"), fee_currency="BTC"),
+        report("TRADE_CORRECT", exec_id="e-3", exec_ref_id="e-1", last_qty=Decimal(3), last_px=Decimal(99)),
+        cancel(),
+        report("CANCEL_REJECTED", reason="too late"),
+        report("TRADE_CANCEL", exec_id="e-4", exec_ref_id="e-2"),
+        report("SUSPENDED"),
+        report("EXPIRED", reason="end of day"),
+    ):
+        assert life.execute(command)
+    project(connection, life, list(range(1, len(life.events))))
+    rows = expected(life.events)
+    assert stored(connection, "whole") == stored(connection, "cut") == rows
+    assert rows["o-1"]["cum_qty"] == 3
+    assert rows["o-1"]["final_state"] == "EXPIRED"

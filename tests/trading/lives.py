@@ -1,0 +1,106 @@
+"""Lives of orders: random commands, and what the decider makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import strategies as st
+
+from app.eventstore.errors import Refusal
+from app.eventstore.events import Event
+from app.trading.book import ORDER_BOOK, Book
+from app.trading.commands import BookCommand, OrderCommand
+from app.trading.values import ExecType, OrderType, Side, TimeInForce
+from tests.builders import NOW, cancel, open_account, place, replace_order, report
+
+ORDER_IDS = ("o-1", "o-2", "o-3")
+EXEC_IDS = tuple(f"e-{n}" for n in range(1, 7))
+
+_TERMS = (ExecType.REPLACED, ExecType.RESTATED)
+_REVISIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
+
+
+class Life:
+    """A book and everything that happened in it, as the bus would have it: what it forgot is recalled."""
+
+    def __init__(self) -> None:
+        self.book: Book = ORDER_BOOK.initial
+        self.events: list[Event] = []
+
+    def execute(self, command: BookCommand) -> Sequence[Event]:
+        """Raises ``Refusal``."""
+        book = self.book
+        if ORDER_BOOK.forgotten(command, book):
+            book = ORDER_BOOK.recall(book, self.about(command.subject))
+        events = ORDER_BOOK.decide(command, book)
+        self.events += events
+        self.book = ORDER_BOOK.fold(events, self.book)
+        return events
+
+    def about(self, order_id: str | None) -> list[Event]:
+        return [event for event in self.events if event.subject == order_id]
+
+    def try_all(self, commands: Iterable[BookCommand]) -> Life:
+        """What is refused changes nothing."""
+        for command in commands:
+            try:
+                self.execute(command)
+            except Refusal:
+                continue
+        return self
+
+
+quantities = st.sampled_from(["0.5", "1", "2", "3", "4.25"]).map(Decimal)
+prices = st.sampled_from(["99", "100", "100.5", "103"]).map(Decimal)
+instants = st.none() | st.integers(0, 40).map(lambda s: NOW + timedelta(seconds=s))
+
+
+@st.composite
+def reports(draw: st.DrawFn, order_id: str, exec_types: Sequence[ExecType] = tuple(ExecType)) -> Any:
+    exec_type = draw(st.sampled_from(exec_types))
+    fields: dict[str, Any] = {"transact_time": draw(instants)}
+    if exec_type is ExecType.TRADE or exec_type in _REVISIONS:
+        fields["exec_id"] = draw(st.sampled_from(EXEC_IDS))
+    if exec_type in _REVISIONS:
+        fields["exec_ref_id"] = draw(st.sampled_from(EXEC_IDS).filter(lambda e: e != fields["exec_id"]))
+    if exec_type in (ExecType.TRADE, ExecType.TRADE_CORRECT):
+        fields |= {"last_qty": draw(quantities), "last_px": draw(prices)}
+        if draw(st.booleans()):
+            fields |= {"fee": Decimal("0.1"), "fee_currency": draw(st.sampled_from(["USDT", "BTC", "BNB"]))}
+    if exec_type in _TERMS:
+        fields |= {"quantity": draw(st.none() | quantities), "limit_price": draw(st.none() | prices)}
+    return report(exec_type, order_id, received_at=NOW + timedelta(seconds=draw(st.integers(0, 40))), **fields)
+
+
+@st.composite
+def commands(draw: st.DrawFn) -> list[BookCommand]:
+    """Orders placed, requests and reports about them in no particular order."""
+    made: list[BookCommand] = [open_account()]
+    for _ in range(draw(st.integers(0, 40))):
+        made.append(draw(_command()))
+    return made
+
+
+@st.composite
+def _command(draw: st.DrawFn) -> OrderCommand:
+    order_id = draw(st.sampled_from(ORDER_IDS))
+    match draw(st.sampled_from(["place", "place", "cancel", "replace", "report", "report", "report", "report"])):
+        case "place":
+            return place(
+                order_id,
+                symbol="BTC-USDT" if order_id == "o-1" else "ETHUSDT",
+                side=Side.BUY if order_id != "o-3" else Side.SELL,
+                quantity=str(draw(quantities)),
+                order_type=OrderType.LIMIT,
+                time_in_force=TimeInForce.GTC,
+            )
+        case "cancel":
+            return cancel(order_id)
+        case "replace":
+            return replace_order(order_id, quantity=draw(st.none() | quantities), limit_price=draw(prices))
+        case _:
+            told: OrderCommand = draw(reports(order_id))
+            return told
