@@ -372,7 +372,9 @@ def _restate(command: RecordExecution, order: Order, book: Book) -> Sequence[Eve
     is_same = quantity == order.quantity and limit_price == order.limit_price
     is_resting = order.is_suspended or order.is_done_for_day
     resumes = not _is_before(command, order.rest_time)
-    if is_same and not (is_resting and resumes) and not (order.final is None and _is_after(command, order.resume_time)):
+    # Even if it changes nothing now, a rest that is older than it, and is told later, must change nothing then.
+    is_news = order.final is None and command.transact_time is not None and not _is_known(command, order.resume_time)
+    if is_same and not (is_resting and resumes) and not is_news:
         return ()
     return (
         _restated(
@@ -431,7 +433,7 @@ def _is_news(kind: PendingRequest, command: RecordExecution, order: Order, answe
     outstanding = [request for request in order.requests if request.kind is kind]
     if outstanding:
         return not all(request.is_acknowledged for request in outstanding)
-    if not order.is_open:
+    if order.final is not None:
         return False
     if answer is None:
         return True
@@ -518,6 +520,11 @@ def _pending_without(order: Order, kind: PendingRequest, count: int) -> PendingR
 def _is_before(command: RecordExecution, time: datetime | None) -> bool:
     """Does the report say that it is older than ``time``?"""
     return time is not None and command.transact_time is not None and command.transact_time < time
+
+
+def _is_known(command: RecordExecution, time: datetime | None) -> bool:
+    """Does the report say nothing younger than ``time``?"""
+    return time is not None and command.transact_time is not None and command.transact_time <= time
 
 
 def _is_after(command: RecordExecution, time: datetime | None) -> bool:
