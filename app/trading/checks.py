@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from app.eventstore.errors import Refusal
-from app.trading.values import FRACTION_DIGITS_MAX, INTEGER_DIGITS_MAX, ZERO, OrderType
+from app.trading.values import EXACT, FRACTION_DIGITS_MAX, INTEGER_DIGITS_MAX, ZERO, OrderType
 
 LIMIT_TYPES = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 STOP_TYPES = (OrderType.STOP, OrderType.STOP_LIMIT)
@@ -24,7 +24,8 @@ def check_positive(name: str, amount: Decimal) -> None:
 def check_amount(name: str, amount: Decimal) -> None:
     if not amount.is_finite():
         raise invalid(name, "must be a finite number")
-    if amount.adjusted() >= INTEGER_DIGITS_MAX or -int(amount.as_tuple().exponent) > FRACTION_DIGITS_MAX:
+    smallest = amount.scaleb(FRACTION_DIGITS_MAX, EXACT)
+    if amount.adjusted() >= INTEGER_DIGITS_MAX or smallest != smallest.to_integral_value():
         raise invalid(
             name, f"has at most {INTEGER_DIGITS_MAX} digits before the point and {FRACTION_DIGITS_MAX} after it"
         )

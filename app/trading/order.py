@@ -43,7 +43,7 @@ from app.trading.events import (
     OrderSuspended,
     UnmatchedExecutionRecorded,
 )
-from app.trading.values import ZERO, ExecType, OrdStatus, PendingRequest, add, multiply, subtract
+from app.trading.values import EXACT, ZERO, ExecType, OrdStatus, PendingRequest, add, multiply, subtract
 
 replace = msgspec.structs.replace
 
@@ -174,12 +174,13 @@ class Order(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def exposed_qty(self) -> Decimal:
-        """What may still trade: LeavesQty, or more if a replace that asks for more is pending."""
-        leaves_qty = self.leaves_qty
-        if self.requests and leaves_qty:
-            for request in self.requests:
-                if request.quantity is not None:
-                    leaves_qty = max(leaves_qty, subtract(request.quantity, self.cum_qty))
+        """What may still trade: LeavesQty, or more if a replace that asks for more is pending. Not canonical."""
+        if self.final is not None or self.cum_qty >= self.quantity:
+            return ZERO
+        leaves_qty = EXACT.subtract(self.quantity, self.cum_qty)
+        for request in self.requests:
+            if request.quantity is not None:
+                leaves_qty = max(leaves_qty, EXACT.subtract(request.quantity, self.cum_qty))
         return leaves_qty
 
     @property

@@ -39,7 +39,7 @@ from app.trading.events import (
 )
 from app.trading.order import FINAL_STATES, Answer, Execution, Order, answered_by, evolve_order, leaves_of, pending_of
 from app.trading.state import Book, names_of
-from app.trading.values import ExecType, OrderType, OrdStatus, PendingRequest, add, subtract
+from app.trading.values import ONE, ExecType, OrderType, OrdStatus, PendingRequest, add, subtract
 
 _TRADES = (ExecType.TRADE, ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
 _REVISIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
@@ -91,9 +91,10 @@ def _check_trade(command: RecordExecution) -> None:
         raise invalid("last_qty", "is needed by exec_type TRADE")
     if command.last_px is None:
         raise invalid("last_px", "is needed by exec_type TRADE")
-    for name in ("exec_ref_id", "quantity", "limit_price"):
-        if getattr(command, name) is not None:
-            raise invalid(name, "does not belong to exec_type TRADE")
+    if command.exec_ref_id is not None or command.quantity is not None or command.limit_price is not None:
+        for name in ("exec_ref_id", "quantity", "limit_price"):
+            if getattr(command, name) is not None:
+                raise invalid(name, "does not belong to exec_type TRADE")
     _check_amounts(command)
 
 
@@ -153,8 +154,13 @@ def _trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event
     # What traded before a replace took effect, told late, was not too much: the replace would have left it in.
     is_before_terms = order.terms_time is not None and time <= order.terms_time
     quantity = max(order.quantity, cum_qty) if is_before_terms else order.quantity
+    created = order.created
+    instrument = book.instrument(created.symbol)
     filled = OrderFilled(
-        **names_of(order),
+        order_id=created.order_id,
+        strategy_id=created.strategy_id,
+        symbol=created.symbol,
+        side=created.side,
         exec_id=exec_id,
         last_qty=last_qty,
         last_px=last_px,
@@ -163,7 +169,9 @@ def _trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event
         cum_qty=cum_qty,
         leaves_qty=leaves_of(quantity, cum_qty, order.final),
         overfill_qty=_overfill(quantity, cum_qty),
-        **book.terms_of(order.created.symbol),
+        multiplier=instrument.multiplier if instrument.multiplier != ONE else None,
+        base_currency=instrument.base_currency,
+        quote_currency=instrument.quote_currency,
         transact_time=time,
         broker_order_id=command.broker_order_id,
     )

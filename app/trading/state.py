@@ -26,7 +26,6 @@ from app.trading.events import (
     OrderCancelRequested,
     OrderCreated,
     OrderDenied,
-    OrderEvent,
     OrderFilled,
     OrderReopened,
     OrderReplaceRequested,
@@ -122,38 +121,39 @@ def evolve(book: Book, event: Event) -> Book:
     of_account = _FOLDS.get(event_type)
     if of_account is not None:
         return of_account(book, event)
-    if event_type in _EXECUTIONS:
-        book = book.with_execution(event)  # type: ignore[arg-type]
-    return _evolve_order(book, event)  # type: ignore[arg-type]
+    return _evolve_order(book, event, event_type in _EXECUTIONS)
 
 
 _EXECUTIONS = frozenset({OrderFilled, FillBusted, FillCorrected})
 
 
-def _evolve_order(book: Book, event: OrderEvent) -> Book:
-    order_id = event.order_id
-    before = book.orders.get(order_id)
+def _evolve_order(book: Book, event: Any, is_execution: bool) -> Book:
+    order_id: str = event.order_id
+    symbol: str = event.symbol
+    orders, positions, checked = book.orders, book.positions, book.risk
+    if is_execution:
+        positions = positions.set(symbol, evolve_position(positions.get(symbol), event))
+    before = orders.get(order_id)
     if before is None and type(event) is not OrderReopened:
-        return book
+        return Book(book.account, orders, positions, book.instruments, checked) if is_execution else book
     after = evolve_order(before, event)
     assert after is not None
     is_open = after.is_open
     if is_open:
-        orders = book.orders.set(order_id, after)
-    else:
-        orders = book.orders.delete(order_id) if before is not None else book.orders
-    checked = book.risk
+        orders = orders.set(order_id, after)
+    elif before is not None:
+        orders = orders.delete(order_id)
     qty_before = before.exposed_qty if before is not None else ZERO
     qty_after = after.exposed_qty
     count_delta = is_open - (before is not None)
     if count_delta or qty_after != qty_before:
-        checked = risk.with_exposure(checked, event.symbol, event.side, qty_before, qty_after, count_delta)
+        checked = risk.with_exposure(checked, symbol, event.side, qty_before, qty_after, count_delta)
     event_type = type(event)
     if event_type is OrderCancelRequested or event_type is OrderReplaceRequested:
-        checked = risk.with_message(checked, event.symbol, event.transact_time)  # type: ignore[attr-defined]
+        checked = risk.with_message(checked, symbol, event.transact_time)
     elif event_type is OrderDenied:
         checked = risk.with_order_denied(checked, after.created)
-    return Book(book.account, orders, book.positions, book.instruments, checked)
+    return Book(book.account, orders, positions, book.instruments, checked)
 
 
 def _book_created(book: Book, event: OrderBookCreated) -> Book:

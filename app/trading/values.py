@@ -151,9 +151,8 @@ def is_account(text: str) -> bool:
 def canonical(value: Decimal) -> Decimal:
     """The same finite amount without trailing zeros and without an exponent, so that ``str`` of it is plain."""
     normal = value.normalize(EXACT)
-    if normal.is_zero():
-        return ZERO
-    return normal.quantize(Decimal(1), context=EXACT) if normal.as_tuple().exponent > 0 else normal  # type: ignore[operator]
+    # Not as_tuple().exponent: building the digits takes longer than all of this.
+    return normal.quantize(ONE, context=EXACT) if normal == normal.to_integral_value() else normal
 
 
 def add(a: Decimal, b: Decimal) -> Decimal:
