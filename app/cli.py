@@ -29,6 +29,7 @@ from app.eventstore.errors import FoldbookError, LogMismatch, StoreUnavailable
 from app.lock import AlreadyRunning, lock, running_on
 from app.postgres.binaries import client_program
 from app.postgres.embedded import EmbeddedPostgres
+from app.postgres.roles import NOT_SEPARATED
 from app.projections_cli import projections
 from app.replay_cli import replay_account
 from app.terminal import (
@@ -101,11 +102,13 @@ def migrate() -> None:
             server = EmbeddedPostgres(settings.data_dir)
             server.start()
             try:
-                migrate_database(settings.dsn, settings.shards)
+                is_separated = migrate_database(settings.owner_dsn, settings.shards)
             finally:
                 server.stop()
     else:
-        migrate_database(settings.dsn, settings.shards)
+        is_separated = migrate_database(settings.owner_dsn, settings.shards)
+    if not is_separated:
+        tell(f"roles: {NOT_SEPARATED}")
     typer.echo("migrated")
 
 
@@ -114,7 +117,7 @@ def psql(context: typer.Context) -> None:
     """Open psql on the database; what follows is passed on to it."""
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-    options = conninfo_to_dict(read_settings().dsn)
+    options = conninfo_to_dict(read_settings().owner_dsn)
     # Other users can read a process's arguments, not its environment.
     if password := options.pop("password", None):
         os.environ["PGPASSWORD"] = str(password)

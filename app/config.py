@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from pydantic import AliasChoices, Field, PositiveInt, SecretStr, field_validato
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.postgres.embedded import EmbeddedPostgres
+from app.postgres.roles import AUDITOR, ENGINE, OWNER, as_role_if_separated
 
 ENVIRONMENT_PREFIX = "FOLDBOOK_"
 
@@ -82,11 +84,26 @@ class Settings(BaseSettings):
         return self.database_url is None
 
     @property
+    def owner_dsn(self) -> str:
+        """The database's URL for who migrates, for libpq and asyncpg alike. May contain a password: print ``masked``
+        instead."""
+        return self._dsn_of(OWNER)
+
+    @cached_property
     def dsn(self) -> str:
-        """The database's URL, for libpq and asyncpg alike. May contain a password: print ``masked`` instead."""
-        if self.database_url is not None:
-            return self.database_url.get_secret_value()
-        return EmbeddedPostgres(self.data_dir).dsn
+        """The same, for the engine. Asks a database that is not embedded whether it knows the role."""
+        return self._dsn_of(ENGINE)
+
+    @cached_property
+    def auditor_dsn(self) -> str:
+        """The same, for who only looks."""
+        return self._dsn_of(AUDITOR)
+
+    def _dsn_of(self, role: str) -> str:
+        if self.database_url is None:
+            return EmbeddedPostgres(self.data_dir).dsn_of(role)
+        url = self.database_url.get_secret_value()
+        return url if role == OWNER else as_role_if_separated(url, role)
 
     @property
     def url(self) -> str:

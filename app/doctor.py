@@ -11,6 +11,7 @@ import psycopg
 from app.config import Settings, unknown_variables
 from app.lock import running_on
 from app.postgres.binaries import DISTRIBUTION
+from app.postgres.roles import ENGINE, NOT_SEPARATED, may_take_on
 from app.resources import ROOT
 
 CONNECT_TIMEOUT_S = 5
@@ -50,7 +51,7 @@ def _engine(settings: Settings) -> dict[str, Any]:
 
 def _database(settings: Settings) -> dict[str, Any]:
     try:
-        with psycopg.connect(settings.dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+        with psycopg.connect(settings.owner_dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             facts: dict[str, Any] = {
                 "reachable": True,
                 "server": connection.info.parameter_status("server_version"),
@@ -62,6 +63,7 @@ def _database(settings: Settings) -> dict[str, Any]:
             if row is None:
                 return facts | {"migrated": False}
             names = ("revision", "log_id", "shard_count", "events")
-            return facts | {"migrated": True} | dict(zip(names, row, strict=True))
+            roles = "separated" if may_take_on(connection, ENGINE) else NOT_SEPARATED
+            return facts | {"migrated": True} | dict(zip(names, row, strict=True)) | {"roles": roles}
     except psycopg.OperationalError as error:
         return {"reachable": False, "error": str(error).strip()}

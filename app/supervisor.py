@@ -27,6 +27,7 @@ from app.eventstore.errors import FoldbookError
 from app.lock import lock
 from app.postgres.embedded import EmbeddedPostgres
 from app.postgres.migrations import migrate
+from app.postgres.roles import NOT_SEPARATED
 from app.terminal import tell
 from app.welcome import welcome
 
@@ -174,7 +175,8 @@ def up(settings: Settings) -> None:
         _check_address(settings)
         if settings.is_embedded:
             supervisor.start(Database(EmbeddedPostgres(settings.data_dir)))
-        migrate(settings.dsn, settings.shards)
+        if not migrate(settings.owner_dsn, settings.shards):
+            tell(f"roles: {NOT_SEPARATED}")
         supervisor.start(Child("the projector", ("projections", "run"), lock_fd))
         supervisor.start(Child("the API", ("serve",), lock_fd))
         supervisor.wait_until(lambda: _answers(f"{settings.url}/health/ready"))

@@ -62,7 +62,7 @@ def psql_line(settings: Settings) -> str:
     psql = str(client_program("psql"))
     if not settings.is_embedded:
         return f'{shlex.quote(psql)} "$DATABASE_URL"'
-    return shlex.join([psql, make_conninfo("", **conninfo_to_dict(settings.dsn))])
+    return shlex.join([psql, make_conninfo("", **conninfo_to_dict(settings.owner_dsn))])
 
 
 def _post(settings: Settings, path: str, body: dict[str, str]) -> str:

@@ -28,6 +28,7 @@ from app.eventstore.projections import Definition, install_projections
 from app.postgres.connection import connect
 from app.postgres.embedded import EmbeddedPostgres
 from app.postgres.migrations import migrate
+from app.postgres.roles import ENGINE, as_role
 from app.resources import sql_files
 
 CONTAINER_IMAGE = "postgres:18"
@@ -137,7 +138,7 @@ def prepare(dsn: str, shard_count: int = 1) -> None:
     """Migrate a database and make its empty read tables, as the first start does."""
 
     async def install() -> None:
-        connection = await connect(dsn)
+        connection = await connect(as_role(dsn, ENGINE))
         try:
             await install_projections(connection, [Definition.read(path) for path in sql_files("projections")])
         finally:

@@ -22,6 +22,7 @@ import psycopg
 import typer
 
 from app.eventstore.store import PostgresStore
+from app.postgres.roles import ENGINE, as_role
 from tests.conftest import Postgres, embedded_postgres, name_of, prepare
 from tests.eventstore.test_store_contract import opened
 from tests.machinery.test_up import Engine
@@ -166,7 +167,7 @@ def rebuild(clock: Clock) -> None:
             clock.done += 1
             return clock.goes_on
 
-        asyncio.run(rebuild_under_load(server.dsn, count))
+        asyncio.run(rebuild_under_load(as_role(server.dsn, ENGINE), count))
         clock.seen = seen_in(server.dsn)
 
 

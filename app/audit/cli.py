@@ -67,7 +67,7 @@ def export(
 ) -> None:
     """Write the log to files that can be verified without a database."""
     with ProgressDisplay("exported") as display:
-        manifest = run(export_log(read_settings().dsn, folder, rows, on_progress=display.show))
+        manifest = run(export_log(read_settings().auditor_dsn, folder, rows, on_progress=display.show))
     for head in manifest.shards:
         typer.echo(f"shard {head.shard}: {head.events} events, {head.commits} commits, head {head.hash}")
 
@@ -84,7 +84,7 @@ def anchor(
 
     settings = read_settings()
     signer = signing_key(key or settings.data_dir / KEY_FILE)
-    lines = encode(sign(checkpoint, signer) for checkpoint in run(current_checkpoints(settings.dsn)))
+    lines = encode(sign(checkpoint, signer) for checkpoint in run(current_checkpoints(settings.auditor_dsn)))
     if file is None:
         sys.stdout.write(lines.decode())
     else:
@@ -108,7 +108,7 @@ def _verify_log(
             resuming.write(resume, reached)
         display.show(head.shard, reached.events, head.events)
 
-    report = run(verify_log(settings.dsn, verified=verified, anchors=anchors, on_progress=on_progress))
+    report = run(verify_log(settings.auditor_dsn, verified=verified, anchors=anchors, on_progress=on_progress))
     if resume is not None and report.ok:
         resume.unlink(missing_ok=True)
     return report

@@ -6,9 +6,13 @@ on the wire is its text behind one version byte (``jsonb_send``, version 1).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import asyncpg
+
+from app.eventstore.errors import LogMismatch
 
 COMMAND_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
@@ -41,24 +45,36 @@ async def set_codecs(connection: asyncpg.Connection[Any]) -> None:
     await connection.set_type_codec("json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary")
 
 
+@contextmanager
+def _in_its_role() -> Iterator[None]:
+    """What a server says to a role that is not there, or that the login may not take on."""
+    try:
+        yield
+    except (asyncpg.InvalidParameterValueError, asyncpg.InsufficientPrivilegeError) as error:
+        raise LogMismatch(f"run `foldbook migrate` as the database's owner first: {error}") from error
+
+
 async def connect(dsn: str) -> asyncpg.Connection[Any]:
-    """One connection, for a reader or writer that keeps it."""
-    connection: asyncpg.Connection[Any] = await asyncpg.connect(
-        dsn, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S, server_settings=_SERVER_SETTINGS
-    )
+    """One connection, for a reader or writer that keeps it. Raises :class:`LogMismatch` if its role is missing."""
+    with _in_its_role():
+        connection: asyncpg.Connection[Any] = await asyncpg.connect(
+            dsn, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S, server_settings=_SERVER_SETTINGS
+        )
     await set_codecs(connection)
     return connection
 
 
 async def create_pool(dsn: str, *, min_size: int, max_size: int) -> asyncpg.Pool[Any]:
-    """Connections for questions. ``max_size`` bounds how many are asked at once."""
-    pool: asyncpg.Pool[Any] = await asyncpg.create_pool(
-        dsn,
-        min_size=min_size,
-        max_size=max_size,
-        timeout=CONNECT_TIMEOUT_S,
-        command_timeout=COMMAND_TIMEOUT_S,
-        server_settings=_SERVER_SETTINGS,
-        init=set_codecs,
-    )
+    """Connections for questions. ``max_size`` bounds how many are asked at once. Raises :class:`LogMismatch` if its
+    role is missing."""
+    with _in_its_role():
+        pool: asyncpg.Pool[Any] = await asyncpg.create_pool(
+            dsn,
+            min_size=min_size,
+            max_size=max_size,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings=_SERVER_SETTINGS,
+            init=set_codecs,
+        )
     return pool

@@ -46,7 +46,10 @@ from app.postgres.binaries import (
     server_user,
 )
 from app.postgres.data_folder import make_data_folder, open_own, sync_folder, write_private
+from app.postgres.roles import AUDITOR, ENGINE, OWNER
 
+SUPERUSER = "postgres"
+ROLES = (OWNER, ENGINE, AUDITOR)
 PORT = 5432
 SOCKET_PATH_BYTES_MAX = 107
 START_TIMEOUT_S = 600  # replaying max_wal_size of write-ahead log after a crash takes its time
@@ -96,12 +99,16 @@ class EmbeddedPostgres:
     @property
     def dsn(self) -> str:
         """The database ``foldbook`` as its owner, for libpq and asyncpg alike."""
-        return self._dsn("foldbook", "foldbook")
+        return self.dsn_of(OWNER)
+
+    def dsn_of(self, role: str) -> str:
+        """The database ``foldbook`` as one of ``ROLES``."""
+        return self._dsn(role, "foldbook")
 
     @property
     def superuser_dsn(self) -> str:
         """The database ``postgres`` as the superuser."""
-        return self._dsn("postgres", "postgres")
+        return self._dsn(SUPERUSER, "postgres")
 
     @property
     def pid(self) -> int | None:
@@ -129,7 +136,7 @@ class EmbeddedPostgres:
         # Nobody is left; but a dead process that nobody collects, or a number used again, would pass for the holder.
         for left in (self.folder / "postmaster.pid", self._socket_folder / f".s.PGSQL.{PORT}.lock"):
             left.unlink(missing_ok=True)
-        if not self.password_file.exists():
+        if not self._has_all_passwords():
             self._make_passwords(user, programs, self.folder)
         settings = SETTINGS | {"unix_socket_directories": self._prepare_socket_folder(user)}
         with open_own(self._start_log, "wb") as log:
@@ -212,21 +219,34 @@ class EmbeddedPostgres:
         ]
         _run(user, half, initdb)
         _run(user, half, ["/bin/sh", "-c", "cat > pg_hba.conf"], said=ACCESS)
-        self._make_passwords(user, programs, half, "create role foldbook", "create database foldbook owner foldbook")
+        self._make_passwords(user, programs, half, f"create database foldbook owner {OWNER}")
         half.rename(self.folder)
         sync_folder(self.data_folder)
 
     def _make_passwords(self, user: ServerUser, programs: Path, folder: Path, *commands: str) -> None:
-        """Run ``commands``, then give both roles new passwords, in the server's single-user mode: no network, no
-        password needed, one command a line."""
-        passwords = {role: secrets.token_hex(24) for role in ("postgres", "foldbook")}
-        lines = [*commands, *(f"alter role {role} login password '{word}'" for role, word in passwords.items())]
+        """Make the roles that are missing, run ``commands``, then give every role a new password, in the server's
+        single-user mode: no network, no password needed, one command a line."""
+        passwords = {role: secrets.token_hex(24) for role in (SUPERUSER, *ROLES)}
+        lines = [
+            *(f"do $$ begin if to_regrole('{role}') is null then create role {role}; end if; end $$" for role in ROLES),
+            f"grant {ENGINE}, {AUDITOR} to {OWNER}",
+            *commands,
+            *(f"alter role {role} login password '{word}'" for role, word in passwords.items()),
+        ]
         single_user: list[Path | str] = [
             *(programs / "postgres", "--single", "-D", _name_for(user, folder)),
             *("-c", "exit_on_error=on", "-c", "log_min_error_statement=panic", "postgres"),
         ]
         _run(user, folder, single_user, said="".join(f"{line}\n" for line in lines))
         write_private(self.password_file, "".join(f"*:*:*:{role}:{word}\n" for role, word in passwords.items()))
+
+    def _has_all_passwords(self) -> bool:
+        """False for a cluster that is older than one of the roles, too."""
+        try:
+            known = {line.split(":")[3] for line in self.password_file.read_text().splitlines()}
+        except FileNotFoundError:
+            return False
+        return known >= {SUPERUSER, *ROLES}
 
     def _check_cluster(self, user: ServerUser) -> None:
         owner = self.folder.stat().st_uid

@@ -52,14 +52,16 @@ class MigrationError(FoldbookError):
     code = "migration"
 
 
-def migrate(dsn: str, shard_count: int) -> None:
+def migrate(dsn: str, shard_count: int) -> bool:
     """Migrate the database at ``dsn`` and, if its log is new, give it ``shard_count`` shards.
+
+    True: engine and auditors have roles of their own. False: the login at ``dsn`` may not make them (``roles.py``).
 
     Raises :class:`LogMismatch` if the log has another number of shards or was migrated by a newer program,
     :class:`StoreUnavailable` if the database can't be reached, and :class:`MigrationError` if it refuses.
     """
     try:
-        _migrate(dsn, shard_count)
+        return _migrate(dsn, shard_count)
     except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
         refusal = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
         if (getattr(refusal, "sqlstate", None) or "08")[:2] in _UNREACHABLE:
@@ -67,7 +69,7 @@ def migrate(dsn: str, shard_count: int) -> None:
         raise MigrationError(f"the database refused the migration: {str(refusal).strip()}") from error
 
 
-def _migrate(dsn: str, shard_count: int) -> None:
+def _migrate(dsn: str, shard_count: int) -> bool:
     connection: Connection = psycopg.connect(
         dsn, connect_timeout=CONNECT_TIMEOUT_S, application_name="foldbook migrate", client_encoding="utf8"
     )
@@ -80,7 +82,10 @@ def _migrate(dsn: str, shard_count: int) -> None:
         connection.execute(_BEGIN)
         _upgrade_tables(session)
         _replace_code(connection)
+        separated = connection.execute("select eventstore.grant_access()").fetchone()
         _identify_log(connection, shard_count)
+    assert separated is not None
+    return bool(separated[0])
 
 
 def _upgrade_tables(session: sqlalchemy.Connection) -> None:

@@ -21,6 +21,8 @@ create or replace function eventstore.append(
 )
 returns table (verdict text, "position" bigint, sequence bigint, is_same_content boolean)
 language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

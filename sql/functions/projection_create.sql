@@ -7,7 +7,7 @@ declare
     v_path text := current_setting('search_path');
 begin
     perform eventstore.projection_drop(p_copy, p_projection);
-    execute format('create schema %I', v_schema);
+    perform eventstore.projection_make_schema(p_copy, p_projection);
     perform set_config('search_path', format('%I, pg_temp', v_schema), true);
     execute p_definition;
     perform set_config('search_path', v_path, true);

@@ -16,6 +16,7 @@ from app.eventstore.events import Metadata
 from app.eventstore.projections import live_work
 from app.eventstore.store import PostgresStore
 from app.postgres.connection import connect
+from app.postgres.roles import AUDITOR, as_role
 from app.trading.book import ORDER_BOOK
 from tests.builders import cancel, open_account, place, trade
 from tests.conftest import Postgres
@@ -55,7 +56,7 @@ def traded(postgres: Postgres, template_database: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.split("\n")[0])
 def test_an_auditor_gets_an_answer(traded: str, query: str) -> None:
-    with psycopg.connect(traded) as connection:
+    with psycopg.connect(as_role(traded, AUDITOR)) as connection:
         rows = connection.execute(query.encode()).fetchall()
     assert bool(rows) == (NO_ROW not in query)
 

@@ -8,10 +8,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
 
+from app.audit import cli, resume
 from app.audit import verify as verification
 from app.audit.report import AuditError, Checkpoint
 from app.audit.verify import verify
@@ -155,6 +157,31 @@ async def test_over_http(ledger: str, postgres: Postgres) -> None:
         assert_problem(await engine.client.get("/admin/log/verify?shard=1"), 400, "malformed", field="shard")
 
 
+def test_how_far_it_is_is_kept_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "resume.json"
+    log_id = UUID(int=1)
+    reached = [Checkpoint(log_id=log_id, shard=n % 2, commits=n, events=n, hash="00") for n in range(4)]
+    assert resume.read(path) == []
+    for checkpoint in reached:
+        resume.write(path, checkpoint)
+    assert resume.read(path) == reached[2:]
+    path.write_text("none")
+    with pytest.raises(AuditError, match="remove it"):
+        resume.read(path)
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "LINE_INTERVAL_S", 0)
+    with cli.ProgressDisplay("verified") as display:
+        display.show(0, 18, 39)
+        display.show(0, 39, 39)
+    assert capsys.readouterr().err == (
+        "foldbook: shard 0: 18 of 39 events verified\nfoldbook: shard 0: 39 of 39 events verified\n"
+    )
+
+
 # -- the command line ------------------------------------------------------------------------------------------------
 
 
@@ -171,16 +198,16 @@ def test_an_auditor_s_evening(ledger: str, postgres: Postgres, tmp_path: Path) -
     def audit(*arguments: str) -> subprocess.CompletedProcess[str]:
         return foldbook(ledger, tmp_path, *arguments)
 
-    anchors, folder, resume = (str(tmp_path / name) for name in ("anchors.ndjson", "export", "resume.json"))
+    anchors, folder, place_file = (str(tmp_path / name) for name in ("anchors.ndjson", "export", "resume.json"))
     assert audit("anchor", anchors).returncode == 0
     line = json.loads(audit("anchor").stdout)
     assert (line["commits"], line["events"]) == (COMMITS, EVENTS)
     assert audit("export", folder).returncode == 0
 
-    done = audit("verify", "--anchor", anchors, "--resume", resume)
+    done = audit("verify", "--anchor", anchors, "--resume", place_file)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"shard 0: ok; {EVENTS} events, {COMMITS} commits, head {line['hash']}")
-    assert not Path(resume).exists()
+    assert not Path(place_file).exists()
 
     edit(postgres, ledger)
     done = audit("verify", "--json", "--anchor", anchors)

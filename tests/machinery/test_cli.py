@@ -45,6 +45,7 @@ def test_doctor_tells_all_but_secrets(database: str) -> None:
     report = json.loads(done.stdout)
     assert report["database"]["shard_count"] == 1
     assert report["database"]["events"] == 0
+    assert report["database"]["roles"] == "separated"
     assert report["settings"]["not known (misspelt?)"] == "FOLDBOOK_SHARD"
     assert "secret" not in done.stdout
     plain = foldbook("doctor", DATABASE_URL=secret)

@@ -15,10 +15,11 @@ def test_each_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("FOLDBOOK_PORT", "8123")
     monkeypatch.setenv("FOLDBOOK_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("FOLDBOOK_SHARDS", "4")
-    monkeypatch.setenv("DATABASE_URL", "postgresql://me:secret@db/foldbook")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:secret@127.0.0.1:1/foldbook")
     settings = Settings()
     assert (settings.host, settings.port, settings.data_dir, settings.shards) == ("0.0.0.0", 8123, tmp_path, 4)
-    assert settings.dsn == "postgresql://me:secret@db/foldbook"
+    assert settings.owner_dsn == "postgresql://me:secret@127.0.0.1:1/foldbook"
+    assert settings.dsn == "postgresql://me:secret@127.0.0.1:1/foldbook?options=-c%20role%3Dfoldbook_engine"
     assert not settings.is_embedded
     assert settings.url == "http://127.0.0.1:8123"
 
@@ -47,17 +48,17 @@ def test_an_empty_database_url_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    settings = Settings(database_url=SecretStr("postgresql://me:secret@db/foldbook"))
+    settings = Settings(database_url=SecretStr("postgresql://me:secret@127.0.0.1:1/foldbook"))
     assert "secret" not in repr(settings)
     assert "secret" not in str(settings.describe())
-    assert settings.describe()["DATABASE_URL"] == "postgresql://me:***@db/foldbook"
+    assert settings.describe()["DATABASE_URL"] == "postgresql://me:***@127.0.0.1:1/foldbook"
 
 
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
         ("postgresql://me@db:5432/foldbook", "postgresql://me@db:5432/foldbook"),
-        ("postgresql://me:se@cr:et@db/foldbook", "postgresql://me:***@db/foldbook"),
+        ("postgresql://me:se@cr:et@db/foldbook", "postgresql://me:***@127.0.0.1:1/foldbook"),
         ("postgresql:///foldbook?host=/run&password=secret", "postgresql:///foldbook?host=/run&password=***"),
         ("postgresql://me@/foldbook?sslpassword=secret&port=1", "postgresql://me@/foldbook?sslpassword=***&port=1"),
     ],

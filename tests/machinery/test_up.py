@@ -13,8 +13,10 @@ from pathlib import Path
 
 import httpx
 import psutil
+import psycopg
 import pytest
 
+from app.postgres.embedded import EmbeddedPostgres
 from tests.machinery.waiting import until
 
 
@@ -126,7 +128,7 @@ def test_the_printed_lines_work_and_ctrl_c_ends_everything(engine: Engine) -> No
     history = shell(f"{psql[1]} -A -t -c 'select type from eventstore.log order by position'")
     assert history.split() == ["OrderBookCreated", "OrderCreated", "OrderFilled"]
     passwords = re.findall(r"[0-9a-f]{48}", (engine.data_dir / "pgpass").read_text())
-    assert len(passwords) == 2
+    assert len(passwords) == 4
     assert not any(password in engine.said for password in passwords)
 
     processes = engine.processes()
@@ -197,6 +199,20 @@ def test_everything_killed_at_once(engine: Engine) -> None:
     engine.start()
 
     engine.read("before")
+
+
+def test_on_a_database_whose_owner_may_make_no_roles(engine: Engine, own_postgres: EmbeddedPostgres) -> None:
+    with psycopg.connect(own_postgres.superuser_dsn, autocommit=True) as superuser:
+        superuser.execute("create role tenant login password 'x'")
+        superuser.execute("create database tenancy owner tenant")
+    engine.environment |= {"DATABASE_URL": own_postgres.dsn.replace("foldbook@/foldbook", "tenant:x@/tenancy")}
+    engine.start()
+    assert engine.said.count("roles: not separated") == 3, "by the migration, the projector and the API"
+    assert "grant foldbook_engine, foldbook_auditor to <login>" in engine.said
+    engine.place_and_read("all-the-same")
+    doctor = [sys.executable, "-m", "app.cli", "doctor"]
+    said = subprocess.run(doctor, env=engine.environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert "not separated: " in said
 
 
 def test_on_a_database_of_ones_own_with_several_shards(engine: Engine, empty_database: str) -> None:

@@ -70,7 +70,7 @@ async def _kill(engine: Engine, part: str) -> None:
         case "PostgreSQL":
             engine.postgres().kill()
         case "a backend":
-            backends = [p for p in engine.postgres().children() if "foldbook foldbook" in " ".join(p.cmdline())]
+            backends = [p for p in engine.postgres().children() if "foldbook_engine foldbook" in " ".join(p.cmdline())]
             random.choice(backends).kill()
         case "the API":
             engine.part("serve").kill()

@@ -27,6 +27,7 @@ from app.eventstore.lane import BusLimits
 from app.eventstore.projections import live_work
 from app.eventstore.store import PostgresStore
 from app.postgres.connection import connect
+from app.postgres.roles import ENGINE, as_role
 from app.trading.book import ORDER_BOOK, Book
 from app.trading.commands import BookCommand
 from tests.builders import cancel, open_account, place, report, trade
@@ -82,6 +83,7 @@ class TwoEngines(RuleBasedStateMachine):
         super().__init__()
         self._server = server
         self._dsn = server.create_database(template)
+        self._engine_dsn = as_role(self._dsn, ENGINE)
         self._loop = asyncio.Runner()
         self._sent: list[BookCommand] = []
         self._answers: dict[UUID, Answer] = {}
@@ -169,7 +171,7 @@ class TwoEngines(RuleBasedStateMachine):
         return self._loop.run(happening)
 
     async def _begin(self) -> None:
-        self._stores = [PostgresStore(self._dsn) for _ in range(2)]
+        self._stores = [PostgresStore(self._engine_dsn) for _ in range(2)]
         self._engines = [CommandBus(store, ORDER_BOOK, limits=LIMITS) for store in self._stores]
         for engine in self._engines:
             await engine.start()
@@ -198,7 +200,7 @@ class TwoEngines(RuleBasedStateMachine):
         return answer
 
     async def _project(self, name: str, limit: int) -> None:
-        connection = await connect(self._dsn)
+        connection = await connect(self._engine_dsn)
         try:
             await connection.fetchrow("select * from eventstore.projection_round('live', $1, 0, $2)", name, limit)
             if limit == 10:
@@ -207,7 +209,7 @@ class TwoEngines(RuleBasedStateMachine):
             await connection.close()
 
     async def _make_anew(self, name: str, kind: str, burst: Sequence[Job]) -> None:
-        async with administering(self._dsn) as admin:
+        async with administering(self._engine_dsn) as admin:
             work = admin.rebuild(name) if kind == "rebuild" else admin.reset(name)
             await asyncio.gather(work, self._ask(*burst), self._project(name, 10))
 
@@ -290,7 +292,7 @@ class TwoEngines(RuleBasedStateMachine):
         assert due == []
 
     async def _check_read_tables(self) -> None:
-        async with administering(self._dsn) as admin:
+        async with administering(self._engine_dsn) as admin:
             for name in NAMES:
                 found = await admin.verify(name)
                 assert found.equal, f"{name}: {bytes(found.differences).decode()}"

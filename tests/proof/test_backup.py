@@ -9,6 +9,7 @@ from app.eventstore.bus import CommandBus
 from app.eventstore.store import PostgresStore
 from app.postgres.binaries import client_program
 from app.postgres.embedded import EmbeddedPostgres
+from app.postgres.roles import ENGINE, as_role
 from app.trading.book import ORDER_BOOK
 from tests.builders import open_account
 from tests.conftest import embedded_postgres, prepare
@@ -23,7 +24,8 @@ async def run(program: str, *arguments: str) -> None:
 
 
 async def dump_under_load(dsn: str, dump: Path) -> None:
-    async with projecting(dsn), full_write_load(dsn) as bus:
+    engine = as_role(dsn, ENGINE)
+    async with projecting(engine), full_write_load(engine) as bus:
 
         async def is_under_way() -> bool:
             return bus.commands_total > 1000
@@ -58,18 +60,19 @@ async def test_a_dump_restored_into_a_fresh_cluster_goes_on(own_postgres: Embedd
             assert_sound(connection)
             number, position = head_of(connection)
             assert position > 1000
-        await assert_equal_to_fresh_folds(fresh.dsn)
+        engine = as_role(fresh.dsn, ENGINE)
+        await assert_equal_to_fresh_folds(engine)
 
-        store = PostgresStore(fresh.dsn)
+        store = PostgresStore(engine)
         bus = CommandBus(store, ORDER_BOOK)
         await bus.start()
-        async with projecting(fresh.dsn):
+        async with projecting(engine):
             assert (await bus.execute(asked_before)).position == first.position == 1
             assert (await bus.execute(open_account("after/the/backtest"))).position == position + 1
             await caught_up(fresh.dsn)
         await bus.stop()
         await store.close()
-        await assert_equal_to_fresh_folds(fresh.dsn)
+        await assert_equal_to_fresh_folds(engine)
         with connected(fresh.dsn) as connection:
             assert head_of(connection) == (number + 1, position + 1)
             assert_sound(connection)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from itertools import count
 
+from app.postgres.roles import ENGINE, as_role
 from tests.proof.rebuilding import rebuild_under_load
 
 
 async def test_rebuilds_under_full_write_load_equal_a_fresh_fold(database: str) -> None:
     done = count(1)
-    await rebuild_under_load(database, lambda: next(done) < 3)
+    await rebuild_under_load(as_role(database, ENGINE), lambda: next(done) < 3)

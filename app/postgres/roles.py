@@ -1,0 +1,63 @@
+"""Who connects, and with what rights.
+
+The owner migrates; everything else runs as ``ENGINE``, which writes the log through ``append`` alone; who audits is
+``AUDITOR``, who changes nothing (``sql/security``). The embedded server has a login for each; elsewhere the login of
+``DATABASE_URL`` is a member of the roles and takes on the one that is needed when it connects. Where it may not make
+them and nobody has, the engine runs as that login itself, and says so: ``NOT_SEPARATED``.
+"""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+import psycopg
+
+OWNER = "foldbook"
+ENGINE = "foldbook_engine"
+AUDITOR = "foldbook_auditor"
+CONNECT_TIMEOUT_S = 5
+
+NOT_SEPARATED = (
+    "not separated: engine and auditors run as the login that owns the log. Have a superuser run `create role "
+    f"{ENGINE}; create role {AUDITOR}; grant {ENGINE}, {AUDITOR} to <login>;`, then run `foldbook migrate`"
+)
+
+# The roles may have been made after the last migration, which would have given them what they need.
+_MAY_TAKE_ON = """
+select coalesce(bool_and(n.nspowner = to_regrole(%s) and pg_has_role(to_regrole(%s), 'member')), false)
+from pg_namespace n
+where n.nspname = 'read'
+"""
+
+logger = logging.getLogger(__name__)
+
+
+def as_role(url: str, role: str) -> str:
+    """The URL of a database, for connections that are ``role`` from their first moment on."""
+    parts = urlsplit(url)
+    parameters = parse_qsl(parts.query, keep_blank_values=True)
+    options = " ".join([*(value for name, value in parameters if name == "options"), f"-c role={role}"])
+    others = [(name, value) for name, value in parameters if name != "options"]
+    return parts._replace(query=urlencode([*others, ("options", options)], quote_via=quote, safe="")).geturl()
+
+
+def as_role_if_separated(url: str, role: str) -> str:
+    """The same; or the URL as it is, with a warning, if its login may not take on the role.
+
+    Asks the database. If that can't be reached it has the role: who connects will see, and must not have more rights.
+    """
+    try:
+        with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+            if may_take_on(connection, role):
+                return as_role(url, role)
+    except psycopg.OperationalError:
+        return as_role(url, role)
+    logger.warning("roles: %s", NOT_SEPARATED)
+    return url
+
+
+def may_take_on(connection: psycopg.Connection, role: str) -> bool:
+    """Whether the roles are separate in this database, and its login may take on this one."""
+    row = connection.execute(_MAY_TAKE_ON, [ENGINE, role]).fetchone()
+    return row is not None and bool(row[0])

@@ -1,0 +1,71 @@
+-- Who may do what; the owner, who migrates, calls this whenever it has. The engine reads everything and writes the log
+-- through append alone; what it may write itself can be made again: read tables, checkpoints, snapshots.
+-- Where the owner can't have roles made, all of it remains his, and he runs the engine.
+create or replace function eventstore.grant_access()
+returns boolean
+language plpgsql
+as $$
+declare
+    v_statement text;
+begin
+    revoke execute on all functions in schema eventstore, audit, upcast from public;
+    if not eventstore.make_roles() then
+        if not pg_has_role((select n.nspowner from pg_namespace n where n.nspname = 'read'), 'usage') then
+            raise exception 'the read tables belong to foldbook_engine, and % is no member of it', current_user
+                using
+                    errcode = 'FB004',
+                    hint = format(
+                        'Have a superuser run: grant foldbook_engine, foldbook_auditor to %I;', current_user
+                    );
+        end if;
+        return false;
+    end if;
+
+    alter schema read owner to foldbook_engine;
+    grant usage on schema read to foldbook_auditor;
+    grant usage on schema eventstore, audit, upcast to foldbook_engine, foldbook_auditor;
+
+    grant select on all tables in schema eventstore, audit to foldbook_engine;
+    grant insert, update, delete
+    on eventstore.subscriptions, eventstore.projections, eventstore.projection_runs, eventstore.dead_letters,
+        eventstore.snapshots
+    to foldbook_engine;
+    grant execute on all functions in schema eventstore, audit, upcast to foldbook_engine;
+
+    -- What was made by another role, by a restore without owners for example.
+    for v_statement in
+        select format('alter table %s owner to foldbook_engine', c.oid::regclass)
+        from pg_class c
+        where c.relnamespace = 'read'::regnamespace
+            and c.relkind = 'r'
+            and c.relowner <> 'foldbook_engine'::regrole
+        union all
+        select format('alter routine %s owner to foldbook_engine', p.oid::regprocedure)
+        from pg_proc p
+        where p.pronamespace = 'read'::regnamespace
+            and p.proowner <> 'foldbook_engine'::regrole
+        union all
+        select format('alter schema %I owner to foldbook_engine', n.nspname)
+        from eventstore.projections p
+        join pg_namespace n on n.nspname in ('rebuild_' || p.name, 'verify_' || p.name)
+        where n.nspowner <> 'foldbook_engine'::regrole
+    loop
+        execute v_statement;
+    end loop;
+
+    grant select
+    on eventstore.events, eventstore.commands, eventstore.commits, eventstore.log, eventstore.log_info,
+        eventstore.subscriptions
+    to foldbook_auditor;
+    grant select on all tables in schema audit, read to foldbook_auditor;
+    alter default privileges for role foldbook_engine grant select on tables to foldbook_auditor;
+    grant execute on all functions in schema audit, upcast to foldbook_auditor;
+    grant execute
+    on function eventstore.head, eventstore.shard_of, eventstore.event_hash, eventstore.command_hash,
+        eventstore.commit_hash
+    to foldbook_auditor;
+    return true;
+end
+$$;
+comment on function eventstore.grant_access is
+    'Gives the engine and auditors what they need and nothing more. False: they have no roles of their own.';

@@ -1,0 +1,230 @@
+"""The engine can write the log through one function, auditors can read it, and neither can do more."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+
+import psycopg
+import pytest
+
+from app.audit.verify import verify
+from app.eventstore.bus import CommandBus
+from app.eventstore.errors import FoldbookError
+from app.eventstore.store import PostgresStore
+from app.postgres.connection import connect
+from app.postgres.embedded import EmbeddedPostgres
+from app.postgres.migrations import migrate
+from app.postgres.roles import AUDITOR, ENGINE, OWNER, as_role, as_role_if_separated
+from app.trading.book import ORDER_BOOK
+from tests.audit.conftest import as_superuser
+from tests.builders import open_account, place, trade
+from tests.conftest import Postgres, embedded_postgres
+from tests.readside.projecting import NAMES, administering, assert_equal_to_fresh_folds, caught_up, projecting
+
+LOG = ("events", "commands", "commits")
+CHANGES = [
+    statement.format(table)
+    for table in LOG
+    for statement in (
+        "insert into eventstore.{0} select * from eventstore.{0} limit 0",
+        "update eventstore.{} set shard = 1 where false",
+        "delete from eventstore.{} where false",
+        "truncate eventstore.{}",
+        "alter table eventstore.{} disable trigger refuse_change",
+        "drop table eventstore.{}",
+    )
+]
+APPEND = "select eventstore.append(0" + 16 * ", '{}'" + ")"
+ELSEWHERE = [
+    "update eventstore.log_info set shard_count = 2",
+    "delete from eventstore.code",
+    "create table eventstore.mine (x integer)",
+    "create schema mine",
+    "create role mine",
+    "create or replace function eventstore.shard_of(text) returns integer language sql return 1",
+    "copy eventstore.events to program 'true'",
+    "set role foldbook",
+    "select lo_import('/etc/passwd')",
+]
+
+
+def ask(dsn: str, question: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(question.encode()).fetchall()
+
+
+@pytest.mark.parametrize("change", [*CHANGES, *ELSEWHERE])
+@pytest.mark.parametrize("role", [ENGINE, AUDITOR])
+def test_what_neither_may(shared_ledger: str, postgres: Postgres, role: str, change: str) -> None:
+    """As the role itself: not as a member who took it on and could put it off again."""
+    with psycopg.connect(as_superuser(postgres, shared_ledger)) as connection:
+        connection.execute(f"set session authorization {role}".encode())
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(change.encode())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "insert into eventstore.subscriptions values (0, 'mine')",
+        "delete from read.orders",
+        "create table read.mine (x integer)",
+        "select eventstore.projection_make_schema('rebuild', 'orders')",
+        APPEND,
+    ],
+)
+def test_what_an_auditor_may_not(shared_ledger: str, change: str) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        ask(as_role(shared_ledger, AUDITOR), change)
+
+
+def test_what_a_stranger_may_not(shared_ledger: str, postgres: Postgres) -> None:
+    with psycopg.connect(as_superuser(postgres, shared_ledger)) as connection:
+        connection.execute("create role stranger")
+        connection.execute("set role stranger")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("select * from eventstore.events")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "select count(*) from eventstore.events",
+        "select count(*) from eventstore.log",
+        "select count(*) from audit.command_log",
+        "select count(*) from read.orders",
+        "select * from audit.verify_commits(0, 1, 12)",
+        "select * from audit.verify_ends(0)",
+        "select audit.summarize_commands()",
+        "select * from audit.missing_guards",
+        "select * from audit.order_history('alice/binance/simulated', 'a-1')",
+        "select * from audit.events_between('-infinity', 'infinity')",
+        "select * from audit.export_events(0, 0, 10)",
+    ],
+)
+def test_what_an_auditor_may(shared_ledger: str, question: str) -> None:
+    assert ask(as_role(shared_ledger, AUDITOR), question) is not None
+
+
+def test_functions_with_more_rights_than_their_caller_look_nowhere_else(shared_ledger: str) -> None:
+    loose = """
+        select p.oid::regprocedure
+        from pg_proc p
+        where p.prosecdef
+            and p.pronamespace in ('eventstore'::regnamespace, 'audit'::regnamespace, 'read'::regnamespace)
+            and not coalesce(p.proconfig, '{}') @> '{"search_path=pg_catalog, pg_temp"}'
+    """
+    assert ask(shared_ledger, loose) == []
+    named = "select count(*) from pg_proc where prosecdef and pronamespace = 'eventstore'::regnamespace"
+    assert ask(shared_ledger, named) == [(2,)], "append, and the schemas of shadow copies"
+
+
+async def test_the_engine_trades_projects_and_rebuilds(database: str) -> None:
+    engine = as_role(database, ENGINE)
+    await trade_and_project(engine)
+    assert ask(as_role(database, AUDITOR), "select count(*) from read.orders") == [(5,)], "after a rebuild, too"
+    assert (await verify(engine)).ok
+    owners = "select distinct relowner::regrole::text from pg_class where relnamespace = 'read'::regnamespace"
+    assert ask(database, owners) == [(ENGINE,)]
+
+
+async def trade_and_project(engine: str) -> None:
+    """Five orders, and every read table made in each of the ways there are."""
+    store = PostgresStore(engine)
+    bus = CommandBus(store, ORDER_BOOK)
+    await bus.start()
+    await bus.execute(open_account())
+    for n in range(5):
+        await bus.execute(place(f"o-{n}"))
+        await bus.execute(trade(f"e-{n}", "1", order_id=f"o-{n}"))
+    await bus.stop()
+    await store.close()
+    async with projecting(engine):
+        await caught_up(engine)
+        async with administering(engine) as admin:
+            for name in NAMES:
+                await admin.rebuild(name)
+                await admin.reset(name)
+        await caught_up(engine)
+    await assert_equal_to_fresh_folds(engine)
+
+
+def test_read_tables_that_somebody_else_made_become_the_engine_s(database: str) -> None:
+    owner = ask(database, "select current_user::text")[0][0]
+    with psycopg.connect(database) as connection:
+        connection.execute(f"alter table read.orders owner to {owner}".encode())
+        connection.execute(f"alter function read.project_orders owner to {owner}".encode())
+    migrate(database, shard_count=1)
+    owners = """
+        select relowner::regrole::text from pg_class where oid = 'read.orders'::regclass
+        union
+        select proowner::regrole::text from pg_proc where proname = 'project_orders'
+    """
+    assert ask(database, owners) == [(ENGINE,)]
+
+
+def test_a_cluster_older_than_a_role_gets_it(own_postgres: EmbeddedPostgres) -> None:
+    with psycopg.connect(own_postgres.superuser_dsn.replace("/postgres?", "/foldbook?"), autocommit=True) as superuser:
+        superuser.execute("reassign owned by foldbook_engine, foldbook_auditor to foldbook")
+        superuser.execute("drop owned by foldbook_engine")
+        superuser.execute("drop owned by foldbook_auditor")
+        superuser.execute("drop role foldbook_engine, foldbook_auditor")
+    own_postgres.stop()
+    kept = [line for line in own_postgres.password_file.read_text().splitlines() if f":{OWNER}_" not in line]
+    own_postgres.password_file.write_text("\n".join(kept))
+    own_postgres.start()
+    assert migrate(own_postgres.dsn, shard_count=1)
+    assert ask(own_postgres.dsn_of(ENGINE), "select current_user::text, session_user::text") == [(ENGINE, ENGINE)]
+    assert ask(own_postgres.dsn_of(AUDITOR), "select count(*) from eventstore.events") == [(0,)]
+
+
+def test_a_url_takes_on_a_role_beside_its_other_options() -> None:
+    url = "postgresql://me:p%40ss@h1:1,h2:2/db?options=-c%20jit%3Doff&host=%2Ftmp%2Fa%20b"
+    assert as_role(url, ENGINE) == (
+        "postgresql://me:p%40ss@h1:1,h2:2/db?host=%2Ftmp%2Fa%20b&options=-c%20jit%3Doff%20-c%20role%3Dfoldbook_engine"
+    )
+
+
+def test_roles_are_made_once_by_who_may() -> None:
+    """On a server where nobody has made them: three databases are migrated at once, and one by a mere tenant."""
+    with embedded_postgres() as server:
+        with psycopg.connect(server.superuser_dsn, autocommit=True) as superuser:
+            superuser.execute("drop role foldbook_engine, foldbook_auditor")
+            superuser.execute("alter role foldbook createrole")
+            superuser.execute("create role tenant login password 'x'")
+            superuser.execute("create database tenancy owner tenant")
+            for name in ("one", "two", "three"):
+                superuser.execute(f"create database {name} owner foldbook".encode())
+
+        tenant = server.dsn.replace("foldbook@/foldbook", "tenant:x@/tenancy")
+        assert not migrate(tenant, shard_count=1), "he may not make them, and nobody has"
+        assert as_role_if_separated(tenant, ENGINE) == tenant
+        with pytest.raises(FoldbookError, match="foldbook migrate"):
+            asyncio.run(connect(as_role(tenant, ENGINE)))
+        asyncio.run(trade_and_project(tenant))
+
+        dsns = [server.dsn.replace("@/foldbook", f"@/{name}") for name in ("one", "two", "three")]
+        migrations = [
+            subprocess.Popen([sys.executable, "-m", "app.cli", "migrate"], env=os.environ | {"DATABASE_URL": dsn})
+            for dsn in dsns
+        ]
+        assert [migration.wait(60) for migration in migrations] == [0, 0, 0]
+        for dsn in dsns:
+            assert ask(as_role(dsn, ENGINE), "select shard_count from eventstore.log_info") == [(1,)]
+
+        assert not migrate(tenant, shard_count=1), "they are there, and not for him"
+        with psycopg.connect(server.superuser_dsn, autocommit=True) as superuser:
+            superuser.execute("grant foldbook_engine, foldbook_auditor to tenant")
+        assert as_role_if_separated(tenant, ENGINE) == tenant, "he may, and the engine has not been given anything yet"
+        assert migrate(tenant, shard_count=1)
+        assert as_role_if_separated(tenant, ENGINE) == as_role(tenant, ENGINE)
+        assert ask(as_role(tenant, ENGINE), "select count(*) from read.orders") == [(5,)]
+        asyncio.run(assert_equal_to_fresh_folds(as_role(tenant, ENGINE)))
+
+        with psycopg.connect(server.superuser_dsn, autocommit=True) as superuser:
+            superuser.execute("revoke foldbook_engine from tenant")
+        with pytest.raises(FoldbookError, match="grant foldbook_engine, foldbook_auditor to tenant"):
+            migrate(tenant, shard_count=1)
