@@ -29,6 +29,16 @@ where not exists (
         and i.indrelid = to_regclass('eventstore.' || k.table_name)
         and i.indisunique
         and i.indisvalid
-);
+)
+union all
+select format(
+    'role %s was given %s on table %s',
+    case a.grantee when 0 then 'public' else a.grantee::regrole::text end, a.privilege_type, g.table_name
+)
+from guarded g
+join pg_class c on c.oid = to_regclass('eventstore.' || g.table_name)
+cross join lateral aclexplode(c.relacl) a
+where a.grantee <> c.relowner
+    and a.privilege_type not in ('SELECT', 'MAINTAIN');
 comment on view audit.missing_guards is
-    'What should keep the log as it is and is not there: triggers and unique keys. No row: all of them are.';
+    'What should keep the log as it is and does not: triggers, unique keys and rights. No row: all is as it should be.';

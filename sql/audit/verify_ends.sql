@@ -84,6 +84,32 @@ begin
                 and e.shard not between 0 and i.shard_count - 1
             limit 100
         )
+        union all
+        (
+            select
+                v_head.last_position + 1,
+                c.number,
+                'commit-stray',
+                format('shard %s is not of this log', c.shard)
+            from eventstore.commits c
+            cross join eventstore.log_info i
+            where p_shard = 0
+                and c.shard not between 0 and i.shard_count - 1
+            limit 100
+        )
+        union all
+        (
+            select
+                v_head.last_position + 1,
+                k."commit",
+                'command-stray',
+                format('shard %s is not of this log', k.shard)
+            from eventstore.commands k
+            cross join eventstore.log_info i
+            where p_shard = 0
+                and k.shard not between 0 and i.shard_count - 1
+            limit 100
+        )
     )
     select f.*
     from finding f

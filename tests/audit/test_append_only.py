@@ -44,8 +44,12 @@ async def test_a_guard_that_is_missing_is_told(ledger: str) -> None:
         connection.execute("alter table eventstore.events disable trigger refuse_change")
         connection.execute("alter table eventstore.commits enable trigger refuse_change")
         connection.execute("alter table eventstore.commands drop constraint commands_pkey")
+        connection.execute("grant insert on eventstore.events to foldbook_engine")
+        connection.execute("grant delete on eventstore.commits to public")
     assert (await verify(ledger)).missing_guards == [
         "table events has no trigger that refuses changes",
         "table commits has no trigger that refuses changes",
         "table commands lacks its unique key commands_pkey",
+        "role foldbook_engine was given INSERT on table events",
+        "role public was given DELETE on table commits",
     ]

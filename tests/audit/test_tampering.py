@@ -196,6 +196,21 @@ def test_it_is_found(superuser: Connection, tampering: Tampering) -> None:
         superuser.rollback()
 
 
+@pytest.mark.parametrize("table", ["events", "commands", "commits"])
+def test_rows_of_a_shard_that_is_none_are_found(superuser: Connection, table: str) -> None:
+    try:
+        tamper(
+            superuser,
+            f"create temporary table copied as select * from eventstore.{table} limit 1",
+            "update copied set shard = 7",
+            f"insert into eventstore.{table} select * from copied",
+        )
+        rows = superuser.execute("select problem, detail from audit.verify_ends(0)").fetchall()
+        assert [detail for _, detail in rows] == ["shard 7 is not of this log"]
+    finally:
+        superuser.rollback()
+
+
 def test_nothing_is_found_where_nothing_was_done(superuser: Connection) -> None:
     assert found_by_sql(superuser) == found_by_python(superuser) == []
 
