@@ -18,6 +18,7 @@ CONNECT_TIMEOUT_S = 5
 
 Report = dict[str, dict[str, Any]]
 
+_PROJECTIONS = "select name, shard, state, lag, skipped, error from eventstore.projection_status()"
 _LOG = """
 select
     (select version_num from eventstore.alembic_version) as revision,
@@ -41,6 +42,7 @@ def examine(settings: Settings) -> Report:
         "settings": settings.describe() | {"not known (misspelt?)": ", ".join(unknown_variables())},
         "engine": _engine(settings),
         "database": _database(settings),
+        "projections": _projections(settings),
     }
 
 
@@ -67,3 +69,21 @@ def _database(settings: Settings) -> dict[str, Any]:
             return facts | {"migrated": True} | dict(zip(names, row, strict=True)) | {"roles": roles}
     except psycopg.OperationalError as error:
         return {"reachable": False, "error": str(error).strip()}
+
+
+def _projections(settings: Settings) -> dict[str, str]:
+    try:
+        with psycopg.connect(settings.owner_dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+            rows = connection.execute(_PROJECTIONS).fetchall()
+    except (psycopg.OperationalError, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
+        return {}
+    return {f"{name}:{shard}": _health(*facts) for name, shard, *facts in rows}
+
+
+def _health(state: str, lag: int, skipped: int, error: dict[str, Any] | None) -> str:
+    parts = [state, f"{lag} behind"]
+    if skipped:
+        parts.append(f"{skipped} skipped")
+    if error is not None:
+        parts.append(f"stopped at position {error['position']}: {error['message']} ({error['sqlstate']})")
+    return ", ".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -27,9 +28,9 @@ from app.terminal import (
 )
 
 PROGRESS_INTERVAL_S = 1.0
-COLUMNS = ("name", "shard", "state", "checkpoint", "head", "lag", "definition_hash")
+COLUMNS = ("name", "shard", "state", "checkpoint", "head", "lag", "skipped", "definition_hash")
 
-projections = typer.Typer(help="The read tables: list, reset, rebuild, verify.", no_args_is_help=True)
+projections = typer.Typer(help="The read tables: list, reset, rebuild, verify, skip.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="The projection: the name of its file.")]
 
@@ -88,6 +89,24 @@ def verify(name: Name, as_json: Json = False) -> None:
             typer.echo(f"  {difference}")
     if not outcome["equal"]:
         raise typer.Exit(Exit.DIFFERENT)
+
+
+@projections.command()
+def skip(
+    name: Name,
+    position: Annotated[int, typer.Option(min=1, help="Position of the event that it is stopped at.")],
+    reason: Annotated[str, typer.Option(help="Why it may be left out.")],
+    shard: Annotated[int, typer.Option(min=0)] = 0,
+    actor: Annotated[str | None, typer.Option(help="Who decides so; by default, who is logged in.")] = None,
+) -> None:
+    """Go on behind an event that the projection is stopped at; recorded in eventstore.dead_letters."""
+
+    async def work() -> list[ProjectionStatus]:
+        async with _admin() as admin:
+            await admin.skip(name, shard, position, reason=reason, actor=actor or getpass.getuser())
+            return await admin.status(name)
+
+    print_rows(_rows(run(work())), COLUMNS)
 
 
 @projections.command("run")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from itertools import groupby
+from typing import Annotated
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
-from msgspec import Struct
+from litestar.params import FromPath, HeaderParameter, JSONBody
+from msgspec import Meta, Struct
 
+from app.api.commands import envelope_of
 from app.api.problems import told
 from app.api.reader import Reader, reaching
 from app.eventstore.projections import Failure, ProjectionStatus, Run, projection_status
@@ -28,8 +30,8 @@ class ShardStatus(Struct, frozen=True, kw_only=True):
 
 
 class Projection(Struct, frozen=True, kw_only=True):
-    """``checkpoint``, ``head`` and ``lag`` count events, of all shards together. ``run``: the last reset, rebuild or
-    verification, and how far it is."""
+    """``checkpoint``, ``head``, ``lag`` and ``skipped`` count events, of all shards together. ``run``: the last
+    reset, rebuild or verification, and how far it is."""
 
     name: str
     checkpoint: int
@@ -37,9 +39,18 @@ class Projection(Struct, frozen=True, kw_only=True):
     lag: int
     state: str
     definition_hash: str
+    skipped: int
     error: Failure | None
     run: Run | None
     shards: list[ShardStatus]
+
+
+class Skip(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``position``: of the event that the projection is stopped at, as its ``error`` says."""
+
+    position: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    reason: Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
+    shard: Annotated[int, Meta(ge=0, le=1023)] = 0
 
 
 class Projections(Struct, frozen=True):
@@ -90,7 +101,27 @@ async def verify_projection(admin: NamedDependency[ProjectionAdmin], name: FromP
         return await admin.verify(name)
 
 
-CALLS = (get_projections, get_projection, reset_projection, rebuild_projection, verify_projection)
+@post(
+    "/admin/projections/{name:str}/skip",
+    tags=["admin"],
+    status_code=200,
+    responses=told("unknown-projection", "projection-not-stopped", "malformed", "unavailable"),
+)
+async def skip_event(
+    admin: NamedDependency[ProjectionAdmin],
+    reader: NamedDependency[Reader],
+    name: FromPath[str],
+    data: JSONBody[Skip],
+    x_actor: Annotated[str | None, HeaderParameter(name="X-Actor", description="Who decides so.")] = None,
+) -> Projection:
+    """Have the projection go on behind the event that it is stopped at. Recorded, with the `X-Actor`."""
+    actor = envelope_of(None, None, x_actor, None).metadata.actor
+    with reaching():
+        await admin.skip(name, data.shard, data.position, reason=data.reason, actor=actor)
+    return await _projection(reader, name)
+
+
+CALLS = (get_projections, get_projection, reset_projection, rebuild_projection, verify_projection, skip_event)
 
 
 async def statuses(reader: Reader, name: str | None = None) -> list[ProjectionStatus]:
@@ -127,6 +158,7 @@ def _by_name(rows: Iterable[ProjectionStatus]) -> list[Projection]:
                 lag=sum(row.lag for row in shards),
                 state=failed.state,
                 definition_hash=failed.definition_hash,
+                skipped=sum(row.skipped for row in shards),
                 error=failed.error,
                 run=failed.run,
                 shards=[

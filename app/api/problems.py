@@ -37,6 +37,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "idempotency-conflict": (409, "The command id came before with other content"),
     "order-closed": (409, "The order is closed"),
     "projection-busy": (409, "The projection is busy"),
+    "projection-not-stopped": (409, "The projection is not stopped there"),
     "sequence-conflict": (412, "The aggregate is at another sequence"),
     "body-too-large": (413, "The body is too large"),
     "unsupported-media-type": (415, "The body is of another media type"),

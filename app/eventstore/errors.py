@@ -12,7 +12,7 @@
     ├── ProjectionError         unknown projection, or one that is busy or failed
     └── LogMismatch             the database's log is not the one the settings describe
 
-The SQLSTATEs of class ``FB`` that sql/ raises are listed in ``sql/README.md`` and mapped in ``SQLSTATES``.
+The SQLSTATEs of class ``FB`` that sql/ raises are listed in ``sql/README.md``.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ class UnknownEvent(FoldbookError):
 
 
 class ProjectionError(FoldbookError):
-    """``code`` varies: ``unknown-projection``, ``projection-busy``, ``projection-failed``."""
+    """``code`` varies: ``unknown-projection``, ``projection-busy``, ``projection-failed``,
+    ``projection-not-stopped``."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)

@@ -78,7 +78,8 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True):
-    """One projection on one shard. ``state``: live, failed, resetting; rebuilding: its old tables serve meanwhile."""
+    """One projection on one shard. ``state``: live, failed, resetting; rebuilding: its old tables serve meanwhile.
+    ``skipped``: events that an operator had it leave out."""
 
     name: str
     shard: int
@@ -87,6 +88,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
     lag: int
     state: str
     definition_hash: str
+    skipped: int
     error: Failure | None
     run: Run | None
 

@@ -29,6 +29,7 @@ LOCK_ATTEMPTS_MAX = 3_000
 LOCK_PAUSE_S = 0.2
 ROUND_PAUSE_S = 0.05
 DIFFERENCES_MAX = 20
+NOT_STOPPED = "FB012"
 STATEMENT_TIMEOUT_S = 86_400.0
 """For what takes as long as the tables are large: building an index, comparing."""
 
@@ -45,6 +46,7 @@ _APPLY_SLICE = "select eventstore.projection_apply($1, $2, $3, $4, $5, true)"
 _FILLED = "select eventstore.projection_filled($1, $2, $3, $4)"
 _SWAP = "select eventstore.projection_swap($1, $2)"
 _RESET = "select eventstore.projection_reset($1)"
+_SKIP = "select eventstore.projection_skip($1, $2, $3, $4, $5)"
 _COMPARE = "select * from eventstore.projection_compare($1, $2)"
 
 logger = logging.getLogger(__name__)
@@ -107,6 +109,23 @@ class ProjectionAdmin:
     async def verify(self, name: str) -> Verification:
         """Fold the log afresh, up to the live checkpoint, and compare row by row. Nothing waits for it."""
         return await (await self._start("verify", self._verify, name))
+
+    async def skip(self, name: str, shard: int, position: int, *, reason: str, actor: str | None) -> None:
+        """Have the projection go on behind the event that it is stopped at, and record who decided so, and why.
+
+        Holds for whatever makes the projection anew, too, until its definition changes to one that can fold the event.
+        Raises ``ProjectionError`` projection-not-stopped if it is not stopped at precisely this position.
+        """
+        connection = await connect(self._dsn)
+        try:
+            await projection_status(connection, name)  # it is installed
+            await connection.execute(_SKIP, name, shard, position, reason, actor)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != NOT_STOPPED:
+                raise
+            raise ProjectionError("projection-not-stopped", f"{error.args[0]}: {error.detail}") from error
+        finally:
+            await connection.close()
 
     # -- what runs -----------------------------------------------------------------------------------------------
 

@@ -6,10 +6,13 @@ language plpgsql
 as $$
 declare
     v_schema text := eventstore.projection_schema(p_copy, p_projection);
+    v_project text := format('select %I.%I($1, $2, $3)', v_schema, 'project_' || p_projection);
     v_path text := current_setting('search_path');
     v_head bigint := (eventstore.head(p_shard)).last_position;
     v_planned_for bigint := coalesce(nullif(current_setting('foldbook.planned_for', true), '')::bigint, 0);
     v_is_bulk boolean := p_to - p_from > 2000;
+    v_done bigint := p_from;
+    v_letter record;
 begin
     -- A session keeps its plans. Those made for tables that were all but empty find rows by whatever index comes first,
     -- and would crawl through tables that have grown before they were analyzed.
@@ -25,10 +28,35 @@ begin
         format('%I, %s', v_schema, case when p_is_slice then 'pg_temp' else 'eventstore, pg_temp' end),
         true
     );
-    execute format('select %I.%I($1, $2, $3)', v_schema, 'project_' || p_projection)
-    using p_shard, p_from, p_to;
+
+    for v_letter in
+        select
+            d.position,
+            bool_or(d.definition_hash = s.definition_hash) as holds
+        from eventstore.dead_letters d
+        join eventstore.subscriptions s
+            on s.shard = d.shard
+            and s.name = eventstore.projection_subscription(p_copy, p_projection)
+        where d.shard = p_shard
+            and d.subscription = p_projection
+            and d.position > p_from
+            and d.position <= p_to
+        group by d.position
+        order by d.position
+    loop
+        if v_letter.position - 1 > v_done then
+            execute v_project using p_shard, v_done, v_letter.position - 1;
+        end if;
+        if not v_letter.holds then
+            perform eventstore.projection_retry(p_copy, p_projection, p_shard, v_letter.position, v_project);
+        end if;
+        v_done := v_letter.position;
+    end loop;
+    if p_to > v_done then
+        execute v_project using p_shard, v_done, p_to;
+    end if;
     perform set_config('search_path', v_path, true);
 end
 $$;
 comment on function eventstore.projection_apply(text, text, integer, bigint, bigint, boolean) is
-    'Folds the positions in (from, to] into one copy of a projection, whose tables and whose log are found by search_path.';
+    'Folds the positions in (from, to] into one copy of a projection, whose tables and whose log are found by search_path. Leaves out what is to be skipped.';

@@ -12,8 +12,11 @@ begin
     execute p_definition;
     perform set_config('search_path', v_path, true);
 
-    insert into eventstore.subscriptions (shard, name)
-    select s.shard, eventstore.projection_subscription(p_copy, p_projection)
+    insert into eventstore.subscriptions (shard, name, definition_hash)
+    select
+        s.shard,
+        eventstore.projection_subscription(p_copy, p_projection),
+        encode(sha256(convert_to(p_definition, 'UTF8')), 'hex')
     from eventstore.log_info i
     cross join generate_series(0, i.shard_count - 1) as s (shard);
 

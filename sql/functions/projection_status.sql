@@ -7,6 +7,7 @@ returns table (
     lag bigint,
     state text,
     definition_hash text,
+    skipped bigint,
     error jsonb,
     run jsonb
 )
@@ -68,6 +69,14 @@ begin atomic
             else 'live'
         end,
         p.definition_hash,
+        (
+            select count(*)
+            from eventstore.dead_letters d
+            where d.shard = s.shard
+                and d.subscription = s.name
+                and d.definition_hash = s.definition_hash
+                and d.position <= s.checkpoint
+        ),
         s.error,
         r.run
     from eventstore.projections p

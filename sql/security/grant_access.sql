@@ -55,7 +55,7 @@ begin
 
     grant select
     on eventstore.events, eventstore.commands, eventstore.commits, eventstore.log, eventstore.log_info,
-        eventstore.subscriptions
+        eventstore.subscriptions, eventstore.dead_letters
     to foldbook_auditor;
     grant select on all tables in schema audit, read to foldbook_auditor;
     alter default privileges for role foldbook_engine grant select on tables to foldbook_auditor;

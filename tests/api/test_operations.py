@@ -69,6 +69,31 @@ async def test_verification_finds_what_was_tampered_with(engine: Engine) -> None
     assert (str(difference["live"]["quantity"]), str(difference["fresh"]["quantity"])) == ("7", "2")
 
 
+async def test_an_event_is_skipped(engine: Engine) -> None:
+    skip = {"position": 1, "reason": "a broker's mistake"}
+    call = "/admin/projections/orders/skip"
+    not_stopped = await engine.client.post(call, json=skip)
+    assert_problem(not_stopped, 409, "projection-not-stopped")
+    assert_problem(await engine.client.post("/admin/projections/nothing/skip", json=skip), 404, "unknown-projection")
+    for wrong in ({"position": 1}, skip | {"position": 0}, skip | {"reason": ""}, skip | {"why": "so"}):
+        assert_problem(await engine.client.post(call, json=wrong), 400, "malformed")
+
+    await engine.open()
+    await engine.get(AT, min_position=1)
+    with psycopg.connect(engine.settings.dsn) as connection:  # what a projector leaves that stopped there
+        connection.execute(
+            "update eventstore.subscriptions set checkpoint = 0, error = %s where name = 'orders'",
+            ['{"position": 1, "sqlstate": "22012", "message": "m", "attempts": 1, "since": "2026-01-02T03:04:05Z"}'],
+        )
+    skipped = await engine.client.post(call, json=skip, headers={"X-Actor": "olivia"})
+    assert skipped.status_code == 200, skipped.text
+    projection = skipped.json()
+    assert (projection["checkpoint"], projection["state"], projection["skipped"]) == (1, "live", 1)
+    with psycopg.connect(engine.settings.dsn) as connection:
+        letters = connection.execute("select position, reason, actor from eventstore.dead_letters").fetchall()
+    assert letters == [(1, "a broker's mistake", "olivia")]
+
+
 async def test_two_runs_of_one_projection_do_not_meet(engine: Engine) -> None:
     with psycopg.connect(engine.settings.dsn) as connection:
         # As a rebuild in another process holds it.
@@ -157,6 +182,7 @@ async def test_the_openapi_document_describes_every_call(engine: Engine) -> None
         "/admin/projections/{name}/reset",
         "/admin/projections/{name}/rebuild",
         "/admin/projections/{name}/verify",
+        "/admin/projections/{name}/skip",
         "/admin/log/verify",
         "/health/live",
         "/health/ready",

@@ -1,0 +1,38 @@
+-- An event that was skipped for an earlier definition of the projection. A definition that can fold it does so; for one that
+-- still can't, what was decided holds on.
+create or replace function eventstore.projection_retry(
+    p_copy text, p_projection text, p_shard integer, p_position bigint, p_project text
+)
+returns void
+language plpgsql
+as $$
+declare
+    v_sqlstate text;
+    v_message text;
+begin
+    execute p_project using p_shard, p_position - 1, p_position;
+exception when others then
+    get stacked diagnostics v_sqlstate = returned_sqlstate, v_message = message_text;
+    insert into eventstore.dead_letters (shard, subscription, definition_hash, position, error, reason, actor)
+    select
+        p_shard,
+        p_projection,
+        s.definition_hash,
+        p_position,
+        jsonb_build_object('position', p_position, 'sqlstate', v_sqlstate, 'message', v_message),
+        d.reason,
+        d.actor
+    from eventstore.subscriptions s
+    join eventstore.dead_letters d
+        on d.shard = p_shard
+        and d.subscription = p_projection
+        and d.position = p_position
+    where s.shard = p_shard
+        and s.name = eventstore.projection_subscription(p_copy, p_projection)
+    order by d.recorded_at desc
+    limit 1
+    on conflict do nothing;
+end
+$$;
+comment on function eventstore.projection_retry is
+    'Tries an event that an earlier definition of the projection could not fold; if this one can''t either, it is skipped again, on the same decision.';

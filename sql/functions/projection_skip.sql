@@ -1,0 +1,32 @@
+create or replace function eventstore.projection_skip(
+    p_projection text, p_shard integer, p_position bigint, p_reason text, p_actor text
+)
+returns void
+language plpgsql
+as $$
+declare
+    v_subscription eventstore.subscriptions;
+begin
+    select s.*
+    into v_subscription
+    from eventstore.subscriptions s
+    where s.shard = p_shard
+        and s.name = p_projection
+    for no key update; -- Whoever is at it has ended its round.
+    if (v_subscription.error ->> 'position')::bigint is distinct from p_position then
+        raise exception 'projection % is not stopped at position % of shard %', p_projection, p_position, p_shard
+            using
+                errcode = 'FB012',
+                detail = coalesce(
+                    'It is stopped at position ' || (v_subscription.error ->> 'position') || '.', 'It is not stopped.'
+                );
+    end if;
+    insert into eventstore.dead_letters (shard, subscription, definition_hash, position, error, reason, actor)
+    values (
+        p_shard, p_projection, v_subscription.definition_hash, p_position, v_subscription.error, p_reason, p_actor
+    );
+    perform eventstore.subscription_move(p_projection, p_shard, p_position);
+end
+$$;
+comment on function eventstore.projection_skip is
+    'Has a projection go on behind the event that it is stopped at, and records who decided so, and why.';

@@ -1,0 +1,170 @@
+"""An event that a projection can't fold is skipped only when an operator says so, and then wherever it is made anew."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+
+from app.eventstore.errors import ProjectionError
+from app.eventstore.projections import Definition
+from tests.readside.histories import Happening, write, write_book, write_many
+from tests.readside.projecting import (
+    DEFINITIONS,
+    administering,
+    assert_equal_to_fresh_folds,
+    caught_up,
+    connected,
+    projecting,
+    status_of,
+    until,
+)
+
+POISON = Happening(
+    "user-1/binance/simulated",
+    "OrderAccepted",
+    {"order_id": "never-created", "strategy_id": "s", "symbol": "BTCUSDT", "side": "BUY"},
+)
+LETTERS = "select position, reason, actor, error ->> 'sqlstate' from eventstore.dead_letters order by recorded_at"
+
+
+@dataclass
+class Stopped:
+    """A database whose projection ``orders`` is stopped at ``position``, with more behind it."""
+
+    dsn: str
+    position: int
+
+    def letters(self) -> list[tuple[object, ...]]:
+        with connected(self.dsn) as connection:
+            return connection.execute(LETTERS).fetchall()
+
+    def orders(self) -> int:
+        with connected(self.dsn) as connection:
+            row = connection.execute("select count(*) from read.orders").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    async def skip(self, position: int) -> None:
+        async with administering(self.dsn) as admin:
+            await admin.skip("orders", 0, position, reason="a broker's mistake", actor="olivia")
+
+
+@asynccontextmanager
+async def stopped_at_poison(dsn: str) -> AsyncIterator[Stopped]:
+    """With a projector running."""
+    with connected(dsn) as connection:
+        head = write_many(connection, 50)
+        write(connection, [POISON])
+        write_book(connection)
+    async with projecting(dsn):
+        await caught_up(dsn, [d.name for d in DEFINITIONS if d.name != "orders"])
+
+        async def is_stopped() -> bool:
+            return (await status_of(dsn, "orders")).error is not None
+
+        await until(is_stopped)
+        yield Stopped(dsn, head + 1)
+
+
+async def test_only_the_event_it_is_stopped_at_is_skipped(database: str) -> None:
+    async with stopped_at_poison(database) as stopped:
+        before = stopped.orders()
+        for wrong in (stopped.position - 1, stopped.position + 1):
+            with pytest.raises(ProjectionError, match=f"It is stopped at position {stopped.position}") as refused:
+                await stopped.skip(wrong)
+            assert refused.value.projection_code == "projection-not-stopped"
+        assert stopped.letters() == []
+
+        await stopped.skip(stopped.position)
+        await caught_up(database)
+
+        assert stopped.letters() == [(stopped.position, "a broker's mistake", "olivia", "23502")]
+        assert stopped.orders() == before + 5, "what is behind it was folded in"
+        status = await status_of(database, "orders")
+        assert (status.state, status.error, status.skipped) == ("live", None, 1)
+        assert (await status_of(database, "fills")).skipped == 0
+        with pytest.raises(ProjectionError, match="It is not stopped"):
+            await stopped.skip(stopped.position)
+
+
+async def test_whatever_makes_it_anew_leaves_the_same_event_out(database: str) -> None:
+    async with stopped_at_poison(database) as stopped:
+        await stopped.skip(stopped.position)
+        await caught_up(database)
+        async with administering(database) as admin:
+            await admin.rebuild("orders")
+            await assert_equal_to_fresh_folds(database)
+            await admin.reset("orders")
+            await assert_equal_to_fresh_folds(database)
+        assert len(stopped.letters()) == 1
+        with connected(database) as connection:
+            write(connection, [replace(POISON, payload=POISON.payload | {"order_id": "nor-this"})])
+
+        async def is_stopped_again() -> bool:
+            error = (await status_of(database, "orders")).error
+            return error is not None and error.position > stopped.position
+
+        await until(is_stopped_again)
+
+
+async def test_a_changed_definition_tries_it_again(database: str) -> None:
+    async with stopped_at_poison(database) as stopped:
+        await stopped.skip(stopped.position)
+        await caught_up(database)
+        before = stopped.orders()
+
+    also_broken = changed(";", "; -- changed", 1)
+    async with administering(database, [also_broken]) as admin:
+        await admin.rebuild("orders")
+        assert (await admin.verify("orders")).equal
+    assert [letter[:3] for letter in stopped.letters()] == 2 * [(stopped.position, "a broker's mistake", "olivia")]
+    assert (stopped.orders(), (await status_of(database, "orders")).skipped) == (before, 1)
+
+    mended = changed("from log e\n", "from (select * from log l where l.subject is distinct from 'never-created') e\n")
+    async with administering(database, [mended]) as admin:
+        await admin.rebuild("orders")
+        assert (await admin.verify("orders")).equal
+    assert (stopped.orders(), (await status_of(database, "orders")).skipped) == (before, 0)
+
+
+def changed(old: str, new: str, count: int = -1) -> Definition:
+    orders = next(d for d in DEFINITIONS if d.name == "orders")
+    sql = orders.sql.replace(old, new, count)
+    assert sql != orders.sql
+    return Definition("orders", sql, hashlib.sha256(sql.encode()).hexdigest())
+
+
+async def test_from_the_command_line(database: str) -> None:
+    async with stopped_at_poison(database) as stopped:
+        doctor = await foldbook(database, "doctor")
+        assert f"stopped at position {stopped.position}: " in doctor.stdout
+        arguments = ["--reason", "a broker's mistake", "--actor", "olivia"]
+        refused = await foldbook(database, "projections", "skip", "orders", "--position", "1", *arguments)
+        assert refused.returncode == 1
+        assert "not stopped at position 1 " in refused.stderr
+        position = str(stopped.position)
+        done = await foldbook(database, "projections", "skip", "orders", "--position", position, *arguments)
+        assert done.returncode == 0, done.stderr
+        await caught_up(database)
+        assert [letter[2] for letter in stopped.letters()] == ["olivia"]
+        doctor = await foldbook(database, "doctor", "--json")
+        assert json.loads(doctor.stdout)["projections"]["orders:0"] == "live, 0 behind, 1 skipped"
+
+
+async def foldbook(dsn: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "app.cli", *arguments],
+        env=os.environ | {"DATABASE_URL": dsn},
+        capture_output=True,
+        text=True,
+    )
