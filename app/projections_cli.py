@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from app.eventstore.projections import ProjectionStatus
+from app.eventstore.projections import ProjectionStatus, Run
 from app.eventstore.rebuild import ProjectionAdmin
 from app.terminal import (
     Exit,
@@ -153,9 +153,14 @@ async def _with_progress(
         task = await start(admin, name)
         while not (await asyncio.wait([task], timeout=PROGRESS_INTERVAL_S))[0]:
             if run := (await admin.status(name))[0].run:
-                tell(f"{name}: {run.events_done} of {run.events_total} events, {run.events_per_second}/s")
+                tell(_progress(name, run))
         await task
         return await admin.status(name)
+
+
+def _progress(name: str, run: Run) -> str:
+    left = "" if run.eta_seconds is None else f", {run.eta_seconds:.0f} s left"
+    return f"{name}: {run.events_done} of {run.events_total} events, {run.events_per_second}/s{left}"
 
 
 def _print_outcome(statuses: list[ProjectionStatus], as_json: bool) -> None:

@@ -15,9 +15,11 @@ import msgspec
 import typer
 
 from bench.arena import arena
+from bench.audit import measure_audit
 from bench.bus import measure_snapshot
 from bench.growth import measure_growth
 from bench.latency import measure_latency
+from bench.loading import measure_loading
 from bench.machine import describe_machine, describe_settings
 from bench.memory import measure_memory
 from bench.rebuild import measure_rebuild
@@ -31,6 +33,8 @@ OTHERS: dict[str, Callable[[Stage], list[Row]]] = {
     "snapshot": measure_snapshot,
     "rebuild": measure_rebuild,
     "latency": measure_latency,
+    "audit": measure_audit,
+    "loading": measure_loading,
     "growth": measure_growth,
     "memory": measure_memory,
 }

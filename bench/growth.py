@@ -21,12 +21,12 @@ COMMIT_SIZE = 50
 ROUNDS_MAX = 4
 
 
-def fill_log(place: Arena, events: int) -> str:
+def fill_log(place: Arena, events: int, commit_size: int = COMMIT_SIZE, accounts: int = ACCOUNTS) -> str:
     """The DSN of a database with a log of so many events, vacuumed and at rest."""
     dsn = place.create_database()
     apply_sql(dsn, "fill_log")
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("select bench.fill_log(%s, %s, %s)", [events, min(ACCOUNTS, events // 5), COMMIT_SIZE])
+        connection.execute("select bench.fill_log(%s, %s, %s)", [events, min(accounts, events // 5), commit_size])
     place.settle(dsn)
     return dsn
 

@@ -23,6 +23,8 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     rebuild_events: int
     row_by_row_events: int
     latency_s: float
+    audit_events: int
+    account_events: int
     short_log: int
     long_log: int
     memory_commands: int
@@ -36,6 +38,8 @@ FULL = Sizes(
     rebuild_events=1_000_000,
     row_by_row_events=20_000,
     latency_s=20,
+    audit_events=1_000_000,
+    account_events=1_000_000,
     short_log=50_000,
     long_log=5_000_000,
     memory_commands=1_000_000,
@@ -48,6 +52,8 @@ QUICK = Sizes(
     rebuild_events=50_000,
     row_by_row_events=5_000,
     latency_s=3,
+    audit_events=50_000,
+    account_events=20_000,
     short_log=20_000,
     long_log=100_000,
     memory_commands=20_000,

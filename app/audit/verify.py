@@ -17,8 +17,8 @@ from app.audit.report import AuditError, Checkpoint, Finding, Report, ShardRepor
 from app.postgres.connection import connect, create_pool
 
 CONNECTIONS = 2
-ROWS_PER_RANGE = 20_000
-"""Events and commands in a range, roughly: a fraction of a second, some 20 MB in the server."""
+ROWS_PER_RANGE = 6_000
+"""Events and commands in a range, roughly: a tenth of a second, and few enough to stay near the processor."""
 RANGE_TIMEOUT_S = 3_600.0
 
 _CHECKPOINTS = "select * from audit.checkpoints()"

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 S = TypeVar("S")
 
+_NOTHING: immutables.Map[Any, Any] = immutables.Map()
+
 WANTED_MAX = 1_000
 """Snapshots waiting to be taken."""
 
@@ -87,10 +89,12 @@ def _to_builtin(value: object) -> object:
 
 
 def _from_builtin(expected: type, value: Any) -> object:
-    if (get_origin(expected) or expected) is immutables.Map:
-        _key_type, value_type = get_args(expected)
-        items = msgspec.convert(value, dict[str, Any]).items()
-        return immutables.Map({k: msgspec.convert(v, value_type, dec_hook=_from_builtin) for k, v in items})
+    # get_origin would take longer than all the rest of an empty map, as most are.
+    if getattr(expected, "__origin__", None) is immutables.Map:
+        if not value:
+            return _NOTHING
+        key_type, value_type = get_args(expected)
+        return immutables.Map(msgspec.convert(value, dict[key_type, value_type], dec_hook=_from_builtin))  # type: ignore[valid-type]
     raise NotImplementedError(expected)
 
 
