@@ -62,6 +62,8 @@ RECENT_ORDERS_MAX = 1_000
 _ALLOWED_SYMBOLS_SHOWN = 10
 _NONE = "none"
 
+_ACTIVE, _BUY = TradingState.ACTIVE, Side.BUY  # a member looked up on its class costs as much as a check
+
 _add = EXACT.add
 _subtract = EXACT.subtract
 _multiply = EXACT.multiply
@@ -188,7 +190,7 @@ def with_exposure(
     exposure = risk.exposures.get(symbol, _NO_EXPOSURE)
     change = _subtract(leaves_after, leaves_before)
     buy_qty, sell_qty = exposure.buy_qty, exposure.sell_qty
-    if side is Side.BUY:
+    if side is _BUY:
         buy_qty = _add(buy_qty, change)
     else:
         sell_qty = _add(sell_qty, change)
@@ -261,7 +263,7 @@ def _with_time(times: tuple[datetime, ...], time: datetime, rate: Rate | None) -
     if times and time < times[-1]:
         time = times[-1]
     outdated = bisect_right(times, time - timedelta(seconds=rate.interval_s))
-    return (*times[max(outdated, len(times) - rate.count) :], time)
+    return times[max(outdated, len(times) - rate.count) :] + (time,)  # noqa: RUF005 - one copy less than unpacking
 
 
 def _finds_duplicates(risk: Risk, symbol: str) -> bool:
@@ -301,12 +303,7 @@ def check_order(
     ``realized_today``: of the account, in the order's quote currency, fees in it included (a loss is negative);
     ``symbol_realized_today``: of the symbol alone. ``open_orders``: of the account.
     """
-    if (
-        not risk.limits
-        and risk.state is TradingState.ACTIVE
-        and instrument.tick_size is None
-        and instrument.lot_size is None
-    ):
+    if not risk.limits and risk.state is _ACTIVE and instrument.tick_size is None and instrument.lot_size is None:
         return None
     check = _Check(risk, command, None, instrument, position_qty, command.quantity, ZERO)
     denial = check.state() or check.steps()
@@ -351,12 +348,7 @@ def check_replace(
     ``leaves_qty``: what the order contributes to the exposure now (see ``with_exposure``). The rest as in
     ``check_order``.
     """
-    if (
-        not risk.limits
-        and risk.state is TradingState.ACTIVE
-        and instrument.tick_size is None
-        and instrument.lot_size is None
-    ):
+    if not risk.limits and risk.state is _ACTIVE and instrument.tick_size is None and instrument.lot_size is None:
         return None
     new_leaves_qty = max(_subtract(new.quantity, cum_qty), ZERO)
     check = _Check(risk, new, old, instrument, position_qty, new_leaves_qty, leaves_qty)
@@ -415,7 +407,7 @@ class _Check:
         self.counted_qty = counted_qty
         self.exposure = risk.exposures.get(new.symbol, _NO_EXPOSURE)
         self.last = risk.prices.get(new.symbol)
-        open_qty = self.exposure.buy_qty if new.side is Side.BUY else self.exposure.sell_qty
+        open_qty = self.exposure.buy_qty if new.side is _BUY else self.exposure.sell_qty
         self.others_qty = _subtract(open_qty, counted_qty)
         self.is_more = old is None or leaves_qty > counted_qty or new.quantity > old.quantity
         self.is_limit_new = new.limit_price is not None and (old is None or new.limit_price != old.limit_price)
@@ -427,11 +419,11 @@ class _Check:
 
     def state(self) -> Denial | None:
         state = self.risk.state
+        if state is _ACTIVE:
+            return None
         if state is TradingState.HALTED:
-            return Denial("halted", TradingState.ACTIVE.value, state.value)
-        if state is TradingState.REDUCING:
-            return self._reduces("reducing")
-        return None
+            return Denial("halted", _ACTIVE.value, state.value)
+        return self._reduces("reducing")
 
     def steps(self) -> Denial | None:
         new, tick_size, lot_size = self.new, self.instrument.tick_size, self.instrument.lot_size
@@ -476,7 +468,7 @@ class _Check:
         """Denied unless, with all that is open on its side, it at most closes the position."""
         if not self.is_worse:
             return None
-        to_flat = -self.position_qty if self.new.side is Side.BUY else self.position_qty
+        to_flat = -self.position_qty if self.new.side is _BUY else self.position_qty
         room = _subtract(to_flat, self.others_qty)
         if self.leaves_qty <= room:
             return None
@@ -527,7 +519,7 @@ class _Check:
         """The position if everything open on this side, and this, were filled and nothing on the other."""
         if self.leaves_qty <= self.counted_qty:
             return None
-        held = self.position_qty if self.new.side is Side.BUY else -self.position_qty
+        held = self.position_qty if self.new.side is _BUY else -self.position_qty
         worst = _add(_add(held, self.others_qty), self.leaves_qty)
         return _denial("max-position", position_max, worst) if worst > position_max else None
 
