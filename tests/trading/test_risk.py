@@ -726,7 +726,7 @@ def test_what_a_symbol_is(symbol: str, instrument: Instrument) -> None:
     assert instrument_of(known, symbol) == instrument
 
 
-def test_orders_of_before_these_checks_have_no_time_and_do_not_count() -> None:
+def test_orders_from_before_these_checks_have_no_time_and_do_not_count() -> None:
     risk = risk_of(limits(max_order_rate=Rate(count=1, interval_s=10), duplicate_window_s=10))
-    old: OrderCreated = created()
+    old: OrderCreated = created(transact_time=None)
     assert with_order_denied(with_order(risk, old), old) == with_order(risk, old) == risk

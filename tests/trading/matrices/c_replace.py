@@ -8,7 +8,10 @@ from __future__ import annotations
 from tests.trading.matrices.case import ACCEPTED, PART_FILLED, REJECTED, matrix
 
 MORE_ZERO_FILLED = ("C.1.a", "Zero-filled order, replace request issued to increase the quantity")
-MORE_PART_FILLED = ("C.1.b", "Part-filled order, replace request to increase the quantity, execution while it is pending")
+MORE_PART_FILLED = (
+    "C.1.b",
+    "Part-filled order, replace request to increase the quantity, execution while it is pending",
+)
 MORE_FILLED = ("C.1.c", "Filled order, followed by a replace request to increase the quantity")
 ANOTHER_PRICE = ("C.2.a", "Replace request, not for the quantity, is rejected as a fill has occurred")
 LESS_ABOVE = ("C.3.a", "Replace request sent while an execution is reported; it exceeds CumQty; replaced, then filled")

@@ -1,4 +1,4 @@
-"""FIX 4.4 volume 4, appendix D, section J: executions that are taken back or corrected. The ExecIDs are the matrices'."""
+"""FIX 4.4 volume 4, appendix D, section J: executions that are taken back or corrected; the ExecIDs are its own."""
 
 from __future__ import annotations
 

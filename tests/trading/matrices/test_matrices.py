@@ -12,6 +12,7 @@ of ours can say it:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -20,11 +21,11 @@ import pytest
 
 from app.eventstore.errors import Refusal
 from app.eventstore.events import Event
-from app.trading.book import ORDER_BOOK, Book
-from app.trading.commands import BookCommand, PlaceOrder, RequestReplace
-from app.trading.order import Order
+from app.trading.book import ORDER_BOOK
+from app.trading.commands import BookCommand, PlaceOrder
 from app.trading.values import TimeInForce
-from tests.builders import ACCOUNT, NOW, book_created, cancel, place, report
+from tests.builders import NOW, cancel, open_account, place, replace_order, report
+from tests.trading.lives import Life
 from tests.trading.matrices import (
     a_vanilla,
     b_cancel,
@@ -68,40 +69,21 @@ MATRICES = (
 )
 
 
-class Venue:
-    """A book with its log, and a clock that moves on with every step."""
-
-    def __init__(self) -> None:
-        self.log: list[Event] = [book_created()]
-        self.book: Book = ORDER_BOOK.fold(self.log)
-        self._clock = NOW
-
-    def take(self, step: Step) -> tuple[Event, ...]:
-        self._clock += timedelta(seconds=1)
-        command = _command(step, {"received_at": self._clock})
-        events = tuple(ORDER_BOOK.decide(command, self._recalled(command)))
-        self.log.extend(events)
-        self.book = ORDER_BOOK.fold(events, self.book)
-        return events
-
-    def _recalled(self, command: BookCommand) -> Book:
-        if not ORDER_BOOK.forgotten(command, self.book):
-            return self.book
-        return ORDER_BOOK.recall(self.book, [event for event in self.log if event.subject == command.subject])
-
-    def shown(self, order_id: str) -> Shown | None:
-        """What the book shows; of an order that it forgot, what its events say."""
-        order: Order | None = self._recalled(cancel(order_id)).find(order_id)
-        if order is None:
-            return None
-        return Shown(
-            order.status.value,
-            order.pending_request.value,
-            order.quantity,
-            order.cum_qty,
-            order.leaves_qty,
-            order.avg_px,
-        )
+def _shown(life: Life, order_id: str) -> Shown | None:
+    """What the book shows of an order; of one that it forgot, what is recalled of it."""
+    order = life.book.orders.get(order_id)
+    if ORDER_BOOK.forgotten(cancel(order_id), life.book):
+        order = ORDER_BOOK.recall(life.book, life.about(order_id)).recalled
+    if order is None:
+        return None
+    return Shown(
+        order.status.value,
+        order.pending_request.value,
+        order.quantity,
+        order.cum_qty,
+        order.leaves_qty,
+        order.avg_px,
+    )
 
 
 def _command(step: Step, fields: dict[str, Any]) -> BookCommand:
@@ -117,7 +99,7 @@ def _command(step: Step, fields: dict[str, Any]) -> BookCommand:
     if word == "replace":
         if words:
             fields["quantity"] = Decimal(words[0])
-        return RequestReplace(command_id=cancel().command_id, account=ACCOUNT, order_id=step.order, **fields)
+        return replace_order(step.order, **fields)
     if word.startswith("TRADE"):
         fields["exec_id"], *words = words
         if words and words[0] == "of":
@@ -136,22 +118,23 @@ def _place(order_id: str, words: list[str], fields: dict[str, Any]) -> PlaceOrde
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_matrix(case: Case) -> None:
-    venue = Venue()
+    life = Life()
+    life.execute(open_account())
     for number, step in enumerate(case.steps, 1):
         line = f"{case.number} {case.title}, step {number}: {step.what}"
+        command = _command(step, {"received_at": NOW + timedelta(seconds=number)})
         if step.leads_to in (None, "nothing"):
-            events = venue.take(step)
+            events = life.execute(command)
             assert bool(events) is (step.leads_to is None), line
             _check_quantities(events, step, line)
         else:
             with pytest.raises(Refusal) as refused:
-                venue.take(step)
+                life.execute(command)
             assert refused.value.refusal == step.leads_to, line
-        assert venue.shown(step.order) == step.shown, line
-    assert ORDER_BOOK.fold(venue.log) == venue.book
+        assert _shown(life, step.order) == step.shown, line
 
 
-def _check_quantities(events: tuple[Event, ...], step: Step, line: str) -> None:
+def _check_quantities(events: Sequence[Event], step: Step, line: str) -> None:
     """An event says what the order is after it."""
     for name in ("cum_qty", "leaves_qty"):
         told = [getattr(event, name) for event in events if hasattr(event, name)]
