@@ -43,7 +43,7 @@ from app.trading.events import (
     OrderSuspended,
     UnmatchedExecutionRecorded,
 )
-from app.trading.values import EXACT, ZERO, ExecType, OrdStatus, PendingRequest, add, multiply, subtract
+from app.trading.values import EXACT, ZERO, ExecType, OrdStatus, PendingRequest, TimeInForce, add, multiply, subtract
 
 replace = msgspec.structs.replace
 
@@ -139,9 +139,16 @@ class Order(msgspec.Struct, frozen=True, gc=False):
         return replace(self.created, quantity=self.quantity, limit_price=self.limit_price, stop_price=self.stop_price)
 
     @property
+    def has_ended(self) -> bool:
+        """A report ended it; or its day is over, and it was for that day only (appendix D, A.1.b)."""
+        if self.final is not None:
+            return True
+        return self.is_done_for_day and self.created.time_in_force is TimeInForce.DAY
+
+    @property
     def is_open(self) -> bool:
         """May it trade?"""
-        return self.final is None and self.cum_qty < self.quantity
+        return self.cum_qty < self.quantity and not self.has_ended
 
     @property
     def working_state(self) -> OrdStatus:
@@ -170,12 +177,12 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     @property
     def leaves_qty(self) -> Decimal:
         """OrderQty - CumQty while the order may trade, else 0."""
-        return leaves_of(self.quantity, self.cum_qty, self.final)
+        return leaves_of(self.quantity, self.cum_qty, has_ended=self.has_ended)
 
     @property
     def exposed_qty(self) -> Decimal:
         """What may still trade: LeavesQty, or more if a replace that asks for more is pending. Not canonical."""
-        if self.final is not None or self.cum_qty >= self.quantity:
+        if self.cum_qty >= self.quantity or self.has_ended:
             return ZERO
         leaves_qty = EXACT.subtract(self.quantity, self.cum_qty)
         for request in self.requests:
@@ -214,8 +221,8 @@ class Order(msgspec.Struct, frozen=True, gc=False):
         return exec_id if execution.exec_type is ExecType.TRADE else execution.exec_ref_id
 
 
-def leaves_of(quantity: Decimal, cum_qty: Decimal, final: OrdStatus | None = None) -> Decimal:
-    return subtract(quantity, cum_qty) if final is None and cum_qty < quantity else ZERO
+def leaves_of(quantity: Decimal, cum_qty: Decimal, *, has_ended: bool) -> Decimal:
+    return subtract(quantity, cum_qty) if cum_qty < quantity and not has_ended else ZERO
 
 
 def pending_of(requests: tuple[Request, ...]) -> PendingRequest:

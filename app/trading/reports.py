@@ -167,7 +167,7 @@ def _trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event
         fee=command.fee,
         fee_currency=command.fee_currency,
         cum_qty=cum_qty,
-        leaves_qty=leaves_of(quantity, cum_qty, order.final),
+        leaves_qty=leaves_of(quantity, cum_qty, has_ended=order.has_ended),
         overfill_qty=_overfill(quantity, cum_qty),
         multiplier=instrument.multiplier if instrument.multiplier != ONE else None,
         base_currency=instrument.base_currency,
@@ -296,7 +296,7 @@ def _time_of(report: UnmatchedExecutionRecorded) -> float:
 def _quantities(order: Order, cum_qty: Decimal) -> dict[str, Any]:
     return {
         "cum_qty": cum_qty,
-        "leaves_qty": leaves_of(order.quantity, cum_qty, order.final),
+        "leaves_qty": leaves_of(order.quantity, cum_qty, has_ended=order.has_ended),
         "overfill_qty": _overfill(order.quantity, cum_qty),
     }
 
@@ -413,7 +413,7 @@ def _restated(
         limit_price=limit_price or order.limit_price,
         stop_price=order.stop_price,
         cum_qty=cum_qty,
-        leaves_qty=leaves_of(quantity, cum_qty, order.final),
+        leaves_qty=leaves_of(quantity, cum_qty, has_ended=order.has_ended and (order.final is not None or not resumes)),
         resumes=resumes,
         reason=reason,
         transact_time=time,
@@ -508,7 +508,7 @@ def _replaced(command: RecordExecution, order: Order, book: Book) -> Sequence[Ev
             limit_price=limit_price,
             stop_price=stop_price,
             cum_qty=order.cum_qty,
-            leaves_qty=leaves_of(quantity, order.cum_qty, order.final),
+            leaves_qty=leaves_of(quantity, order.cum_qty, has_ended=order.has_ended),
             answers=answers,
             broker_order_id=command.broker_order_id,
             pending_request=_pending_without(order, PendingRequest.REPLACE, answers),

@@ -72,7 +72,7 @@ comment on column orders.quantity is 'OrderQty: as placed, or as last replaced o
 comment on column orders.stage is 'How far it came on its way to the broker: CREATED, PENDING_NEW, NEW.';
 comment on column orders.final_state is 'What ended it for good: CANCELED, EXPIRED, REJECTED, DENIED.';
 comment on column orders.working_state is 'FIX OrdStatus without what is pending; see docs/domain.md.';
-comment on column orders.is_open is 'It may still trade: nothing ended it, and cum_qty < quantity.';
+comment on column orders.is_open is 'It may still trade: cum_qty < quantity, nothing ended it, nor its day if it was for that day only.';
 comment on column orders.pending_request is 'What was asked of the broker and not yet answered: NONE, CANCEL or REPLACE.';
 comment on column orders.requested_quantity is 'What the pending replace asks for; so are the prices.';
 comment on column orders.cum_cost is 'Exact sum of last_qty * last_px; the average price is cum_cost / cum_qty.';
@@ -396,6 +396,13 @@ begin
         ) asked on true
         offset 0
     ),
+    standing as (
+        select
+            s.*,
+            s.final_state is not null or s.is_done_for_day and s.time_in_force = 'DAY' as has_ended
+        from summed s
+        offset 0
+    ),
     folded as materialized (
         select
             s.*,
@@ -408,11 +415,11 @@ begin
                 when s.cum_qty > 0 then 'PARTIALLY_FILLED'
                 else s.stage
             end as working_state,
-            s.final_state is null and s.cum_qty < s.quantity as is_open,
-            case when s.final_state is null then greatest(s.quantity - s.cum_qty, 0) else 0 end as leaves_qty,
+            s.cum_qty < s.quantity and not s.has_ended as is_open,
+            case when s.has_ended then 0 else greatest(s.quantity - s.cum_qty, 0) end as leaves_qty,
             greatest(s.cum_qty - s.quantity, 0) as overfill_qty,
             s.pending_request = 'REPLACE' as is_replace_pending
-        from summed s
+        from standing s
     ),
     row as (
         select

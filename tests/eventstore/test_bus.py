@@ -58,7 +58,7 @@ async def test_many_callers_of_one_account_share_commits_and_keep_their_order(
 
 async def test_a_refusal_is_recorded_and_answered_the_same_way_again(bus: CommandBus[Book], store: EventStore) -> None:
     await bus.execute(open_account())
-    command = trade("e-1", "1", order_id="nothing")
+    command = cancel("nothing")
     for _ in range(2):
         with pytest.raises(Refusal) as refused:
             await bus.execute(command)
@@ -190,7 +190,7 @@ async def test_two_buses_agree_on_who_placed_the_order(store: EventStore) -> Non
     await two.start()
     await one.execute(open_account())
     with pytest.raises(Refusal):
-        await two.execute(trade("e-0", "1", order_id="nothing"))
+        await two.execute(cancel("nothing"))
     await one.execute(place())
     await one.execute(trade("e-1", "2"))
     with pytest.raises(Refusal) as refused:

@@ -115,9 +115,7 @@ def project(connection: psycopg.Connection[Row], life: Life, cuts: list[int]) ->
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=commands(), cuts=st.lists(st.integers(1, 60), max_size=12))
-def test_the_table_is_the_fold(
-    connection: psycopg.Connection[Row], asked: list[BookCommand], cuts: list[int]
-) -> None:
+def test_the_table_is_the_fold(connection: psycopg.Connection[Row], asked: list[BookCommand], cuts: list[int]) -> None:
     life = Life().try_all(asked)
     project(connection, life, cuts)
     rows = expected(life.events)

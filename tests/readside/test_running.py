@@ -46,9 +46,9 @@ async def test_what_is_written_while_projectors_run_is_read(database: str) -> No
             await caught_up(database)
             write(connection, [book_created("bob/kraken/live")])
             await caught_up(database)
-            assert connection.execute(
-                "select sequence from read.order_books where user_name = 'bob'"
-            ).fetchone() == (1,)
+            assert connection.execute("select sequence from read.order_books where user_name = 'bob'").fetchone() == (
+                1,
+            )
     await assert_equal_to_fresh_folds(database)
 
 

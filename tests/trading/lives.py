@@ -78,10 +78,7 @@ def reports(draw: st.DrawFn, order_id: str, exec_types: Sequence[ExecType] = tup
 @st.composite
 def commands(draw: st.DrawFn) -> list[BookCommand]:
     """Orders placed, requests and reports about them in no particular order."""
-    made: list[BookCommand] = [open_account()]
-    for _ in range(draw(st.integers(0, 40))):
-        made.append(draw(_command()))
-    return made
+    return [open_account(), *draw(st.lists(_command(), max_size=40))]
 
 
 @st.composite
@@ -95,7 +92,7 @@ def _command(draw: st.DrawFn) -> OrderCommand:
                 side=Side.BUY if order_id != "o-3" else Side.SELL,
                 quantity=str(draw(quantities)),
                 order_type=OrderType.LIMIT,
-                time_in_force=TimeInForce.GTC,
+                time_in_force=TimeInForce.DAY if order_id == "o-2" else TimeInForce.GTC,
             )
         case "cancel":
             return cancel(order_id)
