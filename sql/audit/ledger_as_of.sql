@@ -1,0 +1,28 @@
+create or replace function audit.ledger_as_of(p_account text, p_position bigint)
+returns table (ledger_account text, currency text, balance numeric)
+language plpgsql
+stable
+-- The account's executions are in the log's index, their entries under their positions: no index of the entries' own.
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select
+        e.ledger_account,
+        e.currency,
+        sum(e.amount)
+    from eventstore.log l
+    join read.ledger_entries e on e.shard = l.shard and e.position = l.position
+    where l.shard = eventstore.shard_of(p_account)
+        and l.aggregate_id = p_account
+        and l.position <= p_position
+        and l.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
+    group by e.ledger_account, e.currency
+    order by e.ledger_account, e.currency;
+end
+$$;
+comment on function audit.ledger_as_of is
+    'The balances of an account after the event at p_position of its shard''s log: the sums of its entries up to there.';
