@@ -19,7 +19,13 @@ begin
         'fee', eventstore.plain(p_fill.fee),
         'fee_currency', p_fill.fee_currency,
         'occurred_at', eventstore.rfc3339(p_fill.occurred_at),
-        'recorded_at', eventstore.rfc3339(p_fill.recorded_at)
+        'recorded_at', eventstore.rfc3339(p_fill.recorded_at),
+        'is_busted', p_fill.is_busted,
+        'changed_position', p_fill.changed_position,
+        'original_qty', eventstore.plain(p_fill.original_qty),
+        'original_px', eventstore.plain(p_fill.original_px),
+        'original_fee', eventstore.plain(p_fill.original_fee),
+        'original_fee_currency', p_fill.original_fee_currency
     );
 end
 $$;

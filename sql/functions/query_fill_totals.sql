@@ -29,7 +29,8 @@ begin
             coalesce(sum(f.last_qty * f.last_px) filter (where f.side = 'SELL'), 0) as sold_cost,
             sum(f.fee) as fee
         from read.fills f
-        where (p_account is null or f.account = p_account)
+        where not f.is_busted
+            and (p_account is null or f.account = p_account)
             and (p_strategy_id is null or f.strategy_id = p_strategy_id)
             and (p_symbol is null or f.symbol = p_symbol)
         group by 1, 2, 3
@@ -82,4 +83,4 @@ begin
 end
 $$;
 comment on function eventstore.query_fill_totals is
-    'The totals of fills by strategy, symbol or both; next, strategy/symbol, is the total after which the next page begins.';
+    'The totals of the fills that stand, by strategy, symbol or both; next, strategy/symbol, is the total after which the next page begins.';

@@ -166,10 +166,11 @@ async def test_a_changed_definition_rebuilds_itself_while_the_old_tables_serve(d
         async with projecting(database):
             await caught_up(database)
         fills = next(d for d in DEFINITIONS if d.name == "fills")
-        wider = fills.sql.replace("fee_currency text,", "fee_currency text,\n    notional numeric not null,")
+        wider = fills.sql.replace("fee_currency text,", "fee_currency text,\n    notional numeric not null,", 1)
         wider = wider.replace(
             "e.payload ->> 'fee_currency',",
             "e.payload ->> 'fee_currency', (e.payload ->> 'last_qty')::numeric * (e.payload ->> 'last_px')::numeric,",
+            1,
         )
         changed = [replace(fills, sql=wider, sha256="changed"), *(d for d in DEFINITIONS if d.name != "fills")]
         with reader.transaction():
