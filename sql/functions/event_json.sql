@@ -16,6 +16,7 @@ return json_build_object(
     'actor', (p_event).metadata ->> 'actor',
     'correlation_id', (p_event).metadata ->> 'correlation_id',
     'causation_id', (p_event).metadata ->> 'causation_id',
+    'raw_message', (p_event).metadata ->> 'raw_message',
     'payload', (p_event).payload
 );
 comment on function eventstore.event_json is 'An event as HTTP tells it.';

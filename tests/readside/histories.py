@@ -85,7 +85,7 @@ def write_many(connection: psycopg.Connection[Any], orders: int, accounts: int =
     for number in range(orders):
         account = f"user-{number % accounts}/binance/simulated"
         if number < accounts:
-            history.append(book_created(account))
+            history += [book_created(account), price(account, "100")]
         order = {
             "order_id": f"order-{number}",
             "strategy_id": f"strategy-{number % 3}",
@@ -109,7 +109,7 @@ def write_book(connection: psycopg.Connection[Any], orders: int = 5) -> int:
     """One commit: a book of its own with some half filled orders; the log's new head."""
     number = next(_books)
     account = f"trader-{number}/binance/simulated"
-    history = [book_created(account)]
+    history = [book_created(account), price(account, str(number + 1))]
     for order_id in (f"t-{number}-{n}" for n in range(orders)):
         order = {"order_id": order_id, "strategy_id": "s", "symbol": "ETHUSDT", "side": "SELL"}
         history.append(Happening(account, "OrderCreated", order | ORDER))
@@ -123,6 +123,10 @@ ORDER = {"order_type": "LIMIT", "quantity": "2", "limit_price": "100", "time_in_
 def book_created(account: str) -> Happening:
     user, exchange, broker = account.split("/")
     return Happening(account, "OrderBookCreated", {"user": user, "exchange": exchange, "broker": broker})
+
+
+def price(account: str, px: str) -> Happening:
+    return Happening(account, "PriceRecorded", {"symbol": "BTCUSDT", "price": px, "transact_time": BEGIN.isoformat()})
 
 
 def fill(exec_id: str, qty: str, cum: str, leaves: str, px: str = "100") -> dict[str, str]:
@@ -279,4 +283,6 @@ class Fold:
             | {name: p[name] for name in ("order_id", "strategy_id", "symbol", "side", "exec_id")}
             | {name: Decimal(p[name]) for name in ("last_qty", "last_px")}
             | {"fee": Decimal(p["fee"]) if "fee" in p else None, "fee_currency": p.get("fee_currency")}
+            | {"is_busted": False, "changed_position": None}
+            | dict.fromkeys(("original_qty", "original_px", "original_fee", "original_fee_currency"))
         )

@@ -1,0 +1,170 @@
+-- What an account was told to keep to, and what it knows of its symbols: the trading state, the limits, the
+-- instruments, the last prices. Of each the latest stands.
+--
+-- Prices may come by the thousand a second. So a range is passed over once, to find the last event about each key;
+-- only that one is read, and written to a row that stays on its page (HOT): no column of an index ever changes.
+
+create table account_settings (
+    shard integer not null,
+    account text not null,
+    trading_state text not null,
+    reason text,
+    changed_at timestamptz not null,
+    position bigint not null,
+    primary key (account)
+) with (fillfactor = 70);
+
+create table risk_limits (
+    shard integer not null,
+    account text not null,
+    symbol text not null,
+    limits jsonb not null,
+    changed_at timestamptz not null,
+    position bigint not null,
+    primary key (account, symbol)
+) with (fillfactor = 70);
+
+create table instruments (
+    shard integer not null,
+    account text not null,
+    symbol text not null,
+    tick_size numeric,
+    lot_size numeric,
+    multiplier numeric not null,
+    base_currency text,
+    quote_currency text,
+    changed_at timestamptz not null,
+    position bigint not null,
+    primary key (account, symbol)
+) with (fillfactor = 70);
+
+create table prices (
+    shard integer not null,
+    account text not null,
+    symbol text not null,
+    price numeric not null,
+    occurred_at timestamptz not null,
+    recorded_at timestamptz not null,
+    position bigint not null,
+    primary key (account, symbol)
+) with (fillfactor = 50);
+
+comment on table account_settings is 'Trading states of the accounts that were ever told one; else it is ACTIVE. Disposable: `foldbook projections rebuild settings`.';
+comment on column account_settings.trading_state is 'ACTIVE, REDUCING or HALTED.';
+comment on column account_settings.reason is 'Why, as whoever changed it said.';
+comment on column account_settings.position is 'Position of the TradingStateChanged.';
+comment on table risk_limits is 'The limits of an account, and of each symbol that has some of its own.';
+comment on column risk_limits.symbol is 'Empty: the limits are the account''s.';
+comment on column risk_limits.limits is 'As set, with exact amounts as text: what is absent is not limited.';
+comment on column risk_limits.position is 'Position of the RiskLimitsSet.';
+comment on table instruments is 'What a symbol is in an account, as it was defined.';
+comment on column instruments.tick_size is 'Prices are multiples of it; null: any.';
+comment on column instruments.lot_size is 'Quantities are multiples of it; null: any.';
+comment on column instruments.multiplier is 'Units of the quote currency for one unit of quantity at a price of 1.';
+comment on column instruments.position is 'Position of the InstrumentDefined.';
+comment on table prices is 'The last price of each symbol, as the account was told.';
+comment on column prices.occurred_at is 'Business time: the market data''s clock.';
+comment on column prices.position is 'Position of the PriceRecorded.';
+
+create function project_settings(p_shard integer, p_from bigint, p_to bigint)
+returns void
+language plpgsql
+set plan_cache_mode = force_generic_plan
+-- Rows are found by their keys: a plan made while the tables are small would scan or hash them for ever after.
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_mergejoin = off
+as $$
+begin
+    with last_event as materialized (
+        select
+            e.type,
+            e.aggregate_id as account,
+            coalesce(e.payload ->> 'symbol', '') as symbol,
+            max(e.position) as position
+        from log e
+        where e.shard = p_shard
+            and e.position > p_from
+            and e.position <= p_to
+            and e.type in ('PriceRecorded', 'TradingStateChanged', 'RiskLimitsSet', 'InstrumentDefined')
+        group by 1, 2, 3
+    ),
+    latest as materialized (
+        select
+            l.type,
+            l.account,
+            l.symbol,
+            l.position,
+            e.payload,
+            e.occurred_at,
+            e.recorded_at
+        from last_event l
+        -- With a limit, it can only be a look-up by key.
+        cross join lateral (
+            select *
+            from log e
+            where e.shard = p_shard
+                and e.position = l.position
+            limit 1
+        ) e
+    ),
+    state as (
+        insert into account_settings
+        select p_shard, l.account, l.payload ->> 'state', l.payload ->> 'reason', l.occurred_at, l.position
+        from latest l
+        where l.type = 'TradingStateChanged'
+        on conflict (account) do update set
+            trading_state = excluded.trading_state,
+            reason = excluded.reason,
+            changed_at = excluded.changed_at,
+            position = excluded.position
+    ),
+    limits as (
+        insert into risk_limits
+        select p_shard, l.account, l.symbol, l.payload -> 'limits', l.occurred_at, l.position
+        from latest l
+        where l.type = 'RiskLimitsSet'
+        order by l.account, l.symbol
+        on conflict (account, symbol) do update set
+            limits = excluded.limits,
+            changed_at = excluded.changed_at,
+            position = excluded.position
+    ),
+    instrument as (
+        insert into instruments
+        select
+            p_shard,
+            l.account,
+            l.symbol,
+            (l.payload ->> 'tick_size')::numeric,
+            (l.payload ->> 'lot_size')::numeric,
+            (l.payload ->> 'multiplier')::numeric,
+            l.payload ->> 'base_currency',
+            l.payload ->> 'quote_currency',
+            l.occurred_at,
+            l.position
+        from latest l
+        where l.type = 'InstrumentDefined'
+        order by l.account, l.symbol
+        on conflict (account, symbol) do update set
+            tick_size = excluded.tick_size,
+            lot_size = excluded.lot_size,
+            multiplier = excluded.multiplier,
+            base_currency = excluded.base_currency,
+            quote_currency = excluded.quote_currency,
+            changed_at = excluded.changed_at,
+            position = excluded.position
+    )
+    insert into prices
+    select
+        p_shard, l.account, l.symbol, (l.payload ->> 'price')::numeric, l.occurred_at, l.recorded_at, l.position
+    from latest l
+    where l.type = 'PriceRecorded'
+    order by l.account, l.symbol
+    on conflict (account, symbol) do update set
+        price = excluded.price,
+        occurred_at = excluded.occurred_at,
+        recorded_at = excluded.recorded_at,
+        position = excluded.position;
+end
+$$;
