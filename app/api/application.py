@@ -10,7 +10,7 @@ from litestar import Litestar, Request
 from litestar.di import Provide
 from litestar.types import Message, Scope
 
-from app.api import admin, bulk, commands, events, health, log, queries
+from app.api import admin, bulk, commands, events, health, log, queries, settings
 from app.api.bulk import BulkCommands
 from app.api.calls import Application, CommandCalls, ShortWay
 from app.api.commands import Bus, provide_envelope
@@ -25,7 +25,14 @@ COMMAND_CALLS = (
     commands.open_account,
     commands.place_order,
     commands.request_cancel,
+    commands.request_replace,
     commands.record_execution,
+    commands.define_instrument,
+    commands.record_price,
+    commands.set_risk_limits,
+    commands.halt_trading,
+    commands.reduce_trading,
+    commands.resume_trading,
 )
 CALLS = (
     *COMMAND_CALLS,
@@ -36,6 +43,8 @@ CALLS = (
     queries.get_order,
     queries.get_history,
     queries.get_fills,
+    queries.get_exceptions,
+    *settings.CALLS,
     events.get_events,
     *admin.CALLS,
     log.verify_log,

@@ -145,7 +145,8 @@ class _Exchange:
         try:
             content = _DECODER.decode(line)
             command = content.command(content.account, content.command_id or uuid7(), datetime.now(UTC))
-            return self._bus.submit(command, metadata=self._metadata, expected_sequence=content.expected_sequence)
+            metadata = content.metadata(self._metadata)
+            return self._bus.submit(command, metadata=metadata, expected_sequence=content.expected_sequence)
         except Exception as error:
             return problem_of(error)
 

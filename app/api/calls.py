@@ -1,9 +1,9 @@
 """Command calls on the short way, past Litestar's request machinery.
 
-One order, one POST: at many thousands a second, building a request object and resolving parameters costs several
-times what the command itself does. So the handlers in ``commands.py``, which stay Litestar's own for routing errors
-and the OpenAPI document, are called here directly: the body is decoded once, straight into its type, and the answer is
-encoded once. Whatever is no such call goes on to Litestar.
+One order, one POST; one price, one PUT: at many thousands a second, building a request object and resolving parameters
+costs several times what the command itself does. So the handlers in ``commands.py``, which stay Litestar's own for
+routing errors and the OpenAPI document, are called here directly: the body is decoded once, straight into its type, and
+the answer is encoded once. Whatever is no such call goes on to Litestar.
 """
 
 from __future__ import annotations
@@ -47,8 +47,10 @@ class CommandCall:
 
     def __init__(self, handler: HTTPRouteHandler) -> None:
         (template,) = handler.paths
+        (self.method,) = map(str, handler.http_methods)
         body_type = get_type_hints(handler.fn)["data"]
         self.template = _PARAMETER.sub(r"{\1}", template)
+        self.word = next(part for part in reversed(self.template.split("/")) if not part.startswith("{"))
         self.path = re.compile(_PARAMETER.sub(r"(?P<\1>[^/]+)", template))
         self.answer: Callable[..., Awaitable[Response[CommandAnswer]]] = handler.fn
         self._decoder = msgspec.json.Decoder(body_type)
@@ -67,15 +69,17 @@ class CommandCalls:
         self._bus = bus
         self._count = count
         self.body_bytes_max = body_bytes_max
-        # Every command call ends in a word of its own.
-        self._calls = {call.template.rpartition("/")[2]: call for call in map(CommandCall, handlers)}
+        # Every command call of a method has a word of its own: the last part of its path, or the one before a name.
+        self._calls = {(call.method, call.word): call for call in map(CommandCall, handlers)}
 
-    def find(self, path: str) -> tuple[CommandCall, dict[str, str]] | None:
-        """The call that a POST to ``path`` is, with the parameters in it."""
-        call = self._calls.get(path.rpartition("/")[2])
-        if call is None or (match := call.path.fullmatch(path)) is None:
-            return None
-        return call, match.groupdict()
+    def find(self, method: str, path: str) -> tuple[CommandCall, dict[str, str]] | None:
+        """The call that this request is, with the parameters in its path."""
+        before, _, last = path.rpartition("/")
+        for word in (last, before.rpartition("/")[2]):
+            call = self._calls.get((method, word))
+            if call is not None and (match := call.path.fullmatch(path)) is not None:
+                return call, match.groupdict()
+        return None
 
     async def reply(
         self, call: CommandCall, parameters: Mapping[str, str], headers: Mapping[bytes, bytes], body: bytes
@@ -90,12 +94,12 @@ class CommandCalls:
         except Exception as error:
             return self.refuse(call, problem_of(error))
         status = response.status_code or 200
-        self._count("POST", call.template, status)
+        self._count(call.method, call.template, status)
         return Reply(status, _headers(b"application/json", content, response.headers), content)
 
     def refuse(self, call: CommandCall, problem: Problem) -> Reply:
         content = problem.to_json()
-        self._count("POST", call.template, problem.status)
+        self._count(call.method, call.template, problem.status)
         return Reply(problem.status, _headers(MEDIA_TYPE.encode(), content, problem.headers), content)
 
 
@@ -129,7 +133,7 @@ class ShortWay:
         self.calls = calls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or (found := self.calls.find(scope["path"])) is None:
+        if scope["type"] != "http" or (found := self.calls.find(scope["method"], scope["path"])) is None:
             await self._app(scope, receive, send)
             return
         call, parameters = found

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from litestar import Response, post
+from litestar import Response, post, put
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
@@ -19,14 +19,26 @@ from msgspec import Struct
 from uuid_utils.compat import uuid7
 
 from app.api.documents import CommandAnswer
-from app.api.paths import OF_ACCOUNT, OF_ORDER, account_of, order_id_of
+from app.api.paths import OF_ACCOUNT, OF_INSTRUMENT, OF_ORDER, OF_PRICE, account_of, order_id_of, symbol_to_set
 from app.api.problems import Problem, told
-from app.api.schemas import CancelBody, ExecutionReportBody, OpenAccountBody, PlaceOrderBody
+from app.api.schemas import (
+    CancelBody,
+    ExecutionReportBody,
+    HaltBody,
+    InstrumentBody,
+    OpenAccountBody,
+    PlaceOrderBody,
+    PriceBody,
+    ReplaceBody,
+    RiskLimitsBody,
+    TradingStateBody,
+)
 from app.eventstore.answers import CommandResult
 from app.eventstore.bus import CommandBus
 from app.eventstore.events import Metadata
 from app.trading.book import Book
-from app.trading.commands import BookCommand, OpenAccount, RequestCancel
+from app.trading.commands import BookCommand, OpenAccount, RequestCancel, SetTradingState
+from app.trading.values import TradingState
 
 Bus = CommandBus[Book]
 
@@ -109,8 +121,16 @@ class CommandResponse(Response[CommandAnswer]):
         self.response_type_encoders = {}
 
 
-async def _execute(bus: Bus, command: BookCommand, envelope: Envelope, location: str | None = None) -> CommandResponse:
-    result = await bus.submit(command, metadata=envelope.metadata, expected_sequence=envelope.expected_sequence)
+async def _execute(
+    bus: Bus,
+    command: BookCommand,
+    envelope: Envelope,
+    location: str | None = None,
+    metadata: Metadata | None = None,
+) -> CommandResponse:
+    result = await bus.submit(
+        command, metadata=metadata or envelope.metadata, expected_sequence=envelope.expected_sequence
+    )
     return CommandResponse(result, location)
 
 
@@ -205,10 +225,35 @@ async def request_cancel(
 
 
 @post(
+    f"{OF_ORDER}/replace",
+    tags=["commands"],
+    status_code=200,
+    responses=told("unknown-order", "order-closed", *COMMAND_PROBLEMS),
+    response_headers=SEQUENCE,
+)
+async def request_replace(
+    bus: NamedDependency[Bus],
+    user: FromPath[str],
+    exchange: FromPath[str],
+    broker: FromPath[str],
+    order_id: FromPath[str],
+    data: JSONBody[ReplaceBody],
+    envelope: NamedDependency[Envelope],
+) -> Response[CommandAnswer]:
+    """Ask for another quantity or another price.
+
+    If our own risk checks refuse it, it is recorded as denied: the answer has the event `OrderReplaceDenied`.
+    """
+    account = account_of(user, exchange, broker)
+    command = data.replacement(account, order_id_of(order_id), envelope.command_id, datetime.now(UTC))
+    return await _execute(bus, command, envelope)
+
+
+@post(
     f"{OF_ACCOUNT}/execution-reports",
     tags=["commands"],
     status_code=200,
-    responses=told("unknown-order", "order-closed", "duplicate-execution", *COMMAND_PROBLEMS),
+    responses=told(*COMMAND_PROBLEMS),
     response_headers=SEQUENCE,
 )
 async def record_execution(
@@ -219,7 +264,154 @@ async def record_execution(
     data: JSONBody[ExecutionReportBody],
     envelope: NamedDependency[Envelope],
 ) -> Response[CommandAnswer]:
-    """Tell what the broker said happened to an order."""
+    """Tell what the broker said happened to an order.
+
+    What happened is a fact: a report is not refused because its order is closed or unknown. What fits nothing that is
+    known, or contradicts it, is recorded for somebody to look at, in `GET .../exceptions`.
+    """
+    account = account_of(user, exchange, broker)
+    command = data.command(account, envelope.command_id, datetime.now(UTC))
+    return await _execute(bus, command, envelope, metadata=data.metadata(envelope.metadata))
+
+
+# -- the account's settings --------------------------------------------------------------------------------------
+
+
+@put(
+    OF_INSTRUMENT,
+    tags=["commands"],
+    responses=told(*COMMAND_PROBLEMS),
+    response_headers=SEQUENCE,
+)
+async def define_instrument(
+    bus: NamedDependency[Bus],
+    user: FromPath[str],
+    exchange: FromPath[str],
+    broker: FromPath[str],
+    symbol: FromPath[str],
+    data: JSONBody[InstrumentBody],
+    envelope: NamedDependency[Envelope],
+) -> Response[CommandAnswer]:
+    """Say what a symbol is."""
+    account = account_of(user, exchange, broker)
+    command = data.definition(account, symbol_to_set(symbol), envelope.command_id, datetime.now(UTC))
+    return await _execute(bus, command, envelope)
+
+
+@put(
+    OF_PRICE,
+    tags=["commands"],
+    responses=told(*COMMAND_PROBLEMS),
+    response_headers=SEQUENCE,
+)
+async def record_price(
+    bus: NamedDependency[Bus],
+    user: FromPath[str],
+    exchange: FromPath[str],
+    broker: FromPath[str],
+    symbol: FromPath[str],
+    data: JSONBody[PriceBody],
+    envelope: NamedDependency[Envelope],
+) -> Response[CommandAnswer]:
+    """Tell the last price of a symbol."""
+    account = account_of(user, exchange, broker)
+    command = data.quotation(account, symbol_to_set(symbol), envelope.command_id, datetime.now(UTC))
+    return await _execute(bus, command, envelope)
+
+
+@put(
+    f"{OF_ACCOUNT}/risk",
+    tags=["commands"],
+    responses=told(*COMMAND_PROBLEMS),
+    response_headers=SEQUENCE,
+)
+async def set_risk_limits(
+    bus: NamedDependency[Bus],
+    user: FromPath[str],
+    exchange: FromPath[str],
+    broker: FromPath[str],
+    data: JSONBody[RiskLimitsBody],
+    envelope: NamedDependency[Envelope],
+) -> Response[CommandAnswer]:
+    """Replace the limits of the account, or those of one symbol in it. Both hold."""
     account = account_of(user, exchange, broker)
     command = data.command(account, envelope.command_id, datetime.now(UTC))
     return await _execute(bus, command, envelope)
+
+
+@post(
+    f"{OF_ACCOUNT}/halt",
+    tags=["commands"],
+    status_code=200,
+    responses=told(*COMMAND_PROBLEMS),
+    response_headers=SEQUENCE,
+)
+async def halt_trading(
+    bus: NamedDependency[Bus],
+    user: FromPath[str],
+    exchange: FromPath[str],
+    broker: FromPath[str],
+    data: JSONBody[HaltBody | None],
+    envelope: NamedDependency[Envelope],
+) -> Response[CommandAnswer]:
+    """The kill switch: no order leaves any more, and every open one is asked to be cancelled."""
+    account = account_of(user, exchange, broker)
+    body = data or HaltBody()
+    is_cancel = body.cancel_open_orders
+    command = _trading_state(account, TradingState.HALTED, body.reason, envelope, cancel_open_orders=is_cancel)
+    return await _execute(bus, command, envelope)
+
+
+@post(
+    f"{OF_ACCOUNT}/reduce",
+    tags=["commands"],
+    status_code=200,
+    responses=told(*COMMAND_PROBLEMS),
+    response_headers=SEQUENCE,
+)
+async def reduce_trading(
+    bus: NamedDependency[Bus],
+    user: FromPath[str],
+    exchange: FromPath[str],
+    broker: FromPath[str],
+    data: JSONBody[TradingStateBody | None],
+    envelope: NamedDependency[Envelope],
+) -> Response[CommandAnswer]:
+    """Let the account only make its positions smaller."""
+    account = account_of(user, exchange, broker)
+    command = _trading_state(account, TradingState.REDUCING, None if data is None else data.reason, envelope)
+    return await _execute(bus, command, envelope)
+
+
+@post(
+    f"{OF_ACCOUNT}/resume",
+    tags=["commands"],
+    status_code=200,
+    responses=told(*COMMAND_PROBLEMS),
+    response_headers=SEQUENCE,
+)
+async def resume_trading(
+    bus: NamedDependency[Bus],
+    user: FromPath[str],
+    exchange: FromPath[str],
+    broker: FromPath[str],
+    data: JSONBody[TradingStateBody | None],
+    envelope: NamedDependency[Envelope],
+) -> Response[CommandAnswer]:
+    """Let the account trade again."""
+    account = account_of(user, exchange, broker)
+    command = _trading_state(account, TradingState.ACTIVE, None if data is None else data.reason, envelope)
+    return await _execute(bus, command, envelope)
+
+
+def _trading_state(
+    account: str, state: TradingState, reason: str | None, envelope: Envelope, *, cancel_open_orders: bool = False
+) -> SetTradingState:
+    return SetTradingState(
+        command_id=envelope.command_id,
+        received_at=datetime.now(UTC),
+        account=account,
+        state=state,
+        reason=reason,
+        cancel_open_orders=cancel_open_orders,
+    )

@@ -12,7 +12,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from app.api.schemas import Broker
-from app.trading.values import OrderType, OrdStatus, PendingRequest, Side, TimeInForce
+from app.trading.values import ExecType, OrderType, OrdStatus, PendingRequest, Side, TimeInForce, TradingState
 
 Figure = Annotated[str, Meta(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="An exact decimal.", examples=["64250.1"])]
 
@@ -107,6 +107,7 @@ class RecordedEvent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     actor: str | None
     correlation_id: str | None
     causation_id: str | None
+    raw_message: str | None
     payload: dict[str, Any]
 
 
@@ -122,6 +123,11 @@ class EventPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Fill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """As last corrected. What was reported at first stands in ``original_...``, null unless it was corrected.
+
+    A busted fill counts for nothing. ``changed_position``: that of its bust or its last correction.
+    """
+
     shard: int
     position: int
     account: str
@@ -136,10 +142,19 @@ class Fill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fee_currency: str | None
     occurred_at: datetime
     recorded_at: datetime
+    is_busted: bool
+    changed_position: int | None
+    original_qty: Figure | None
+    original_px: Figure | None
+    original_fee: Figure | None
+    original_fee_currency: str | None
 
 
 class FillTotal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The fills of one strategy, one symbol, or one of each. ``cost`` is the sum of last_qty * last_px."""
+    """The fills of one strategy, one symbol, or one of each, without the busted ones.
+
+    ``cost`` is the sum of last_qty * last_px.
+    """
 
     strategy_id: str | None
     symbol: str | None
@@ -156,4 +171,107 @@ class FillPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     fills: list[Fill] | None = None
     totals: list[FillTotal] | None = None
+    next: str | None = None
+
+
+class ExecutionException(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An execution that was reported and not applied. ``type``: UnmatchedExecutionRecorded, FillConflictDetected.
+
+    ``is_applied``: a bust or correction that came before its fill, and was applied when that came.
+    """
+
+    shard: int
+    position: int
+    type: str
+    account: str
+    order_id: str
+    exec_type: ExecType
+    exec_id: str | None
+    exec_ref_id: str | None
+    last_qty: Figure | None
+    last_px: Figure | None
+    fee: Figure | None
+    fee_currency: str | None
+    reason: str | None
+    broker_order_id: str | None
+    is_applied: bool
+    raw_message: str | None
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+class ExecutionExceptionPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    exceptions: list[ExecutionException]
+    next: int | None = None
+
+
+class Rate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """At most ``count`` in any ``interval_s`` seconds."""
+
+    count: int
+    interval_s: int
+
+
+class RiskLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is absent is not limited."""
+
+    max_quantity: Figure | None = None
+    max_notional: Figure | None = None
+    price_collar: Figure | None = None
+    max_position: Figure | None = None
+    max_open_orders: int | None = None
+    max_order_rate: Rate | None = None
+    max_message_rate: Rate | None = None
+    max_daily_loss: Figure | None = None
+    reduce_only: bool = False
+    allowed_symbols: list[str] | None = None
+    duplicate_window_s: int | None = None
+    price_age_max_s: int | None = None
+
+
+class Risk(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an account may do. ``reason`` and ``changed_at`` are those of the trading state.
+
+    ``limits`` are the account's; ``symbols``: those of each symbol that has some of its own. Both hold.
+    """
+
+    account: str
+    state: TradingState
+    reason: str | None
+    changed_at: datetime | None
+    limits: RiskLimits
+    symbols: dict[str, RiskLimits]
+
+
+class Instrument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a symbol is. ``tick_size`` and ``lot_size`` null: any step; a currency null: not known."""
+
+    account: str
+    symbol: str
+    tick_size: Figure | None
+    lot_size: Figure | None
+    multiplier: Figure
+    base_currency: str | None
+    quote_currency: str | None
+    changed_at: datetime
+    last_position: int
+
+
+class InstrumentPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    instruments: list[Instrument]
+    next: str | None = None
+
+
+class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The last price of a symbol that the account was told."""
+
+    symbol: str
+    price: Figure
+    occurred_at: datetime
+    recorded_at: datetime
+    last_position: int
+
+
+class PricePage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    prices: list[Price]
     next: str | None = None

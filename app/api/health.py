@@ -20,7 +20,7 @@ from app.eventstore.errors import StoreUnavailable
 from app.eventstore.projections import ProjectionStatus
 
 ANSWER_TIMEOUT_S = 2.0
-READ_TABLES = {"orders", "fills"}
+READ_TABLES = {"orders", "fills", "settings"}
 
 
 class Live(Struct, frozen=True):

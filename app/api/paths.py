@@ -9,6 +9,8 @@ from app.trading.values import NAME, is_account
 
 OF_ACCOUNT = "/accounts/{user:str}/{exchange:str}/{broker:str}"
 OF_ORDER = f"{OF_ACCOUNT}/orders/{{order_id:str}}"
+OF_INSTRUMENT = f"{OF_ACCOUNT}/instruments/{{symbol:str}}"
+OF_PRICE = f"{OF_ACCOUNT}/prices/{{symbol:str}}"
 
 _NAME = re.compile(NAME)
 
@@ -23,4 +25,15 @@ def account_of(user: str, exchange: str, broker: str) -> str:
 def order_id_of(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise Problem("unknown-order", f"an order id matches {NAME}")
+    return text
+
+
+def is_symbol(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
+
+
+def symbol_to_set(text: str) -> str:
+    """Of a call that says what a symbol is: one that can be none breaks a rule."""
+    if not is_symbol(text):
+        raise Problem("invalid-command", f"symbol: matches {NAME}", field="symbol")
     return text

@@ -1,8 +1,8 @@
 """Command calls over uvicorn's HTTP/1.1 connection, without an ASGI exchange around each.
 
-Of what a server does for one small POST, the scope, the events and the two messages of ASGI take about as long as the
-command itself. So a plain command call (its length known, its connection kept alive, nothing before it unanswered) is
-read and answered right here. Every other request takes uvicorn's own way to the application.
+Of what a server does for one small request, the scope, the events and the two messages of ASGI take about as long as
+the command itself. So a plain command call (its length known, its connection kept alive, nothing before it unanswered)
+is read and answered right here. Every other request takes uvicorn's own way to the application.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.api.calls import CommandCall, CommandCalls
+
+_METHODS = {b"POST": "POST", b"PUT": "PUT"}
+"""Of command calls."""
 
 
 class CommandProtocol(HttpToolsProtocol):
@@ -48,9 +51,12 @@ class CommandProtocol(HttpToolsProtocol):
     def _begin_exchange(self) -> _Exchange | None:
         """What to answer here; None: it is no plain command call."""
         parser = self.parser
-        if parser.get_method() != b"POST" or not (self.cycle is None or self.cycle.response_complete):
+        method = parser.get_method()
+        if method not in _METHODS or not (self.cycle is None or self.cycle.response_complete):
             return None
-        if b"%" in self.url or b"?" in self.url or (found := self._calls.find(self.url.decode("latin-1"))) is None:
+        if b"%" in self.url or b"?" in self.url:
+            return None
+        if (found := self._calls.find(_METHODS[method], self.url.decode("latin-1"))) is None:
             return None
         headers = dict(self.headers)
         is_plain = (

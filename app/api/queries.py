@@ -11,7 +11,7 @@ from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
-from app.api.documents import Account, Book, FillPage, History, Order, OrderPage
+from app.api.documents import Account, Book, ExecutionExceptionPage, FillPage, History, Order, OrderPage
 from app.api.paths import OF_ACCOUNT, OF_ORDER, account_of, order_id_of
 from app.api.problems import Problem, told
 from app.api.reader import Reader, Row
@@ -65,7 +65,7 @@ async def get_account(
     await reader.reach("orders", shard, min_position)
     row = await reader.row("select * from eventstore.query_account($1, $2)", shard, account)
     if row["body"] is None:
-        raise _unknown_account(account)
+        raise unknown_account(account)
     return answer(row["body"], row["position"])
 
 
@@ -85,7 +85,7 @@ async def get_book(
     await reader.reach("orders", shard, min_position)
     row = await reader.row("select * from eventstore.query_book($1, $2, $3, $4)", shard, account, after or "", limit)
     if row["body"] is None:
-        raise _unknown_account(account)
+        raise unknown_account(account)
     return page("pending_orders", row, head=row["body"].strip().removeprefix(b"{").removesuffix(b"}") + b",")
 
 
@@ -114,7 +114,7 @@ async def get_orders(
         *(shard, account, statuses, symbol, strategy, after, limit),
     )
     if not row["is_account_known"]:
-        raise _unknown_account(account)
+        raise unknown_account(account)
     return page("orders", row)
 
 
@@ -134,7 +134,7 @@ async def get_order(
     await reader.reach("orders", shard, min_position)
     row = await reader.row("select * from eventstore.query_order($1, $2, $3)", shard, account, order_id)
     if row["body"] is None:
-        raise _unknown_order(account, order_id) if row["is_account_known"] else _unknown_account(account)
+        raise _unknown_order(account, order_id) if row["is_account_known"] else unknown_account(account)
     return answer(row["body"], row["position"])
 
 
@@ -163,7 +163,7 @@ async def get_history(
         "select * from eventstore.query_history($1, $2, $3, $4, $5)", shard, account, order_id, after, limit
     )
     if not row["is_order_known"]:
-        raise _unknown_order(account, order_id) if row["is_account_known"] else _unknown_account(account)
+        raise _unknown_order(account, order_id) if row["is_account_known"] else unknown_account(account)
     return page("events", row)
 
 
@@ -180,7 +180,7 @@ async def get_fills(
     limit: Limit = LIMIT_DEFAULT,
     min_position: MinPosition = None,
 ) -> Response[FillPage]:
-    """Fills in the order of the log, or their totals.
+    """Fills in the order of the log, or their totals, in which a busted fill does not count.
 
     Without an account they come from all shards, and `min_position`, which belongs to one shard, needs an account
     unless the log has a single one.
@@ -205,6 +205,28 @@ async def get_fills(
         *(shard, account, strategy, symbol, int(after_shard), int(after_position), limit),
     )
     return page("fills", row)
+
+
+@get(f"{OF_ACCOUNT}/exceptions", tags=["queries"], responses=told(*ACCOUNT_PROBLEMS), response_headers=POSITION)
+async def get_exceptions(
+    reader: NamedDependency[Reader],
+    user: FromPath[str],
+    exchange: FromPath[str],
+    broker: FromPath[str],
+    after: AfterPosition = 0,
+    limit: Limit = LIMIT_DEFAULT,
+    min_position: MinPosition = None,
+) -> Response[ExecutionExceptionPage]:
+    """Executions that were reported and not applied: nothing is known that they belong to, or they contradict it."""
+    account = account_of(user, exchange, broker)
+    shard = reader.shard_of(account)
+    await reader.reach("fills", shard, min_position)
+    row = await reader.row(
+        "select * from eventstore.query_execution_exceptions($1, $2, $3, $4)", shard, account, after, limit
+    )
+    if not row["is_account_known"]:
+        raise unknown_account(account)
+    return page("exceptions", row)
 
 
 _AFTER_FILL = re.compile(r"([0-9]{1,4}):([0-9]{1,18})")
@@ -234,7 +256,7 @@ def _malformed(name: str, what: str) -> Problem:
     return Problem("malformed", f"{name} {what}", field=name)
 
 
-def _unknown_account(account: str) -> Problem:
+def unknown_account(account: str) -> Problem:
     return Problem("unknown-account", f"no order book is open for account {account}")
 
 

@@ -104,6 +104,8 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     actor: str | None = None
     correlation_id: str | None = None
     causation_id: str | None = None
+    raw_message: str | None = None
+    """What a broker sent, as it came."""
 
 
 class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True):

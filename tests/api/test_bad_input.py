@@ -206,10 +206,7 @@ async def test_fields_that_do_not_go_together_are_refused(
 @pytest.mark.parametrize(
     ("field", "fields"),
     [
-        *[
-            ("exec_type", {"exec_type": word})
-            for word in ("EXPIRED", "REPLACED", "PENDING_CANCEL", "TRADE_CORRECT", "DONE_FOR_DAY", "trade", "")
-        ],
+        *[("exec_type", {"exec_type": word}) for word in ("ORDER_STATUS", "TRIGGERED", "trade", "")],
         ("exec_id", {"exec_id": None}),
         ("exec_id", {"exec_id": "a\u0000"}),
         ("last_px", {"last_px": None}),

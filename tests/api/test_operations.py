@@ -15,7 +15,7 @@ from app.postgres.embedded import EmbeddedPostgres
 from app.postgres.migrations import migrate
 from tests.api.conftest import AT, Engine, assert_problem, order, projecting, serving, settings_for, until
 
-PROJECTIONS = ["fills", "orders"]
+PROJECTIONS = ["fills", "orders", "settings"]
 
 
 async def test_projections_are_listed_with_their_lag(engine: Engine) -> None:
@@ -172,8 +172,18 @@ async def test_the_openapi_document_describes_every_call(engine: Engine) -> None
         f"{of_account}/orders",
         f"{of_account}/orders/{{order_id}}",
         f"{of_account}/orders/{{order_id}}/cancel",
+        f"{of_account}/orders/{{order_id}}/replace",
         f"{of_account}/orders/{{order_id}}/history",
         f"{of_account}/execution-reports",
+        f"{of_account}/exceptions",
+        f"{of_account}/risk",
+        f"{of_account}/halt",
+        f"{of_account}/reduce",
+        f"{of_account}/resume",
+        f"{of_account}/instruments",
+        f"{of_account}/instruments/{{symbol}}",
+        f"{of_account}/prices",
+        f"{of_account}/prices/{{symbol}}",
         "/commands",
         "/fills",
         "/events",
@@ -211,7 +221,12 @@ async def test_the_openapi_document_describes_every_call(engine: Engine) -> None
         "OpenAccount",
         "PlaceOrder",
         "RequestCancel",
+        "RequestReplace",
         "RecordExecution",
+        "DefineInstrument",
+        "SetRiskLimits",
+        "SetTradingState",
+        "RecordPrice",
     }
     answers = document["paths"]["/commands"]["post"]["responses"]["200"]["content"]["application/x-ndjson"]["schema"]
     assert len(answers["anyOf"]) == 2

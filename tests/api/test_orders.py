@@ -179,6 +179,7 @@ async def test_the_history_tells_how_an_order_came_to_be(engine: Engine) -> None
         "actor": "alice@desk",
         "correlation_id": correlation_id,
         "causation_id": None,
+        "raw_message": None,
         "payload": {
             "order_id": "o-1",
             "strategy_id": "trend",

@@ -246,5 +246,5 @@ async def test_several_shards_read_as_one(empty_database: str) -> None:
             assert [event["position"] for event in log["events"]] == list(range(1, log["head"] + 1))
         projections = (await engine.get("/admin/projections"))["projections"]
         assert {p["name"]: (p["head"], len(p["shards"])) for p in projections} == dict.fromkeys(
-            ("fills", "orders"), (27, 3)
+            ("fills", "orders", "settings"), (27, 3)
         )
