@@ -201,7 +201,7 @@ async def place_order(
     f"{OF_ORDER}/cancel",
     tags=["commands"],
     status_code=200,
-    responses=told("unknown-order", "order-closed", *COMMAND_PROBLEMS),
+    responses=told("unknown-order", "order-closed", "too-many-requests", *COMMAND_PROBLEMS),
     response_headers=SEQUENCE,
 )
 async def request_cancel(
@@ -228,7 +228,7 @@ async def request_cancel(
     f"{OF_ORDER}/replace",
     tags=["commands"],
     status_code=200,
-    responses=told("unknown-order", "order-closed", *COMMAND_PROBLEMS),
+    responses=told("unknown-order", "order-closed", "too-many-requests", *COMMAND_PROBLEMS),
     response_headers=SEQUENCE,
 )
 async def request_replace(
@@ -280,7 +280,7 @@ async def record_execution(
 @put(
     OF_INSTRUMENT,
     tags=["commands"],
-    responses=told(*COMMAND_PROBLEMS),
+    responses=told("instrument-in-use", "too-many-symbols", *COMMAND_PROBLEMS),
     response_headers=SEQUENCE,
 )
 async def define_instrument(
@@ -292,7 +292,10 @@ async def define_instrument(
     data: JSONBody[InstrumentBody],
     envelope: NamedDependency[Envelope],
 ) -> Response[CommandAnswer]:
-    """Say what a symbol is."""
+    """Say what a symbol is; said again, it changes.
+
+    The multiplier and the currencies stay as they are while the account has a position or an open order in it.
+    """
     account = account_of(user, exchange, broker)
     command = data.definition(account, symbol_to_set(symbol), envelope.command_id, datetime.now(UTC))
     return await _execute(bus, command, envelope)
@@ -301,7 +304,7 @@ async def define_instrument(
 @put(
     OF_PRICE,
     tags=["commands"],
-    responses=told(*COMMAND_PROBLEMS),
+    responses=told("too-many-symbols", *COMMAND_PROBLEMS),
     response_headers=SEQUENCE,
 )
 async def record_price(
@@ -313,7 +316,7 @@ async def record_price(
     data: JSONBody[PriceBody],
     envelope: NamedDependency[Envelope],
 ) -> Response[CommandAnswer]:
-    """Tell the last price of a symbol."""
+    """Tell the last price of a symbol. One that is older than what is known changes nothing."""
     account = account_of(user, exchange, broker)
     command = data.quotation(account, symbol_to_set(symbol), envelope.command_id, datetime.now(UTC))
     return await _execute(bus, command, envelope)
@@ -322,7 +325,7 @@ async def record_price(
 @put(
     f"{OF_ACCOUNT}/risk",
     tags=["commands"],
-    responses=told(*COMMAND_PROBLEMS),
+    responses=told("too-many-symbols", *COMMAND_PROBLEMS),
     response_headers=SEQUENCE,
 )
 async def set_risk_limits(

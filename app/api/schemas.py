@@ -150,8 +150,6 @@ class ReplaceBody(Body, frozen=True, kw_only=True):
     stop_price: Amount | None = None
 
     def replacement(self, account: str, order_id: str, command_id: UUID, received_at: datetime) -> BookCommand:
-        if self.quantity is None and self.limit_price is None and self.stop_price is None:
-            raise Problem("invalid-command", "quantity, limit_price or stop_price must be there", field="quantity")
         return RequestReplace(
             command_id=command_id,
             received_at=received_at,
@@ -252,7 +250,7 @@ class RiskLimitsBody(Body, frozen=True, kw_only=True):
     max_message_rate: RateBody | None = None
     max_daily_loss: Amount | None = None
     reduce_only: bool = False
-    allowed_symbols: Annotated[tuple[Name, ...], Meta(max_length=10_000)] | None = None
+    allowed_symbols: tuple[Name, ...] | None = None
     duplicate_window_s: Count | None = None
     price_age_max_s: Count | None = None
 

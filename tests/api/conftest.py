@@ -55,7 +55,13 @@ class Engine:
 
     async def post(self, path: str, body: object = None, **headers: str) -> dict[str, Any]:
         """The answer to a command that is to succeed."""
-        response = await self.client.post(path, json=body, headers=headers)
+        return await self._command("POST", path, body, headers)
+
+    async def put(self, path: str, body: object = None, **headers: str) -> dict[str, Any]:
+        return await self._command("PUT", path, body, headers)
+
+    async def _command(self, method: str, path: str, body: object, headers: dict[str, str]) -> dict[str, Any]:
+        response = await self.client.request(method, path, json=body, headers=headers)
         assert response.status_code in (200, 201), response.text
         answer: dict[str, Any] = response.json()
         return answer

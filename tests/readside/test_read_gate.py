@@ -37,9 +37,9 @@ async def gate(dsn: str, *, is_told: bool = True) -> AsyncIterator[ReadGate]:
 async def test_who_waits_is_let_through_once_the_position_is_there(database: str, is_told: bool) -> None:
     with connected(database) as connection:
         async with gate(database, is_told=is_told) as opened:
-            waiting = [asyncio.create_task(opened.wait("orders", 0, position, LONG_S)) for position in (1, 11, 5)]
+            waiting = [asyncio.create_task(opened.wait("orders", 0, position, LONG_S)) for position in (1, 12, 5)]
             await asyncio.sleep(0)
-            assert write_book(connection) == 11
+            assert write_book(connection) == 12
             async with projecting(database):
                 assert await asyncio.gather(*waiting) == [True, True, True]
                 for _ in range(5):
