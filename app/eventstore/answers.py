@@ -71,7 +71,7 @@ class Answers:
 
     def give(self, decided: Sequence[tuple[Submission, Proposal, Verdict | Exception]], *, is_resent: bool) -> None:
         """``is_resent``: the batch was sent more than once, so that a duplicate may be its own echo."""
-        lookups: list[tuple[Submission, Proposal]] = []
+        lookups: list[tuple[Submission, Proposal, Verdict]] = []
         for submission, proposal, verdict in decided:
             if isinstance(verdict, Exception):
                 submission.fail(verdict)
@@ -92,7 +92,7 @@ class Answers:
                 command_id = proposal.command.command_id
                 submission.fail(IdempotencyConflict(f"command {command_id} came before with other content"))
             elif verdict.fate is not Fate.CONFLICT:
-                lookups.append((submission, proposal))
+                lookups.append((submission, proposal, verdict))
         if lookups:
             task = asyncio.create_task(self._look_up(lookups, is_resent=is_resent))
             self._lookups.add(task)
@@ -103,33 +103,47 @@ class Answers:
         if self._lookups:
             await asyncio.wait(self._lookups)
 
-    async def _look_up(self, lookups: Sequence[tuple[Submission, Proposal]], *, is_resent: bool) -> None:
+    async def _look_up(self, lookups: Sequence[tuple[Submission, Proposal, Verdict]], *, is_resent: bool) -> None:
         """Answer those who asked before, or for whom there was nothing left to do."""
         try:
-            ids = [submission.command.command_id for submission, _ in lookups]
+            ids = [submission.command.command_id for submission, _, _ in lookups]
             results = {first.command_id: first for first in await self._results(ids)}
-            for submission, proposal in lookups:
+            for submission, proposal, verdict in lookups:
                 first = results[submission.command.command_id]
                 if first.reason is not None:
                     submission.fail(reason_from_json(first.reason))
                 elif first.event_types:
                     is_echo = is_resent and first.sequence == (proposal.expected_sequence or 0) + len(proposal.events)
                     submission.succeed(self._first(submission.command, first, is_replayed=not is_echo))
+                elif submission.command.subject is None:
+                    submission.succeed(self._as_it_was(submission.command, first, verdict))
                 else:
                     submission.succeed(await self._what_had_done_it(submission.command, first))
         except Exception as error:
-            for submission, _ in lookups:
+            for submission, _, _ in lookups:
                 submission.fail(error)
 
     async def _what_had_done_it(self, command: Command, answered: FirstResult) -> CommandResult:
         """The result of the command that made the subject's first event, or the last that it had by then."""
-        assert command.subject is not None, f"{type(command).__name__} did nothing and concerns nothing"
+        assert command.subject is not None
         key = (command.aggregate_id, command.subject)
         events = await persist(lambda: self._store.read_subjects(self._shard, [key]), self._outage_max_s)
         events = [event for event in events if event.position <= answered.position]
         event = events[0] if command.creates_subject else events[-1]
         (first,) = await self._results([event.command_id])
         return self._first(command, first, is_replayed=True)
+
+    def _as_it_was(self, command: Command, answered: FirstResult, verdict: Verdict) -> CommandResult:
+        """The result of a command about the aggregate as a whole, which was so already: where that stands."""
+        return CommandResult(
+            aggregate_id=command.aggregate_id,
+            shard=self._shard,
+            position=answered.position,
+            sequence=verdict.sequence,
+            events=(),
+            command_id=command.command_id,
+            replayed=True,
+        )
 
     async def _results(self, command_ids: Sequence[UUID]) -> list[FirstResult]:
         return await persist(lambda: self._store.command_results(self._shard, command_ids), self._outage_max_s)

@@ -11,7 +11,7 @@ import pytest
 from tests.api.conftest import ACCOUNT, AT, Engine, assert_problem
 from tests.api.test_bulk import bulk, codes, line
 
-LIMITS = {
+LIMITS: dict[str, Any] = {
     "max_quantity": "10.50",
     "max_notional": "100000",
     "price_collar": "0.05",
@@ -45,7 +45,14 @@ TEMPLATES = {"/risk": "/risk", "/instruments/BTC-USDT": "/instruments/{symbol}",
 async def test_limits_are_set_replaced_and_read_back(engine: Engine) -> None:
     opened = await engine.open()
     risk = await engine.get(f"{AT}/risk", min_position=opened["position"])
-    nothing = {"account": ACCOUNT, "state": "ACTIVE", "reason": None, "changed_at": None, "limits": {}, "symbols": {}}
+    nothing: dict[str, Any] = {
+        "account": ACCOUNT,
+        "state": "ACTIVE",
+        "reason": None,
+        "changed_at": None,
+        "limits": {},
+        "symbols": {},
+    }
     assert risk == nothing
 
     answer = await engine.put(f"{AT}/risk", LIMITS)
@@ -61,8 +68,24 @@ async def test_limits_are_set_replaced_and_read_back(engine: Engine) -> None:
     last = await engine.put(f"{AT}/risk", {"symbol": "BTC-USDT"})
     risk = await engine.get(f"{AT}/risk", min_position=last["position"])
     assert risk == nothing | {"limits": {"max_open_orders": 1}}
-    again = await engine.put(f"{AT}/risk", {"max_open_orders": 1})
-    assert (again["replayed"], again["events"]) == (True, [])
+
+
+async def test_what_is_so_already_changes_nothing(engine: Engine) -> None:
+    await engine.open()
+    for path, body, _ in PUTS:
+        last = await engine.put(f"{AT}{path}", body)
+    halted = await engine.post(f"{AT}/halt")
+    for method, path, content in [("PUT", path, body) for path, body, _ in PUTS] + [("POST", "/halt", {})]:
+        headers = {"Idempotency-Key": str(uuid4())}
+        for _ in range(2):
+            response = await engine.client.request(method, f"{AT}{path}", json=content, headers=headers)
+            assert (response.status_code, response.headers["etag"]) == (200, f'"{halted["sequence"]}"')
+            assert response.json() == halted | {
+                "events": [],
+                "command_id": headers["Idempotency-Key"],
+                "replayed": True,
+            }
+    assert last["position"] < halted["position"] == (await engine.get("/events"))["head"]
 
 
 async def test_an_order_over_a_limit_is_denied_and_read_so(engine: Engine) -> None:
