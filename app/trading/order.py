@@ -151,6 +151,11 @@ class Order(msgspec.Struct, frozen=True, gc=False):
         return self.cum_qty < self.quantity and not self.has_ended
 
     @property
+    def is_live(self) -> bool:
+        """Is it open, or may an answer make it so? A filled order works on if a replace for more is accepted."""
+        return self.is_open or (bool(self.requests) and not self.has_ended)
+
+    @property
     def working_state(self) -> OrdStatus:
         if self.final is not None:
             return self.final
@@ -181,10 +186,11 @@ class Order(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def exposed_qty(self) -> Decimal:
-        """What may still trade: LeavesQty, or more if a replace that asks for more is pending. Not canonical."""
-        if self.cum_qty >= self.quantity or self.has_ended:
+        """What may still trade: LeavesQty, or more if a replace that asks for more is pending, be the order filled. Not
+        canonical."""
+        if self.has_ended:
             return ZERO
-        leaves_qty = EXACT.subtract(self.quantity, self.cum_qty)
+        leaves_qty = EXACT.subtract(self.quantity, self.cum_qty) if self.cum_qty < self.quantity else ZERO
         for request in self.requests:
             if request.quantity is not None:
                 leaves_qty = max(leaves_qty, EXACT.subtract(request.quantity, self.cum_qty))

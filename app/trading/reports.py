@@ -27,7 +27,6 @@ from app.trading.events import (
     OrderExpired,
     OrderFilled,
     OrderRejected,
-    OrderReopened,
     OrderReplaced,
     OrderReplacePending,
     OrderReplaceRejected,
@@ -38,7 +37,7 @@ from app.trading.events import (
     UnmatchedExecutionRecorded,
 )
 from app.trading.order import FINAL_STATES, Answer, Execution, Order, answered_by, evolve_order, leaves_of, pending_of
-from app.trading.state import Book, names_of
+from app.trading.state import Book, names_of, reopened
 from app.trading.values import ONE, ExecType, OrderType, OrdStatus, PendingRequest, add, subtract
 
 _TRADES = (ExecType.TRADE, ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
@@ -63,22 +62,7 @@ def _reopened(order: Order, events: Sequence[Event]) -> Sequence[Event]:
     after: Order | None = order
     for event in events:
         after = evolve_order(after, event)
-    if after is None or not after.is_open:
-        return ()
-    created = after.created
-    return (
-        OrderReopened(
-            **names_of(after),
-            order_type=created.order_type,
-            quantity=after.quantity,
-            limit_price=after.limit_price,
-            stop_price=after.stop_price,
-            time_in_force=created.time_in_force,
-            expire_at=created.expire_at,
-            cum_qty=after.cum_qty,
-            leaves_qty=after.leaves_qty,
-        ),
-    )
+    return (reopened(after),) if after is not None and after.is_open else ()
 
 
 # -- checks ------------------------------------------------------------------------------------------------------

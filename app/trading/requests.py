@@ -19,7 +19,7 @@ from app.trading.events import (
     OrderReplaceRequested,
 )
 from app.trading.order import REQUESTS_MAX, Order
-from app.trading.state import Book, names_of
+from app.trading.state import Book, names_of, reopened
 from app.trading.values import ZERO, PendingRequest, TimeInForce
 
 
@@ -143,6 +143,7 @@ def request_replace(command: RequestReplace, book: Book) -> Sequence[Event]:
         )
     is_cancel_pending = order.pending_request is PendingRequest.CANCEL
     return (
+        *(() if command.order_id in book.orders else (reopened(order),)),
         OrderReplaceRequested(
             **names_of(order),
             quantity=quantity,

@@ -111,6 +111,22 @@ def names_of(order: Order) -> dict[str, Any]:
     }
 
 
+def reopened(order: Order) -> OrderReopened:
+    """What a book that has forgotten the order must know of it."""
+    created = order.created
+    return OrderReopened(
+        **names_of(order),
+        order_type=created.order_type,
+        quantity=order.quantity,
+        limit_price=order.limit_price,
+        stop_price=order.stop_price,
+        time_in_force=created.time_in_force,
+        expire_at=created.expire_at,
+        cum_qty=order.cum_qty,
+        leaves_qty=order.leaves_qty,
+    )
+
+
 # -- evolve ------------------------------------------------------------------------------------------------------
 
 
@@ -138,14 +154,15 @@ def _evolve_order(book: Book, event: Any, is_execution: bool) -> Book:
         return Book(book.account, orders, positions, book.instruments, checked) if is_execution else book
     after = evolve_order(before, event)
     assert after is not None
-    is_open = after.is_open
-    if is_open:
+    # An order that is reopened to ask for more is not open yet: the request is the next event.
+    is_live = after.is_live or type(event) is OrderReopened
+    if is_live:
         orders = orders.set(order_id, after)
     elif before is not None:
         orders = orders.delete(order_id)
     qty_before = before.exposed_qty if before is not None else ZERO
     qty_after = after.exposed_qty
-    count_delta = is_open - (before is not None)
+    count_delta = is_live - (before is not None)
     if count_delta or qty_after != qty_before:
         checked = risk.with_exposure(checked, symbol, event.side, qty_before, qty_after, count_delta)
     event_type = type(event)
