@@ -529,7 +529,7 @@ def _check_rate(code: str, rate: Rate, times: tuple[datetime, ...], now: datetim
     count = rate.count
     if len(times) < count:
         return None
-    since = max(now, times[-1]) - timedelta(seconds=rate.interval_s)
+    since = now - timedelta(seconds=rate.interval_s)
     if times[-count] <= since:
         return None
     return Denial(code, str(count), str(len(times) - bisect_right(times, since) + 1))

@@ -476,6 +476,7 @@ def replace(risk: Risk, to: dict[str, Any], cum: str = "0", position: str = "0",
         ({"reduce_only": True}, {"limit_price": "101"}, ("reduce-only", "0", "10")),
         ({"reduce_only": True}, {}, None),
         ({"price_collar": Decimal("0.05")}, {"limit_price": "85.4"}, ("price-collar", "85.5", "85.4")),
+        ({"price_collar": Decimal("0.05")}, {"quantity": "12"}, None),
         ({"max_message_rate": Rate(count=1, interval_s=1)}, {"quantity": "9"}, ("message-rate", "1", "2")),
         ({"max_order_rate": Rate(count=1, interval_s=1)}, {"quantity": "12"}, None),
         ({"max_open_orders": 1}, {"quantity": "12"}, None),
@@ -520,6 +521,24 @@ def test_a_replace_in_its_situation(
     steps: tuple[Step, ...], to: dict[str, Any], situation: dict[str, Any], denial: tuple[str, str, str] | None
 ) -> None:
     assert replace(risk_of(*steps), to, **situation) == (denial and Denial(*denial))
+
+
+@pytest.mark.parametrize(("quantity", "denial"), [("9", None), ("10", None), ("11", Denial("stale-price", "60", "61"))])
+def test_a_market_order_asks_for_more_only_at_a_fresh_price(quantity: str, denial: Denial | None) -> None:
+    old = created(quantity="10", order_type=OrderType.MARKET, limit_price=None)
+    seen = check_replace(
+        risk_of(limits(price_age_max_s=60), price("100"), is_open(Side.BUY, "10")),
+        msgspec.structs.replace(old, quantity=Decimal(quantity)),
+        old,
+        UNKNOWN,
+        cum_qty=ZERO,
+        leaves_qty=Decimal(10),
+        position_qty=ZERO,
+        realized_today=ZERO,
+        symbol_realized_today=ZERO,
+        now=at(61),
+    )
+    assert seen == denial
 
 
 # -- what is remembered ------------------------------------------------------------------------------------------
@@ -580,8 +599,8 @@ def test_what_is_remembered_is_bounded() -> None:
         risk = with_order(risk, created(quantity=str(n), transact_time=at(n)))
         assert len(risk.recent) <= 2 * RECENT_ORDERS_MAX
     assert len(risk.windows[""].orders) == len(risk.windows[""].messages) == rate.count + 1
-    assert when(risk_of(limits(duplicate_window_s=86_400), sent(0)), order()) is not None
-    assert f"{SYMBOL} BUY LIMIT {n} 100 None GTC" in risk.recent
+    latest = [f"{SYMBOL} BUY LIMIT {quantity} 100 None GTC" for quantity in range(n - RECENT_ORDERS_MAX + 1, n + 1)]
+    assert all(content in risk.recent for content in latest)
 
 
 def test_a_clock_that_goes_back_lets_no_more_through() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from app.eventstore.errors import Refusal
 from app.trading.commands import BookCommand, SetRiskLimits
+from app.trading.risk import Exposure
 from app.trading.values import RiskLimits, Side
 from tests.builders import ACCOUNT, NOW, cancel, open_account, place, replace_order, report, trade
 from tests.trading.lives import Life
@@ -93,6 +94,20 @@ class Trading:
         self._fills += 1
         self.life.execute(trade(f"e-{self._fills}", str(last_qty), order_id=order_id))
 
+    def exposure(self) -> Exposure:
+        """What may still trade, and how many orders that is: those that work, and those that may be made to."""
+        buy_qty = sell_qty = Decimal(0)
+        count = 0
+        for order in self.orders.values():
+            asked = [quantity for quantity in order.requests if quantity is not None]
+            if order.is_canceled or not (order.leaves_qty or order.requests):
+                continue
+            exposed_qty = max(order.quantity, *asked) - order.cum_qty if asked else order.leaves_qty
+            buy_qty += exposed_qty if order.side is Side.BUY else 0
+            sell_qty += exposed_qty if order.side is Side.SELL else 0
+            count += 1
+        return Exposure(buy_qty, sell_qty, count)
+
     def _leads_to(self, event_type: str, command: BookCommand) -> bool:
         try:
             events = self.life.execute(command)
@@ -141,7 +156,7 @@ TWO_FILLED_ORDERS_ASK_FOR_MORE = [
 ]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(STEPS)
 @example(TWO_FILLED_ORDERS_ASK_FOR_MORE)
 def test_no_order_and_no_replace_that_passes_takes_the_position_beyond_its_limit(steps: list[Step]) -> None:
@@ -149,4 +164,6 @@ def test_no_order_and_no_replace_that_passes_takes_the_position_beyond_its_limit
     for step in steps:
         trading.take(step)
         assert abs(trading.position) <= POSITION_MAX
-        assert trading.life.book.position_qty(SYMBOL) == trading.position
+        book = trading.life.book
+        assert book.position_qty(SYMBOL) == trading.position
+        assert book.risk.exposures.get(SYMBOL, Exposure()) == trading.exposure()
