@@ -115,7 +115,8 @@ class OrderRestated(OrderEvent, frozen=True, kw_only=True):
 
 
 class OrderReopened(OrderEvent, frozen=True, kw_only=True):
-    """An order that was closed, and that the book had forgotten, works again: a bust took back what had filled it."""
+    """An order that the book had forgotten works again: a bust took back what had filled it. Or it may work again: the
+    next event asks for more."""
 
     order_type: OrderType
     quantity: Decimal
