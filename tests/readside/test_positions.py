@@ -1,0 +1,119 @@
+"""The positions projection: equal to the Python fold to the last digit, at every position of the log, however the log is
+cut into ranges."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg.rows import dict_row
+
+from app.eventstore.projections import Definition
+from app.resources import sql_files
+from app.trading import position as position_module
+from app.trading.events import ExecutionEvent
+from app.trading.position import Position, evolve_position
+from app.trading.values import canonical
+from tests.readside.histories import Happening, write
+from tests.trading.executions import executions
+
+Row = dict[str, Any]
+COPIES = ("whole", "cut")
+
+(DEFINITION,) = (d for d in map(Definition.read, sql_files("projections")) if d.name == "positions")
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[psycopg.Connection[Row]]:
+    """With two empty copies of the projection."""
+    with psycopg.connect(database, autocommit=True, row_factory=dict_row) as opened:
+        for copy in COPIES:
+            opened.execute("select eventstore.projection_create(%s, %s, %s)", [copy, "positions", DEFINITION.sql])
+        yield opened
+
+
+@pytest.fixture
+def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a history that Hypothesis makes is longer than the window."""
+    monkeypatch.setattr(position_module, "POSITION_WINDOW", 5)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=executions(), cuts=st.lists(st.integers(1, 40), max_size=6))
+@pytest.mark.usefixtures("short_window")
+def test_any_cut_folds_to_what_python_folds_at_every_position(
+    connection: psycopg.Connection[Row], history: list[tuple[str, ExecutionEvent]], cuts: list[int]
+) -> None:
+    empty(connection)
+    head = write_executions(connection, history)
+    for begin, end in pairwise([0, head]):
+        project(connection, "whole", begin, end)
+    for begin, end in pairwise([0, *sorted({c for c in cuts if c < head}), head]):
+        project(connection, "cut", begin, end)
+
+    expected: list[Row] = []
+    folded: dict[tuple[str, str], Position] = {}
+    for number, (account, event) in enumerate(history, 1):
+        key = (account, event.symbol)
+        folded[key] = evolve_position(folded.get(key), event)
+        expected.append({"account": account, "symbol": event.symbol, "position": number, **shown(folded[key])})
+
+    for copy in COPIES:
+        entries = connection.execute(
+            f"select account, symbol, position, quantity, cost, realized_pnl, cycle, fees, multiplier"
+            f" from {copy}_positions.position_entries order by position"
+        ).fetchall()
+        assert entries == expected
+        positions = connection.execute(
+            f"select account, symbol, last_position as position, quantity, cost, realized_pnl, cycle, fees, multiplier"
+            f" from {copy}_positions.positions order by account, symbol"
+        ).fetchall()
+        last = {(row["account"], row["symbol"]): row for row in expected}
+        assert positions == [last[key] for key in sorted(last)]
+    for table, key in (("positions", "account, symbol"), ("position_entries", "position")):
+        whole, cut = (
+            connection.execute(f"select * from {copy}_positions.{table} order by {key}").fetchall() for copy in COPIES
+        )
+        assert whole == cut
+
+
+def shown(position: Position) -> Row:
+    return {
+        "quantity": position.quantity,
+        "cost": position.cost,
+        "realized_pnl": position.realized_pnl,
+        "cycle": position.cycle,
+        "fees": {currency: plain(fee) for currency, fee in position.fees.items()},
+        "multiplier": position.multiplier,
+    }
+
+
+def plain(amount: Decimal) -> str:
+    return f"{canonical(amount):f}"
+
+
+def project(connection: psycopg.Connection[Row], copy: str, begin: int, end: int) -> None:
+    connection.execute("select eventstore.projection_apply(%s, 'positions', 0, %s, %s)", [copy, begin, end])
+
+
+def write_executions(connection: psycopg.Connection[Row], history: list[tuple[str, ExecutionEvent]]) -> int:
+    happenings = [
+        Happening(account, type(event).__name__, json.loads(event.payload())) for account, event in history
+    ]
+    with psycopg.connect(connection.info.dsn, autocommit=True) as writer:
+        return write(writer, happenings)
+
+
+def empty(connection: psycopg.Connection[Row]) -> None:
+    for table in ("events", "commits"):
+        connection.execute(f"alter table eventstore.{table} disable trigger refuse_change".encode())
+    connection.execute("truncate eventstore.events, eventstore.commits")
+    for copy in COPIES:
+        connection.execute(f"truncate {copy}_positions.positions, {copy}_positions.position_entries")
