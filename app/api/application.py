@@ -10,7 +10,7 @@ from litestar import Litestar, Request
 from litestar.di import Provide
 from litestar.types import Message, Scope
 
-from app.api import admin, bulk, commands, events, health, log, queries, settings
+from app.api import admin, bulk, commands, events, health, log, positions, queries, settings
 from app.api.bulk import BulkCommands
 from app.api.calls import Application, CommandCalls, ShortWay
 from app.api.commands import Bus, provide_envelope
@@ -45,6 +45,7 @@ CALLS = (
     queries.get_fills,
     queries.get_exceptions,
     *settings.CALLS,
+    *positions.CALLS,
     events.get_events,
     *admin.CALLS,
     log.verify_log,

@@ -6,7 +6,7 @@ The documents of queries are made by the SQL functions ``query_*``; these types 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from msgspec import Meta, Struct
@@ -275,3 +275,67 @@ class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class PricePage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     prices: list[Price]
     next: str | None = None
+class Position(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A position by average cost; ``quantity`` and ``cost`` are negative while short.
+
+    ``cost``: the exact sum of quantity * price * multiplier of what is held, ``avg_px`` derived from it.
+    ``realized_pnl``, gross of fees, and ``fees``, by currency, are of all time. ``cycle``: how often it was opened.
+    """
+
+    account: str
+    symbol: str
+    quantity: Figure
+    avg_px: Figure
+    cost: Figure
+    realized_pnl: Figure
+    fees: dict[str, Figure]
+    cycle: int
+    multiplier: Figure
+    base_currency: str | None
+    quote_currency: str | None
+    updated_at: datetime
+    last_position: int
+
+
+class PositionPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    positions: list[Position]
+    next: str | None = None
+
+
+class PositionEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An execution, and what the position was after it: from ``quantity`` to ``cycle``.
+
+    A bust or a correction names its fill by ``exec_ref_id``. ``is_reversal``: that was so old that the opposite fill is
+    booked now; else the position is what it would be if the fill had never been, or had been what it says now.
+    """
+
+    position: int
+    type: Literal["OrderFilled", "FillBusted", "FillCorrected"]
+    order_id: str
+    strategy_id: str
+    side: Side
+    exec_id: str
+    exec_ref_id: str | None
+    is_reversal: bool
+    last_qty: Figure
+    last_px: Figure
+    fee: Figure | None
+    fee_currency: str | None
+    quantity: Figure
+    avg_px: Figure
+    cost: Figure
+    realized_pnl: Figure
+    fees: dict[str, Figure]
+    cycle: int
+    occurred_at: datetime
+    recorded_at: datetime
+    command_id: UUID
+    actor: str | None
+    correlation_id: str | None
+    causation_id: str | None
+    raw_message: str | None
+
+
+class PositionHistory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    executions: list[PositionEntry]
+    next: int | None = None

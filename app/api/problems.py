@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "unknown-account": (404, "No order book is open for this account"),
     "unknown-order": (404, "The account has no such order"),
     "unknown-instrument": (404, "The account has no such instrument"),
+    "unknown-position": (404, "The account has not traded this symbol"),
     "unknown-projection": (404, "There is no such projection"),
     "not-found": (404, "There is nothing here"),
     "method-not-allowed": (405, "The resource does not know this method"),

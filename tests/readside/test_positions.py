@@ -1,5 +1,5 @@
-"""The positions projection: equal to the Python fold to the last digit, at every position of the log, however the log is
-cut into ranges."""
+"""The positions projection: equal to the Python fold to the last digit, at every position of the log, however the log
+is cut into ranges."""
 
 from __future__ import annotations
 
@@ -84,6 +84,40 @@ def test_any_cut_folds_to_what_python_folds_at_every_position(
         assert whole == cut
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=executions(), data=st.data())
+@pytest.mark.usefixtures("short_window")
+def test_an_auditor_folds_the_log_itself_to_the_same(
+    connection: psycopg.Connection[Row], history: list[tuple[str, ExecutionEvent]], data: st.DataObject
+) -> None:
+    empty(connection)
+    head = write_executions(connection, history)
+    as_of = data.draw(st.integers(1, head))
+    folded: dict[tuple[str, str], Position] = {}
+    for account, event in history[:as_of]:
+        key = (account, event.symbol)
+        folded[key] = evolve_position(folded.get(key), event)
+    for (account, symbol), position in folded.items():
+        asked = [account, symbol, as_of]
+        found = connection.execute("select * from audit.position_as_of(%s, %s, %s)", asked).fetchone()
+        assert found is not None
+        assert found.pop("avg_px") == position.avg_px
+        found.pop("last_position")
+        assert found == shown(position)
+
+        fills = connection.execute("select * from audit.position_history(%s, %s, %s)", asked).fetchall()
+        names = ("quantity", "cost", "realized_pnl", "cycle")
+        if fills:
+            assert [fills[-1][name] for name in names] == [found[name] for name in names]
+
+        cycles = connection.execute("select * from audit.position_cycles(%s, %s, %s)", asked).fetchall()
+        assert [cycle["cycle"] for cycle in cycles] == list(range(1, position.cycle + 1))
+        assert sum(cycle["realized_pnl"] for cycle in cycles) == position.realized_pnl
+        assert all(cycle["closed_position"] is not None for cycle in cycles[:-1])
+        if cycles:
+            assert (cycles[-1]["closed_position"] is None) == bool(position.quantity)
+
+
 def shown(position: Position) -> Row:
     return {
         "quantity": position.quantity,
@@ -104,9 +138,7 @@ def project(connection: psycopg.Connection[Row], copy: str, begin: int, end: int
 
 
 def write_executions(connection: psycopg.Connection[Row], history: list[tuple[str, ExecutionEvent]]) -> int:
-    happenings = [
-        Happening(account, type(event).__name__, json.loads(event.payload())) for account, event in history
-    ]
+    happenings = [Happening(account, type(event).__name__, json.loads(event.payload())) for account, event in history]
     with psycopg.connect(connection.info.dsn, autocommit=True) as writer:
         return write(writer, happenings)
 

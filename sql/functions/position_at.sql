@@ -1,0 +1,14 @@
+create or replace function eventstore.position_at(p_shard integer, p_time timestamptz)
+returns bigint
+language plpgsql
+stable
+as $$
+begin
+    return coalesce(
+        (select c.events from audit.checkpoint_at(p_shard, audit.commit_at(p_shard, p_time)) c),
+        0
+    );
+end
+$$;
+comment on function eventstore.position_at is
+    'The head of a shard as of a time, by the database''s clock: what was recorded up to then.';
