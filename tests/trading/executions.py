@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.trading.events import ExecutionEvent, FillBusted, FillCorrected, OrderFilled
 from app.trading.position import Position, evolve_position
-from app.trading.values import Side
+from app.trading.values import FRACTION_DIGITS_MAX, Side
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -98,47 +97,51 @@ class Trader:
         return event
 
 
-amounts = st.integers(1, 40).map(lambda n: str(Decimal(n) / 8)) | st.sampled_from(["0.000000000000000003", "7"])
-prices = st.integers(1, 30).map(str) | st.sampled_from(["64250.1", "0.000000000000000007"])
-fees = st.sampled_from([None, ("USDT", "0.25"), ("USDT", "-0.125"), ("BTC", "0.001"), ("BNB", "0.3"), ("USD", "1")])
+QUANTITIES = ("1", "2", "3", "0.125", "7.875", "0.000000000000000003")
+PRICES = ("100", "101", "90", "110.5", "64250.1", "0.000000000000000007")
+FEES = (None, ("USDT", "0.25"), ("BTC", "0.001"), ("USDT", "-0.125"), ("BNB", "0.3"), ("USD", "1"))
+KINDS = ("fill", "bust", "correct", "flat", "fill")
 
 
 @st.composite
 def executions(draw: st.DrawFn, length_max: int = 40) -> list[tuple[str, ExecutionEvent]]:
-    """Fills, busts, corrections and reversals of several symbols of two accounts, each with its account."""
-    traders = {(account, i.symbol): Trader(i) for account in ACCOUNTS for i in INSTRUMENTS}
-    history: list[tuple[str, ExecutionEvent]] = []
-    for number in range(draw(st.integers(1, length_max))):
-        account, symbol = draw(st.sampled_from(list(traders)[: draw(st.sampled_from([1, 1, len(traders)]))]))
-        history.append((account, draw(_next(traders[account, symbol], number))))
-    return history
+    """Fills, busts, corrections and reversals of several symbols of two accounts, each with its account.
+
+    Each is made of eight bytes, which Hypothesis draws at once.
+    """
+    traders = [(account, Trader(instrument)) for account in ACCOUNTS for instrument in INSTRUMENTS]
+    traders = traders[: draw(st.sampled_from([1, 2, len(traders)]))]
+    steps = draw(st.lists(st.binary(min_size=8, max_size=8), min_size=1, max_size=length_max))
+    return [
+        (account, _execution(trader, number, choices))
+        for number, (account, trader, choices) in enumerate((*traders[step[0] % len(traders)], step) for step in steps)
+    ]
 
 
-@st.composite
-def _next(draw: st.DrawFn, trader: Trader, number: int) -> ExecutionEvent:
+def _execution(trader: Trader, number: int, choices: bytes) -> ExecutionEvent:
     instrument = trader.instrument
+    kind = KINDS[choices[1] % len(KINDS)] if trader.fills else "fill"
+    qty, px = QUANTITIES[choices[2] % len(QUANTITIES)], PRICES[choices[3] % len(PRICES)]
+    sign = "-" if choices[4] % 2 else ""
     said: dict[str, Any] = {
         "symbol": instrument.symbol,
         "multiplier": instrument.multiplier,
         "base_currency": instrument.base_currency,
         "quote_currency": instrument.quote_currency,
     }
-    fee = draw(fees)
+    fee = FEES[choices[5] % len(FEES)]
     if fee is not None:
         said |= {"fee_currency": fee[0], "fee": fee[1]}
-    qty, px = draw(amounts), draw(prices)
-    kind = draw(st.sampled_from(["fill", "fill", "flat", "bust", "correct"]))
-    if kind in ("fill", "flat") or not trader.fills:
-        sign = draw(st.sampled_from(["", "-"]))
+    if kind in ("fill", "flat"):
         held = trader.position.quantity if trader.position else Decimal(0)
-        if kind == "flat" and held and -20 < held.adjusted() < 20:
-            qty, sign = f"{abs(held):f}", "-" if held > 0 else ""
-            said.pop("fee", None), said.pop("fee_currency", None)
+        if kind == "flat" and held and -held.as_tuple().exponent <= FRACTION_DIGITS_MAX:
+            qty, sign = f"{held.copy_abs():f}", "" if held.is_signed() else "-"
+            said |= {"fee_currency": None, "fee": None}
         order = {"order_id": f"o-{number % 3}", "exec_id": f"e-{number}", "strategy_id": f"s-{number % 2}"}
-        event = filled(sign + qty, px, **said | order)
-        trader.fills.append(event)
-        return trader.evolve(event)
-    place = draw(st.integers(0, len(trader.fills) - 1))
+        fill = filled(sign + qty, px, **said | order)
+        trader.fills.append(fill)
+        return trader.evolve(fill)
+    place = choices[6] % len(trader.fills)
     known = trader.fills[place]
     assert trader.position is not None
     said |= {
@@ -150,17 +153,13 @@ def _next(draw: st.DrawFn, trader: Trader, number: int) -> ExecutionEvent:
     if kind == "bust":
         del trader.fills[place]
         said |= {"fee": known.fee, "fee_currency": known.fee_currency}
-        return trader.evolve(busted(f"{sign}{known.last_qty:f}", str(known.last_px), known.exec_id, **said))
-    event_ = corrected(known, sign + qty, px, **said)
+        return trader.evolve(busted(f"{sign}{known.last_qty:f}", f"{known.last_px:f}", known.exec_id, **said))
+    correction = corrected(known, sign + qty, px, **said)
     trader.fills[place] = msgspec.structs.replace(
-        known, last_qty=event_.last_qty, last_px=event_.last_px, fee=event_.fee, fee_currency=event_.fee_currency
+        known,
+        last_qty=correction.last_qty,
+        last_px=correction.last_px,
+        fee=correction.fee,
+        fee_currency=correction.fee_currency,
     )
-    return trader.evolve(event_)
-
-
-def prefixes(events: list[ExecutionEvent]) -> Iterator[Position]:
-    """The position after each."""
-    position: Position | None = None
-    for event in events:
-        position = evolve_position(position, event)
-        yield position
+    return trader.evolve(correction)
