@@ -24,13 +24,18 @@ BTC = f"{AT}/positions/BTC-USDT"
 def record(engine: Engine, *events: ExecutionEvent) -> int:
     """Write executions of an account that was opened into the log, as if they had been decided; the log's head."""
     happenings = [Happening(ACCOUNT, type(event).__name__, json.loads(event.payload())) for event in events]
-    with psycopg.connect(engine.settings.database_url.get_secret_value(), autocommit=True) as writer:
-        return write(writer, happenings)
+    return _write(engine, happenings)
 
 
 def open_book(engine: Engine) -> int:
-    with psycopg.connect(engine.settings.database_url.get_secret_value(), autocommit=True) as writer:
-        return write(writer, [book_created(ACCOUNT)])
+    return _write(engine, [book_created(ACCOUNT)])
+
+
+def _write(engine: Engine, happenings: list[Happening]) -> int:
+    dsn = engine.settings.database_url
+    assert dsn is not None
+    with psycopg.connect(dsn.get_secret_value(), autocommit=True) as writer:
+        return write(writer, happenings)
 
 
 async def test_a_position_is_read_back_with_its_fills(engine: Engine) -> None:

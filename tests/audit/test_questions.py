@@ -41,7 +41,7 @@ async def trade_a_little(dsn: str) -> None:
     await bus.stop()
     await store.close()
     connection = await connect(dsn)
-    for projection in ("orders", "fills"):
+    for projection in ("orders", "fills", "positions"):
         await live_work(projection, 0)(connection)
     await connection.close()
 
@@ -92,7 +92,7 @@ def test_what_led_to_what(traded: str) -> None:
 
 def test_what_a_position_is_made_of(traded: str) -> None:
     fills = (
-        "select last_qty::text, quantity::text, order_id from audit.fills_of_position('alice/binance/simulated', {})"
+        "select booked_quantity::text, quantity::text, order_id from audit.position_history('alice/binance/simulated', {})"
     )
     assert rows(traded, fills.format("'BTCUSDT'")) == [("0.5", "0.5", "o-1"), ("1.5", "2.0", "o-1")]
     assert rows(traded, fills.format("'ETHUSDT'")) == []

@@ -77,9 +77,9 @@ def test_any_cut_folds_to_what_python_folds_at_every_position(
         ).fetchall()
         last = {(row["account"], row["symbol"]): row for row in expected}
         assert positions == [last[key] for key in sorted(last)]
-    for table, key in (("positions", "account, symbol"), ("position_entries", "position")):
+    for table, order in (("positions", "account, symbol"), ("position_entries", "position")):
         whole, cut = (
-            connection.execute(f"select * from {copy}_positions.{table} order by {key}").fetchall() for copy in COPIES
+            connection.execute(f"select * from {copy}_positions.{table} order by {order}").fetchall() for copy in COPIES
         )
         assert whole == cut
 

@@ -37,7 +37,7 @@ async def test_a_rebuild_while_writes_go_on_equals_a_fresh_fold(database: str, n
     def keep_reading() -> None:
         with connected(database) as reader:
             while not is_done.is_set():
-                for table in ("orders", "order_books", "fills"):
+                for table in ("orders", "order_books", "fills", "positions", "position_entries"):
                     row = reader.execute(f"select count(*) from read.{table}").fetchone()
                     assert row is not None and row[0] > 0, "the old tables serve until the new ones are full"
 
@@ -67,7 +67,7 @@ async def test_rebuilt_tables_have_the_indexes_and_keys_of_the_old_ones(database
             for name in NAMES:
                 await admin.rebuild(name)
             assert connection.execute(indexes).fetchall() == before
-            assert len(before) == 9
+            assert len(before) == 12
         assert connection.execute("select nspname from pg_namespace where nspname ~ '_orders|_fills'").fetchall() == []
 
 

@@ -134,7 +134,7 @@ def _execution(trader: Trader, number: int, choices: bytes) -> ExecutionEvent:
         said |= {"fee_currency": fee[0], "fee": fee[1]}
     if kind in ("fill", "flat"):
         held = trader.position.quantity if trader.position else Decimal(0)
-        if kind == "flat" and held and -held.as_tuple().exponent <= FRACTION_DIGITS_MAX:
+        if kind == "flat" and held and -int(held.as_tuple().exponent) <= FRACTION_DIGITS_MAX:
             qty, sign = f"{held.copy_abs():f}", "" if held.is_signed() else "-"
             said |= {"fee_currency": None, "fee": None}
         order = {"order_id": f"o-{number % 3}", "exec_id": f"e-{number}", "strategy_id": f"s-{number % 2}"}

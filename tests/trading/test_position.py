@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from app.eventstore.snapshots import StateCodec
 from app.trading import position as position_module
 from app.trading.events import ExecutionEvent, OrderFilled
-from app.trading.position import POSITION_WINDOW, Position, evolve_position
+from app.trading.position import NOTHING, POSITION_WINDOW, Position, evolve_position
 from app.trading.values import Side
 from tests.trading.executions import NOON, busted, corrected, executions, filled
 
@@ -132,7 +132,7 @@ def test_a_bust_in_the_window_leaves_the_position_as_if_the_fill_had_never_been(
 
 def test_the_bust_of_the_only_fill_leaves_nothing_but_the_currency_of_its_fee() -> None:
     position = position_of(bought("1", "100", "1", **BASE_FEE), busted("1", "100", "1", **BASE_FEE))
-    assert (position.quantity, position.cost, position.realized_pnl, position.cycle) == (0, 0, 0, 0)
+    assert (position.quantity, position.cost, position.realized_pnl, position.cycle) == NOTHING
     assert dict(position.fees) == {"BTC": Decimal(0)}
     assert position.window == ()
 
