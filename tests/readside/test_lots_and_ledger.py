@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 
 from app.eventstore.projections import Definition
 from app.resources import sql_files
+from app.trading.values import EXACT
 from tests.readside.executions import (
     Row,
     balances_of,
@@ -44,6 +45,12 @@ LEDGER_ACCOUNTS = ("position", "cash", "exchange", "fees")
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 Connection = psycopg.Connection[Row]
+
+
+@pytest.fixture(autouse=True)
+def exact_decimals() -> Iterator[None]:
+    with localcontext(EXACT):
+        yield
 
 
 @pytest.fixture
@@ -88,7 +95,7 @@ def tables(connection: Connection, copy: str) -> dict[str, list[Row]]:
     }
 
 
-@settings(UNHURRIED, max_examples=int(__import__("os").environ.get("EX","50")))
+@settings(UNHURRIED, max_examples=50)
 @given(history=executions(), cuts=st.lists(st.integers(1, 40), max_size=6))
 def test_any_cut_of_the_log_folds_to_what_a_queue_and_a_list_say(
     connection: Connection, history: list[Happening], cuts: list[int]
