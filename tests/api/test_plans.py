@@ -12,7 +12,7 @@ from app.eventstore.projections import Definition
 from app.resources import sql_files
 
 FILL_TABLES = """
-insert into eventstore.subscriptions (shard, name) values (0, 'orders'), (0, 'fills')
+insert into eventstore.subscriptions (shard, name) values (0, 'orders'), (0, 'fills'), (0, 'settings')
 on conflict do nothing;
 
 insert into read.orders
@@ -27,6 +27,24 @@ insert into read.fills
 select
     0, n, 'u' || n % 50 || '/binance/simulated', 'o-' || n, 's-' || n % 40, 'S-' || n % 30, 'BUY', 'e', 1, 1,
     null, null, now(), now()
+from generate_series(1, 20000) n;
+
+insert into read.execution_exceptions
+select
+    0, n, 'u' || n % 50 || '/binance/simulated', 'UnmatchedExecutionRecorded', 'o-' || n, 'TRADE', 'e', null, 1, 1,
+    null, null, null, null, now(), now()
+from generate_series(1, 20000) n;
+
+insert into read.instruments
+select 0, 'u' || n % 50 || '/binance/simulated', 'S-' || n, null, null, 1, null, null, now(), n
+from generate_series(1, 20000) n;
+
+insert into read.risk_limits
+select 0, 'u' || n || '/binance/simulated', 'S-' || n, '{}', now(), n
+from generate_series(1, 20000) n;
+
+insert into read.prices
+select 0, 'u' || n % 50 || '/binance/simulated', 'S-' || n, 1, now(), now(), n
 from generate_series(1, 20000) n;
 
 insert into eventstore.events
@@ -64,6 +82,12 @@ def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
         ("query_fills(0, null, 's-1', null, 0, 0, 10)", 11),
         ("query_fills(0, null, null, 'S-1', 0, 0, 10)", 11),
         ("query_events(0, 10000, 10)", 11),
+        # Each with its event, and what was told of its order later.
+        ("query_execution_exceptions(0, 'u1/binance/simulated', 0, 10)", 33),
+        ("query_instruments(0, 'u1/binance/simulated', '', 10)", 11),
+        ("query_instrument(0, 'u1/binance/simulated', 'S-1')", 1),
+        ("query_prices(0, 'u1/binance/simulated', '', 10)", 11),
+        ("query_risk(0, 'u1/binance/simulated')", 1),
     ],
 )
 def test_a_question_touches_only_the_rows_of_its_answer(
@@ -85,7 +109,10 @@ def _rows_read(connection: psycopg.Connection[Any]) -> dict[str, int]:
         """
         select coalesce(sum(seq_tup_read), 0), coalesce(sum(idx_tup_fetch), 0)
         from pg_stat_user_tables
-        where relname in ('orders', 'fills', 'events')
+        where relname in (
+            'orders', 'fills', 'events', 'execution_exceptions', 'instruments', 'prices', 'risk_limits',
+            'account_settings'
+        )
         """
     ).fetchone()
     connection.commit()

@@ -36,6 +36,7 @@ async def trade_a_little(dsn: str) -> None:
     await bus.execute(placed, metadata=Metadata(actor="trader-7", correlation_id="c-1"))
     await bus.execute(trade("e-1", "0.5"), metadata=Metadata(causation_id=str(placed.command_id)))
     await bus.execute(trade("e-2", "1.5"), metadata=Metadata(causation_id=str(placed.command_id)))
+    await bus.execute(trade("e-3", "1", order_id="o-9"), metadata=Metadata(raw_message="35=8"))
     with pytest.raises(Refusal):
         await bus.execute(cancel("unknown"))
     await bus.stop()
@@ -98,6 +99,13 @@ def test_what_a_position_is_made_of(traded: str) -> None:
     assert rows(traded, fills.format("'ETHUSDT'")) == []
 
 
+def test_what_was_not_applied(traded: str) -> None:
+    exceptions = "select account, type, order_id, exec_id, is_applied, raw_message from audit.execution_exceptions"
+    assert rows(traded, exceptions) == [
+        ("alice/binance/simulated", "UnmatchedExecutionRecorded", "o-9", "e-3", False, "35=8")
+    ]
+
+
 def test_commands_and_what_became_of_them(traded: str) -> None:
     log = rows(
         traded,
@@ -111,7 +119,7 @@ def test_between_two_times(traded: str) -> None:
     between = "select array_agg(position) from audit.events_between({}, {})"
     at = "(select recorded_at from eventstore.commits where number = {})"
     assert rows(traded, between.format(at.format(2), at.format(4))) == [([2, 3],)]
-    assert rows(traded, between.format("'-infinity'", "'infinity'")) == [([1, 2, 3, 4],)]
+    assert rows(traded, between.format("'-infinity'", "'infinity'")) == [([1, 2, 3, 4, 5],)]
     assert rows(traded, between.format("'infinity'", "'infinity'")) == [(None,)]
 
 
