@@ -25,6 +25,8 @@ from app.postgres.connection import connect
 POLL_INTERVAL_S = 0.5
 ROUND_INTERVAL_S = 0.003
 ROUND_INTERVAL_S_MAX = 0.05
+PAUSE_SHARE = 1 / 3
+"""Of what a round took."""
 BACKOFF_S_MIN = 0.05
 BACKOFF_S_MAX = 5.0
 FAILURE_BACKOFF_S_MIN = 0.5
@@ -130,10 +132,10 @@ class Subscription:
         if done is not None and done.to_position < done.head:
             return
         if done is not None and done.to_position > done.from_position:
-            # Under load a round takes as long as what has gathered is large. A pause of that length leaves the machine
-            # to the writers, lets ranges coalesce, and has hot rows written less often.
+            # Under load a round takes as long as what has gathered is large. A pause in proportion leaves the machine
+            # to the writers, lets ranges coalesce, and has hot rows written less often; a longer one delays every read.
             took_s = time.monotonic() - began_s
-            await asyncio.sleep(min(max(self._interval_s - took_s, took_s), ROUND_INTERVAL_S_MAX))
+            await asyncio.sleep(min(max(self._interval_s - took_s, took_s * PAUSE_SHARE), ROUND_INTERVAL_S_MAX))
         with suppress(TimeoutError):
             await asyncio.wait_for(self._woken.wait(), self._poll_interval_s)
 
