@@ -95,15 +95,12 @@ create table eventstore.subscriptions (
     shard integer not null,
     name text not null,
     checkpoint bigint not null default 0 check (checkpoint >= 0),
-    definition_hash text,
     error jsonb,
     updated_at timestamptz not null default clock_timestamp(),
     primary key (shard, name)
 ) with (fillfactor = 10);
 comment on table eventstore.subscriptions is
     'Checkpoints: the position up to which a named reader of a shard has done its work.';
-comment on column eventstore.subscriptions.definition_hash is
-    'Of a projection: the SHA-256 of what this copy of it was made from.';
 comment on column eventstore.subscriptions.error is
     'What it stopped at, null while all is well: {"position", "sqlstate", "message", "attempts", "since"}.';
 
@@ -133,18 +130,13 @@ create table eventstore.dead_letters (
     shard integer not null,
     subscription text not null,
     position bigint not null,
-    definition_hash text not null,
     error jsonb not null,
-    reason text not null,
     actor text,
     recorded_at timestamptz not null default clock_timestamp(),
-    primary key (shard, subscription, position, definition_hash)
+    primary key (shard, subscription, position)
 );
 comment on table eventstore.dead_letters is
     'Positions that an operator told a subscription to skip, and why: nothing is skipped silently.';
-comment on column eventstore.dead_letters.definition_hash is
-    'The definition that could not fold the event. Another one tries, and if it fails too the decision holds for it.';
-comment on column eventstore.dead_letters.error is 'What the subscription was stopped with.';
 
 create table eventstore.snapshots (
     shard integer not null,
