@@ -58,7 +58,7 @@ def test_secrets_are_not_shown() -> None:
     ("url", "shown"),
     [
         ("postgresql://me@db:5432/foldbook", "postgresql://me@db:5432/foldbook"),
-        ("postgresql://me:se@cr:et@db/foldbook", "postgresql://me:***@127.0.0.1:1/foldbook"),
+        ("postgresql://me:se@cr:et@db/foldbook", "postgresql://me:***@db/foldbook"),
         ("postgresql:///foldbook?host=/run&password=secret", "postgresql:///foldbook?host=/run&password=***"),
         ("postgresql://me@/foldbook?sslpassword=secret&port=1", "postgresql://me@/foldbook?sslpassword=***&port=1"),
     ],
