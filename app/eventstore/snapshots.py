@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 S = TypeVar("S")
 
-_NOTHING: immutables.Map[Any, Any] = immutables.Map()
-
 WANTED_MAX = 1_000
 """Snapshots waiting to be taken."""
 
@@ -89,12 +87,12 @@ def _to_builtin(value: object) -> object:
 
 
 def _from_builtin(expected: type, value: Any) -> object:
-    # get_origin would take longer than all the rest of an empty map, as most are.
-    if getattr(expected, "__origin__", None) is immutables.Map:
-        if not value:
-            return _NOTHING
-        key_type, value_type = get_args(expected)
-        return immutables.Map(msgspec.convert(value, dict[key_type, value_type], dec_hook=_from_builtin))  # type: ignore[valid-type]
+    if getattr(expected, "__origin__", None) is immutables.Map:  # get_origin takes several times as long
+        if not isinstance(value, dict):
+            raise msgspec.ValidationError(f"Expected `object`, got `{type(value).__name__}`")
+        # One by one: to convert a dict, msgspec would first have to study its type, for each of very many maps.
+        _key_type, value_type = get_args(expected)
+        return immutables.Map({k: msgspec.convert(v, value_type, dec_hook=_from_builtin) for k, v in value.items()})
     raise NotImplementedError(expected)
 
 
