@@ -41,8 +41,8 @@ def command_of(text: str) -> BookCommand:
         case "bust", [exec_id]:
             return report("TRADE_CANCEL", order_id, exec_id=f"bust-{next(_ids)}", exec_ref_id=exec_id)
         case "correct", [exec_id, qty, px]:
-            terms = {"last_qty": Decimal(qty), "last_px": Decimal(px)}
-            return report("TRADE_CORRECT", order_id, exec_id=f"fix-{next(_ids)}", exec_ref_id=exec_id, **terms)
+            names = {"exec_id": f"fix-{next(_ids)}", "exec_ref_id": exec_id}
+            return report("TRADE_CORRECT", order_id, last_qty=Decimal(qty), last_px=Decimal(px), **names)
         case _:
             raise ValueError(text)
 

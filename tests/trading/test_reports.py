@@ -25,8 +25,8 @@ def bust(exec_id: str, exec_ref_id: str, **fields: Any) -> RecordExecution:
 
 
 def correct(exec_id: str, exec_ref_id: str, qty: str, px: str, **fields: Any) -> RecordExecution:
-    terms = {"last_qty": Decimal(qty), "last_px": Decimal(px)}
-    return report("TRADE_CORRECT", exec_id=exec_id, exec_ref_id=exec_ref_id, **terms, **fields)
+    fields |= {"exec_id": exec_id, "exec_ref_id": exec_ref_id}
+    return report("TRADE_CORRECT", last_qty=Decimal(qty), last_px=Decimal(px), **fields)
 
 
 def after(*commands: BookCommand) -> Life:
@@ -188,7 +188,7 @@ def test_a_report_about_an_unknown_order_is_recorded() -> None:
     told = trade("e-1", "4", order_id="o-7", broker_order_id="b-7")
     (event,) = life.execute(told)
     assert isinstance(event, UnmatchedExecutionRecorded)
-    assert (event.order_id, event.exec_id, event.last_qty, event.broker_order_id) == ("o-7", "e-1", 4, "b-7")
+    assert (event.order_id, event.exec_id, event.last_qty, event.broker_order_id) == ("o-7", "e-1", Decimal(4), "b-7")
     assert not life.book.positions
 
 
@@ -211,7 +211,7 @@ def test_a_bust_of_a_fill_of_a_closed_order_brings_it_back_into_the_book() -> No
 
 # -- in any order ------------------------------------------------------------------------------------------------
 
-FACTS = [
+FACTS: list[tuple[str, dict[str, Any]]] = [
     ("PENDING_NEW", {}),
     ("NEW", {}),
     ("TRADE", {"exec_id": "e-1", "last_qty": Decimal(4), "last_px": Decimal(100)}),
