@@ -243,13 +243,8 @@ async def test_what_contradicts_the_order_is_a_conflict(client: httpx.AsyncClien
     await place(client, at)
     assert_problem(await client.post(f"{at}/orders", json=order(quantity="3")), 409, "duplicate-order")
     await trade(client, at, "e-1", "2", "100")
-    report = {"order_id": "o-1", "exec_type": "TRADE", "exec_id": "e-2", "last_qty": "1", "last_px": "1"}
-    assert_problem(
-        await client.post(f"{at}/execution-reports", json=report), 409, "order-closed", order_status="FILLED"
-    )
-    assert_problem(
-        await client.post(f"{at}/execution-reports", json={**report, "exec_id": "e-1"}), 409, "duplicate-execution"
-    )
+    response = await client.post(f"{at}/orders/o-1/cancel")
+    assert_problem(response, 409, "order-closed", order_status="FILLED")
 
 
 @pytest.mark.parametrize(

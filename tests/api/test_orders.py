@@ -68,12 +68,14 @@ async def test_an_order_is_placed_filled_and_read_back(engine: Engine) -> None:
         "stop_price": None,
         "status": "PARTIALLY_FILLED",
         "pending_request": "NONE",
+        "requested": None,
         "cum_qty": "1.5",
         "leaves_qty": "1",
         "avg_px": "64250.5",
         "overfill_qty": "0",
         "fees": {"USDT": "0.075"},
         "broker_order_id": "b-77",
+        "reason": None,
         "created_at": read["created_at"],
         "updated_at": read["updated_at"],
         "last_position": 5,
@@ -189,6 +191,7 @@ async def test_the_history_tells_how_an_order_came_to_be(engine: Engine) -> None
             "quantity": "1000000",
             "limit_price": "0.0000001",
             "time_in_force": "GTC",
+            "transact_time": created["payload"]["transact_time"],
         },
     }
     assert (filled["type"], filled["position"], filled["actor"]) == ("OrderFilled", 4, None)
@@ -217,8 +220,6 @@ async def test_unknown_accounts_and_orders_are_told_apart(engine: Engine) -> Non
     assert_problem(await client.post("/accounts/bob/binance/nobroker/orders", json=order()), 404, "unknown-account")
     assert_problem(await client.post(f"{AT}/orders/o-1/cancel"), 404, "unknown-order")
     assert_problem(await client.post(f"{AT}/orders/%00/cancel"), 404, "unknown-order")
-    assert_problem(
-        await client.post(f"{AT}/execution-reports", json={"order_id": "o-1", "exec_type": "NEW"}),
-        404,
-        "unknown-order",
-    )
+    report = {"order_id": "o-1", "exec_type": "NEW"}
+    unknown = await client.post("/accounts/bob/binance/live/execution-reports", json=report)
+    assert_problem(unknown, 404, "unknown-account")
