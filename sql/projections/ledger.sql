@@ -36,7 +36,7 @@ create table ledger_balances (
     fees numeric not null,
     primary key (account, currency),
     constraint balanced check (position + cash + exchange + fees = 0)
-) with (fillfactor = 70);
+) with (fillfactor = 45);
 
 comment on table ledger_entries is 'Double entry: what each execution moved. Those of a position in the log sum to zero in each currency. Disposable: `foldbook projections rebuild ledger`.';
 comment on column ledger_entries.position is 'Position of the OrderFilled, FillBusted or FillCorrected.';

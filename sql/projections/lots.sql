@@ -56,7 +56,7 @@ create table lot_positions (
     quantity numeric not null,
     opened_quantity numeric not null,
     primary key (account, symbol)
-) with (fillfactor = 70);
+) with (fillfactor = 45);
 
 comment on table lots is 'FIFO lots, first opened first closed. Disposable: `foldbook projections rebuild lots`.';
 comment on column lots.opened_position is 'Position of the OrderFilled, or of the bust or correction that was booked as a fill of its own.';
@@ -199,7 +199,7 @@ begin
 
     if v_changes @? '$[*] ? (@.position == null)' then
         raise exception 'positions % to % bust or correct a fill that never was', p_from + 1, p_to
-            using errcode = 'FB012';
+            using errcode = 'FB013';
     end if;
 
     if v_changes is not null then

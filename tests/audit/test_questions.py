@@ -42,7 +42,7 @@ async def trade_a_little(dsn: str) -> None:
     await bus.stop()
     await store.close()
     connection = await connect(dsn)
-    for projection in ("orders", "fills", "positions"):
+    for projection in ("orders", "fills", "positions", "lots", "ledger"):
         await live_work(projection, 0)(connection)
     await connection.close()
 

@@ -29,6 +29,8 @@ QUANTITIES = ("0.5", "1", "1.5", "2", "3", "0.000000000000000001")
 PRICES = ("99.5", "100", "101.01", "33.333333333333333333", "0")
 FEES = ("0.001", "0.5", "1", "-0.25", "0")
 
+PREVIOUS = {"qty": "last_qty", "px": "last_px", "fee": "fee", "fee_currency": "fee_currency"}
+
 Row = dict[str, Any]
 
 
@@ -90,7 +92,12 @@ def executions(draw: st.DrawFn, events_max: int = 40) -> list[Happening]:
                 new = names | draw(_terms(old["symbol"]))
                 previous = {
                     f"previous_{short}": old[name]
-                    for short, name in {"qty": "last_qty", "px": "last_px", "fee": "fee", "fee_currency": "fee_currency"}.items()
+                    for short, name in {
+                        "qty": "last_qty",
+                        "px": "last_px",
+                        "fee": "fee",
+                        "fee_currency": "fee_currency",
+                    }.items()
                     if name in old
                 }
                 history.append(Happening(account, "FillCorrected", new | previous | reversal, at))
@@ -196,19 +203,18 @@ def fifo(history: Iterable[Happening]) -> Lots:
 # -- the ledger, as a list ---------------------------------------------------------------------------------------
 
 
-def _posted(p: Row, sign: int) -> list[tuple[int, str, str, Decimal]]:
-    base, quote = p.get("base_currency", p["symbol"]), p.get("quote_currency", f"{p['symbol']}/quote")
+def _posted(p: Row, sign: int, entries_before: int = 0) -> list[tuple[int, Any, Any, Decimal]]:
+    symbol = p["symbol"]
+    base, quote = p.get("base_currency", symbol), p.get("quote_currency", f"{symbol}/quote")
     quantity = sign * Decimal(p["last_qty"]) * (1 if p["side"] == "BUY" else -1)
     money = quantity * unit_price(p)
-    entries = [
-        (1, "position", base, quantity), (2, "exchange", base, -quantity),
-        (3, "cash", quote, -money), (4, "exchange", quote, money),
-    ]  # fmt: skip
+    entries: list[tuple[str, Any, Decimal]] = [("position", base, quantity), ("exchange", base, -quantity)]
+    entries += [("cash", quote, -money), ("exchange", quote, money)]
     fee = sign * Decimal(p.get("fee", "0"))
     if fee:
         payer = "position" if p["fee_currency"] == p.get("base_currency") else "cash"
-        entries += [(5, payer, p["fee_currency"], -fee), (6, "fees", p["fee_currency"], fee)]
-    return entries
+        entries += [(payer, p["fee_currency"], -fee), ("fees", p["fee_currency"], fee)]
+    return [(number, *entry) for number, entry in enumerate(entries, entries_before + 1)]
 
 
 def entries_of(history: Iterable[Happening]) -> list[Row]:
@@ -222,13 +228,13 @@ def entries_of(history: Iterable[Happening]) -> list[Row]:
         key = (e.account, p["order_id"], fill_id(p))
         posted = _posted(standing[key], -1) if e.type != "OrderFilled" else []
         if e.type != "FillBusted":
-            before = 6 if e.type == "FillCorrected" else 0
-            posted += [(before + number, *entry) for number, *entry in _posted(p, 1)]
+            posted += _posted(p, 1, entries_before=6 if e.type == "FillCorrected" else 0)
             standing[key] = p
         found += [
             {
-                "shard": 0, "position": position, "entry": number, "account": e.account, "ledger_account": ledger_account,
-                "currency": currency, "amount": amount, "order_id": p["order_id"], "exec_id": fill_id(p),
+                "shard": 0, "position": position, "entry": number, "account": e.account,
+                "ledger_account": ledger_account, "currency": currency, "amount": amount,
+                "order_id": p["order_id"], "exec_id": fill_id(p),
             }
             for number, ledger_account, currency, amount in posted
         ]  # fmt: skip

@@ -13,7 +13,10 @@ ROUND = "select from_position, to_position from eventstore.projection_round('liv
 ROWS_READ = """
 select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))
 from pg_stat_xact_user_tables
-where relname in ('events', 'orders', 'order_books', 'fills', 'prices', 'positions', 'position_entries')
+where relname in (
+    'events', 'orders', 'order_books', 'fills', 'prices', 'positions', 'position_entries',
+    'lots', 'lot_closings', 'lot_positions', 'ledger_entries', 'ledger_balances'
+)
 """
 READS_PER_EVENT_MAX = 8
 
