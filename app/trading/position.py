@@ -54,6 +54,8 @@ class Fill(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Signed, less a fee in the base currency."""
     unit_cost: Decimal
     """Price times multiplier."""
+    totals: Totals = NOTHING
+    """Those after it."""
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
@@ -178,22 +180,28 @@ def _corrected(before: Position, event: FillCorrected) -> Position:
 def _booked(before: Position, event: ExecutionEvent, fees: Fees, *fills: Fill) -> Position:
     """Fills at the end of the window; what it has no room for any more joins the totals before it."""
     totals: Totals = (before.quantity, before.cost, before.realized_pnl, before.cycle)
+    base, window = before.base, before.window
     for fill in fills:
         totals = net(totals, fill.quantity, fill.unit_cost)
-    base, window = before.base, before.window
-    too_many = len(window) + len(fills) - POSITION_WINDOW
+        window = (*window, _with_totals(fill, totals))
+    too_many = len(window) - POSITION_WINDOW
     if too_many > 0:
-        for fill in window[:too_many]:
-            base = net(base, fill.quantity, fill.unit_cost)
+        base = window[too_many - 1].totals
         window = window[too_many:]
-    return _after(before, event, totals, fees, base, window + fills)
+    return _after(before, event, totals, fees, base, window)
 
 
 def _refolded(before: Position, event: ExecutionEvent, fees: Fees, window: tuple[Fill, ...]) -> Position:
     totals = before.base
+    folded: list[Fill] = []
     for fill in window:
         totals = net(totals, fill.quantity, fill.unit_cost)
-    return _after(before, event, totals, fees, before.base, window)
+        folded.append(_with_totals(fill, totals))
+    return _after(before, event, totals, fees, before.base, tuple(folded))
+
+
+def _with_totals(fill: Fill, totals: Totals) -> Fill:
+    return Fill(fill.order_id, fill.exec_id, fill.quantity, fill.unit_cost, totals)
 
 
 def _after(
