@@ -8,37 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from decimal import Decimal
-from typing import Any
 
 from app.eventstore.events import Event
 from app.trading.checks import LIMIT_TYPES, check_amount, check_positive, check_price, invalid
 from app.trading.commands import RecordExecution
 from app.trading.events import (
-    ExecutionEvent,
-    FillBusted,
-    FillConflictDetected,
-    FillCorrected,
     OrderAccepted,
     OrderCanceled,
     OrderCancelPending,
     OrderCancelRejected,
     OrderDoneForDay,
     OrderExpired,
-    OrderFilled,
     OrderRejected,
     OrderReplaced,
     OrderReplacePending,
     OrderReplaceRejected,
-    OrderRestated,
     OrderSubmitted,
     OrderSuspended,
-    ReportedExecution,
     UnmatchedExecutionRecorded,
 )
-from app.trading.order import FINAL_STATES, Answer, Execution, Order, answered_by, evolve_order, leaves_of, pending_of
+from app.trading.executions import recorded, restated, revise, trade
+from app.trading.order import FINAL_STATES, Answer, Order, answered_by, evolve_order, leaves_of, pending_of
 from app.trading.state import Book, names_of, reopened
-from app.trading.values import ONE, ExecType, OrderType, OrdStatus, PendingRequest, add, subtract
+from app.trading.values import ExecType, OrderType, OrdStatus, PendingRequest
 
 _TRADES = (ExecType.TRADE, ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
 _REVISIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
@@ -52,7 +44,7 @@ def record_execution(command: RecordExecution, book: Book) -> Sequence[Event]:
     else:
         _check_report(command, order)
     if order is None:
-        return (_recorded(UnmatchedExecutionRecorded, command),)
+        return (recorded(UnmatchedExecutionRecorded, command),)
     events = _RULES[command.exec_type](command, order, book)
     return events if command.order_id in book.orders else (*events, *_reopened(order, events))
 
@@ -87,7 +79,9 @@ def _check_report(command: RecordExecution, order: Order | None) -> None:
     if exec_type in _REVISIONS:
         if command.exec_ref_id is None:
             raise invalid("exec_ref_id", f"is needed by exec_type {exec_type}")
-        if command.exec_id is None or command.exec_id == command.exec_ref_id:
+        # A fill is busted once: that needs no id of its own.
+        is_needed = exec_type is ExecType.TRADE_CORRECT and command.exec_id is None
+        if is_needed or command.exec_id == command.exec_ref_id:
             raise invalid("exec_id", f"of exec_type {exec_type} is an id of its own")
     else:
         for name in ("last_qty", "last_px", "fee", "fee_currency", "exec_ref_id"):
@@ -115,194 +109,6 @@ def _check_amounts(command: RecordExecution) -> None:
         check_amount("fee", command.fee)
     if (command.fee is None) != (command.fee_currency is None):
         raise invalid("fee_currency", "comes with a fee, and a fee with it")
-
-
-# -- executions --------------------------------------------------------------------------------------------------
-
-
-def _trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
-    exec_id, last_qty, last_px = command.exec_id, command.last_qty, command.last_px
-    assert exec_id is not None and last_qty is not None and last_px is not None
-    known = order.executions.get(exec_id)
-    if known is not None:
-        is_same = (
-            known.exec_type is ExecType.TRADE
-            and known.last_qty == last_qty
-            and known.last_px == last_px
-            and known.fee == command.fee
-            and known.fee_currency == command.fee_currency
-        )
-        return () if is_same else (_recorded(FillConflictDetected, command),)
-    cum_qty = add(order.cum_qty, last_qty)
-    time = command.business_time
-    # What traded before a replace took effect, told late, was not too much: the replace would have left it in.
-    is_before_terms = order.terms_time is not None and time <= order.terms_time
-    quantity = max(order.quantity, cum_qty) if is_before_terms else order.quantity
-    created = order.created
-    instrument = book.instrument(created.symbol)
-    filled = OrderFilled(
-        order_id=created.order_id,
-        strategy_id=created.strategy_id,
-        symbol=created.symbol,
-        side=created.side,
-        exec_id=exec_id,
-        last_qty=last_qty,
-        last_px=last_px,
-        fee=command.fee,
-        fee_currency=command.fee_currency,
-        cum_qty=cum_qty,
-        leaves_qty=leaves_of(quantity, cum_qty, has_ended=order.has_ended),
-        overfill_qty=_overfill(quantity, cum_qty),
-        multiplier=instrument.multiplier if instrument.multiplier != ONE else None,
-        base_currency=instrument.base_currency,
-        quote_currency=instrument.quote_currency,
-        transact_time=time,
-        broker_order_id=command.broker_order_id,
-    )
-    events: list[Event] = [filled]
-    if quantity is not order.quantity:
-        events.append(_restated(order, quantity, cum_qty, time, "traded before the order was replaced"))
-    if order.held:
-        events += _apply_held(exec_id, order, events, book)
-    return events
-
-
-def _revise(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
-    """A bust or a correction."""
-    exec_id, exec_ref_id = command.exec_id, command.exec_ref_id
-    assert exec_id is not None and exec_ref_id is not None
-    known = order.executions.get(exec_id) or order.held.get(exec_id)
-    if known is not None:
-        return () if _is_same_revision(command, known, order) else (_recorded(FillConflictDetected, command),)
-    root = order.root_of(exec_ref_id)
-    if root is None:
-        return (_recorded(UnmatchedExecutionRecorded, command),)
-    events = list(_revision(command, exec_id, root, order, book))
-    if order.held:
-        events += _apply_held(exec_id, order, events, book)
-    return events
-
-
-def _is_same_revision(command: RecordExecution, known: Execution | UnmatchedExecutionRecorded, order: Order) -> bool:
-    if isinstance(known, UnmatchedExecutionRecorded):
-        refers_alike = command.exec_ref_id == known.exec_ref_id
-    else:
-        refers_alike = order.root_of(command.exec_ref_id or "") == known.exec_ref_id
-    if command.exec_type is not known.exec_type or not refers_alike:
-        return False
-    told = ((command.last_qty, known.last_qty), (command.last_px, known.last_px), (command.fee, known.fee))
-    return command.exec_type is ExecType.TRADE_CANCEL or all(new is None or new == old for new, old in told)
-
-
-def _revision(
-    report: RecordExecution | UnmatchedExecutionRecorded, exec_id: str, root: str, order: Order, book: Book
-) -> Sequence[Event]:
-    standing = order.standing(root)
-    if standing is None:
-        return ()  # It was busted: nothing brings it back.
-    created, time = order.created, report.transact_time
-    told: dict[str, Any] = {
-        **names_of(order),
-        **book.terms_of(created.symbol),
-        "exec_id": exec_id,
-        "exec_ref_id": root,
-        "transact_time": time or getattr(report, "received_at", None),
-        "reason": report.reason,
-        "is_reversal": not book.holds(created.symbol, created.order_id, root),
-    }
-    if report.exec_type is ExecType.TRADE_CANCEL:
-        return (
-            FillBusted(
-                **told,
-                **_quantities(order, subtract(order.cum_qty, standing.last_qty)),
-                last_qty=standing.last_qty,
-                last_px=standing.last_px,
-                fee=standing.fee,
-                fee_currency=standing.fee_currency,
-            ),
-        )
-    revised = order.revised.get(root)
-    if revised is not None and time is not None and revised.time is not None and time < revised.time:
-        return ()  # A later correction was heard of first.
-    last_qty = standing.last_qty if report.last_qty is None else report.last_qty
-    has_fee = report.fee is not None
-    return (
-        FillCorrected(
-            **told,
-            **_quantities(order, add(subtract(order.cum_qty, standing.last_qty), last_qty)),
-            last_qty=last_qty,
-            last_px=standing.last_px if report.last_px is None else report.last_px,
-            fee=report.fee if has_fee else standing.fee,
-            fee_currency=report.fee_currency if has_fee else standing.fee_currency,
-            previous_qty=standing.last_qty,
-            previous_px=standing.last_px,
-            previous_fee=standing.fee,
-            previous_fee_currency=standing.fee_currency,
-        ),
-    )
-
-
-def _apply_held(exec_id: str, order: Order, events: Sequence[Event], book: Book) -> list[Event]:
-    """What was waiting for ``exec_id``, and for what that brings, applied after ``events``."""
-    after: Order = order
-    for event in events:
-        after = _after(after, event)
-        if isinstance(event, ExecutionEvent):
-            book = book.with_execution(event)
-    applied: list[Event] = []
-    arrived = [exec_id]
-    while arrived:
-        target = arrived.pop()
-        for held_id, report in sorted(after.held.items(), key=lambda item: (_time_of(item[1]), item[0])):
-            if report.exec_ref_id != target:
-                continue
-            root = after.root_of(target)
-            assert root is not None
-            for event in _revision(report, held_id, root, after, book):
-                applied.append(event)
-                after = _after(after, event)
-                if isinstance(event, ExecutionEvent):
-                    book = book.with_execution(event)
-            arrived.append(held_id)
-    return applied
-
-
-def _after(order: Order, event: Event) -> Order:
-    after = evolve_order(order, event)
-    assert after is not None
-    return after
-
-
-def _time_of(report: UnmatchedExecutionRecorded) -> float:
-    return report.transact_time.timestamp() if report.transact_time is not None else 0.0
-
-
-def _quantities(order: Order, cum_qty: Decimal) -> dict[str, Any]:
-    return {
-        "cum_qty": cum_qty,
-        "leaves_qty": leaves_of(order.quantity, cum_qty, has_ended=order.has_ended),
-        "overfill_qty": _overfill(order.quantity, cum_qty),
-    }
-
-
-def _overfill(quantity: Decimal, cum_qty: Decimal) -> Decimal | None:
-    return subtract(cum_qty, quantity) if cum_qty > quantity else None
-
-
-def _recorded(event_type: type[ReportedExecution], command: RecordExecution) -> ReportedExecution:
-    return event_type(
-        order_id=command.order_id,
-        exec_type=command.exec_type,
-        exec_id=command.exec_id,
-        exec_ref_id=command.exec_ref_id,
-        last_qty=command.last_qty,
-        last_px=command.last_px,
-        fee=command.fee,
-        fee_currency=command.fee_currency,
-        reason=command.reason,
-        broker_order_id=command.broker_order_id,
-        transact_time=command.business_time,
-    )
 
 
 # -- the order's life --------------------------------------------------------------------------------------------
@@ -369,7 +175,7 @@ def _restate(command: RecordExecution, order: Order, book: Book) -> Sequence[Eve
     if is_same and not (is_resting and resumes) and not is_news:
         return ()
     return (
-        _restated(
+        restated(
             order,
             quantity,
             order.cum_qty,
@@ -378,29 +184,6 @@ def _restate(command: RecordExecution, order: Order, book: Book) -> Sequence[Eve
             limit_price=limit_price,
             resumes=resumes,
         ),
-    )
-
-
-def _restated(
-    order: Order,
-    quantity: Decimal,
-    cum_qty: Decimal,
-    time: datetime | None,
-    reason: str | None,
-    *,
-    limit_price: Decimal | None = None,
-    resumes: bool = False,
-) -> OrderRestated:
-    return OrderRestated(
-        **names_of(order),
-        quantity=quantity,
-        limit_price=limit_price or order.limit_price,
-        stop_price=order.stop_price,
-        cum_qty=cum_qty,
-        leaves_qty=leaves_of(quantity, cum_qty, has_ended=order.has_ended and (order.final is not None or not resumes)),
-        resumes=resumes,
-        reason=reason,
-        transact_time=time,
     )
 
 
@@ -527,9 +310,9 @@ def _is_after(command: RecordExecution, time: datetime | None) -> bool:
 _RULES: dict[ExecType, Callable[[RecordExecution, Order, Book], Sequence[Event]]] = {
     ExecType.PENDING_NEW: _pending_new,
     ExecType.NEW: _new,
-    ExecType.TRADE: _trade,
-    ExecType.TRADE_CANCEL: _revise,
-    ExecType.TRADE_CORRECT: _revise,
+    ExecType.TRADE: trade,
+    ExecType.TRADE_CANCEL: revise,
+    ExecType.TRADE_CORRECT: revise,
     ExecType.PENDING_CANCEL: _pending_cancel,
     ExecType.CANCELED: _canceled,
     ExecType.CANCEL_REJECTED: _cancel_rejected,

@@ -60,6 +60,16 @@ def figures(life: Life) -> tuple[str, str, str, str, str]:
             id="a bust takes a fill back, FILLED or not",
         ),
         pytest.param(
+            (trade("e-1", "10"), report("TRADE_CANCEL", exec_ref_id="e-1")),
+            ("NEW", "10", "0", "10", "-"),
+            id="a bust needs no id of its own",
+        ),
+        pytest.param(
+            (report("TRADE_CANCEL", exec_ref_id="e-1"), trade("e-1", "10")),
+            ("NEW", "10", "0", "10", "-"),
+            id="even before its fill",
+        ),
+        pytest.param(
             (trade("e-1", "4"), trade("e-2", "6", "110"), bust("e-3", "e-2")),
             ("PARTIALLY_FILLED", "10", "4", "6", "100"),
             id="of two fills the one that is named",
