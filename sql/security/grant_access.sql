@@ -62,7 +62,9 @@ begin
     grant execute on all functions in schema audit, upcast to foldbook_auditor;
     grant execute
     on function eventstore.head, eventstore.shard_of, eventstore.event_hash, eventstore.command_hash,
-        eventstore.commit_hash
+        eventstore.commit_hash, eventstore.position_at, eventstore.effective_fills, eventstore.signed_quantity,
+        eventstore.net_position, eventstore.net_fill, eventstore.fee_totals, eventstore.add_fee,
+        eventstore.average_cost, eventstore.is_execution_applied
     to foldbook_auditor;
     return true;
 end

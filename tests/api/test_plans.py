@@ -12,7 +12,8 @@ from app.eventstore.projections import Definition
 from app.resources import sql_files
 
 FILL_TABLES = """
-insert into eventstore.subscriptions (shard, name) values (0, 'orders'), (0, 'fills'), (0, 'settings')
+insert into eventstore.subscriptions (shard, name) values
+    (0, 'orders'), (0, 'fills'), (0, 'settings'), (0, 'positions')
 on conflict do nothing;
 
 insert into read.orders
@@ -45,6 +46,18 @@ from generate_series(1, 20000) n;
 
 insert into read.prices
 select 0, 'u' || n % 50 || '/binance/simulated', 'S-' || n, 1, now(), now(), n
+from generate_series(1, 20000) n;
+
+insert into read.positions
+select
+    0, 'u' || n % 50 || '/binance/simulated', 'S-' || n, 1, 1, 0, 1, '{}', 1, null, null, now(), 20000
+from generate_series(1, 20000) n;
+
+-- 400 executions in each of 50 positions.
+insert into read.position_entries
+select
+    0, 'u' || n % 50 || '/binance/simulated', 'S-' || (n % 50 + 50), n, 'OrderFilled', 'o-' || n, 's', 'e', null, 1, 1,
+    null, null, null, 1, 1, 1, 0, 1, '{}'
 from generate_series(1, 20000) n;
 
 insert into eventstore.events
@@ -82,6 +95,11 @@ def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
         ("query_fills(0, null, 's-1', null, 0, 0, 10)", 11),
         ("query_fills(0, null, null, 'S-1', 0, 0, 10)", 11),
         ("query_events(0, 10000, 10)", 11),
+        ("query_positions(0, 'u1/binance/simulated', null, null, '', 10)", 11),
+        ("query_positions(0, 'u1/binance/simulated', 'S-51', null, '', 1)", 1),
+        # With the entry and its event.
+        ("query_positions(0, 'u1/binance/simulated', 'S-51', 10000, '', 1)", 3),
+        ("query_position_history(0, 'u1/binance/simulated', 'S-51', 10000, 10)", 22),
         # Each with its event, and what was told of its order later.
         ("query_execution_exceptions(0, 'u1/binance/simulated', 0, 10)", 33),
         ("query_instruments(0, 'u1/binance/simulated', '', 10)", 11),
@@ -111,7 +129,7 @@ def _rows_read(connection: psycopg.Connection[Any]) -> dict[str, int]:
         from pg_stat_user_tables
         where relname in (
             'orders', 'fills', 'events', 'execution_exceptions', 'instruments', 'prices', 'risk_limits',
-            'account_settings'
+            'account_settings', 'positions', 'position_entries'
         )
         """
     ).fetchone()
