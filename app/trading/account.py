@@ -18,7 +18,8 @@ from app.trading.events import (
 )
 from app.trading.instrument import defined_instrument
 from app.trading.order import REQUESTS_MAX
-from app.trading.risk import ACCOUNT_SCOPE, check_limits
+from app.trading.risk import ACCOUNT_SCOPE
+from app.trading.risk_checks import check_limits
 from app.trading.state import Book, names_of
 from app.trading.values import PendingRequest, RiskLimits, is_account
 

@@ -8,7 +8,6 @@ import msgspec
 
 from app.eventstore.errors import Refusal
 from app.eventstore.events import Event
-from app.trading import risk
 from app.trading.checks import LIMIT_TYPES, STOP_TYPES, check_positive, check_price, invalid
 from app.trading.commands import OrderCommand, PlaceOrder, RequestCancel, RequestReplace
 from app.trading.events import (
@@ -19,6 +18,7 @@ from app.trading.events import (
     OrderReplaceRequested,
 )
 from app.trading.order import REQUESTS_MAX, Order
+from app.trading.risk_checks import Denial, check_order, check_replace
 from app.trading.state import Book, names_of, reopened
 from app.trading.values import ZERO, PendingRequest, TimeInForce
 
@@ -63,11 +63,11 @@ def place_order(command: PlaceOrder, book: Book) -> Sequence[Event]:
     return (created, denied)
 
 
-def _check_order(command: PlaceOrder, book: Book) -> risk.Denial | None:
+def _check_order(command: PlaceOrder, book: Book) -> Denial | None:
     symbol, now = command.symbol, command.received_at
     instrument = book.instrument(symbol)
     if not book.risk.limits:
-        return risk.check_order(
+        return check_order(
             book.risk,
             command,
             instrument,
@@ -77,7 +77,7 @@ def _check_order(command: PlaceOrder, book: Book) -> risk.Denial | None:
             open_orders=0,
             now=now,
         )
-    return risk.check_order(
+    return check_order(
         book.risk,
         command,
         instrument,
@@ -155,10 +155,10 @@ def request_replace(command: RequestReplace, book: Book) -> Sequence[Event]:
     )
 
 
-def _check_replace(command: RequestReplace, order: Order, new: OrderCreated, book: Book) -> risk.Denial | None:
+def _check_replace(command: RequestReplace, order: Order, new: OrderCreated, book: Book) -> Denial | None:
     symbol, now = order.created.symbol, command.received_at
     instrument = book.instrument(symbol)
-    return risk.check_replace(
+    return check_replace(
         book.risk,
         new,
         order.terms,

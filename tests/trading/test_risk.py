@@ -19,11 +19,7 @@ from app.trading.events import OrderCreated
 from app.trading.instrument import UNKNOWN, Instrument, instrument_of
 from app.trading.risk import (
     RECENT_ORDERS_MAX,
-    Denial,
     Risk,
-    check_limits,
-    check_order,
-    check_replace,
     with_exposure,
     with_limits,
     with_message,
@@ -32,6 +28,7 @@ from app.trading.risk import (
     with_price,
     with_state,
 )
+from app.trading.risk_checks import Denial, check_limits, check_order, check_replace
 from app.trading.values import OrderType, Rate, RiskLimits, Side, TimeInForce, TradingState
 from tests.builders import NOW, created, place
 
