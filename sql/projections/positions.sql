@@ -81,7 +81,6 @@ declare
     v_after bigint := p_from;
     v_next bigint;
     v_said record;
-    v_brings boolean;
     v_quantity numeric;
     v_previous_quantity numeric;
     v_amended bigint;
@@ -256,7 +255,7 @@ begin
         else
             -- The entry that brought the fill: its OrderFilled, or the last correction that was booked as it came.
             select e.position
-            into strict v_amended
+            into v_amended
             from position_entries e
             where e.account = v_said.account
                 and e.symbol = v_said.symbol
@@ -266,6 +265,11 @@ begin
                 and coalesce(e.exec_ref_id, e.exec_id) = v_said.exec_ref_id
             order by e.position desc
             limit 1;
+            if v_amended is null then
+                raise exception 'position % tells of a fill that never was: % of order %',
+                    v_next, v_said.exec_ref_id, v_said.order_id
+                    using errcode = 'FB013';
+            end if;
 
             -- The entry before v_first tells what the log says now.
             v_first := v_amended;

@@ -93,7 +93,8 @@ def test_what_led_to_what(traded: str) -> None:
 
 def test_what_a_position_is_made_of(traded: str) -> None:
     fills = (
-        "select booked_quantity::text, quantity::text, order_id from audit.position_history('alice/binance/simulated', {})"
+        "select booked_quantity::text, quantity::text, order_id"
+        " from audit.position_history('alice/binance/simulated', {})"
     )
     assert rows(traded, fills.format("'BTCUSDT'")) == [("0.5", "0.5", "o-1"), ("1.5", "2.0", "o-1")]
     assert rows(traded, fills.format("'ETHUSDT'")) == []

@@ -22,7 +22,7 @@ from app.trading.events import ExecutionEvent
 from app.trading.position import Position, evolve_position
 from app.trading.values import canonical
 from tests.readside.histories import Happening, write
-from tests.trading.executions import executions
+from tests.trading.executions import busted, corrected, executions, filled
 
 Row = dict[str, Any]
 COPIES = ("whole", "cut")
@@ -117,6 +117,44 @@ def test_an_auditor_folds_the_log_itself_to_the_same(
         assert all(cycle["closed_position"] is not None for cycle in cycles[:-1])
         if cycles:
             assert (cycles[-1]["closed_position"] is None) == bool(position.quantity)
+
+
+ALICE = "alice/binance/simulated"
+
+
+def test_a_flip_ends_a_cycle_and_begins_the_next_and_its_fee_is_split_by_quantity(
+    connection: psycopg.Connection[Row],
+) -> None:
+    fee = {"fee": "1", "fee_currency": "USDT"}
+    events = [filled("2", "100", "e-1", **fee), filled("-6", "110", "e-2", **fee), filled("4", "100", "e-3")]
+    write_executions(connection, [(ALICE, event) for event in events])
+    asked = "select * from audit.position_cycles('alice/binance/simulated', 'BTC-USDT')"
+    first, second = connection.execute(asked).fetchall()
+    names = ("cycle", "side", "opened_position", "closed_position", "fills", "realized_pnl", "fees")
+    assert [first[name] for name in names] == [1, "LONG", 1, 2, 2, 20, {"USDT": "1.333333333333333333"}]
+    assert [second[name] for name in names] == [2, "SHORT", 2, 3, 2, 40, {"USDT": "0.666666666666666667"}]
+    assert first["closed_at"] == second["opened_at"] is not None
+
+
+def test_what_a_position_is_made_of_after_a_bust_and_a_correction(connection: psycopg.Connection[Row]) -> None:
+    kept, gone, fixed = filled("2", "100", "e-1"), filled("1", "105", "e-2"), filled("1", "110", "e-3")
+    events = [kept, gone, fixed, busted("1", "105", "e-2"), corrected(fixed, "2", "109")]
+    write_executions(connection, [(ALICE, event) for event in events])
+    fills = connection.execute("select * from audit.position_history(%s, 'BTC-USDT')", [ALICE]).fetchall()
+    names = ("position", "exec_id", "booked_quantity", "price", "amended_by", "quantity", "cost")
+    assert [[fill[name] for name in names] for fill in fills] == [
+        [1, "e-1", 2, 100, None, 2, 200],
+        [3, "e-3", 2, 109, 5, 4, 418],
+    ]
+    then = connection.execute("select * from audit.position_history(%s, 'BTC-USDT', 3)", [ALICE]).fetchall()
+    assert [fill["quantity"] for fill in then] == [2, 3, 4]
+
+
+def test_a_bust_of_a_fill_that_never_was_is_an_error(connection: psycopg.Connection[Row]) -> None:
+    head = write_executions(connection, [(ALICE, filled("1", "100", "e-1")), (ALICE, busted("1", "100", "e-9"))])
+    with pytest.raises(psycopg.Error, match="never was") as error:
+        project(connection, "whole", 0, head)
+    assert error.value.sqlstate == "FB013"
 
 
 def shown(position: Position) -> Row:
