@@ -4,9 +4,10 @@ is cut into ranges."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal, localcontext
 from itertools import pairwise
+from random import Random
 from typing import Any
 
 import psycopg
@@ -15,12 +16,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
+from app.eventstore.events import Event
 from app.eventstore.projections import Definition
 from app.resources import sql_files
 from app.trading import position as position_module
-from app.trading.events import ExecutionEvent
+from app.trading.book import ORDER_BOOK
+from app.trading.commands import BookCommand
+from app.trading.events import ExecutionEvent, FillBusted, FillCorrected
 from app.trading.position import Position, evolve_position
-from app.trading.values import canonical
+from app.trading.values import Side, canonical
+from tests.builders import open_account, place, report
 from tests.readside.histories import Happening, write
 from tests.trading.executions import busted, corrected, executions, filled
 
@@ -45,7 +50,7 @@ def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(position_module, "POSITION_WINDOW", 5)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=executions(), cuts=st.lists(st.integers(1, 40), max_size=6))
 @pytest.mark.usefixtures("short_window")
 def test_any_cut_folds_to_what_python_folds_at_every_position(
@@ -84,7 +89,7 @@ def test_any_cut_folds_to_what_python_folds_at_every_position(
         assert whole == cut
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=executions(), data=st.data())
 @pytest.mark.usefixtures("short_window")
 def test_an_auditor_folds_the_log_itself_to_the_same(
@@ -120,6 +125,47 @@ def test_an_auditor_folds_the_log_itself_to_the_same(
 
 
 ALICE = "alice/binance/simulated"
+
+
+def test_the_table_says_what_the_book_knows(connection: psycopg.Connection[Row]) -> None:
+    """Fills, busts and corrections as the decider tells them, some of fills that are older than the window."""
+    random = Random(7)
+    book, history = ORDER_BOOK.initial, list[tuple[str, Event]]()
+    fills: list[tuple[str, str]] = []
+
+    def execute(command: BookCommand) -> None:
+        nonlocal book
+        for event in ORDER_BOOK.decide(command, book):
+            history.append((ALICE, event))
+            book = ORDER_BOOK.evolve(book, event)
+
+    def amounts() -> dict[str, Any]:
+        return {
+            "last_qty": Decimal(random.randint(1, 40)) / 8,
+            "last_px": Decimal(random.randint(90, 110)),
+            "fee": Decimal(random.randint(-1, 9)) / 1000,
+            "fee_currency": random.choice(["BTC", "USDT"]),
+        }
+
+    execute(open_account())
+    for order_id, side in (("o-1", Side.BUY), ("o-2", Side.SELL)):
+        execute(place(order_id, quantity="100000", symbol="BTC-USDT", side=side))
+    for number in range(400):
+        kind = random.choices(["TRADE", "TRADE_CANCEL", "TRADE_CORRECT"], [8, 1, 1])[0] if fills else "TRADE"
+        order_id, exec_ref_id = random.choice(fills) if kind != "TRADE" else (random.choice(["o-1", "o-2"]), None)
+        said = {"exec_id": f"x-{number}", "exec_ref_id": exec_ref_id, **(amounts() if kind != "TRADE_CANCEL" else {})}
+        execute(report(kind, order_id, **said))
+        if kind == "TRADE":
+            fills.append((order_id, f"x-{number}"))
+
+    events = [event for _, event in history]
+    for event_type in (FillBusted, FillCorrected):
+        assert {e.is_reversal for e in events if isinstance(e, event_type)} == {True, False}
+    head = write_executions(connection, history)
+    project(connection, "whole", 0, head)
+    (found,) = connection.execute("select * from whole_positions.positions").fetchall()
+    expected = shown(book.positions["BTC-USDT"])
+    assert {name: found[name] for name in expected} == expected
 
 
 def test_a_flip_ends_a_cycle_and_begins_the_next_and_its_fee_is_split_by_quantity(
@@ -176,7 +222,7 @@ def project(connection: psycopg.Connection[Row], copy: str, begin: int, end: int
     connection.execute("select eventstore.projection_apply(%s, 'positions', 0, %s, %s)", [copy, begin, end])
 
 
-def write_executions(connection: psycopg.Connection[Row], history: list[tuple[str, ExecutionEvent]]) -> int:
+def write_executions(connection: psycopg.Connection[Row], history: Sequence[tuple[str, Event]]) -> int:
     happenings = [Happening(account, type(event).__name__, json.loads(event.payload())) for account, event in history]
     with psycopg.connect(connection.info.dsn, autocommit=True) as writer:
         return write(writer, happenings)
