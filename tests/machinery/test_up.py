@@ -61,11 +61,11 @@ class Engine:
 
     def part(self, *words: str) -> psutil.Process:
         """The process whose command line has ``words``."""
-        (found,) = [process for process in self.processes() if set(words) <= set(process.cmdline())]
+        (found,) = [process for process in self.processes() if set(words) <= set(command_line(process))]
         return found
 
     def postgres(self) -> psutil.Process:
-        (found,) = [process for process in self.processes() if "-D" in process.cmdline()]
+        (found,) = [process for process in self.processes() if "-D" in command_line(process)]
         return found
 
     def line(self, start: str) -> str:
@@ -85,6 +85,14 @@ class Engine:
         """Return when the order can be read: parts that were killed take a moment to find each other again."""
         url = f"{self.url}/accounts/bob/binance/simulated/orders/{order_id}"
         until(lambda: answers(f"{url}?min_position={min_position}"))
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    """Empty once it has ended, as a server's backends do at any time."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 @pytest.fixture

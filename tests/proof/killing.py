@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import psutil
 
 from app.postgres.embedded import EmbeddedPostgres
-from tests.machinery.test_up import Engine
+from tests.machinery.test_up import Engine, command_line
 from tests.proof.callers import Callers
 from tests.proof.soundness import Connection, assert_gapless, assert_recorded, assert_sealed, head_of, recorded
 from tests.readside.projecting import assert_equal_to_fresh_folds, caught_up, connected, until
@@ -70,7 +70,9 @@ async def _kill(engine: Engine, part: str) -> None:
         case "PostgreSQL":
             engine.postgres().kill()
         case "a backend":
-            backends = [p for p in engine.postgres().children() if "foldbook_engine foldbook" in " ".join(p.cmdline())]
+            backends = [
+                p for p in engine.postgres().children() if "foldbook_engine foldbook" in " ".join(command_line(p))
+            ]
             random.choice(backends).kill()
         case "the API":
             engine.part("serve").kill()
