@@ -26,9 +26,13 @@ create table lots (
     closed_position bigint,
     closed_at timestamptz,
     opened_to numeric not null,
-    primary key (account, symbol, opened_position, opened_leg),
-    unique (account, symbol, opened_to)
+    primary key (account, symbol, opened_position, opened_leg)
 ) with (fillfactor = 80);
+
+-- Lots are looked up by place and by amount. The planner, which can't tell the two indexes apart while it knows little of
+-- the table, would read a symbol's lots from first to last; each serves one collation, and so one of the two only. Unique,
+-- because an index that is not is built after a rebuild, which needs it.
+create unique index lots_by_amount on lots (account collate "C", symbol collate "C", opened_to);
 
 create table lot_closings (
     shard integer not null,
@@ -416,8 +420,8 @@ begin
             (
                 select *
                 from lots l
-                where l.account = r.account
-                    and l.symbol = r.symbol
+                where l.account = r.account collate "C"
+                    and l.symbol = r.symbol collate "C"
                     and l.opened_to > r.closed_from
                     and l.opened_to < r.closed_to
                 offset 0
@@ -426,8 +430,8 @@ begin
             (
                 select *
                 from lots l
-                where l.account = r.account
-                    and l.symbol = r.symbol
+                where l.account = r.account collate "C"
+                    and l.symbol = r.symbol collate "C"
                     and l.opened_to >= r.closed_to
                 order by l.opened_to
                 limit 1

@@ -343,3 +343,41 @@ def live_tables(connection: Connection) -> dict[str, list[Row]]:
         table: connection.execute(f"select * from read.{table} order by {key}".encode()).fetchall()
         for table, (_, key) in TABLES.items()
     }
+
+
+ROWS_READ = """
+select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))
+from pg_stat_xact_user_tables
+where relname in ('events', 'lots', 'lot_closings', 'lot_positions', 'ledger_entries', 'ledger_balances')
+"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_small_range_reads_few_rows_however_many_lots_are_open(connection: Connection, name: str) -> None:
+    """On a session whose plans were made when there was nothing."""
+    for number in range(8):  # more often than the planner tries custom plans
+        log(connection, [happening("OrderFilled", f"early-{number}")])
+        connection.execute("select eventstore.projection_round('live', %s, 0, 1)", [name])
+    log(connection, [happening("OrderFilled", f"x-{number}", order_id=f"o-{number}") for number in range(6_000)])
+    connection.execute("select eventstore.projection_round('live', %s, 0, 10000)", [name])
+
+    late = [happening("OrderFilled", f"s-{number}", "SELL", last_qty="1.5") for number in range(6)]
+    late += [
+        happening("FillBusted", "b-1", order_id="o-5998", exec_ref_id="x-5998"),
+        happening("FillCorrected", "b-2", order_id="o-5990", exec_ref_id="x-5990", last_qty="2"),
+        happening("FillBusted", "b-3", order_id="o-7", exec_ref_id="x-7", is_reversal=True),
+    ]
+    log(connection, late)
+    for _ in late:
+        with connection.transaction():
+            before = rows_read(connection)
+            connection.execute("select eventstore.projection_round('live', %s, 0, 1)", [name])
+            assert rows_read(connection) - before < 100
+    if name == "lots":
+        (row,) = connection.execute("select quantity from read.lot_positions").fetchall()
+        assert row["quantity"] == 8 + 6_000 - 9 - 1 + 1 - 1
+
+
+def rows_read(connection: Connection) -> int:
+    (row,) = connection.execute(ROWS_READ.encode()).fetchall()
+    return int(row["sum"])
