@@ -282,22 +282,32 @@ begin
                 and l.opened_position = c.opened_position
                 and l.opened_leg = c.opened_leg
         ),
+        undone as (
+            select
+                l.account,
+                l.symbol,
+                sum(l.quantity) as quantity,
+                sum(l.opened) as opened
+            from leg l
+            group by l.account, l.symbol
+        ),
         taken_back as (
             update lot_positions t
             set
                 quantity = t.quantity - u.quantity,
                 opened_quantity = t.opened_quantity - u.opened
-            from (
-                select
-                    l.account,
-                    l.symbol,
-                    sum(l.quantity) as quantity,
-                    sum(l.opened) as opened
-                from leg l
-                group by l.account, l.symbol
-            ) u
+            from undone u
             where t.account = u.account
                 and t.symbol = u.symbol
+                and t.opened_quantity > u.opened
+        ),
+        -- Where nothing was ever opened, as if it never was.
+        forgotten as (
+            delete from lot_positions t
+            using undone u
+            where t.account = u.account
+                and t.symbol = u.symbol
+                and t.opened_quantity = u.opened
         )
         select jsonb_agg(l)
         into v_undone

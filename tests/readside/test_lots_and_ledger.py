@@ -296,6 +296,14 @@ def test_a_bust_of_long_ago_matches_anew_from_there_on(connection: Connection) -
     assert made(connection) == {"x-2": Decimal(80), "x-3": 0}
 
 
+def test_a_symbol_whose_only_fill_was_busted_is_forgotten(connection: Connection) -> None:
+    log(connection, [happening("OrderFilled", "x-1"), happening("FillBusted", "x-2", exec_ref_id="x-1")])
+    project(connection, "whole", [0, 2])
+    project(connection, "cut", [0, 1, 2])
+    for copy in COPIES:
+        assert all(tables(connection, copy)[table] == [] for table in ("lots", "lot_closings", "lot_positions"))
+
+
 def made(connection: Connection) -> dict[str, Decimal]:
     return {row["exec_id"]: row["realized_pnl"] for row in tables(connection, "whole")["lots"]}
 
