@@ -71,8 +71,9 @@ class Reader:
         async with self.connection() as connection:
             try:
                 return await connection.fetchrow(question, *arguments)
-            except asyncpg.UndefinedTableError as error:
-                raise StoreUnavailable(f"the read tables are not there yet: {error}") from error
+            except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+                # A question of today, and tables that are not there yet, or are those of yesterday until rebuilt.
+                raise StoreUnavailable(f"the read tables are being made: {error}") from error
 
     async def reach(self, projection: str, shard: int, min_position: int | None) -> None:
         """Wait until the projection has reached ``min_position``; ``Problem`` projection-behind after 2 s."""

@@ -83,6 +83,8 @@ def _migrate(dsn: str, shard_count: int) -> bool:
         _upgrade_tables(session)
         _replace_code(connection)
         separated = connection.execute("select eventstore.grant_access()").fetchone()
+        projections = [path.stem for path in sql_files("projections")]
+        connection.execute("select eventstore.projection_retire(%s)", [projections])
         _identify_log(connection, shard_count)
     assert separated is not None
     return bool(separated[0])

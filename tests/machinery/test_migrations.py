@@ -57,6 +57,22 @@ def test_a_database_of_a_newer_program_is_left_alone(database: str) -> None:
         migrate(database, shard_count=1)
 
 
+GHOST = """
+create table ghosts (shard integer);
+create function project_ghost(p_shard integer, p_from bigint, p_to bigint) returns void language plpgsql as $$ begin end $$;
+"""
+
+
+def test_a_projection_whose_file_is_gone_goes_with_it(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("select eventstore.projection_install('ghost', 'h', %s)", [GHOST])
+    assert one(database, "select count(*) from eventstore.subscriptions where name = 'ghost'") == 1
+    migrate(database, shard_count=1)
+    assert one(database, "select to_regclass('read.ghosts') is null and to_regproc('read.project_ghost') is null")
+    for table in ("projections", "subscriptions", "projection_runs"):
+        assert one(database, f"select count(*) from eventstore.{table} where name = 'ghost'") == 0
+
+
 def test_what_a_file_needs_is_applied_before_it() -> None:
     files = {
         Path("a.sql"): b"create view eventstore.a as select eventstore.c(1)",

@@ -1,0 +1,28 @@
+create or replace function eventstore.projection_retire(p_projections text[])
+returns setof text
+language plpgsql
+as $$
+declare
+    v_retired record;
+    v_table text;
+begin
+    for v_retired in
+        select p.name, p.tables
+        from eventstore.projections p
+        where p.name <> all (p_projections)
+        order by p.name
+    loop
+        perform pg_advisory_xact_lock(1178553164, hashtext(v_retired.name));
+        foreach v_table in array v_retired.tables loop
+            execute format('drop table if exists read.%I', v_table);
+        end loop;
+        execute format('drop function if exists read.%I(integer, bigint, bigint)', 'project_' || v_retired.name);
+        delete from eventstore.subscriptions s where s.name = v_retired.name;
+        delete from eventstore.projection_runs r where r.name = v_retired.name;
+        delete from eventstore.projections p where p.name = v_retired.name;
+        return next v_retired.name;
+    end loop;
+end
+$$;
+comment on function eventstore.projection_retire(text[]) is
+    'Drops the projections that are none of these, their tables and checkpoints: their files are gone. What was skipped stays on record.';
