@@ -59,7 +59,8 @@ def test_a_database_of_a_newer_program_is_left_alone(database: str) -> None:
 
 GHOST = """
 create table ghosts (shard integer);
-create function project_ghost(p_shard integer, p_from bigint, p_to bigint) returns void language plpgsql as $$ begin end $$;
+create function project_ghost(p_shard integer, p_from bigint, p_to bigint) returns void
+language plpgsql as $$ begin end $$;
 """
 
 
