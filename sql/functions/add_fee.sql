@@ -11,7 +11,9 @@ begin
         return p_fees;
     end if;
     return p_fees
-        || jsonb_build_object(p_currency, trim_scale(coalesce((p_fees ->> p_currency)::numeric, 0) + p_fee)::text);
+        || jsonb_object(
+            array[p_currency, trim_scale(coalesce((p_fees ->> p_currency)::numeric, 0) + p_fee)::text]
+        );
 end
 $$;
 comment on function eventstore.add_fee is
