@@ -168,6 +168,33 @@ def test_the_table_says_what_the_book_knows(connection: psycopg.Connection[Row])
     assert {name: found[name] for name in expected} == expected
 
 
+ROWS_READ = """
+select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))
+from pg_stat_xact_user_tables
+where relname in ('events', 'positions', 'position_entries')
+"""
+
+
+def test_a_bust_reads_what_came_after_its_fill_whatever_the_session_saw_first(
+    connection: psycopg.Connection[Row],
+) -> None:
+    done = 0
+    for number in range(8):  # more often than the planner tries custom plans
+        fill = filled("1", "100", f"t-{number}")
+        head = write_executions(connection, [(ALICE, fill), (ALICE, busted("1", "100", f"t-{number}"))])
+        project(connection, "whole", done, head)
+        done = head
+    head = write_executions(connection, [(ALICE, filled("1", "100", f"m-{number}")) for number in range(5_000)])
+    project(connection, "whole", done, head)
+    bust = write_executions(connection, [(ALICE, busted("1", "100", "m-4900"))])
+    with connection.transaction():
+        before = connection.execute(ROWS_READ).fetchone()
+        project(connection, "whole", head, bust)
+        after = connection.execute(ROWS_READ).fetchone()
+    assert before is not None and after is not None
+    assert 100 < after["sum"] - before["sum"] < 400
+
+
 def test_a_flip_ends_a_cycle_and_begins_the_next_and_its_fee_is_split_by_quantity(
     connection: psycopg.Connection[Row],
 ) -> None:
