@@ -275,6 +275,8 @@ class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class PricePage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     prices: list[Price]
     next: str | None = None
+
+
 class Position(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A position by average cost; ``quantity`` and ``cost`` are negative while short.
 
