@@ -112,7 +112,10 @@ def _revision(
     created, time = order.created, report.transact_time
     told: dict[str, Any] = {
         **names_of(order),
-        **book.terms_of(created.symbol),
+        # What the fill was booked with, whatever the symbol is today.
+        "multiplier": standing.multiplier,
+        "base_currency": standing.base_currency,
+        "quote_currency": standing.quote_currency,
         "exec_id": exec_id,
         "exec_ref_id": root,
         "transact_time": time or getattr(report, "received_at", None),

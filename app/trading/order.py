@@ -77,6 +77,9 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
     fee_currency: str | None = None
     exec_ref_id: str | None = None
     time: datetime | None = None
+    multiplier: Decimal | None = None
+    base_currency: str | None = None
+    quote_currency: str | None = None
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
@@ -292,7 +295,16 @@ def _accepted(order: Order, event: OrderAccepted) -> Order:
 
 def _filled(order: Order, event: OrderFilled) -> Order:
     execution = Execution(
-        ExecType.TRADE, event.last_qty, event.last_px, event.fee, event.fee_currency, None, event.transact_time
+        ExecType.TRADE,
+        event.last_qty,
+        event.last_px,
+        event.fee,
+        event.fee_currency,
+        None,
+        event.transact_time,
+        event.multiplier,
+        event.base_currency,
+        event.quote_currency,
     )
     return Order(
         order.created,
@@ -334,6 +346,9 @@ def _revised(order: Order, event: FillBusted | FillCorrected, exec_type: ExecTyp
         event.fee_currency,
         event.exec_ref_id,
         event.transact_time,
+        event.multiplier,
+        event.base_currency,
+        event.quote_currency,
     )
     return replace(
         order,

@@ -38,7 +38,7 @@ from app.trading.instrument import Instrument, defined_instrument, instrument_of
 from app.trading.order import Order, evolve_order
 from app.trading.position import Position, evolve_position
 from app.trading.risk import Risk
-from app.trading.values import ONE, ZERO
+from app.trading.values import ZERO
 
 
 class Book(msgspec.Struct, frozen=True, gc=False):
@@ -60,15 +60,6 @@ class Book(msgspec.Struct, frozen=True, gc=False):
 
     def instrument(self, symbol: str) -> Instrument:
         return instrument_of(self.instruments, symbol)
-
-    def terms_of(self, symbol: str) -> dict[str, Any]:
-        """What an execution tells about its symbol."""
-        instrument = instrument_of(self.instruments, symbol)
-        return {
-            "multiplier": instrument.multiplier if instrument.multiplier != ONE else None,
-            "base_currency": instrument.base_currency,
-            "quote_currency": instrument.quote_currency,
-        }
 
     def holds(self, symbol: str, order_id: str, exec_id: str) -> bool:
         """Is the fill young enough to be taken out of the position, or replaced in it?"""

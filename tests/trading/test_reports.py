@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from uuid_utils.compat import uuid7
 
-from app.trading.commands import BookCommand, RecordExecution
-from app.trading.events import FillConflictDetected, UnmatchedExecutionRecorded
+from app.trading.commands import BookCommand, DefineInstrument, RecordExecution
+from app.trading.events import FillBusted, FillConflictDetected, UnmatchedExecutionRecorded
 from app.trading.order import Order, evolve_order
-from app.trading.values import ExecType, OrdStatus, PendingRequest
-from tests.builders import NOW, cancel, open_account, place, replace_order, report, trade
+from app.trading.values import ExecType, OrdStatus, PendingRequest, Side
+from tests.builders import ACCOUNT, NOW, cancel, open_account, place, replace_order, report, trade
 from tests.trading.lives import Life
 
 BEGUN = (open_account(), place(quantity="10"))
@@ -217,6 +218,28 @@ def test_a_bust_of_a_fill_of_a_closed_order_brings_it_back_into_the_book() -> No
     assert "o-1" not in life.book.orders
     assert figures(life) == ("CANCELED", "10", "3", "0", "100")
     assert not life.book.risk.exposures
+
+
+def test_a_bust_takes_back_what_the_fill_was_booked_with() -> None:
+    """Whatever the symbol is by then."""
+    life = after(trade("e-1", "10"))
+    life.execute(place("o-2", quantity="10", side=Side.SELL))
+    life.execute(trade("e-1", "10", order_id="o-2"))
+    life.execute(
+        DefineInstrument(
+            command_id=uuid7(),
+            received_at=NOW,
+            account=ACCOUNT,
+            symbol="BTCUSDT",
+            multiplier=Decimal(5),
+            quote_currency="USDT",
+        )
+    )
+    (event, _) = life.execute(bust("e-2", "e-1"))
+    assert isinstance(event, FillBusted)
+    assert (event.multiplier, event.quote_currency) == (None, None)
+    position = life.book.positions["BTCUSDT"]
+    assert (position.quantity, position.cost) == (Decimal(-10), Decimal(-1000))
 
 
 # -- in any order ------------------------------------------------------------------------------------------------
