@@ -83,7 +83,7 @@ class Book(Account, frozen=True, kw_only=True):
     """An account with its pending orders, a page of them."""
 
     pending_orders: list[Order]
-    next: str | None = None
+    next: int | None = None
 
 
 class OrderPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

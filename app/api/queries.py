@@ -75,15 +75,15 @@ async def get_book(
     user: FromPath[str],
     exchange: FromPath[str],
     broker: FromPath[str],
-    after: AfterOrder = None,
+    after: AfterPosition = 0,
     limit: Limit = LIMIT_DEFAULT,
     min_position: MinPosition = None,
 ) -> Response[Book]:
-    """The order book of an account: its pending orders, by order id."""
+    """The order book of an account: its pending orders, as they were created."""
     account = account_of(user, exchange, broker)
     shard = reader.shard_of(account)
     await reader.reach("orders", shard, min_position)
-    row = await reader.row("select * from eventstore.query_book($1, $2, $3, $4)", shard, account, after or "", limit)
+    row = await reader.row("select * from eventstore.query_book($1, $2, $3, $4)", shard, account, after, limit)
     if row["body"] is None:
         raise unknown_account(account)
     return page("pending_orders", row, head=row["body"].strip().removeprefix(b"{").removesuffix(b"}") + b",")

@@ -40,6 +40,31 @@ create schema if not exists upcast;
 create schema if not exists audit
 """
 
+# What has a file is made from it; a signature that changed, or a file that is gone, must leave nothing behind. Tables
+# depend on no code, but for their triggers, which are code. Upcasters stay: what was once written is read for ever.
+_DROP_CODE = """
+do $$
+declare
+    v_statement text;
+begin
+    for v_statement in
+        select unnest(array(
+            select format('drop view if exists %s cascade', c.oid::regclass)
+            from pg_class c
+            where c.relnamespace in ('eventstore'::regnamespace, 'audit'::regnamespace)
+                and c.relkind = 'v'
+            union all
+            select format('drop routine if exists %s cascade', p.oid::regprocedure)
+            from pg_proc p
+            where p.pronamespace in ('eventstore'::regnamespace, 'audit'::regnamespace)
+        ))
+    loop
+        execute v_statement;
+    end loop;
+end
+$$
+"""
+
 _QUALIFIED_NAME = re.compile(rb"\b(?:eventstore|audit|upcast)\.(\w+)")
 
 
@@ -101,11 +126,12 @@ def _upgrade_tables(session: sqlalchemy.Connection) -> None:
 
 
 def _replace_code(connection: Connection) -> None:
-    """Apply every file if any is new or changed: a replaced function may be what another file's view is made of."""
+    """Make everything anew if any file is new, changed or gone: one is made of another."""
     files = {path: path.read_bytes() for folder in CODE_FOLDERS for path in sql_files(folder)}
     wanted = {str(path.relative_to(ROOT)): hashlib.sha256(text).hexdigest() for path, text in files.items()}
     if dict(connection.execute("select path, sha256 from eventstore.code").fetchall()) == wanted:
         return
+    connection.execute(_DROP_CODE)
     for path in in_order_of_need(files):
         try:
             connection.execute(files[path])

@@ -1,5 +1,5 @@
-create or replace function eventstore.query_book(p_shard integer, p_account text, p_after text, p_limit integer)
-returns table ("position" bigint, body json, items json, next text)
+create or replace function eventstore.query_book(p_shard integer, p_account text, p_after bigint, p_limit integer)
+returns table ("position" bigint, body json, items json, next bigint)
 language plpgsql
 stable
 set enable_seqscan = off
@@ -12,12 +12,12 @@ begin
         -- One more than asked for tells whether there is more.
         select o.*
         from read.orders o
-        where o.account = p_account and o.order_id > p_after and o.is_open
-        order by o.order_id
+        where o.account = p_account and o.created_position > p_after and o.is_open
+        order by o.created_position
         limit p_limit + 1
     ),
     numbered as (
-        select c as entry, row_number() over (order by c.order_id) as ordinal
+        select c as entry, row_number() over (order by c.created_position) as ordinal
         from candidate c
     ),
     page as (
@@ -26,7 +26,7 @@ begin
                 json_agg(eventstore.order_json(n.entry) order by n.ordinal) filter (where n.ordinal <= p_limit),
                 '[]'
             ) as items,
-            case when count(*) > p_limit then max((n.entry).order_id) filter (where n.ordinal = p_limit) end as next
+            case when count(*) > p_limit then max((n.entry).created_position) filter (where n.ordinal = p_limit) end as next
         from numbered n
     )
     select a.position, a.body, p.items, p.next
@@ -35,4 +35,4 @@ begin
 end
 $$;
 comment on function eventstore.query_book is
-    'One account with a page of its pending orders, by order id; next as in query_orders.';
+    'One account with a page of its pending orders, as they were created; next as in query_orders.';

@@ -57,10 +57,9 @@ create table orders (
 ) with (fillfactor = 80);
 
 -- No column of an index changes while an order works, so that an update stays on its page (HOT). Only an order's end
--- does, which takes it out of the indexes of what is open.
+-- does, which takes it out of orders_open.
 create index orders_by_creation on orders (account, created_position);
 create index orders_open on orders (account, created_position) where is_open;
-create index orders_pending on orders (account, order_id) where is_open;
 
 comment on table order_books is 'Order books, one per account. Disposable: `foldbook projections rebuild orders`.';
 comment on column order_books.opened_at is 'Business time of OrderBookCreated.';
