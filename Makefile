@@ -20,7 +20,7 @@ up: $(RUNTIME)
 	@exec $(BIN)/foldbook up
 
 test: $(DEVELOPMENT)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff check .

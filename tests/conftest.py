@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from testcontainers.community.postgres import PostgresContainer
 
 from app.eventstore.projections import Definition, install_projections
 from app.postgres.connection import connect
-from app.postgres.embedded import EmbeddedPostgres
+from app.postgres.embedded import SETTINGS, EmbeddedPostgres
 from app.postgres.migrations import migrate
 from app.postgres.roles import ENGINE, as_role
 from app.resources import sql_files
@@ -117,15 +117,16 @@ def _in_container() -> Iterator[Postgres]:
 
 @contextmanager
 def _embedded() -> Iterator[Postgres]:
-    with embedded_postgres() as server:
+    # Nobody pulls the plug of this one; what must survive is tested on servers of its own (``own_postgres``).
+    with embedded_postgres({**SETTINGS, "fsync": "off"}) as server:
         yield Postgres(server.dsn, server.superuser_dsn)
 
 
 @contextmanager
-def embedded_postgres() -> Iterator[EmbeddedPostgres]:
+def embedded_postgres(settings: Mapping[str, str] = SETTINGS) -> Iterator[EmbeddedPostgres]:
     """A started server in a temporary folder, ended and removed afterwards. It ends too if this process is killed."""
     folder = Path(tempfile.mkdtemp(prefix="foldbook-test-"))
-    server = EmbeddedPostgres(folder)
+    server = EmbeddedPostgres(folder, settings)
     try:
         server.start()
         yield server

@@ -83,7 +83,7 @@ def create_application(
             requests.count(http["method"], http.get("path_template", "unknown"), message["status"])
 
     litestar = Litestar(
-        [*CALLS, *docs_handlers(openapi_document(CALLS, dependencies))],
+        [*CALLS, *docs_handlers(openapi_document(tuple(CALLS), tuple(sorted(dependencies))))],
         dependencies=dependencies,
         exception_handlers={Exception: answer_problem},
         before_request=_refuse_unknown_parameters,

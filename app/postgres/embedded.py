@@ -88,7 +88,8 @@ class EmbeddedPostgres:
     """The server of one data folder; may be started again after it stopped or died. No DSN of it holds a password:
     they name the file."""
 
-    def __init__(self, data_folder: Path) -> None:
+    def __init__(self, data_folder: Path, settings: Mapping[str, str] = SETTINGS) -> None:
+        self._settings = settings
         self.data_folder = data_folder.resolve()
         self.folder = self.data_folder / "postgres"
         self.password_file = self.data_folder / "pgpass"
@@ -138,7 +139,7 @@ class EmbeddedPostgres:
             left.unlink(missing_ok=True)
         if not self._has_all_passwords():
             self._make_passwords(user, programs, self.folder)
-        settings = SETTINGS | {"unix_socket_directories": self._prepare_socket_folder(user)}
+        settings = {**self._settings, "unix_socket_directories": self._prepare_socket_folder(user)}
         with open_own(self._start_log, "wb") as log:
             self._server = subprocess.Popen(
                 [
