@@ -17,6 +17,7 @@ import typer
 from bench.arena import arena
 from bench.audit import measure_audit
 from bench.bus import measure_snapshot
+from bench.deciding import measure_deciding
 from bench.growth import measure_growth
 from bench.latency import measure_latency
 from bench.loading import measure_loading
@@ -30,6 +31,7 @@ from bench.throughput import MEASUREMENTS, measure_throughput
 LATEST = Path(__file__).resolve().parent / "results" / "latest.json"
 
 OTHERS: dict[str, Callable[[Stage], list[Row]]] = {
+    "deciding": measure_deciding,
     "snapshot": measure_snapshot,
     "rebuild": measure_rebuild,
     "latency": measure_latency,

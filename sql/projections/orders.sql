@@ -73,7 +73,7 @@ comment on column orders.final_state is 'What ended it for good: CANCELED, EXPIR
 comment on column orders.working_state is 'FIX OrdStatus without what is pending; see docs/domain.md.';
 comment on column orders.is_open is 'It may still trade: cum_qty < quantity, nothing ended it, nor its day if it was for that day only.';
 comment on column orders.pending_request is 'What was asked of the broker and not yet answered: NONE, CANCEL or REPLACE.';
-comment on column orders.requested_quantity is 'What the pending replace asks for; so are the prices.';
+comment on column orders.requested_quantity is 'What was last asked for, while requests are pending; so are the prices.';
 comment on column orders.cum_cost is 'Exact sum of last_qty * last_px; the average price is cum_cost / cum_qty.';
 comment on column orders.leaves_qty is 'quantity - cum_qty while it is open, else 0.';
 comment on column orders.overfill_qty is 'How far cum_qty exceeds quantity.';
@@ -222,6 +222,11 @@ begin
                     when r.type in ('OrderReplaceRequested', 'OrderReplacePending') then 2
                 end
             ) & 3 as pending,
+            max(r.position) filter (
+                where r.pending_request = 'NONE'
+                    or r.pending_request is null
+                    and r.type in ('OrderCancelRejected', 'OrderReplaced', 'OrderReplaceRejected')
+            ) as answered_position,
             eventstore.total(r.sign * r.last_qty) as filled_qty,
             eventstore.total(r.sign * r.last_qty * r.last_px) as filled_cost,
             eventstore.total(r.sign * r.fee) as fee,
@@ -258,7 +263,9 @@ begin
             c.resumed_position,
             c.pending,
             c.terms_position,
-            c.replace_position,
+            -- What was asked for before everything was answered is over.
+            case when c.replace_position > coalesce(c.answered_position, 0) then c.replace_position end as replace_position,
+            coalesce(c.answered_position is not null, false) as is_answered,
             final.state as final_state,
             final.reason,
             coalesce(c.filled_qty, 0) as filled_qty,
@@ -351,9 +358,12 @@ begin
                 when t.pending is not null then (array['NONE', 'CANCEL', 'REPLACE'])[t.pending + 1]
                 else coalesce(o.pending_request, 'NONE')
             end as pending_request,
-            coalesce(asked.quantity, o.requested_quantity) as requested_quantity,
-            coalesce(asked.limit_price, o.requested_limit_price) as requested_limit_price,
-            coalesce(asked.stop_price, o.requested_stop_price) as requested_stop_price,
+            case when t.replace_position is not null then asked.quantity when not t.is_answered then o.requested_quantity end
+                as requested_quantity,
+            case when t.replace_position is not null then asked.limit_price when not t.is_answered then o.requested_limit_price end
+                as requested_limit_price,
+            case when t.replace_position is not null then asked.stop_price when not t.is_answered then o.requested_stop_price end
+                as requested_stop_price,
             coalesce(o.cum_qty, 0) + t.filled_qty as cum_qty,
             coalesce(o.cum_cost, 0) + t.filled_cost as cum_cost,
             case
@@ -416,8 +426,7 @@ begin
             end as working_state,
             s.cum_qty < s.quantity and not s.has_ended as is_open,
             case when s.has_ended then 0 else greatest(s.quantity - s.cum_qty, 0) end as leaves_qty,
-            greatest(s.cum_qty - s.quantity, 0) as overfill_qty,
-            s.pending_request = 'REPLACE' as is_replace_pending
+            greatest(s.cum_qty - s.quantity, 0) as overfill_qty
         from standing s
     ),
     row as (
@@ -425,9 +434,9 @@ begin
             f.shard, f.account, f.order_id, f.strategy_id, f.symbol, f.side, f.order_type, f.time_in_force, f.expire_at,
             f.quantity, f.limit_price, f.stop_price, f.stage, f.final_state, f.is_suspended, f.is_done_for_day,
             f.working_state, f.is_open, f.pending_request,
-            case when f.is_replace_pending then f.requested_quantity end as requested_quantity,
-            case when f.is_replace_pending then f.requested_limit_price end as requested_limit_price,
-            case when f.is_replace_pending then f.requested_stop_price end as requested_stop_price,
+            case when f.pending_request <> 'NONE' then f.requested_quantity end as requested_quantity,
+            case when f.pending_request <> 'NONE' then f.requested_limit_price end as requested_limit_price,
+            case when f.pending_request <> 'NONE' then f.requested_stop_price end as requested_stop_price,
             f.cum_qty, f.cum_cost, f.leaves_qty, f.overfill_qty, f.fees, f.broker_order_id, f.reason,
             f.created_at, f.updated_at, f.created_position, f.last_position, f.sequence,
             f.is_new

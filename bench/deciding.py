@@ -1,0 +1,91 @@
+"""What one fill costs the decider: decided and folded, on an account with many open orders, positions and risk kept.
+
+CPU time of this process, for nothing here waits. Each turn takes the same fills on the same book.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from statistics import median
+from typing import Any
+
+from uuid_utils.compat import uuid7
+
+from app.trading.book import ORDER_BOOK, Book
+from app.trading.commands import BookCommand, OpenAccount, PlaceOrder, RecordExecution
+from app.trading.values import ExecType, OrderType, Side, TimeInForce
+from bench.rounds import Stage, tell
+from bench.table import Row
+
+ACCOUNT = "bench/venue/simulated"
+OPEN_ORDERS = 10_000
+FILLS = 2_000
+TURNS = 7
+MUST_US = 15.0
+
+
+def measure_deciding(stage: Stage) -> list[Row]:
+    tell(f"{FILLS:,} fills on an account with {OPEN_ORDERS:,} open orders")
+    book = _execute(ORDER_BOOK.initial, OpenAccount(**_request()))
+    for number in range(OPEN_ORDERS):
+        book = _execute(book, _order(number))
+    fills = [_fill(number) for number in range(FILLS)]
+    costs_us = [_turn(book, fills) for _ in range(TURNS)]
+    return [
+        Row(
+            what=f"decide and evolve a fill, {OPEN_ORDERS:,} open orders",
+            value=median(costs_us),
+            low=min(costs_us),
+            high=max(costs_us),
+            unit="us",
+            must=MUST_US,
+            is_cost=True,
+            detail="CPU time",
+        )
+    ]
+
+
+def _turn(book: Book, fills: list[RecordExecution]) -> float:
+    began_ns = time.process_time_ns()
+    for fill in fills:
+        book = _execute(book, fill)
+    return (time.process_time_ns() - began_ns) / 1e3 / len(fills)
+
+
+def _execute(book: Book, command: BookCommand) -> Book:
+    for event in ORDER_BOOK.decide(command, book):
+        book = ORDER_BOOK.evolve(book, event)
+    return book
+
+
+def _request() -> dict[str, Any]:
+    return {"command_id": uuid7(), "received_at": datetime.now(UTC), "account": ACCOUNT}
+
+
+def _order(number: int) -> PlaceOrder:
+    return PlaceOrder(
+        **_request(),
+        order_id=f"order-{number}",
+        strategy_id="bench",
+        symbol="BTC-USDT",
+        side=Side.BUY if number % 2 else Side.SELL,
+        order_type=OrderType.LIMIT,
+        quantity=Decimal(1000),
+        limit_price=Decimal("64250.1"),
+        time_in_force=TimeInForce.GTC,
+    )
+
+
+def _fill(number: int) -> RecordExecution:
+    return RecordExecution(
+        **_request(),
+        order_id=f"order-{number * 7 % OPEN_ORDERS}",
+        exec_type=ExecType.TRADE,
+        exec_id=f"exec-{number}",
+        last_qty=Decimal("0.125"),
+        last_px=Decimal(64250) + number % 100,
+        fee=Decimal("0.32"),
+        fee_currency="USDT",
+    )
