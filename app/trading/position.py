@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
+from itertools import chain
 from typing import TypeAlias, cast
 
 import immutables
@@ -23,6 +24,9 @@ from app.trading.values import ONE, ZERO, Side, canonical
 
 POSITION_WINDOW = 128
 """How many fills of a symbol can still be busted or corrected as if they had never been, or had been others."""
+
+PAGE = 16
+"""Fills that are kept, and forgotten, together."""
 
 RELEASED_DIGITS = 36
 """Digits after the point of the cost that a reduction releases; what is cut off stays in the position."""
@@ -78,9 +82,20 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     net_before_day: Decimal = ZERO
     """``realized_pnl - quote_fees`` when that day began."""
     base: Totals = NOTHING
-    """The totals before the window."""
-    window: tuple[Fill, ...] = ()
-    """The last fills, 128 at most, oldest first."""
+    """The totals before the fills that are kept."""
+    pages: tuple[tuple[Fill, ...], ...] = ()
+    """The fills that are kept, oldest first, ``PAGE`` on each page. What is copied for a fill is the last page."""
+    page: tuple[Fill, ...] = ()
+    """Those since."""
+
+    @property
+    def window(self) -> tuple[Fill, ...]:
+        """The last fills, ``POSITION_WINDOW`` at most, oldest first."""
+        return self.kept()[-POSITION_WINDOW:]
+
+    def kept(self) -> tuple[Fill, ...]:
+        """All fills that are at hand: those of the window, and at most a page before it."""
+        return (*chain.from_iterable(self.pages), *self.page)
 
     @property
     def avg_px(self) -> Decimal:
@@ -92,9 +107,10 @@ class Position(msgspec.Struct, frozen=True, gc=False):
         return any(fill.exec_id == exec_id and fill.order_id == order_id for fill in self.window)
 
     def place(self, order_id: str, exec_id: str) -> int:
-        """Where in the window the fill is. Raises ``ValueError``."""
-        for place, fill in enumerate(self.window):
-            if fill.exec_id == exec_id and fill.order_id == order_id:
+        """Where among the fills that are kept this one of the window is. Raises ``ValueError``."""
+        kept = self.kept()
+        for place in range(len(kept) - 1, max(len(kept) - POSITION_WINDOW, 0) - 1, -1):
+            if kept[place].exec_id == exec_id and kept[place].order_id == order_id:
                 return place
         raise ValueError(f"execution {exec_id!r} of order {order_id!r} is not in the position's window")
 
@@ -159,8 +175,8 @@ def _busted(before: Position, event: FillBusted) -> Position:
         fees = _charged(fees, event, event.fee.copy_negate(), event.fee_currency)
     if event.is_reversal:
         return _booked(before, event, fees, _opposite(_fill(event, event.exec_ref_id)))
-    place = before.place(event.order_id, event.exec_ref_id)
-    return _refolded(before, event, fees, before.window[:place] + before.window[place + 1 :])
+    kept, place = before.kept(), before.place(event.order_id, event.exec_ref_id)
+    return _refolded(before, event, fees, (*kept[:place], *kept[place + 1 :]))
 
 
 def _corrected(before: Position, event: FillCorrected) -> Position:
@@ -173,31 +189,33 @@ def _corrected(before: Position, event: FillCorrected) -> Position:
         previous_quantity = _signed(event, event.previous_qty, event.previous_fee, event.previous_fee_currency)
         previous = Fill(event.order_id, None, previous_quantity, _unit_cost(event, event.previous_px))
         return _booked(before, event, fees, _opposite(previous), fill)
-    place = before.place(event.order_id, event.exec_ref_id)
-    return _refolded(before, event, fees, (*before.window[:place], fill, *before.window[place + 1 :]))
+    kept, place = before.kept(), before.place(event.order_id, event.exec_ref_id)
+    return _refolded(before, event, fees, (*kept[:place], fill, *kept[place + 1 :]))
 
 
 def _booked(before: Position, event: ExecutionEvent, fees: Fees, *fills: Fill) -> Position:
-    """Fills at the end of the window; what it has no room for any more joins the totals before it."""
+    """Fills after the others; the oldest page joins the totals once the window does not reach back to it."""
     totals: Totals = (before.quantity, before.cost, before.realized_pnl, before.cycle)
-    base, window = before.base, before.window
+    base, pages, page = before.base, before.pages, before.page
     for fill in fills:
         totals = net(totals, fill.quantity, fill.unit_cost)
-        window = (*window, _with_totals(fill, totals))
-    too_many = len(window) - POSITION_WINDOW
-    if too_many > 0:
-        base = window[too_many - 1].totals
-        window = window[too_many:]
-    return _after(before, event, totals, fees, base, window)
+        page = (*page, _with_totals(fill, totals))
+        if len(page) == PAGE:
+            pages, page = (*pages, page), ()
+    while len(pages) > 1 and (len(pages) - 1) * PAGE + len(page) >= POSITION_WINDOW:
+        base, pages = pages[0][-1].totals, pages[1:]
+    return _after(before, event, totals, fees, base, pages, page)
 
 
-def _refolded(before: Position, event: ExecutionEvent, fees: Fees, window: tuple[Fill, ...]) -> Position:
+def _refolded(before: Position, event: ExecutionEvent, fees: Fees, kept: tuple[Fill, ...]) -> Position:
     totals = before.base
     folded: list[Fill] = []
-    for fill in window:
+    for fill in kept:
         totals = net(totals, fill.quantity, fill.unit_cost)
         folded.append(_with_totals(fill, totals))
-    return _after(before, event, totals, fees, before.base, tuple(folded))
+    full = len(folded) - len(folded) % PAGE
+    pages = tuple(tuple(folded[place : place + PAGE]) for place in range(0, full, PAGE))
+    return _after(before, event, totals, fees, before.base, pages, tuple(folded[full:]))
 
 
 def _with_totals(fill: Fill, totals: Totals) -> Fill:
@@ -210,7 +228,8 @@ def _after(
     totals: Totals,
     fees: Fees,
     base: Totals,
-    window: tuple[Fill, ...],
+    pages: tuple[tuple[Fill, ...], ...],
+    page: tuple[Fill, ...],
 ) -> Position:
     day, net_before_day = before.day, before.net_before_day
     event_day = _day(event.transact_time)
@@ -220,7 +239,7 @@ def _after(
     by_currency, quote_fees = fees
     multiplier = ONE if event.multiplier is None else event.multiplier
     return Position(
-        quantity, cost, realized_pnl, cycle, multiplier, by_currency, quote_fees, day, net_before_day, base, window
+        quantity, cost, realized_pnl, cycle, multiplier, by_currency, quote_fees, day, net_before_day, base, pages, page
     )
 
 
