@@ -66,7 +66,7 @@ def define_instrument(command: DefineInstrument, book: Book) -> Sequence[Event]:
 
 
 def _is_used(symbol: str, book: Book) -> bool:
-    return bool(book.position_qty(symbol)) or symbol in book.risk.exposures
+    return bool(book.position_qty(symbol)) or any(o.created.symbol == symbol for o in book.orders.values())
 
 
 def set_risk_limits(command: SetRiskLimits, book: Book) -> Sequence[Event]:

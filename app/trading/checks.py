@@ -16,19 +16,26 @@ def invalid(name: str, what: str) -> Refusal:
 
 
 def check_positive(name: str, amount: Decimal) -> None:
-    check_amount(name, amount)
+    if not is_amount(amount):
+        check_amount(name, amount)
     if amount <= ZERO:
         raise invalid(name, "must be greater than 0")
 
 
 def check_amount(name: str, amount: Decimal) -> None:
+    if is_amount(amount):
+        return
     if not amount.is_finite():
         raise invalid(name, "must be a finite number")
+    raise invalid(name, f"has at most {INTEGER_DIGITS_MAX} digits before the point and {FRACTION_DIGITS_MAX} after it")
+
+
+def is_amount(amount: Decimal) -> bool:
+    """Is it finite, with no more digits than amounts have? Not by as_tuple(): building the digits takes longer."""
+    if not amount.is_finite() or amount.adjusted() >= INTEGER_DIGITS_MAX:
+        return False
     smallest = amount.scaleb(FRACTION_DIGITS_MAX, EXACT)
-    if amount.adjusted() >= INTEGER_DIGITS_MAX or smallest != smallest.to_integral_value():
-        raise invalid(
-            name, f"has at most {INTEGER_DIGITS_MAX} digits before the point and {FRACTION_DIGITS_MAX} after it"
-        )
+    return smallest == smallest.to_integral_value()
 
 
 def check_price(name: str, price: Decimal | None, order_type: OrderType, *, is_needed: bool) -> None:

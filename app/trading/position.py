@@ -159,14 +159,31 @@ def net(totals: Totals, quantity: Decimal, unit_cost: Decimal) -> Totals:
 
 
 _FLAT = Position()
+_SELL = Side.SELL  # a member looked up on its class costs as much as an addition
 
 
 # -- the three executions ----------------------------------------------------------------------------------------
 
 
 def _filled(before: Position, event: ExecutionEvent) -> Position:
-    fees = _charged((before.fees, before.quote_fees), event, event.fee, event.fee_currency)
-    return _booked(before, event, fees, _fill(event, event.exec_id))
+    """What most executions are; all in one, for it is on the way of every fill."""
+    quantity, fee, currency, multiplier = event.last_qty, event.fee, event.fee_currency, event.multiplier
+    if event.side is _SELL:
+        quantity = quantity.copy_negate()  # not `-quantity`: operators round to the context of the thread
+    by_currency, quote_fees = before.fees, before.quote_fees
+    if fee is not None and currency is not None:
+        by_currency = by_currency.set(currency, _add(by_currency.get(currency, ZERO), fee))
+        if currency == event.base_currency:
+            quantity = _subtract(quantity, fee)
+        elif currency == event.quote_currency:
+            quote_fees = _add(quote_fees, fee)
+    unit_cost = event.last_px if multiplier is None else _multiply(event.last_px, multiplier)
+    totals = net((before.quantity, before.cost, before.realized_pnl, before.cycle), quantity, unit_cost)
+    fill = Fill(event.order_id, event.exec_id, quantity, unit_cost, totals)
+    base, pages, page = before.base, before.pages, (*before.page, fill)
+    if len(page) == PAGE:
+        base, pages, page = _turned(base, pages, page)
+    return _after(before, event, totals, (by_currency, quote_fees), base, pages, page)
 
 
 def _busted(before: Position, event: FillBusted) -> Position:
@@ -194,17 +211,25 @@ def _corrected(before: Position, event: FillCorrected) -> Position:
 
 
 def _booked(before: Position, event: ExecutionEvent, fees: Fees, *fills: Fill) -> Position:
-    """Fills after the others; the oldest page joins the totals once the window does not reach back to it."""
+    """Fills after the others."""
     totals: Totals = (before.quantity, before.cost, before.realized_pnl, before.cycle)
     base, pages, page = before.base, before.pages, before.page
     for fill in fills:
         totals = net(totals, fill.quantity, fill.unit_cost)
         page = (*page, _with_totals(fill, totals))
         if len(page) == PAGE:
-            pages, page = (*pages, page), ()
-    while len(pages) > 1 and (len(pages) - 1) * PAGE + len(page) >= POSITION_WINDOW:
-        base, pages = pages[0][-1].totals, pages[1:]
+            base, pages, page = _turned(base, pages, page)
     return _after(before, event, totals, fees, base, pages, page)
+
+
+def _turned(
+    base: Totals, pages: tuple[tuple[Fill, ...], ...], page: tuple[Fill, ...]
+) -> tuple[Totals, tuple[tuple[Fill, ...], ...], tuple[Fill, ...]]:
+    """A full page joins the others; the oldest joins the totals if the window does not reach back to it."""
+    pages = (*pages, page)
+    while (len(pages) - 1) * PAGE >= POSITION_WINDOW:
+        base, pages = pages[0][-1].totals, pages[1:]
+    return base, pages, ()
 
 
 def _refolded(before: Position, event: ExecutionEvent, fees: Fees, kept: tuple[Fill, ...]) -> Position:

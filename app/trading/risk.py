@@ -73,7 +73,8 @@ class Recent(msgspec.Struct, frozen=True, gc=False):
 class Risk(msgspec.Struct, frozen=True, gc=False):
     """``limits`` and ``windows`` by symbol, those of the account under ``ACCOUNT_SCOPE``; ``recent`` by content.
 
-    Messages are remembered only while a limit needs them: a rate counts from when it was set.
+    Messages are remembered only while a limit needs them: a rate counts from when it was set. Exposures are kept while
+    there are limits at all, or a state that restricts.
     """
 
     state: TradingState = TradingState.ACTIVE
@@ -82,6 +83,11 @@ class Risk(msgspec.Struct, frozen=True, gc=False):
     exposures: immutables.Map[str, Exposure] = immutables.Map()
     windows: immutables.Map[str, Window] = immutables.Map()
     recent: immutables.Map[str, Recent] = immutables.Map()
+
+    @property
+    def is_watching(self) -> bool:
+        """Does anything need the exposures?"""
+        return self.state is not _ACTIVE or bool(self.limits)
 
 
 NO_EXPOSURE = Exposure()
@@ -112,6 +118,11 @@ def with_limits(risk: Risk, symbol: str | None, limits: RiskLimits) -> Risk:
     is_recent_needed = any(each.duplicate_window_s is not None for each in by_scope.values())
     recent = risk.recent if is_recent_needed else immutables.Map[str, Recent]()
     return Risk(risk.state, by_scope, risk.prices, risk.exposures, windows, recent)
+
+
+def with_exposures(risk: Risk, exposures: immutables.Map[str, Exposure]) -> Risk:
+    """With the exposures of all open orders, when something begins to need them."""
+    return Risk(risk.state, risk.limits, risk.prices, exposures, risk.windows, risk.recent)
 
 
 def with_price(risk: Risk, symbol: str, price: Decimal, time: datetime) -> Risk:

@@ -151,11 +151,10 @@ def _evolve_order(book: Book, event: Any, is_execution: bool) -> Book:
         orders = orders.set(order_id, after)
     elif before is not None:
         orders = orders.delete(order_id)
-    qty_before = before.exposed_qty if before is not None else ZERO
-    qty_after = after.exposed_qty
-    count_delta = is_live - (before is not None)
-    if count_delta or qty_after != qty_before:
-        checked = risk.with_exposure(checked, symbol, event.side, qty_before, qty_after, count_delta)
+    if checked.is_watching:
+        qty_before = before.exposed_qty if before is not None else ZERO
+        count_delta = is_live - (before is not None)
+        checked = risk.with_exposure(checked, symbol, event.side, qty_before, after.exposed_qty, count_delta)
     event_type = type(event)
     if event_type is OrderCancelRequested or event_type is OrderReplaceRequested:
         checked = risk.with_message(checked, symbol, event.transact_time)
@@ -170,8 +169,10 @@ def _book_created(book: Book, event: OrderBookCreated) -> Book:
 
 def _order_created(book: Book, event: OrderCreated) -> Book:
     orders = book.orders.set(event.order_id, Order(event, event.quantity, event.limit_price, event.stop_price))
-    checked = risk.with_exposure(book.risk, event.symbol, event.side, ZERO, event.quantity, 1)
-    return Book(book.account, orders, book.positions, book.instruments, risk.with_order(checked, event))
+    checked = book.risk
+    if checked.is_watching:
+        checked = risk.with_order(risk.with_exposure(checked, event.symbol, event.side, ZERO, event.quantity, 1), event)
+    return Book(book.account, orders, book.positions, book.instruments, checked)
 
 
 def _reported(book: Book, event: UnmatchedExecutionRecorded | FillConflictDetected) -> Book:
@@ -202,6 +203,13 @@ def _price_recorded(book: Book, event: PriceRecorded) -> Book:
 
 
 def _with_risk(book: Book, checked: Risk) -> Book:
+    if checked.is_watching is not book.risk.is_watching:
+        exposures: immutables.Map[str, risk.Exposure] = immutables.Map()
+        checked = risk.with_exposures(checked, exposures)
+        if checked.is_watching:
+            for order in book.orders.values():
+                created = order.created
+                checked = risk.with_exposure(checked, created.symbol, created.side, ZERO, order.exposed_qty, 1)
     return Book(book.account, book.orders, book.positions, book.instruments, checked)
 
 
