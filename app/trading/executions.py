@@ -42,7 +42,7 @@ def trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]
         )
         return () if is_same else (recorded(FillConflictDetected, command),)
     cum_qty = add(order.cum_qty, last_qty)
-    time = command.business_time
+    time = command.transact_time or command.received_at
     # What traded before a replace took effect, told late, was not too much: the replace would have left it in.
     is_before_terms = order.terms_time is not None and time <= order.terms_time
     quantity = max(order.quantity, cum_qty) if is_before_terms else order.quantity
@@ -60,7 +60,7 @@ def trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]
         fee_currency=command.fee_currency,
         cum_qty=cum_qty,
         leaves_qty=leaves_of(quantity, cum_qty, has_ended=order.has_ended),
-        overfill_qty=_overfill(quantity, cum_qty),
+        overfill_qty=_overfill(quantity, cum_qty) if cum_qty > quantity else None,
         multiplier=instrument.multiplier if instrument.multiplier != ONE else None,
         base_currency=instrument.base_currency,
         quote_currency=instrument.quote_currency,

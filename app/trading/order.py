@@ -100,6 +100,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     was_acknowledged: bool = False
 
 
+_TRADE, _NEW = ExecType.TRADE, OrdStatus.NEW  # looked up on their class they cost as much as an addition
+
 NO_EXECUTIONS: immutables.Map[str, Execution] = immutables.Map()
 NO_REPORTS: immutables.Map[str, UnmatchedExecutionRecorded] = immutables.Map()
 
@@ -295,7 +297,7 @@ def _accepted(order: Order, event: OrderAccepted) -> Order:
 
 def _filled(order: Order, event: OrderFilled) -> Order:
     execution = Execution(
-        ExecType.TRADE,
+        _TRADE,
         event.last_qty,
         event.last_px,
         event.fee,
@@ -312,7 +314,7 @@ def _filled(order: Order, event: OrderFilled) -> Order:
         order.limit_price,
         order.stop_price,
         event.cum_qty,
-        OrdStatus.NEW,
+        _NEW,
         order.final,
         order.is_suspended,
         order.is_done_for_day,

@@ -33,19 +33,22 @@ from app.trading.state import Book, names_of, reopened
 from app.trading.values import ExecType, OrderType, OrdStatus, PendingRequest
 
 _TRADES = (ExecType.TRADE, ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
+_TRADE = ExecType.TRADE  # a member looked up on its class costs as much as an addition
 _REVISIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
 _TERMS = (ExecType.REPLACED, ExecType.RESTATED)
 
 
 def record_execution(command: RecordExecution, book: Book) -> Sequence[Event]:
     order = book.find(command.order_id)
-    if command.exec_type is ExecType.TRADE:
+    is_trade = command.exec_type is _TRADE
+    if is_trade:
         _check_trade(command)
     else:
         _check_report(command, order)
     if order is None:
         return (recorded(UnmatchedExecutionRecorded, command),)
-    events = _RULES[command.exec_type](command, order, book)
+    # To find a rule costs an enum's hash, as much as all the rest of this.
+    events = trade(command, order, book) if is_trade else _RULES[command.exec_type](command, order, book)
     return events if command.order_id in book.orders else (*events, *_reopened(order, events))
 
 
@@ -310,7 +313,6 @@ def _is_after(command: RecordExecution, time: datetime | None) -> bool:
 _RULES: dict[ExecType, Callable[[RecordExecution, Order, Book], Sequence[Event]]] = {
     ExecType.PENDING_NEW: _pending_new,
     ExecType.NEW: _new,
-    ExecType.TRADE: trade,
     ExecType.TRADE_CANCEL: revise,
     ExecType.TRADE_CORRECT: revise,
     ExecType.PENDING_CANCEL: _pending_cancel,
