@@ -28,24 +28,27 @@ limit %s
 _CREATED = """
 insert into row_by_row.orders (
     shard, account, order_id, strategy_id, symbol, side, order_type, time_in_force, expire_at, quantity, limit_price,
-    stop_price, working_state, is_open, pending_request, cum_qty, cum_cost, leaves_qty, overfill_qty, fees,
-    created_at, updated_at, created_position, last_position, sequence
+    stop_price, stage, is_suspended, is_done_for_day, working_state, is_open, pending_request, cum_qty, cum_cost,
+    leaves_qty, overfill_qty, fees, created_at, updated_at, created_position, last_position, sequence
 )
 values (
     0, %(account)s, %(order_id)s, %(strategy_id)s, %(symbol)s, %(side)s, %(order_type)s, %(time_in_force)s,
-    %(expire_at)s, %(quantity)s, %(limit_price)s, %(stop_price)s, 'CREATED', true, 'NONE', 0, 0, %(quantity)s, 0, '{}',
+    %(expire_at)s, %(quantity)s, %(limit_price)s, %(stop_price)s, 'CREATED', false, false, 'CREATED', true, 'NONE', 0,
+    0, %(quantity)s, 0, '{}',
     %(occurred_at)s, %(occurred_at)s, %(position)s, %(position)s, %(sequence)s
 )
 """
 _ACCEPTED = """
 update row_by_row.orders
-set working_state = 'NEW', broker_order_id = %(broker_order_id)s,
+set stage = 'NEW',
+    working_state = 'NEW', broker_order_id = %(broker_order_id)s,
     updated_at = %(occurred_at)s, last_position = %(position)s, sequence = %(sequence)s
 where account = %(account)s and order_id = %(order_id)s
 """
 _FILLED = """
 update row_by_row.orders
-set cum_qty = cum_qty + %(last_qty)s::numeric,
+set stage = 'NEW',
+    cum_qty = cum_qty + %(last_qty)s::numeric,
     cum_cost = cum_cost + %(last_qty)s::numeric * %(last_px)s::numeric,
     leaves_qty = greatest(quantity - cum_qty - %(last_qty)s::numeric, 0),
     overfill_qty = greatest(cum_qty + %(last_qty)s::numeric - quantity, 0),
@@ -69,13 +72,15 @@ where account = %(account)s and order_id = %(order_id)s
 """
 _CANCELED = """
 update row_by_row.orders
-set working_state = 'CANCELED', is_open = false, pending_request = 'NONE', leaves_qty = 0,
+set working_state = 'CANCELED',
+    final_state = 'CANCELED', reason = %(reason)s, is_open = false, pending_request = 'NONE', leaves_qty = 0,
     updated_at = %(occurred_at)s, last_position = %(position)s, sequence = %(sequence)s
 where account = %(account)s and order_id = %(order_id)s
 """
 _REJECTED = """
 update row_by_row.orders
-set working_state = 'REJECTED', is_open = false, leaves_qty = 0,
+set working_state = 'REJECTED',
+    final_state = 'REJECTED', reason = %(reason)s, is_open = false, leaves_qty = 0,
     updated_at = %(occurred_at)s, last_position = %(position)s, sequence = %(sequence)s
 where account = %(account)s and order_id = %(order_id)s
 """
@@ -87,7 +92,7 @@ _STATEMENTS = {
     "OrderCanceled": _CANCELED,
     "OrderRejected": _REJECTED,
 }
-_OPTIONAL = {"expire_at": None, "limit_price": None, "stop_price": None, "broker_order_id": None}
+_OPTIONAL = {"expire_at": None, "limit_price": None, "stop_price": None, "broker_order_id": None, "reason": None}
 
 _CHECKPOINT = "update row_by_row.checkpoint set position = %s"
 

@@ -21,8 +21,6 @@ create table ledger_entries (
     ledger_account text not null,
     currency text not null,
     amount numeric not null,
-    order_id text not null,
-    exec_id text not null,
     primary key (shard, position, entry)
 );
 
@@ -39,13 +37,12 @@ create table ledger_balances (
 ) with (fillfactor = 45);
 
 comment on table ledger_entries is 'Double entry: what each execution moved. Those of a position in the log sum to zero in each currency. Disposable: `foldbook projections rebuild ledger`.';
-comment on column ledger_entries.position is 'Position of the OrderFilled, FillBusted or FillCorrected.';
+comment on column ledger_entries.position is 'Position of the OrderFilled, FillBusted or FillCorrected: the log tells the rest.';
 comment on column ledger_entries.entry is '1 to 6: the fill, or the opposite of what stood for it; 7 to 12: what a correction puts in its place.';
 comment on column ledger_entries.account is 'The account that traded.';
 comment on column ledger_entries.ledger_account is 'position and cash are the account''s, exchange and fees those who got or gave the other half.';
 comment on column ledger_entries.currency is 'A symbol that names no base is its own unit, and `<symbol>/quote` is that of its money.';
 comment on column ledger_entries.amount is 'Exact; positive: received.';
-comment on column ledger_entries.exec_id is 'The fill''s, in a bust or a correction too.';
 comment on table ledger_balances is 'The sums of ledger_entries, a column for each ledger account. A row that does not sum to zero is refused.';
 
 create function project_ledger(p_shard integer, p_from bigint, p_to bigint)
@@ -61,8 +58,6 @@ begin
         select
             e.position,
             e.aggregate_id as account,
-            e.subject as order_id,
-            coalesce(e.payload ->> 'exec_ref_id', e.payload ->> 'exec_id') as exec_id,
             case e.type when 'FillCorrected' then 6 else 0 end as entries_before,
             1 as sign,
             e.payload
@@ -75,8 +70,6 @@ begin
         select
             e.position,
             e.aggregate_id,
-            e.subject,
-            e.payload ->> 'exec_ref_id',
             0,
             -1,
             standing.payload
@@ -103,8 +96,6 @@ begin
         select
             p.position,
             p.account,
-            p.order_id,
-            p.exec_id,
             p.entries_before,
             p.sign * case p.payload ->> 'side' when 'BUY' then 1 else -1 end * (p.payload ->> 'last_qty')::numeric as quantity,
             (p.payload ->> 'last_px')::numeric * coalesce((p.payload ->> 'multiplier')::numeric, 1) as price,
@@ -125,9 +116,7 @@ begin
             s.account,
             e.ledger_account,
             e.currency,
-            e.amount,
-            s.order_id,
-            s.exec_id
+            e.amount
         from said s
         cross join lateral (
             values
@@ -146,10 +135,10 @@ begin
         select
             s.account,
             c.currency,
-            sum(c.position) as position,
-            sum(c.cash) as cash,
-            sum(c.exchange) as exchange,
-            sum(c.fees) as fees
+            eventstore.total(c.position) as position,
+            eventstore.total(c.cash) as cash,
+            eventstore.total(c.exchange) as exchange,
+            eventstore.total(c.fees) as fees
         from said s
         cross join lateral (
             values

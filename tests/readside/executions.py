@@ -234,7 +234,6 @@ def entries_of(history: Iterable[Happening]) -> list[Row]:
             {
                 "shard": 0, "position": position, "entry": number, "account": e.account,
                 "ledger_account": ledger_account, "currency": currency, "amount": amount,
-                "order_id": p["order_id"], "exec_id": fill_id(p),
             }
             for number, ledger_account, currency, amount in posted
         ]  # fmt: skip
