@@ -1,5 +1,4 @@
--- The state of a position is an array: quantity, cost, realised PnL, and the number of the cycle. An array of numbers
--- costs an aggregate a third of what a composite type does.
+-- The state of a position is an array: quantity, cost, realised PnL, and the number of the cycle.
 create or replace function eventstore.net_fill(
     p_state numeric[], p_before numeric[], p_quantity numeric, p_unit_cost numeric
 )
