@@ -18,9 +18,10 @@ from app.api.problems import Problem, told
 from app.api.reader import Reader
 from app.eventstore.errors import StoreUnavailable
 from app.eventstore.projections import ProjectionStatus
+from app.resources import sql_files
 
 ANSWER_TIMEOUT_S = 2.0
-READ_TABLES = {"orders", "fills", "settings"}
+READ_TABLES = {path.stem for path in sql_files("projections")}
 
 
 class Live(Struct, frozen=True):
