@@ -11,18 +11,22 @@ as $$
 begin
     return query
     select
-        e.ledger_account,
+        b.ledger_account,
         e.currency,
-        sum(e.amount)
+        sum(b.amount)
     from eventstore.log l
-    join read.ledger_entries e on e.shard = l.shard and e.position = l.position
+    join read.ledger_entries e on e.shard = l.shard and e.log_position = l.position
+    cross join lateral (
+        values ('position', e.position), ('cash', e.cash), ('exchange', e.exchange), ('fees', e.fees)
+    ) b (ledger_account, amount)
     where l.shard = eventstore.shard_of(p_account)
         and l.aggregate_id = p_account
         and l.position <= p_position
         and l.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
-    group by e.ledger_account, e.currency
-    order by e.ledger_account, e.currency;
+    group by b.ledger_account, e.currency
+    having sum(b.amount) <> 0
+    order by b.ledger_account, e.currency;
 end
 $$;
 comment on function audit.ledger_as_of is
-    'The balances of an account after the event at p_position of its shard''s log: the sums of its entries up to there.';
+    'The balances of an account after the event at p_position of its shard''s log: the sums of its entries up to there, those that are not zero.';

@@ -8,13 +8,30 @@ begin
     return query
     select
         e.shard,
-        e.position,
+        e.log_position,
         e.currency,
-        sum(e.amount),
+        sum(e.position + e.cash + e.exchange + e.fees),
         'unbalanced'
     from read.ledger_entries e
-    group by e.shard, e.position, e.currency
-    having sum(e.amount) <> 0
+    group by e.shard, e.log_position, e.currency
+    having sum(e.position + e.cash + e.exchange + e.fees) <> 0
+    union all
+    -- What was taken out or put in whole still sums to zero; the balances know what was there.
+    select
+        coalesce(b.shard, e.shard),
+        null,
+        coalesce(b.currency, e.currency),
+        coalesce(b.position, 0) - coalesce(e.position, 0) + coalesce(b.cash, 0) - coalesce(e.cash, 0),
+        'balance'
+    from read.ledger_balances b
+    full join (
+        select
+            e.shard, e.account, e.currency, sum(e.position) as position, sum(e.cash) as cash,
+            sum(e.exchange) as exchange, sum(e.fees) as fees
+        from read.ledger_entries e
+        group by e.shard, e.account, e.currency
+    ) e on e.shard = b.shard and e.account = b.account and e.currency = b.currency
+    where (b.position, b.cash, b.exchange, b.fees) is distinct from (e.position, e.cash, e.exchange, e.fees)
     union all
     select
         coalesce(x.shard, e.shard),
@@ -30,7 +47,7 @@ begin
             and l.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
     ) x
     full join (
-        select distinct e.shard, e.position
+        select distinct e.shard, e.log_position as position
         from read.ledger_entries e
     ) e on e.shard = x.shard and e.position = x.position
     where e.position is null
@@ -39,4 +56,4 @@ begin
 end
 $$;
 comment on function audit.ledger_imbalance is
-    'Where the ledger is wrong, over all of it: entries of a position in the log that do not sum to zero in a currency (unbalanced), an execution without entries (missing), entries of no execution (stray). No row: every execution has entries, and at every position of the log the ledger sums to zero in every currency.';
+    'Where the ledger is wrong, over all of it: entries of a position in the log that do not sum to zero in a currency (unbalanced), an execution without entries (missing), entries of no execution (stray), a balance that is not the sum of its entries (balance, with what it has too much). No row: every execution has entries, and at every position of the log the ledger sums to zero in every currency.';

@@ -1,27 +1,31 @@
 -- Double entry: what each execution moved, in entries that sum to zero in each currency, and the balances they make.
 --
--- A fill of 2 BTC-USDT bought at 100 with a fee of 0.1 USDT is six entries:
+-- An entry is one currency of one execution, with a column for each ledger account that it moves; a row that does not sum
+-- to zero is refused. A fill of 2 BTC-USDT bought at 100 with a fee of 0.1 USDT is two entries:
 --
---   1  position  BTC     +2       2  exchange  BTC     -2
---   3  cash      USDT  -200       4  exchange  USDT  +200
---   5  cash      USDT  -0.1       6  fees      USDT  +0.1
+--   entry  currency  position    cash  exchange  fees
+--       1  BTC             +2       0        -2     0
+--       2  USDT             0  -200.1      +200  +0.1
 --
--- The money is quantity * price * multiplier. A fee in the base currency is taken out of position instead of cash. No
--- fee, or one of zero: no entries 5 and 6. A unit that nobody named is still one of its own: the base of a symbol is then
--- the symbol itself, its quote `<symbol>/quote`, which no symbol can be called.
+-- The money is quantity * price * multiplier. A fee in the base currency is taken out of position instead of cash; one in
+-- a third currency is an entry of its own, 3. A unit that nobody named is still one of its own: the base of a symbol is
+-- then the symbol itself, its quote `<symbol>/quote`, which no symbol can be called.
 --
 -- Entries are never rewritten, whatever happens to the position. A bust posts the opposite of what stood for the fill,
--- its last correction or the fill itself, as 1 to 6; a correction that too, and then its own as 7 to 12.
+-- its last correction or the fill itself, as 1 to 3; a correction that too, and then its own as 4 to 6.
 
 create table ledger_entries (
     shard integer not null,
-    position bigint not null,
+    log_position bigint not null,
     entry smallint not null,
     account text not null,
-    ledger_account text not null,
     currency text not null,
-    amount numeric not null,
-    primary key (shard, position, entry)
+    position numeric not null,
+    cash numeric not null,
+    exchange numeric not null,
+    fees numeric not null,
+    primary key (shard, log_position, entry),
+    constraint balanced check (position + cash + exchange + fees = 0)
 );
 
 create table ledger_balances (
@@ -36,13 +40,14 @@ create table ledger_balances (
     constraint balanced check (position + cash + exchange + fees = 0)
 ) with (fillfactor = 45);
 
-comment on table ledger_entries is 'Double entry: what each execution moved. Those of a position in the log sum to zero in each currency. Disposable: `foldbook projections rebuild ledger`.';
-comment on column ledger_entries.position is 'Position of the OrderFilled, FillBusted or FillCorrected: the log tells the rest.';
-comment on column ledger_entries.entry is '1 to 6: the fill, or the opposite of what stood for it; 7 to 12: what a correction puts in its place.';
+comment on table ledger_entries is 'Double entry: what each execution moved, a row per currency. A row that does not sum to zero is refused. Disposable: `foldbook projections rebuild ledger`.';
+comment on column ledger_entries.log_position is 'Position of the OrderFilled, FillBusted or FillCorrected: the log tells the rest.';
+comment on column ledger_entries.entry is '1 to 3: the fill, or the opposite of what stood for it; 4 to 6: what a correction puts in its place.';
 comment on column ledger_entries.account is 'The account that traded.';
-comment on column ledger_entries.ledger_account is 'position and cash are the account''s, exchange and fees those who got or gave the other half.';
 comment on column ledger_entries.currency is 'A symbol that names no base is its own unit, and `<symbol>/quote` is that of its money.';
-comment on column ledger_entries.amount is 'Exact; positive: received.';
+comment on column ledger_entries.position is 'What the account got (positive) or gave of what it holds; so cash.';
+comment on column ledger_entries.exchange is 'The other half of a trade: what the market got or gave.';
+comment on column ledger_entries.fees is 'What those got who charged for it.';
 comment on table ledger_balances is 'The sums of ledger_entries, a column for each ledger account. A row that does not sum to zero is refused.';
 
 create function project_ledger(p_shard integer, p_from bigint, p_to bigint)
@@ -58,7 +63,7 @@ begin
         select
             e.position,
             e.aggregate_id as account,
-            case e.type when 'FillCorrected' then 6 else 0 end as entries_before,
+            case e.type when 'FillCorrected' then 3 else 0 end as entries_before,
             1 as sign,
             e.payload
         from log e
@@ -92,14 +97,14 @@ begin
             and e.position <= p_to
             and e.type in ('FillBusted', 'FillCorrected')
     ),
-    said as materialized (
+    said as (
         select
             p.position,
             p.account,
             p.entries_before,
             p.sign * case p.payload ->> 'side' when 'BUY' then 1 else -1 end * (p.payload ->> 'last_qty')::numeric as quantity,
             (p.payload ->> 'last_px')::numeric * coalesce((p.payload ->> 'multiplier')::numeric, 1) as price,
-            p.sign * (p.payload ->> 'fee')::numeric as fee,
+            coalesce(p.sign * (p.payload ->> 'fee')::numeric, 0) as fee,
             p.payload ->> 'fee_currency' as fee_currency,
             p.payload ->> 'symbol' as symbol,
             p.payload ->> 'base_currency' as base_currency,
@@ -107,54 +112,59 @@ begin
         from posting p
         offset 0 -- so that no expression above is evaluated twice
     ),
-    entry as (
-        insert into ledger_entries
+    priced as (
         select
-            p_shard,
             s.position,
-            s.entries_before + e.entry,
             s.account,
-            e.ledger_account,
-            e.currency,
-            e.amount
+            s.entries_before,
+            coalesce(s.base_currency, s.symbol) as base,
+            coalesce(s.quote_currency, s.symbol || '/quote') as quote,
+            s.quantity,
+            s.quantity * s.price as money,
+            s.fee,
+            s.fee_currency,
+            case when s.fee_currency = s.base_currency then s.fee else 0 end as base_fee,
+            case when s.fee_currency = s.quote_currency then s.fee else 0 end as quote_fee
         from said s
+        offset 0
+    ),
+    entry as materialized (
+        select
+            p.position as log_position,
+            p.entries_before + e.entry as entry,
+            p.account,
+            e.currency,
+            e.position,
+            e.cash,
+            e.exchange,
+            e.fees
+        from priced p
         cross join lateral (
             values
-                (1, 'position', coalesce(s.base_currency, s.symbol), s.quantity),
-                (2, 'exchange', coalesce(s.base_currency, s.symbol), -s.quantity),
-                (3, 'cash', coalesce(s.quote_currency, s.symbol || '/quote'), -s.quantity * s.price),
-                (4, 'exchange', coalesce(s.quote_currency, s.symbol || '/quote'), s.quantity * s.price),
-                (5, case s.fee_currency when s.base_currency then 'position' else 'cash' end, s.fee_currency, -s.fee),
-                (6, 'fees', s.fee_currency, s.fee)
-        ) e (entry, ledger_account, currency, amount)
-        where e.entry < 5
-            or e.amount <> 0
-        order by s.position, s.entries_before
+                (1, p.base, p.quantity - p.base_fee, 0, -p.quantity, p.base_fee),
+                (2, p.quote, 0, -p.money - p.quote_fee, p.money, p.quote_fee),
+                (3, p.fee_currency, 0, -p.fee, 0, p.fee)
+        ) e (entry, currency, position, cash, exchange, fees)
+        where e.entry < 3
+            or p.fee <> 0 and p.base_fee = 0 and p.quote_fee = 0
+    ),
+    posted as (
+        insert into ledger_entries
+        select
+            p_shard, e.log_position, e.entry, e.account, e.currency, e.position, e.cash, e.exchange, e.fees
+        from entry e
+        order by e.log_position, e.entry
     ),
     change as (
         select
-            s.account,
-            c.currency,
-            eventstore.total(c.position) as position,
-            eventstore.total(c.cash) as cash,
-            eventstore.total(c.exchange) as exchange,
-            eventstore.total(c.fees) as fees
-        from said s
-        cross join lateral (
-            values
-                (true, coalesce(s.base_currency, s.symbol), s.quantity, 0, -s.quantity, 0),
-                (true, coalesce(s.quote_currency, s.symbol || '/quote'), 0, -s.quantity * s.price, s.quantity * s.price, 0),
-                (
-                    s.fee <> 0,
-                    s.fee_currency,
-                    case s.fee_currency when s.base_currency then -s.fee else 0 end,
-                    case s.fee_currency when s.base_currency then 0 else -s.fee end,
-                    0,
-                    s.fee
-                )
-        ) c (is_posted, currency, position, cash, exchange, fees)
-        where c.is_posted
-        group by s.account, c.currency
+            e.account,
+            e.currency,
+            eventstore.total(e.position) as position,
+            eventstore.total(e.cash) as cash,
+            eventstore.total(e.exchange) as exchange,
+            eventstore.total(e.fees) as fees
+        from entry e
+        group by e.account, e.currency
     )
     insert into ledger_balances as b
     select

@@ -203,18 +203,29 @@ def fifo(history: Iterable[Happening]) -> Lots:
 # -- the ledger, as a list ---------------------------------------------------------------------------------------
 
 
-def _posted(p: Row, sign: int, entries_before: int = 0) -> list[tuple[int, Any, Any, Decimal]]:
+LEDGER_ACCOUNTS = ("position", "cash", "exchange", "fees")
+
+
+def _posted(p: Row, sign: int, entries_before: int = 0) -> list[Row]:
+    """A row per currency: the base, the quote, and a third in which a fee was charged."""
     symbol = p["symbol"]
     base, quote = p.get("base_currency", symbol), p.get("quote_currency", f"{symbol}/quote")
     quantity = sign * Decimal(p["last_qty"]) * (1 if p["side"] == "BUY" else -1)
     money = quantity * unit_price(p)
-    entries: list[tuple[str, Any, Decimal]] = [("position", base, quantity), ("exchange", base, -quantity)]
-    entries += [("cash", quote, -money), ("exchange", quote, money)]
+    moved: dict[Any, dict[str, Decimal]] = {
+        base: {"position": quantity, "exchange": -quantity},
+        quote: {"cash": -money, "exchange": money},
+    }
     fee = sign * Decimal(p.get("fee", "0"))
     if fee:
+        entry = moved.setdefault(p["fee_currency"], {})
         payer = "position" if p["fee_currency"] == p.get("base_currency") else "cash"
-        entries += [(payer, p["fee_currency"], -fee), ("fees", p["fee_currency"], fee)]
-    return [(number, *entry) for number, entry in enumerate(entries, entries_before + 1)]
+        entry[payer] = entry.get(payer, Decimal(0)) - fee
+        entry["fees"] = fee
+    return [
+        {"entry": number, "currency": currency} | {name: entry.get(name, Decimal(0)) for name in LEDGER_ACCOUNTS}
+        for number, (currency, entry) in enumerate(moved.items(), entries_before + 1)
+    ]
 
 
 def entries_of(history: Iterable[Happening]) -> list[Row]:
@@ -228,21 +239,16 @@ def entries_of(history: Iterable[Happening]) -> list[Row]:
         key = (e.account, p["order_id"], fill_id(p))
         posted = _posted(standing[key], -1) if e.type != "OrderFilled" else []
         if e.type != "FillBusted":
-            posted += _posted(p, 1, entries_before=6 if e.type == "FillCorrected" else 0)
+            posted += _posted(p, 1, entries_before=3 if e.type == "FillCorrected" else 0)
             standing[key] = p
-        found += [
-            {
-                "shard": 0, "position": position, "entry": number, "account": e.account,
-                "ledger_account": ledger_account, "currency": currency, "amount": amount,
-            }
-            for number, ledger_account, currency, amount in posted
-        ]  # fmt: skip
+        found += [{"shard": 0, "log_position": position, "account": e.account} | entry for entry in posted]
     return found
 
 
 def balances_of(entries: Iterable[Row]) -> dict[tuple[str, str, str], Decimal]:
-    """By account, ledger account and currency."""
+    """By account, ledger account and currency; those that are not zero."""
     balances: dict[tuple[str, str, str], Decimal] = defaultdict(Decimal)
     for e in entries:
-        balances[e["account"], e["ledger_account"], e["currency"]] += e["amount"]
-    return dict(balances)
+        for name in LEDGER_ACCOUNTS:
+            balances[e["account"], name, e["currency"]] += e[name]
+    return {key: balance for key, balance in balances.items() if balance}
