@@ -98,6 +98,11 @@ def test_what_a_position_is_made_of(traded: str) -> None:
     )
     assert rows(traded, fills.format("'BTCUSDT'")) == [("0.5", "0.5", "o-1"), ("1.5", "2.0", "o-1")]
     assert rows(traded, fills.format("'ETHUSDT'")) == []
+    told = "position, order_id, exec_id, booked_quantity, price, fee, command_id, actor"
+    asked = "('alice/binance/simulated', 'BTCUSDT')"
+    of_position = rows(traded, f"select {told} from audit.fills_of_position{asked}")
+    assert of_position == rows(traded, f"select {told} from audit.position_history{asked}")
+    assert [str(fill[3]) for fill in of_position] == ["0.5", "1.5"]
 
 
 def test_what_was_not_applied(traded: str) -> None:
