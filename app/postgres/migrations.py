@@ -40,13 +40,34 @@ create schema if not exists upcast;
 create schema if not exists audit
 """
 
-# What has a file is made from it; a signature that changed, or a file that is gone, must leave nothing behind. Tables
-# depend on no code, but for their triggers, which are code. Upcasters stay: what was once written is read for ever.
+# What has a file is made from it; a signature or a result that changed, or a file that is gone, must leave nothing
+# behind. Tables depend on no code, but for their triggers, which are code. Upcasters stay: what was once written is read
+# for ever. Somebody else's view of ours would go, too: it is his to drop.
 _DROP_CODE = """
 do $$
 declare
+    v_others text;
     v_statement text;
 begin
+    select string_agg(distinct pg_describe_object(d.classid, d.objid, 0), ', ')
+    into v_others
+    from pg_depend d
+    left join pg_class c on d.refclassid = 'pg_class'::regclass and c.oid = d.refobjid and c.relkind = 'v'
+    left join pg_proc p on d.refclassid = 'pg_proc'::regclass and p.oid = d.refobjid
+    left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+    left join pg_class v on v.oid = r.ev_class
+    left join pg_proc f on d.classid = 'pg_proc'::regclass and f.oid = d.objid
+    left join pg_trigger t on d.classid = 'pg_trigger'::regclass and t.oid = d.objid
+    left join pg_class w on w.oid = t.tgrelid
+    where coalesce(c.relnamespace, p.pronamespace) in ('eventstore'::regnamespace, 'audit'::regnamespace)
+        and d.deptype in ('n', 'a')
+        and coalesce(v.relnamespace, f.pronamespace, w.relnamespace, 0)
+            not in ('eventstore'::regnamespace, 'audit'::regnamespace);
+    if v_others is not null then
+        raise exception 'these depend on views or functions that are made anew: %', v_others
+            using errcode = 'FB005', hint = 'drop them, migrate, and make them again';
+    end if;
+
     for v_statement in
         select unnest(array(
             select format('drop view if exists %s cascade', c.oid::regclass)

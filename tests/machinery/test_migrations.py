@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from app.eventstore.errors import LogMismatch
-from app.postgres.migrations import in_order_of_need, migrate
+from app.postgres.migrations import MigrationError, in_order_of_need, migrate
 
 
 def one(dsn: str, question: str) -> object:
@@ -48,6 +48,34 @@ def test_changed_code_is_applied_again(database: str) -> None:
     migrate(database, shard_count=1)
     assert one(database, "select count(*) from pg_proc where proname = 'command_results'") == 1
     assert one(database, "select count(*) from eventstore.code where sha256 = 'old'") == 0
+
+
+def test_a_function_whose_result_changed_is_made_anew(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("update eventstore.code set sha256 = 'old'")
+        connection.execute("drop function audit.fills_of_position")
+        connection.execute(
+            "create function audit.fills_of_position(p_account text, p_symbol text) returns integer return 1"
+        )
+        connection.execute("create function audit.of_a_file_that_is_gone() returns integer return 1")
+    migrate(database, shard_count=1)
+    assert one(database, "select count(*) from audit.fills_of_position('a/b/live', 'X')") == 0
+    assert one(database, "select to_regproc('audit.of_a_file_that_is_gone') is null")
+
+
+def test_what_others_made_of_our_views_is_never_dropped(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("create view public.mine as select type from audit.command_log")
+        connection.execute("update eventstore.code set sha256 = 'old'")
+    with pytest.raises(MigrationError, match="mine") as refused:
+        migrate(database, shard_count=1)
+    cause = refused.value.__cause__
+    assert isinstance(cause, psycopg.Error)
+    assert cause.sqlstate == "FB005"
+    assert one(database, "select count(*) from public.mine") == 0
+    with psycopg.connect(database) as connection:
+        connection.execute("drop view public.mine")
+    migrate(database, shard_count=1)
 
 
 def test_a_database_of_a_newer_program_is_left_alone(database: str) -> None:
