@@ -13,7 +13,6 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from app.api.asgi import settle
 from app.trading.book import ORDER_BOOK, Book
 from app.trading.commands import BookCommand, OpenAccount, PlaceOrder, RecordExecution
 from app.trading.values import ExecType, OrderType, Side, TimeInForce
@@ -33,7 +32,6 @@ def measure_deciding(stage: Stage) -> list[Row]:
     for number in range(OPEN_ORDERS):
         book = _execute(book, _order(number))
     fills = [_fill(number) for number in range(FILLS)]
-    settle()  # as the server does
     costs_us = [_turn(book, fills) for _ in range(TURNS)]
     return [
         Row(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from functools import partial
 from typing import cast
 
@@ -23,16 +22,9 @@ def create_app(settings: Settings | None = None) -> ShortWay:
     return api(settings or Settings())
 
 
-def settle() -> None:
-    """What is there once everything has been imported stays: the garbage collector need not look at it ever again."""
-    gc.collect()
-    gc.freeze()
-
-
 def create_server(settings: Settings) -> uvicorn.Server:
     """A server of one process, without access log. At SIGTERM or SIGINT it answers what was asked, then ends."""
     app = create_app(settings)
-    settle()
     config = uvicorn.Config(
         app,
         host=settings.host,
