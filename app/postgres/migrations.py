@@ -41,8 +41,8 @@ create schema if not exists audit
 """
 
 # What has a file is made from it; a signature or a result that changed, or a file that is gone, must leave nothing
-# behind. Tables depend on no code, but for their triggers, which are code. Upcasters stay: what was once written is read
-# for ever. Somebody else's view of ours would go, too: it is his to drop.
+# behind. Tables depend on no code, but for their triggers, which are code. Upcasters stay: what was once written is
+# read for ever. Somebody else's view of ours would go, too: it is his to drop.
 _DROP_CODE = """
 do $$
 declare

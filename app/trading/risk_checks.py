@@ -31,6 +31,7 @@ from typing import Protocol
 
 import msgspec
 
+from app.trading.checks import is_amount
 from app.trading.commands import PlaceOrder
 from app.trading.instrument import Instrument
 from app.trading.risk import ACCOUNT_SCOPE, NO_EXPOSURE, NO_WINDOW, Risk, content_of
@@ -57,7 +58,9 @@ _NONE = "none"
 
 _ACTIVE, _BUY = TradingState.ACTIVE, Side.BUY  # a member looked up on its class costs as much as a check
 
+# Not the operators: they round to the context of the thread.
 _add = EXACT.add
+_negate = EXACT.minus
 _subtract = EXACT.subtract
 _multiply = EXACT.multiply
 _remainder = EXACT.remainder
@@ -259,15 +262,18 @@ class _Check:
         return _check_rate("message-rate", limits.max_message_rate, messages, now)
 
     def loss(self, limits: RiskLimits, realized: Decimal) -> Denial | None:
-        if limits.max_daily_loss is None or -realized <= limits.max_daily_loss:
+        if limits.max_daily_loss is None:
             return None
-        return _denial("daily-loss", limits.max_daily_loss, -realized) if self._reduces("") else None
+        lost = _negate(realized)
+        if lost <= limits.max_daily_loss or not self._reduces(""):
+            return None
+        return _denial("daily-loss", limits.max_daily_loss, lost)
 
     def _reduces(self, code: str) -> Denial | None:
         """Denied unless, with all that is open on its side, it at most closes the position."""
         if not self.is_worse:
             return None
-        to_flat = -self.position_qty if self.new.side is _BUY else self.position_qty
+        to_flat = _negate(self.position_qty) if self.new.side is _BUY else self.position_qty
         room = _subtract(to_flat, self.others_qty)
         if self.leaves_qty <= room:
             return None
@@ -318,7 +324,7 @@ class _Check:
         """The position if everything open on this side, and this, were filled and nothing on the other."""
         if self.leaves_qty <= self.counted_qty:
             return None
-        held = self.position_qty if self.new.side is _BUY else -self.position_qty
+        held = self.position_qty if self.new.side is _BUY else _negate(self.position_qty)
         worst = _add(_add(held, self.others_qty), self.leaves_qty)
         return _denial("max-position", position_max, worst) if worst > position_max else None
 
@@ -366,7 +372,7 @@ def check_limits(limits: RiskLimits, symbol: str | None = None) -> tuple[str, st
     """Which field of the limits of the account, or of ``symbol``, is wrong, and what it must be; None: all is well."""
     for name in ("max_quantity", "max_notional", "price_collar", "max_position", "max_daily_loss"):
         amount: Decimal | None = getattr(limits, name)
-        if amount is not None and not _is_amount(amount):
+        if amount is not None and not (is_amount(amount) and amount > ZERO):
             what = "is greater than 0, with at most {} digits before the point and {} after it"
             return name, what.format(INTEGER_DIGITS_MAX, FRACTION_DIGITS_MAX)
     for name in ("max_order_rate", "max_message_rate"):
@@ -387,12 +393,3 @@ def check_limits(limits: RiskLimits, symbol: str | None = None) -> tuple[str, st
         if len(limits.allowed_symbols) > ALLOWED_SYMBOLS_MAX:
             return "allowed_symbols", f"are at most {ALLOWED_SYMBOLS_MAX}"
     return None
-
-
-def _is_amount(amount: Decimal) -> bool:
-    return (
-        amount.is_finite()
-        and amount > ZERO
-        and amount.adjusted() < INTEGER_DIGITS_MAX
-        and -int(amount.as_tuple().exponent) <= FRACTION_DIGITS_MAX
-    )

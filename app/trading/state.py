@@ -38,7 +38,7 @@ from app.trading.instrument import Instrument, defined_instrument, instrument_of
 from app.trading.order import Order, evolve_order
 from app.trading.position import Position, evolve_position
 from app.trading.risk import Risk
-from app.trading.values import ZERO
+from app.trading.values import EXACT, ZERO
 
 
 class Book(msgspec.Struct, frozen=True, gc=False):
@@ -72,17 +72,15 @@ class Book(msgspec.Struct, frozen=True, gc=False):
 
     def realized_today(self, currency: str | None, now: datetime) -> Decimal:
         """Of the account, today, in one quote currency, less fees in it."""
-        day = now.date()
-        losses = (
-            position.loss_today(day)
-            for symbol, position in self.positions.items()
-            if self.instrument(symbol).quote_currency == currency
-        )
-        return -sum(losses, ZERO)
+        lost = ZERO
+        for symbol, position in self.positions.items():
+            if self.instrument(symbol).quote_currency == currency:
+                lost = EXACT.add(lost, position.loss_today(now.date()))
+        return EXACT.minus(lost)
 
     def symbol_realized_today(self, symbol: str, now: datetime) -> Decimal:
         position = self.positions.get(symbol)
-        return ZERO if position is None else -position.loss_today(now.date())
+        return ZERO if position is None else EXACT.minus(position.loss_today(now.date()))
 
     def with_execution(self, event: ExecutionEvent) -> Book:
         """The book with what ``event`` does to the position."""

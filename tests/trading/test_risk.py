@@ -121,6 +121,26 @@ def market(side: str = "BUY", quantity: str = "2") -> PlaceOrder:
 
 # -- orders ------------------------------------------------------------------------------------------------------
 
+TINY = "10000000000000000000.00000000000000000{}"
+"""More digits than Python's arithmetic keeps unless it is told to."""
+
+
+def test_limits_are_exact_to_the_last_digit_of_the_largest_amounts() -> None:
+    smallest = "0.000000000000000001"
+    short = risk_of(limits(max_position=Decimal(TINY.format(1))))
+    denied = when(short, order("SELL", smallest), position="-" + TINY.format(1))
+    assert denied == Denial("max-position", TINY.format(1), TINY.format(2))
+
+    losing = risk_of(limits(max_daily_loss=Decimal(TINY.format(1))))
+    assert when(losing, order(), realized="-" + TINY.format(1)) is None
+    denied = when(losing, order(), realized="-" + TINY.format(2))
+    assert denied == Denial("daily-loss", TINY.format(1), TINY.format(2))
+
+    reducing = risk_of(state("REDUCING"))
+    assert when(reducing, order("BUY", TINY.format(1)), position="-" + TINY.format(1)) is None
+    denied = when(reducing, order("BUY", TINY.format(2)), position="-" + TINY.format(1))
+    assert denied == Denial("reducing", TINY.format(1), TINY.format(2))
+
 
 def test_without_limits_everything_passes() -> None:
     assert when(Risk(), market(quantity="1000000"), position="1000000", realized="-1000000", open_orders=10**6) is None

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
+import immutables
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.eventstore.errors import Refusal
+from app.trading.book import Book
 from app.trading.commands import BookCommand, SetRiskLimits
+from app.trading.position import Position
 from app.trading.risk import Exposure
 from app.trading.values import RiskLimits, Side
 from tests.builders import ACCOUNT, NOW, cancel, open_account, place, replace_order, report, trade
@@ -167,3 +170,12 @@ def test_no_order_and_no_replace_that_passes_takes_the_position_beyond_its_limit
         book = trading.life.book
         assert book.position_qty(SYMBOL) == trading.position
         assert book.risk.exposures.get(SYMBOL, Exposure()) == trading.exposure()
+
+
+def test_what_an_account_lost_today_is_exact() -> None:
+    """In a quote currency, over all its symbols."""
+    loss = Decimal("10000000000000000000.000000000000000001")
+    lost = Position(realized_pnl=loss.copy_negate(), day=NOW.toordinal())
+    book = Book(account=ACCOUNT, positions=immutables.Map({"A-USD": lost, "B-USD": lost, "C-EUR": lost}))
+    assert str(book.realized_today("USD", NOW)) == "-20000000000000000000.000000000000000002"
+    assert str(book.symbol_realized_today("A-USD", NOW)) == "-10000000000000000000.000000000000000001"
