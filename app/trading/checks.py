@@ -16,8 +16,7 @@ def invalid(name: str, what: str) -> Refusal:
 
 
 def check_positive(name: str, amount: Decimal) -> None:
-    if not is_amount(amount):
-        check_amount(name, amount)
+    check_amount(name, amount)
     if amount <= ZERO:
         raise invalid(name, "must be greater than 0")
 

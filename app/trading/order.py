@@ -47,16 +47,6 @@ from app.trading.values import EXACT, ZERO, ExecType, OrdStatus, PendingRequest,
 
 replace = msgspec.structs.replace
 
-OPEN_STATES = (
-    OrdStatus.CREATED,
-    OrdStatus.PENDING_NEW,
-    OrdStatus.NEW,
-    OrdStatus.PARTIALLY_FILLED,
-    OrdStatus.SUSPENDED,
-    OrdStatus.DONE_FOR_DAY,
-)
-"""The working states of an order that may trade again."""
-
 FINAL_STATES = (OrdStatus.CANCELED, OrdStatus.EXPIRED, OrdStatus.REJECTED, OrdStatus.DENIED)
 """What ends an order for good, whatever trades afterwards. Of two such reports the one named first here stands."""
 
@@ -472,11 +462,17 @@ def _answered(
     order: Order, kind: PendingRequest, count: int, time: datetime | None
 ) -> tuple[tuple[Request, ...], Answer]:
     """The requests without the oldest ``count`` of that kind, and the answer to them."""
-    left, answered = list(order.requests), Answer(time)
-    for request in [request for request in order.requests if request.kind is kind][:count]:
+    answered = [request for request in order.requests if request.kind is kind][:count]
+    was_acknowledged = bool(answered) and answered[-1].is_acknowledged
+    return without_answered(order.requests, kind, count), Answer(time, was_acknowledged)
+
+
+def without_answered(requests: tuple[Request, ...], kind: PendingRequest, count: int) -> tuple[Request, ...]:
+    """What is outstanding once the oldest ``count`` requests of that kind are answered."""
+    left = list(requests)
+    for request in [request for request in requests if request.kind is kind][:count]:
         left.remove(request)
-        answered = Answer(time, request.is_acknowledged)
-    return tuple(left), answered
+    return tuple(left)
 
 
 def answered_by(requests: tuple[Request, ...], quantity: Decimal | None, limit_price: Decimal | None) -> int:

@@ -42,7 +42,6 @@ _UP, _DOWN = Decimal(RELEASED_DIGITS), Decimal(-RELEASED_DIGITS)
 Totals: TypeAlias = tuple[Decimal, Decimal, Decimal, int]
 """Quantity, cost, realised PnL, and the number of the cycle."""
 
-
 Fees: TypeAlias = tuple[immutables.Map[str, Decimal], Decimal]
 """By currency, and those in the quote currency."""
 
@@ -104,15 +103,21 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 
     def holds(self, order_id: str, exec_id: str) -> bool:
         """Whether the fill is in the window. One that is not can only be reversed."""
-        return any(fill.exec_id == exec_id and fill.order_id == order_id for fill in self.window)
+        return self._find(order_id, exec_id) is not None
 
     def place(self, order_id: str, exec_id: str) -> int:
         """Where among the fills that are kept this one of the window is. Raises ``ValueError``."""
+        place = self._find(order_id, exec_id)
+        if place is None:
+            raise ValueError(f"execution {exec_id!r} of order {order_id!r} is not in the position's window")
+        return place
+
+    def _find(self, order_id: str, exec_id: str) -> int | None:
         kept = self.kept()
         for place in range(len(kept) - 1, max(len(kept) - POSITION_WINDOW, 0) - 1, -1):
             if kept[place].exec_id == exec_id and kept[place].order_id == order_id:
                 return place
-        raise ValueError(f"execution {exec_id!r} of order {order_id!r} is not in the position's window")
+        return None
 
     def loss_today(self, day: date) -> Decimal:
         """What was lost on that day, the latest or a later one: realised, and fees in the quote currency. A gain is
@@ -149,9 +154,8 @@ def net(totals: Totals, quantity: Decimal, unit_cost: Decimal) -> Totals:
     if not held_after:
         return ZERO, ZERO, _subtract(_subtract(realized_pnl, value), cost), cycle
     if held_after.is_signed() is held.is_signed():
-        released = _shift(
-            _divide_int(_multiply(_shift(cost, _UP), quantity), held), _DOWN
-        )  # its sign is not the cost's
+        # Its sign is not the cost's: the quantity's is not that of what is held.
+        released = _shift(_divide_int(_multiply(_shift(cost, _UP), quantity), held), _DOWN)
         return held_after, _add(cost, released), _add(_subtract(realized_pnl, value), released), cycle
     cost_after = _multiply(held_after, unit_cost)
     # The part that closed brought the rest of the value.
@@ -159,31 +163,15 @@ def net(totals: Totals, quantity: Decimal, unit_cost: Decimal) -> Totals:
 
 
 _FLAT = Position()
-_SELL = Side.SELL  # a member looked up on its class costs as much as an addition
+_BUY = Side.BUY  # a member looked up on its class costs as much as an addition
 
 
 # -- the three executions ----------------------------------------------------------------------------------------
 
 
 def _filled(before: Position, event: ExecutionEvent) -> Position:
-    """What most executions are; all in one, for it is on the way of every fill."""
-    quantity, fee, currency, multiplier = event.last_qty, event.fee, event.fee_currency, event.multiplier
-    if event.side is _SELL:
-        quantity = quantity.copy_negate()  # not `-quantity`: operators round to the context of the thread
-    by_currency, quote_fees = before.fees, before.quote_fees
-    if fee is not None and currency is not None:
-        by_currency = by_currency.set(currency, _add(by_currency.get(currency, ZERO), fee))
-        if currency == event.base_currency:
-            quantity = _subtract(quantity, fee)
-        elif currency == event.quote_currency:
-            quote_fees = _add(quote_fees, fee)
-    unit_cost = event.last_px if multiplier is None else _multiply(event.last_px, multiplier)
-    totals = net((before.quantity, before.cost, before.realized_pnl, before.cycle), quantity, unit_cost)
-    fill = Fill(event.order_id, event.exec_id, quantity, unit_cost, totals)
-    base, pages, page = before.base, before.pages, (*before.page, fill)
-    if len(page) == PAGE:
-        base, pages, page = _turned(base, pages, page)
-    return _after(before, event, totals, (by_currency, quote_fees), base, pages, page)
+    fees = _charged((before.fees, before.quote_fees), event, event.fee, event.fee_currency)
+    return _booked(before, event, fees, _fill(event, event.exec_id))
 
 
 def _busted(before: Position, event: FillBusted) -> Position:
@@ -282,7 +270,7 @@ def _opposite(fill: Fill) -> Fill:
 
 def _signed(event: ExecutionEvent, last_qty: Decimal, fee: Decimal | None, fee_currency: str | None) -> Decimal:
     # Not `-last_qty`: operators round to the context of the thread.
-    quantity = last_qty if event.side is Side.BUY else last_qty.copy_negate()
+    quantity = last_qty if event.side is _BUY else last_qty.copy_negate()
     if fee is not None and fee_currency is not None and fee_currency == event.base_currency:
         return _subtract(quantity, fee)
     return quantity

@@ -28,11 +28,19 @@ from app.trading.events import (
     UnmatchedExecutionRecorded,
 )
 from app.trading.executions import recorded, restated, revise, trade
-from app.trading.order import FINAL_STATES, Answer, Order, answered_by, evolve_order, leaves_of, pending_of
+from app.trading.order import (
+    FINAL_STATES,
+    Answer,
+    Order,
+    answered_by,
+    evolve_order,
+    leaves_of,
+    pending_of,
+    without_answered,
+)
 from app.trading.state import Book, names_of, reopened
 from app.trading.values import ExecType, OrderType, OrdStatus, PendingRequest
 
-_TRADES = (ExecType.TRADE, ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
 _TRADE = ExecType.TRADE  # a member looked up on its class costs as much as an addition
 _REVISIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
 _TERMS = (ExecType.REPLACED, ExecType.RESTATED)
@@ -174,7 +182,8 @@ def _restate(command: RecordExecution, order: Order, book: Book) -> Sequence[Eve
     is_resting = order.is_suspended or order.is_done_for_day
     resumes = not _is_before(command, order.rest_time)
     # Even if it changes nothing now, a rest that is older than it, and is told later, must change nothing then.
-    is_news = order.final is None and command.transact_time is not None and not _is_known(command, order.resume_time)
+    is_dated = command.transact_time is not None
+    is_news = order.final is None and is_dated and (order.resume_time is None or _is_after(command, order.resume_time))
     if is_same and not (is_resting and resumes) and not is_news:
         return ()
     return (
@@ -289,20 +298,12 @@ def _replaced(command: RecordExecution, order: Order, book: Book) -> Sequence[Ev
 
 def _pending_without(order: Order, kind: PendingRequest, count: int) -> PendingRequest:
     """What is still pending once the oldest ``count`` requests of that kind are answered."""
-    left = list(order.requests)
-    for request in [request for request in order.requests if request.kind is kind][:count]:
-        left.remove(request)
-    return pending_of(tuple(left))
+    return pending_of(without_answered(order.requests, kind, count))
 
 
 def _is_before(command: RecordExecution, time: datetime | None) -> bool:
     """Does the report say that it is older than ``time``?"""
     return time is not None and command.transact_time is not None and command.transact_time < time
-
-
-def _is_known(command: RecordExecution, time: datetime | None) -> bool:
-    """Does the report say nothing younger than ``time``?"""
-    return time is not None and command.transact_time is not None and command.transact_time <= time
 
 
 def _is_after(command: RecordExecution, time: datetime | None) -> bool:

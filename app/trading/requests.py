@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -18,6 +20,7 @@ from app.trading.events import (
     OrderReplaceRequested,
 )
 from app.trading.order import REQUESTS_MAX, Order
+from app.trading.risk import ACCOUNT_SCOPE
 from app.trading.risk_checks import Denial, check_order, check_replace
 from app.trading.state import Book, names_of, reopened
 from app.trading.values import ZERO, PendingRequest, TimeInForce
@@ -64,29 +67,27 @@ def place_order(command: PlaceOrder, book: Book) -> Sequence[Event]:
 
 
 def _check_order(command: PlaceOrder, book: Book) -> Denial | None:
-    symbol, now = command.symbol, command.received_at
-    instrument = book.instrument(symbol)
-    if not book.risk.limits:
-        return check_order(
-            book.risk,
-            command,
-            instrument,
-            position_qty=book.position_qty(symbol),
-            realized_today=ZERO,
-            symbol_realized_today=ZERO,
-            open_orders=0,
-            now=now,
-        )
     return check_order(
         book.risk,
         command,
-        instrument,
-        position_qty=book.position_qty(symbol),
-        realized_today=book.realized_today(instrument.quote_currency, now),
-        symbol_realized_today=book.symbol_realized_today(symbol, now),
+        book.instrument(command.symbol),
+        **_situation(command.symbol, command.received_at, book),
         open_orders=len(book.orders),
-        now=now,
     )
+
+
+def _situation(symbol: str, now: datetime, book: Book) -> dict[str, Any]:
+    """What the risk checks must know beside what they remember."""
+    # To sum up what was lost takes a look at every position.
+    limits = book.risk.limits.get(ACCOUNT_SCOPE)
+    is_loss_limited = limits is not None and limits.max_daily_loss is not None
+    currency = book.instrument(symbol).quote_currency
+    return {
+        "position_qty": book.position_qty(symbol),
+        "realized_today": book.realized_today(currency, now) if is_loss_limited else ZERO,
+        "symbol_realized_today": book.symbol_realized_today(symbol, now),
+        "now": now,
+    }
 
 
 def request_cancel(command: RequestCancel, book: Book) -> Sequence[Event]:
@@ -156,19 +157,15 @@ def request_replace(command: RequestReplace, book: Book) -> Sequence[Event]:
 
 
 def _check_replace(command: RequestReplace, order: Order, new: OrderCreated, book: Book) -> Denial | None:
-    symbol, now = order.created.symbol, command.received_at
-    instrument = book.instrument(symbol)
+    symbol = order.created.symbol
     return check_replace(
         book.risk,
         new,
         order.terms,
-        instrument,
+        book.instrument(symbol),
         cum_qty=order.cum_qty,
         leaves_qty=order.exposed_qty,
-        position_qty=book.position_qty(symbol),
-        realized_today=book.realized_today(instrument.quote_currency, now) if book.risk.limits else ZERO,
-        symbol_realized_today=book.symbol_realized_today(symbol, now),
-        now=now,
+        **_situation(symbol, command.received_at, book),
     )
 
 
