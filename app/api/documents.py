@@ -12,7 +12,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from app.api.schemas import Broker
-from app.trading.values import ExecType, OrderType, OrdStatus, PendingRequest, Side, TimeInForce, TradingState
+from app.trading.values import ExecType, OrderType, OrdStatus, PendingRequest, Rate, Side, TimeInForce, TradingState
 
 Figure = Annotated[str, Meta(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="An exact decimal.", examples=["64250.1"])]
 
@@ -203,13 +203,6 @@ class ExecutionException(Struct, frozen=True, kw_only=True, forbid_unknown_field
 class ExecutionExceptionPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     exceptions: list[ExecutionException]
     next: int | None = None
-
-
-class Rate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """At most ``count`` in any ``interval_s`` seconds."""
-
-    count: int
-    interval_s: int
 
 
 class RiskLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

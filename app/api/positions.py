@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from app.api.documents import Position, PositionHistory, PositionPage
-from app.api.paths import OF_ACCOUNT, account_of
+from app.api.paths import OF_ACCOUNT, account_of, is_symbol
 from app.api.problems import Problem, told
 from app.api.queries import (
     ACCOUNT_PROBLEMS,
@@ -19,13 +18,14 @@ from app.api.queries import (
     POSITION,
     POSITION_MAX,
     AfterPosition,
+    AfterSymbol,
     Limit,
     MinPosition,
     answer,
     page,
+    unknown_account,
 )
 from app.api.reader import Reader
-from app.api.schemas import NAME_PATTERN
 from app.trading.values import NAME
 
 OF_POSITIONS = f"{OF_ACCOUNT}/positions"
@@ -41,10 +41,8 @@ AsOfPosition = Annotated[
     int | None,
     QueryParameter(ge=0, le=POSITION_MAX, description="What the log says up to that position of it."),
 ]
-AfterSymbol = Annotated[str | None, QueryParameter(pattern=NAME_PATTERN, description="`next` of the page before.")]
 
 _QUESTION = "select * from eventstore.query_positions($1, $2, $3, $4, $5, $6)"
-_NAME = re.compile(NAME)
 
 
 @get(OF_POSITIONS, tags=["queries"], responses=told(*ACCOUNT_PROBLEMS), response_headers=POSITION)
@@ -68,7 +66,7 @@ async def get_positions(
     asked = await _reached(reader, shard, as_of, as_of_position, min_position)
     row = await reader.row(_QUESTION, shard, account, None, asked, after or "", limit)
     if not row["is_account_known"]:
-        raise _unknown_account(account)
+        raise unknown_account(account)
     return page("positions", row)
 
 
@@ -93,7 +91,7 @@ async def get_position(
     row = await reader.row(_QUESTION, shard, account, symbol, asked, "", 1)
     document = row["items"].strip()[1:-1]
     if not document:
-        raise _unknown_position(account, symbol) if row["is_account_known"] else _unknown_account(account)
+        raise _unknown_position(account, symbol) if row["is_account_known"] else unknown_account(account)
     return answer(document, row["position"])
 
 
@@ -121,7 +119,7 @@ async def get_position_history(
         "select * from eventstore.query_position_history($1, $2, $3, $4, $5)", shard, account, symbol, after, limit
     )
     if not row["is_position_known"]:
-        raise _unknown_position(account, symbol) if row["is_account_known"] else _unknown_account(account)
+        raise _unknown_position(account, symbol) if row["is_account_known"] else unknown_account(account)
     return page("executions", row)
 
 
@@ -145,13 +143,9 @@ async def _reached(
 
 
 def _symbol_of(text: str) -> str:
-    if not _NAME.fullmatch(text):
+    if not is_symbol(text):
         raise Problem("unknown-position", f"a symbol matches {NAME}")
     return text
-
-
-def _unknown_account(account: str) -> Problem:
-    return Problem("unknown-account", f"no order book is open for account {account}")
 
 
 def _unknown_position(account: str, symbol: str) -> Problem:

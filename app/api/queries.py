@@ -28,7 +28,7 @@ MinPosition = Annotated[
 ]
 Limit = Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX)]
 AfterPosition = Annotated[int, QueryParameter(ge=0, le=POSITION_MAX, description="`next` of the page before.")]
-AfterOrder = Annotated[str | None, QueryParameter(pattern=NAME_PATTERN, description="`next` of the page before.")]
+AfterSymbol = Annotated[str | None, QueryParameter(pattern=NAME_PATTERN, description="`next` of the page before.")]
 NameFilter = Annotated[str | None, QueryParameter(pattern=NAME_PATTERN)]
 AccountFilter = Annotated[str | None, QueryParameter(pattern=ACCOUNT_PATTERN, description="`user/exchange/broker`")]
 

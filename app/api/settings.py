@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from litestar import Response, get
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath
 
 from app.api.documents import Instrument, InstrumentPage, PricePage, Risk
 from app.api.paths import OF_ACCOUNT, OF_INSTRUMENT, account_of, is_symbol
@@ -15,6 +13,7 @@ from app.api.queries import (
     ACCOUNT_PROBLEMS,
     LIMIT_DEFAULT,
     POSITION,
+    AfterSymbol,
     Limit,
     MinPosition,
     answer,
@@ -22,11 +21,8 @@ from app.api.queries import (
     unknown_account,
 )
 from app.api.reader import Reader
-from app.api.schemas import NAME_PATTERN
 
 PROJECTION = "settings"
-
-AfterSymbol = Annotated[str | None, QueryParameter(pattern=NAME_PATTERN, description="`next` of the page before.")]
 
 
 @get(f"{OF_ACCOUNT}/risk", tags=["queries"], responses=told(*ACCOUNT_PROBLEMS), response_headers=POSITION)

@@ -5,7 +5,6 @@ One pass over the three files of a shard, commit by commit; what is kept is the 
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from app.audit.files import read_manifest, read_rows
 from app.audit.hashes import GENESIS, command_hash, commit_hash, event_hash, jsonb_text
 from app.audit.report import AuditError, Checkpoint, Finding, Report, ShardReport, compare_with_anchors, report_on
 from app.audit.rows import CommandRow, CommitRow, EventRow
+from app.eventstore.store import shard_of
 
 FINDINGS_MAX = 100
 NO_ROW = (ValueError, OverflowError, RecursionError, struct.error)
@@ -171,8 +171,8 @@ class ShardVerification:
         self._sequences[event.aggregate_id] = event.sequence
         if event.sequence != last + 1:
             find("event-sequence", f"sequence {event.sequence} of {event.aggregate_id} does not follow {last}")
-        if event.sequence == 1 and self._shard_of(event.aggregate_id) != commit.shard:
-            find("event-shard", f"{event.aggregate_id} belongs to shard {self._shard_of(event.aggregate_id)}")
+        if event.sequence == 1 and (shard := shard_of(event.aggregate_id, self._shard_count)) != commit.shard:
+            find("event-shard", f"{event.aggregate_id} belongs to shard {shard}")
 
     def _check_end(self, commands: Queue[CommandRow], events: Queue[EventRow]) -> None:
         last = self._previous
@@ -192,9 +192,6 @@ class ShardVerification:
                 "command-stray",
                 f"there is no commit {command.commit}, and command {command.command_id} says it is of it",
             )
-
-    def _shard_of(self, aggregate_id: str) -> int:
-        return int.from_bytes(hashlib.sha256(aggregate_id.encode()).digest()[:4]) % self._shard_count
 
     def _find(self, position: int, commit: int | None, problem: str, detail: str) -> None:
         self._findings.append(Finding(self._head.shard, position, commit, problem, detail))
