@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that ``app.postgres.migrations`` hands over, inside its transaction."""
+"""Runs the migrations on the connection that ``foldbook.postgres.migrations`` hands over, inside its transaction."""
 
 from alembic import context
 

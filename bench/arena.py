@@ -21,8 +21,8 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from app.postgres.embedded import EmbeddedPostgres
-from app.postgres.migrations import migrate
+from foldbook.postgres.embedded import EmbeddedPostgres
+from foldbook.postgres.migrations import migrate
 
 ROOT = Path(__file__).resolve().parents[1]
 SQL = Path(__file__).resolve().parent / "sql"
@@ -125,7 +125,7 @@ def engine(dsn: str, folder: Path, *arguments: str, **settings: Any) -> Iterator
     """A subcommand of ``foldbook`` on the database at ``dsn``, stopped afterwards. ``settings``: FOLDBOOK_* by name."""
     environment = {f"FOLDBOOK_{name.upper()}": str(value) for name, value in settings.items()}
     process = subprocess.Popen(
-        [sys.executable, "-m", "app.cli", *arguments, "--until-stdin-closes"],
+        [sys.executable, "-m", "foldbook.cli", *arguments, "--until-stdin-closes"],
         cwd=ROOT,
         env=os.environ
         | {"DATABASE_URL": dsn, "FOLDBOOK_DATA_DIR": str(folder / "engine"), "FOLDBOOK_LOG_LEVEL": "warning"}

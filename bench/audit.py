@@ -7,12 +7,12 @@ from statistics import median
 
 import uvloop
 
-from app.audit.verify import verify
-from app.postgres.roles import AUDITOR, as_role
 from bench.clock import Stopwatch
 from bench.growth import COMMIT_SIZE, fill_log
 from bench.rounds import Stage, tell
 from bench.table import Row, Slice
+from foldbook.audit.verify import verify
+from foldbook.postgres.roles import AUDITOR, as_role
 
 ROUNDS_MAX = 3
 MUST_S = 20.0

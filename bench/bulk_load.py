@@ -17,10 +17,10 @@ import httptools
 import msgspec
 import uvloop
 
-from app.trading.commands import BookCommand
 from bench.clock import Stopwatch
 from bench.load import accounts, crowd, open_account, place_order
 from bench.table import Slice
+from foldbook.trading.commands import BookCommand
 
 ACCOUNTS = 100
 LINES = 2_000

@@ -17,15 +17,15 @@ import msgspec
 import uvloop
 from uuid_utils.compat import uuid7
 
-from app.eventstore.answers import CommandResult
-from app.eventstore.bus import CommandBus
-from app.eventstore.errors import Refusal
-from app.eventstore.store import PostgresStore
-from app.trading.book import ORDER_BOOK, Book
-from app.trading.commands import BookCommand
 from bench.clock import Stopwatch
 from bench.load import accounts, crowd, lives, open_account, orders
 from bench.table import Slice
+from foldbook.errors import Refusal
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.commands.results import CommandResult
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.trading.book import ORDER_BOOK, Book
+from foldbook.trading.commands import BookCommand
 
 ACCOUNTS = 100
 WARM_UP_S = 0.4

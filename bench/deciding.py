@@ -13,11 +13,11 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from app.trading.book import ORDER_BOOK, Book
-from app.trading.commands import BookCommand, OpenAccount, PlaceOrder, RecordExecution
-from app.trading.values import ExecType, OrderType, Side, TimeInForce
 from bench.rounds import Stage, tell
 from bench.table import Row
+from foldbook.trading.book import ORDER_BOOK, Book
+from foldbook.trading.commands import BookCommand, OpenAccount, PlaceOrder, RecordExecution
+from foldbook.trading.values import ExecType, OrderType, Side, TimeInForce
 
 ACCOUNT = "bench/venue/simulated"
 OPEN_ORDERS = 10_000

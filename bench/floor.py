@@ -11,9 +11,9 @@ import re
 import subprocess
 from dataclasses import dataclass
 
-from app.postgres.binaries import client_program
 from bench.arena import SQL, Arena, apply_sql
 from bench.table import Slice
+from foldbook.postgres.binaries import client_program
 
 _DONE = re.compile(r"number of transactions actually processed: (\d+)")
 _FAILED = re.compile(r"number of failed transactions: (\d+)")

@@ -20,11 +20,11 @@ import psycopg
 import uvloop
 from asyncpg.prepared_stmt import PreparedStatement
 
-from app.postgres.connection import connect
 from bench.arena import engine, run_child
 from bench.bus_load import BusLoad
 from bench.rounds import Stage, tell
 from bench.table import Row, Slice
+from foldbook.postgres.connection import connect
 
 ROUNDS = 2
 MARGIN_S = 1.0

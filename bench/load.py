@@ -15,8 +15,8 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from app.trading.commands import BookCommand, OpenAccount, PlaceOrder, RecordExecution, RequestCancel
-from app.trading.values import ExecType, OrderType, Side, TimeInForce
+from foldbook.trading.commands import BookCommand, OpenAccount, PlaceOrder, RecordExecution, RequestCancel
+from foldbook.trading.values import ExecType, OrderType, Side, TimeInForce
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "ADAUSDT", "XRPUSDT", "LTCUSDT", "DOTUSDT")
 STRATEGIES = ("trend", "reversion", "carry")

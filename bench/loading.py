@@ -10,16 +10,17 @@ from statistics import median, quantiles
 
 import uvloop
 
-from app.eventstore.lane import BusLimits
-from app.eventstore.snapshots import StateCodec
-from app.eventstore.states import States
-from app.eventstore.store import PostgresStore, Snapshot
-from app.postgres.roles import ENGINE, as_role
-from app.trading.book import ORDER_BOOK, Book
 from bench.clock import Stopwatch
 from bench.growth import COMMIT_SIZE, fill_log
 from bench.rounds import Stage, tell
 from bench.table import Row
+from foldbook.eventstore.commands.shard_bus import BusLimits
+from foldbook.eventstore.commands.snapshots import StateCodec
+from foldbook.eventstore.commands.state_cache import States
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.eventstore.store import Snapshot
+from foldbook.postgres.roles import ENGINE, as_role
+from foldbook.trading.book import ORDER_BOOK, Book
 
 LOADS = 50
 SNAPSHOT_EVERY = BusLimits().snapshot_every

@@ -12,16 +12,16 @@ from statistics import median
 
 import uvloop
 
-from app.eventstore.projections import Definition, install_projections
-from app.eventstore.rebuild import ProjectionAdmin
-from app.postgres.connection import connect
-from app.postgres.roles import ENGINE, as_role
-from app.resources import sql_files
 from bench.clock import Stopwatch
 from bench.growth import ACCOUNTS, fill_log
 from bench.rounds import Stage, tell
 from bench.row_by_row import project_row_by_row
 from bench.table import Row, Slice, ratio
+from foldbook.eventstore.readers.administration import ProjectionAdmin
+from foldbook.eventstore.readers.projections import Definition, install_projections
+from foldbook.postgres.connection import connect
+from foldbook.postgres.roles import ENGINE, as_role
+from foldbook.resources import projection_files
 
 BY_ROW = "orders"
 """The projection that is also done row by row."""
@@ -34,7 +34,7 @@ def measure_rebuild(stage: Stage) -> list[Row]:
     sizes = stage.sizes
     tell(f"filling a log of {sizes.rebuild_events:,} events")
     dsn = fill_log(stage.place, sizes.rebuild_events)
-    definitions = [Definition.read(path) for path in sql_files("projections")]
+    definitions = [Definition.read(path) for path in projection_files()]
     rebuilds = {f"rebuild of {d.name}": Rebuild(dsn, sizes.rebuild_events, d.name, definitions) for d in definitions}
     theirs = f"{BY_ROW}, row by row in Python"
     by_row = RowByRow(dsn, min(ACCOUNTS, sizes.rebuild_events // 5), sizes.row_by_row_events)

@@ -8,8 +8,8 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from app.trading.commands import OpenAccount, PlaceOrder, RecordExecution, RequestCancel, RequestReplace
-from app.trading.events import (
+from foldbook.trading.commands import OpenAccount, PlaceOrder, RecordExecution, RequestCancel, RequestReplace
+from foldbook.trading.events import (
     OrderAccepted,
     OrderBookCreated,
     OrderCanceled,
@@ -18,7 +18,7 @@ from app.trading.events import (
     OrderFilled,
     OrderRejected,
 )
-from app.trading.values import ExecType, OrderType, Side, TimeInForce
+from foldbook.trading.values import ExecType, OrderType, Side, TimeInForce
 
 ACCOUNT = "alice/binance/simulated"
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

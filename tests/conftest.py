@@ -24,12 +24,12 @@ import pytest
 from psycopg import sql
 from testcontainers.community.postgres import PostgresContainer
 
-from app.eventstore.projections import Definition, install_projections
-from app.postgres.connection import connect
-from app.postgres.embedded import SETTINGS, EmbeddedPostgres
-from app.postgres.migrations import migrate
-from app.postgres.roles import ENGINE, as_role
-from app.resources import sql_files
+from foldbook.eventstore.readers.projections import Definition, install_projections
+from foldbook.postgres.connection import connect
+from foldbook.postgres.embedded import SETTINGS, EmbeddedPostgres
+from foldbook.postgres.migrations import migrate
+from foldbook.postgres.roles import ENGINE, as_role
+from foldbook.resources import projection_files
 
 CONTAINER_IMAGE = "postgres:18"
 NO_POSTGRES = """\
@@ -141,7 +141,7 @@ def prepare(dsn: str, shard_count: int = 1) -> None:
     async def install() -> None:
         connection = await connect(as_role(dsn, ENGINE))
         try:
-            await install_projections(connection, [Definition.read(path) for path in sql_files("projections")])
+            await install_projections(connection, [Definition.read(path) for path in projection_files()])
         finally:
             await connection.close()
 

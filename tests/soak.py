@@ -21,8 +21,8 @@ from typing import Annotated
 import psycopg
 import typer
 
-from app.eventstore.store import PostgresStore
-from app.postgres.roles import ENGINE, as_role
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.postgres.roles import ENGINE, as_role
 from tests.conftest import Postgres, embedded_postgres, name_of, prepare
 from tests.eventstore.test_store_contract import opened
 from tests.machinery.test_up import Engine
@@ -84,7 +84,7 @@ def main(
 ) -> None:
     """Kill, crash, rebuild and confuse engines until the rounds are done or the time is over."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what runs is stopped on the way out
-    logging.getLogger("app").setLevel(logging.ERROR)  # that connections are lost is the point of it
+    logging.getLogger("foldbook").setLevel(logging.ERROR)  # that connections are lost is the point of it
     stages = [
         Stage("kill -9 of a part of `foldbook up` under load", rounds, 20, kill),
         Stage("server crash in a burst of appends", max(1, rounds // 4), 2, crash),

@@ -16,7 +16,7 @@ select
     e.payload ->> 'fee_currency' as fee_currency,
     e.payload ->> 'reason' as reason,
     e.payload ->> 'broker_order_id' as broker_order_id,
-    eventstore.is_execution_applied(e.shard, e.aggregate_id, e.subject, e.payload ->> 'exec_id', e.position) as is_applied,
+    trading.is_execution_applied(e.shard, e.aggregate_id, e.subject, e.payload ->> 'exec_id', e.position) as is_applied,
     e.command_id,
     e.metadata ->> 'actor' as actor,
     e.metadata ->> 'raw_message' as raw_message

@@ -16,10 +16,10 @@ begin
     return query
     with folded as (
         select coalesce(
-            eventstore.net_position(null, f.quantity, f.price * f.multiplier order by f.position, f.number),
+            trading.net_position(null, f.quantity, f.price * f.multiplier order by f.position, f.number),
             '{0,0,0,0}'
         ) as state
-        from eventstore.effective_fills(v_shard, p_account, p_symbol, p_position) f
+        from trading.effective_fills(v_shard, p_account, p_symbol, p_position) f
     ),
     -- A fee that was taken back has been charged, and stays as a zero.
     charge as (
@@ -43,14 +43,14 @@ begin
     ),
     charged as (
         select
-            eventstore.fee_totals(null, c.currency, c.fee order by c.position, c.number) as fees,
+            trading.fee_totals(null, c.currency, c.fee order by c.position, c.number) as fees,
             (array_agg(c.multiplier order by c.position desc))[1] as multiplier,
             max(c.position) as last_position
         from charge c
     )
     select
         f.state[1],
-        eventstore.average_cost(f.state[2], f.state[1], c.multiplier),
+        trading.average_cost(f.state[2], f.state[1], c.multiplier),
         f.state[2],
         f.state[3],
         c.fees,

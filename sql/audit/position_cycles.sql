@@ -17,9 +17,9 @@ begin
     with folded as (
         select
             f.*,
-            eventstore.net_position(null, f.quantity, f.price * f.multiplier)
+            trading.net_position(null, f.quantity, f.price * f.multiplier)
                 over (order by f.position, f.number rows unbounded preceding) as state
-        from eventstore.effective_fills(v_shard, p_account, p_symbol, p_position) f
+        from trading.effective_fills(v_shard, p_account, p_symbol, p_position) f
     ),
     step as (
         select
@@ -64,7 +64,7 @@ begin
             max(p.position) filter (where p.is_end) as closed_position,
             count(*) as fills,
             sum(p.realized) as realized_pnl,
-            eventstore.fee_totals(null, p.fee_currency, p.fee order by p.position, p.number) as fees
+            trading.fee_totals(null, p.fee_currency, p.fee order by p.position, p.number) as fees
         from part p
         where p.cycle > 0
         group by p.cycle

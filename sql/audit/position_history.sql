@@ -19,9 +19,9 @@ begin
     with folded as (
         select
             f.*,
-            eventstore.net_position(null, f.quantity, f.price * f.multiplier)
+            trading.net_position(null, f.quantity, f.price * f.multiplier)
                 over (order by f.position, f.number rows unbounded preceding) as state
-        from eventstore.effective_fills(v_shard, p_account, p_symbol, p_position) f
+        from trading.effective_fills(v_shard, p_account, p_symbol, p_position) f
     )
     select
         f.position,
@@ -37,7 +37,7 @@ begin
         f.fee_currency,
         f.amended_by,
         f.state[1],
-        eventstore.average_cost(f.state[2], f.state[1], f.multiplier),
+        trading.average_cost(f.state[2], f.state[1], f.multiplier),
         f.state[2],
         f.state[3],
         f.state[4]::bigint,

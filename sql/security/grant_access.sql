@@ -8,7 +8,7 @@ as $$
 declare
     v_statement text;
 begin
-    revoke execute on all functions in schema eventstore, audit, upcast from public;
+    revoke execute on all functions in schema eventstore, trading, audit, upcast from public;
     if not eventstore.make_roles() then
         if not pg_has_role((select n.nspowner from pg_namespace n where n.nspname = 'read'), 'usage') then
             raise exception 'the read tables belong to foldbook_engine, and % is no member of it', current_user
@@ -23,14 +23,14 @@ begin
 
     alter schema read owner to foldbook_engine;
     grant usage on schema read to foldbook_auditor;
-    grant usage on schema eventstore, audit, upcast to foldbook_engine, foldbook_auditor;
+    grant usage on schema eventstore, trading, audit, upcast to foldbook_engine, foldbook_auditor;
 
     grant select on all tables in schema eventstore, audit to foldbook_engine;
     grant insert, update, delete
     on eventstore.subscriptions, eventstore.projections, eventstore.projection_runs, eventstore.dead_letters,
         eventstore.snapshots
     to foldbook_engine;
-    grant execute on all functions in schema eventstore, audit, upcast to foldbook_engine;
+    grant execute on all functions in schema eventstore, trading, audit, upcast to foldbook_engine;
 
     -- What was made by another role, by a restore without owners for example.
     for v_statement in
@@ -59,13 +59,16 @@ begin
     to foldbook_auditor;
     grant select on all tables in schema audit, read to foldbook_auditor;
     alter default privileges for role foldbook_engine grant select on tables to foldbook_auditor;
-    grant execute on all functions in schema audit, upcast to foldbook_auditor;
-    grant execute
-    on function eventstore.head, eventstore.shard_of, eventstore.event_hash, eventstore.command_hash,
-        eventstore.commit_hash, eventstore.position_at, eventstore.effective_fills, eventstore.signed_quantity,
-        eventstore.net_position, eventstore.net_fill, eventstore.fee_totals, eventstore.add_fee,
-        eventstore.average_cost, eventstore.is_execution_applied
-    to foldbook_auditor;
+    grant execute on all functions in schema trading, audit, upcast to foldbook_auditor;
+    -- Of the event store, what only looks.
+    for v_statement in
+        select format('grant execute on routine %s to foldbook_auditor', p.oid::regprocedure)
+        from pg_proc p
+        where p.pronamespace = 'eventstore'::regnamespace
+            and p.provolatile <> 'v'
+    loop
+        execute v_statement;
+    end loop;
     return true;
 end
 $$;

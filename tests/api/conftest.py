@@ -15,9 +15,9 @@ import pytest_asyncio
 import uvicorn
 from pydantic import SecretStr
 
-from app.api.asgi import create_server
-from app.config import Settings
-from app.wiring import projection_runner
+from foldbook.config import Settings
+from foldbook.engine.server import create_server
+from foldbook.engine.wiring import projection_runner
 from tests.conftest import Postgres
 
 USER, EXCHANGE, BROKER = "alice", "binance", "simulated"

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 from pydantic import SecretStr
 
-from app.config import Settings
+from foldbook.config import Settings
 from tests.api.conftest import AT, Engine, assert_problem, order, serving
 
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.trading.values import ExecType
+from foldbook.trading.values import ExecType
 from tests.api.conftest import ACCOUNT, AT, Engine, assert_problem
 from tests.api.test_bulk import bulk, codes, line, place
 

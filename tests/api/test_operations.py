@@ -11,12 +11,12 @@ import httpx
 import psycopg
 import pytest
 
-from app.postgres.embedded import EmbeddedPostgres
-from app.postgres.migrations import migrate
-from app.resources import sql_files
+from foldbook.postgres.embedded import EmbeddedPostgres
+from foldbook.postgres.migrations import migrate
+from foldbook.resources import projection_files
 from tests.api.conftest import AT, Engine, assert_problem, order, projecting, serving, settings_for, until
 
-PROJECTIONS = sorted(path.stem for path in sql_files("projections"))
+PROJECTIONS = sorted(path.stem for path in projection_files())
 
 
 async def test_projections_are_listed_with_their_lag(engine: Engine) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.eventstore.projections import Definition
-from app.resources import sql_files
+from foldbook.eventstore.readers.projections import Definition
+from foldbook.resources import projection_files
 
 FILL_TABLES = """
 insert into eventstore.subscriptions (shard, name) values
@@ -73,7 +73,7 @@ analyze read.orders, read.fills, eventstore.events;
 @pytest.fixture
 def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(database) as connection:
-        for definition in map(Definition.read, sql_files("projections")):
+        for definition in map(Definition.read, projection_files()):
             connection.execute(
                 "select eventstore.projection_install(%s, %s, %s)", [definition.name, definition.sha256, definition.sql]
             )
@@ -85,34 +85,34 @@ def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
 @pytest.mark.parametrize(
     ("question", "rows_max"),
     [
-        ("query_order(0, 'u1/binance/simulated', 'o-101')", 1),
-        ("query_order(0, 'u1/binance/simulated', 'o-nothing')", 1),
-        ("query_orders(0, 'u1/binance/simulated', null, null, null, 0, 10)", 11),
-        ("query_orders(0, 'u0/binance/simulated', '{NEW,CREATED}', null, null, 0, 5)", 6),
-        ("query_history(0, 'u1/binance/simulated', 'o-101', 0, 10)", 1),
-        ("query_fills(0, null, null, null, 0, 0, 10)", 11),
-        ("query_fills(0, 'u1/binance/simulated', null, null, 0, 0, 10)", 11),
-        ("query_fills(0, null, 's-1', null, 0, 0, 10)", 11),
-        ("query_fills(0, null, null, 'S-1', 0, 0, 10)", 11),
-        ("query_events(0, 10000, 10)", 11),
-        ("query_positions(0, 'u1/binance/simulated', null, null, '', 10)", 11),
-        ("query_positions(0, 'u1/binance/simulated', 'S-51', null, '', 1)", 1),
+        ("trading.query_order(0, 'u1/binance/simulated', 'o-101')", 1),
+        ("trading.query_order(0, 'u1/binance/simulated', 'o-nothing')", 1),
+        ("trading.query_orders(0, 'u1/binance/simulated', null, null, null, 0, 10)", 11),
+        ("trading.query_orders(0, 'u0/binance/simulated', '{NEW,CREATED}', null, null, 0, 5)", 6),
+        ("trading.query_history(0, 'u1/binance/simulated', 'o-101', 0, 10)", 1),
+        ("trading.query_fills(0, null, null, null, 0, 0, 10)", 11),
+        ("trading.query_fills(0, 'u1/binance/simulated', null, null, 0, 0, 10)", 11),
+        ("trading.query_fills(0, null, 's-1', null, 0, 0, 10)", 11),
+        ("trading.query_fills(0, null, null, 'S-1', 0, 0, 10)", 11),
+        ("eventstore.query_events(0, 10000, 10)", 11),
+        ("trading.query_positions(0, 'u1/binance/simulated', null, null, '', 10)", 11),
+        ("trading.query_positions(0, 'u1/binance/simulated', 'S-51', null, '', 1)", 1),
         # With the entry and its event.
-        ("query_positions(0, 'u1/binance/simulated', 'S-51', 10000, '', 1)", 3),
-        ("query_position_history(0, 'u1/binance/simulated', 'S-51', 10000, 10)", 22),
+        ("trading.query_positions(0, 'u1/binance/simulated', 'S-51', 10000, '', 1)", 3),
+        ("trading.query_position_history(0, 'u1/binance/simulated', 'S-51', 10000, 10)", 22),
         # Each with its event, and what was told of its order later.
-        ("query_execution_exceptions(0, 'u1/binance/simulated', 0, 10)", 33),
-        ("query_instruments(0, 'u1/binance/simulated', '', 10)", 11),
-        ("query_instrument(0, 'u1/binance/simulated', 'S-1')", 1),
-        ("query_prices(0, 'u1/binance/simulated', '', 10)", 11),
-        ("query_risk(0, 'u1/binance/simulated')", 1),
+        ("trading.query_execution_exceptions(0, 'u1/binance/simulated', 0, 10)", 33),
+        ("trading.query_instruments(0, 'u1/binance/simulated', '', 10)", 11),
+        ("trading.query_instrument(0, 'u1/binance/simulated', 'S-1')", 1),
+        ("trading.query_prices(0, 'u1/binance/simulated', '', 10)", 11),
+        ("trading.query_risk(0, 'u1/binance/simulated')", 1),
     ],
 )
 def test_a_question_touches_only_the_rows_of_its_answer(
     connection: psycopg.Connection[Any], question: str, rows_max: int
 ) -> None:
     before = _rows_read(connection)
-    row = connection.execute(f"select * from eventstore.{question}").fetchone()
+    row = connection.execute(f"select * from {question}").fetchone()
     assert row is not None
     connection.commit()
     after = _rows_read(connection)

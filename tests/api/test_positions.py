@@ -11,9 +11,9 @@ import msgspec
 import psycopg
 import pytest
 
-from app.api.documents import Position as PositionDocument
-from app.api.documents import PositionHistory, PositionPage
-from app.trading.events import ExecutionEvent
+from foldbook.api.queries.documents import Position as PositionDocument
+from foldbook.api.queries.documents import PositionHistory, PositionPage
+from foldbook.trading.events import ExecutionEvent
 from tests.api.conftest import ACCOUNT, AT, Engine, assert_problem
 from tests.readside.histories import Happening, book_created, write
 from tests.trading.executions import busted, corrected, filled

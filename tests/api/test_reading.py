@@ -9,10 +9,10 @@ import httpx
 import msgspec
 import pytest
 
-from app.api.documents import Account, Book, EventPage, FillPage, History, Order, OrderPage
-from app.config import Settings
-from app.postgres.migrations import migrate
-from app.resources import sql_files
+from foldbook.api.queries.documents import Account, Book, EventPage, FillPage, History, Order, OrderPage
+from foldbook.config import Settings
+from foldbook.postgres.migrations import migrate
+from foldbook.resources import projection_files
 from tests.api.conftest import ACCOUNT, AT, Engine, assert_problem, projecting, serving, settings_for, until
 
 OTHER = "bob/kraken/backtest"
@@ -247,5 +247,5 @@ async def test_several_shards_read_as_one(empty_database: str) -> None:
             assert [event["position"] for event in log["events"]] == list(range(1, log["head"] + 1))
         projections = (await engine.get("/admin/projections"))["projections"]
         assert {p["name"]: (p["head"], len(p["shards"])) for p in projections} == dict.fromkeys(
-            (path.stem for path in sql_files("projections")), (27, 3)
+            (path.stem for path in projection_files()), (27, 3)
         )

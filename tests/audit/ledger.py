@@ -18,8 +18,9 @@ from typing import Any
 
 import psycopg
 
-from app.eventstore.events import Command, Event
-from app.eventstore.store import PostgresStore, Proposal
+from foldbook.eventstore.events import Command, Event
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.eventstore.store import Proposal
 from tests.builders import accepted, book_created, cancel, created, filled, open_account, place, trade
 
 ALICE, BOB = "alice/binance/simulated", "bob/binance/simulated"

@@ -9,12 +9,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from app.audit.anchor import encode, public_key, public_key_path, read_anchors, sign, signing_key
-from app.audit.export import export
-from app.audit.files import Format
-from app.audit.offline import verify_export
-from app.audit.report import AuditError, Checkpoint, ShardReport
-from app.audit.verify import current_checkpoints, verify
+from foldbook.audit.anchor import encode, public_key, public_key_path, read_anchors, sign, signing_key
+from foldbook.audit.export import export
+from foldbook.audit.files import Format
+from foldbook.audit.offline import verify_export
+from foldbook.audit.report import AuditError, Checkpoint, ShardReport
+from foldbook.audit.verify import current_checkpoints, verify
 from tests.audit.conftest import as_superuser
 from tests.audit.ledger import COMMITS, EVENTS, tamper
 from tests.conftest import Postgres

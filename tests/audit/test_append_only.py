@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from app.audit.verify import verify
+from foldbook.audit.verify import verify
 from tests.audit.conftest import as_superuser
 from tests.conftest import Postgres
 

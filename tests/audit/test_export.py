@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from app.audit.export import export
-from app.audit.files import Format, read_rows
-from app.audit.offline import verify_export
-from app.audit.report import AuditError
-from app.audit.rows import EventRow
-from app.audit.verify import verify
+from foldbook.audit.export import export
+from foldbook.audit.files import Format, read_rows
+from foldbook.audit.offline import verify_export
+from foldbook.audit.report import AuditError
+from foldbook.audit.rows import EventRow
+from foldbook.audit.verify import verify
 from tests.audit.ledger import COMMITS, EVENTS
 from tests.conftest import prepare
 

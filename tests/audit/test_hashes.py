@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from app.audit.hashes import command_hash, event_hash, jsonb_text
-from app.audit.rows import CommandRow, EventRow
+from foldbook.audit.hashes import command_hash, event_hash, jsonb_text
+from foldbook.audit.rows import CommandRow, EventRow
 
 Connection = psycopg.Connection[Any]
 

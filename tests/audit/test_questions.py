@@ -10,14 +10,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from app.eventstore.bus import CommandBus
-from app.eventstore.errors import Refusal
-from app.eventstore.events import Metadata
-from app.eventstore.projections import live_work
-from app.eventstore.store import PostgresStore
-from app.postgres.connection import connect
-from app.postgres.roles import AUDITOR, as_role
-from app.trading.book import ORDER_BOOK
+from foldbook.errors import Refusal
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.events import Metadata
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.eventstore.readers.projections import live_work
+from foldbook.postgres.connection import connect
+from foldbook.postgres.roles import AUDITOR, as_role
+from foldbook.trading.book import ORDER_BOOK
 from tests.builders import cancel, open_account, place, trade
 from tests.conftest import Postgres
 

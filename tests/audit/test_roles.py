@@ -10,15 +10,15 @@ import sys
 import psycopg
 import pytest
 
-from app.audit.verify import verify
-from app.eventstore.bus import CommandBus
-from app.eventstore.errors import FoldbookError
-from app.eventstore.store import PostgresStore
-from app.postgres.connection import connect
-from app.postgres.embedded import EmbeddedPostgres
-from app.postgres.migrations import migrate
-from app.postgres.roles import AUDITOR, ENGINE, OWNER, as_role, as_role_if_separated
-from app.trading.book import ORDER_BOOK
+from foldbook.audit.verify import verify
+from foldbook.errors import FoldbookError
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.postgres.connection import connect
+from foldbook.postgres.embedded import EmbeddedPostgres
+from foldbook.postgres.migrations import migrate
+from foldbook.postgres.roles import AUDITOR, ENGINE, OWNER, as_role, as_role_if_separated
+from foldbook.trading.book import ORDER_BOOK
 from tests.audit.conftest import as_superuser
 from tests.builders import open_account, place, trade
 from tests.conftest import Postgres, embedded_postgres
@@ -208,7 +208,7 @@ def test_roles_are_made_once_by_who_may() -> None:
 
         dsns = [server.dsn.replace("@/foldbook", f"@/{name}") for name in ("one", "two", "three")]
         migrations = [
-            subprocess.Popen([sys.executable, "-m", "app.cli", "migrate"], env=os.environ | {"DATABASE_URL": dsn})
+            subprocess.Popen([sys.executable, "-m", "foldbook.cli", "migrate"], env=os.environ | {"DATABASE_URL": dsn})
             for dsn in dsns
         ]
         assert [migration.wait(60) for migration in migrations] == [0, 0, 0]

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from psycopg.types.json import set_json_loads
 
-from app.audit.export import command_row, event_row
-from app.audit.offline import ShardVerification
-from app.audit.report import Checkpoint, Finding
-from app.audit.rows import CommitRow
+from foldbook.audit.export import command_row, event_row
+from foldbook.audit.offline import ShardVerification
+from foldbook.audit.report import Checkpoint, Finding
+from foldbook.audit.rows import CommitRow
 from tests.audit.conftest import as_superuser
 from tests.audit.ledger import COMMITS, EVENTS, tamper
 from tests.conftest import Postgres

@@ -13,13 +13,14 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from app.audit import cli, resume
-from app.audit import verify as verification
-from app.audit.report import AuditError, Checkpoint
-from app.audit.verify import verify
-from app.eventstore.bus import CommandBus
-from app.eventstore.store import PostgresStore
-from app.trading.book import ORDER_BOOK
+from foldbook.audit import resume
+from foldbook.audit import verify as verification
+from foldbook.audit.report import AuditError, Checkpoint
+from foldbook.audit.verify import verify
+from foldbook.cli import audit as cli
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.trading.book import ORDER_BOOK
 from tests.api.conftest import assert_problem, serving, settings_for
 from tests.audit.conftest import as_superuser
 from tests.audit.ledger import COMMITS, EVENTS, tamper
@@ -187,7 +188,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(
 
 def foldbook(dsn: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "app.cli", "audit", *arguments],
+        [sys.executable, "-m", "foldbook.cli", "audit", *arguments],
         env=os.environ | {"DATABASE_URL": dsn, "FOLDBOOK_DATA_DIR": str(folder)},
         capture_output=True,
         text=True,

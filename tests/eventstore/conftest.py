@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.eventstore.bus import CommandBus
-from app.eventstore.memory import MemoryStore
-from app.eventstore.store import EventStore, PostgresStore
-from app.trading.book import ORDER_BOOK, Book
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.memory_store import MemoryStore
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.eventstore.store import EventStore
+from foldbook.trading.book import ORDER_BOOK, Book
 
 
 @pytest.fixture(params=["memory", "postgres"])

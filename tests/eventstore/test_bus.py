@@ -10,9 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.eventstore.answers import CommandResult
-from app.eventstore.bus import CommandBus
-from app.eventstore.errors import (
+from foldbook.errors import (
     IdempotencyConflict,
     Overloaded,
     Refusal,
@@ -20,11 +18,13 @@ from app.eventstore.errors import (
     StoreUnavailable,
     UnknownEvent,
 )
-from app.eventstore.events import Event, Metadata
-from app.eventstore.lane import BusLimits
-from app.eventstore.memory import MemoryStore
-from app.eventstore.store import EventStore, Proposal, StoredEvent, Verdict
-from app.trading.book import ORDER_BOOK, Book
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.commands.results import CommandResult
+from foldbook.eventstore.commands.shard_bus import BusLimits
+from foldbook.eventstore.events import Event, Metadata
+from foldbook.eventstore.memory_store import MemoryStore
+from foldbook.eventstore.store import EventStore, Proposal, StoredEvent, Verdict
+from foldbook.trading.book import ORDER_BOOK, Book
 from tests.builders import ACCOUNT, book_created, cancel, open_account, place, report, trade
 
 

@@ -10,12 +10,12 @@ import asyncpg
 import psycopg
 import pytest
 
-from app.eventstore.bus import CommandBus
-from app.eventstore.store import PostgresStore
-from app.postgres.migrations import MigrationError, migrate
-from app.resources import sql_files
-from app.trading.book import ORDER_BOOK
-from app.trading.events import EVENT_TYPES
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.postgres.migrations import MigrationError, migrate
+from foldbook.resources import ROOT
+from foldbook.trading.book import ORDER_BOOK
+from foldbook.trading.events import EVENT_TYPES
 from tests.builders import ACCOUNT, open_account, place, trade
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.json"))
@@ -53,7 +53,7 @@ def test_there_is_an_upcaster_from_every_version_but_the_last() -> None:
         for event_type in EVENT_TYPES.types
         for version in range(1, event_type.schema_version)
     }
-    assert {path.stem for path in sql_files("upcasters")} == wanted
+    assert {path.stem for path in (ROOT / "sql" / "upcasters").glob("*.sql")} == wanted
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)

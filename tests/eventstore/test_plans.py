@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from app.eventstore.store import _APPEND, Proposal, _columns
-from app.postgres.connection import connect, set_codecs
+from foldbook.eventstore.postgres_store import _APPEND, _columns
+from foldbook.eventstore.store import Proposal
+from foldbook.postgres.connection import connect, set_codecs
 from tests.builders import created, place
 from tests.conftest import Postgres, name_of
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from app.eventstore.bus import CommandBus
-from app.eventstore.memory import MemoryStore
-from app.eventstore.replay import replay
-from app.eventstore.store import EventStore
-from app.trading.book import ORDER_BOOK, Book
-from app.trading.values import OrdStatus
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.memory_store import MemoryStore
+from foldbook.eventstore.replay import replay
+from foldbook.eventstore.store import EventStore
+from foldbook.trading.book import ORDER_BOOK, Book
+from foldbook.trading.values import OrdStatus
 from tests.builders import ACCOUNT, open_account, place, report, trade
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.eventstore.bus import CommandBus
-from app.eventstore.errors import Refusal
-from app.eventstore.events import Command, Event
-from app.eventstore.lane import BusLimits
-from app.eventstore.snapshots import StateCodec
-from app.eventstore.store import EventStore, Snapshot
-from app.trading.book import ORDER_BOOK, Book
+from foldbook.errors import Refusal
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.commands.shard_bus import BusLimits
+from foldbook.eventstore.commands.snapshots import StateCodec
+from foldbook.eventstore.events import Command, Event
+from foldbook.eventstore.store import EventStore, Snapshot
+from foldbook.trading.book import ORDER_BOOK, Book
 from tests.builders import ACCOUNT, cancel, open_account, place, report, trade
 
 CODEC = StateCodec(Book)

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from uuid_utils.compat import uuid7
 
-from app.eventstore.events import Command, Event
-from app.eventstore.store import EventStore, Fate, Proposal, Verdict
+from foldbook.eventstore.events import Command, Event
+from foldbook.eventstore.store import EventStore, Fate, Proposal, Verdict
 from tests.builders import ACCOUNT, NOW, book_created, created, open_account, place
 
 BOB = "bob/binance/simulated"

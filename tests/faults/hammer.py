@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from app.eventstore.bus import CommandBus
-from app.eventstore.errors import Refusal
-from app.eventstore.store import PostgresStore
-from app.trading.book import ORDER_BOOK
+from foldbook.errors import Refusal
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.trading.book import ORDER_BOOK
 from tests.builders import open_account, place
 
 CALLERS = 16

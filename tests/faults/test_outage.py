@@ -8,13 +8,13 @@ import signal
 
 import pytest
 
-from app.eventstore.answers import CommandResult
-from app.eventstore.bus import CommandBus
-from app.eventstore.errors import StoreUnavailable
-from app.eventstore.lane import BusLimits
-from app.eventstore.store import PostgresStore
-from app.postgres.embedded import EmbeddedPostgres
-from app.trading.book import ORDER_BOOK
+from foldbook.errors import StoreUnavailable
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.commands.results import CommandResult
+from foldbook.eventstore.commands.shard_bus import BusLimits
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.postgres.embedded import EmbeddedPostgres
+from foldbook.trading.book import ORDER_BOOK
 from tests.builders import open_account, place
 from tests.faults.test_writers import assert_sound, whole_log
 

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.eventstore.events import RecordedEvent
-from app.eventstore.store import Fate, PostgresStore
+from foldbook.eventstore.events import RecordedEvent
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.eventstore.store import Fate
 from tests.builders import ACCOUNT
 from tests.eventstore.test_store_contract import opened, placed
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.postgres import binaries
+from foldbook.postgres import binaries
 
 
 @pytest.fixture

@@ -12,16 +12,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from app.eventstore.bus import CommandBus
-from app.eventstore.store import PostgresStore
-from app.postgres.embedded import EmbeddedPostgres
-from app.trading.book import ORDER_BOOK
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.postgres.embedded import EmbeddedPostgres
+from foldbook.trading.book import ORDER_BOOK
 from tests.builders import ACCOUNT, open_account, place, trade
 
 
 def foldbook(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "app.cli", *arguments], env=os.environ | variables, capture_output=True, text=True
+        [sys.executable, "-m", "foldbook.cli", *arguments], env=os.environ | variables, capture_output=True, text=True
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from app.config import Settings, default_data_dir, masked, unknown_variables
+from foldbook.config import Settings, default_data_dir, masked, unknown_variables
 
 
 def test_each_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ import psutil
 import psycopg
 import pytest
 
-from app.postgres.binaries import EmbeddedPostgresError, server_user
-from app.postgres.embedded import EmbeddedPostgres
+from foldbook.postgres.binaries import EmbeddedPostgresError, server_user
+from foldbook.postgres.embedded import EmbeddedPostgres
 from tests.machinery.waiting import until
 
 
@@ -157,7 +157,7 @@ def test_a_half_made_cluster_is_made_again(tmp_path: Path) -> None:
 def orphan(folder: Path, *, and_watchdog: bool) -> int:
     """Start a server from a process that is then killed; the server's pid."""
     program = (
-        "import os, signal, sys; from pathlib import Path; from app.postgres.embedded import EmbeddedPostgres\n"
+        "import os, signal, sys; from pathlib import Path; from foldbook.postgres.embedded import EmbeddedPostgres\n"
         "server = EmbeddedPostgres(Path(sys.argv[1])); server.start()\n"
         "if sys.argv[2] == 'True': server._watchdog.kill()\n"
         "print(server.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psycopg
 import pytest
 
-from app.eventstore.errors import LogMismatch
-from app.postgres.migrations import MigrationError, in_order_of_need, migrate
+from foldbook.errors import LogMismatch
+from foldbook.postgres.migrations import MigrationError, in_order_of_need, migrate
+from foldbook.resources import ROOT
 
 
 def one(dsn: str, question: str) -> object:
@@ -43,7 +43,9 @@ def test_the_number_of_shards_is_fixed(database: str) -> None:
 
 def test_changed_code_is_applied_again(database: str) -> None:
     with psycopg.connect(database) as connection:
-        connection.execute("update eventstore.code set sha256 = 'old' where path = 'sql/functions/command_results.sql'")
+        connection.execute(
+            "update eventstore.code set sha256 = 'old' where path = 'sql/eventstore/log/command_results.sql'"
+        )
         connection.execute("drop function eventstore.command_results")
     migrate(database, shard_count=1)
     assert one(database, "select count(*) from pg_proc where proname = 'command_results'") == 1
@@ -103,10 +105,11 @@ def test_a_projection_whose_file_is_gone_goes_with_it(database: str) -> None:
 
 
 def test_what_a_file_needs_is_applied_before_it() -> None:
+    folder = ROOT / "sql" / "eventstore"
     files = {
-        Path("a.sql"): b"create view eventstore.a as select eventstore.c(1)",
-        Path("b.sql"): b"create function eventstore.b() ... -- no needs, says eventstore.b",
-        Path("c.sql"): b"create function eventstore.c(integer) ... select upcast.b()",
+        folder / "a.sql": b"create view eventstore.a as select eventstore.c(1)",
+        folder / "b.sql": b"create function eventstore.b() ... -- no needs, says eventstore.b",
+        folder / "c.sql": b"create function eventstore.c(integer) ... select eventstore.b()",
     }
     order = [path.stem for path in in_order_of_need(files)]
     assert order.index("b") < order.index("c") < order.index("a")

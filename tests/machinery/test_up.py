@@ -16,7 +16,7 @@ import psutil
 import psycopg
 import pytest
 
-from app.postgres.embedded import EmbeddedPostgres
+from foldbook.postgres.embedded import EmbeddedPostgres
 from tests.machinery.waiting import until
 
 
@@ -41,7 +41,7 @@ class Engine:
         out = (self.data_dir.parent / "said").open("w+")
         with out:
             process = self.process = subprocess.Popen(
-                [sys.executable, "-m", "app.cli", "up"], env=self.environment, stdout=out, stderr=out, text=True
+                [sys.executable, "-m", "foldbook.cli", "up"], env=self.environment, stdout=out, stderr=out, text=True
             )
         path = Path(out.name)
         until(lambda: "Ctrl-C stops everything" in path.read_text() or process.poll() is not None)
@@ -148,7 +148,7 @@ def test_a_second_one_on_the_same_folder_is_refused(engine: Engine) -> None:
     engine.start()
     assert engine.process is not None
     second = subprocess.run(
-        [sys.executable, "-m", "app.cli", "up"], env=engine.environment, capture_output=True, text=True
+        [sys.executable, "-m", "foldbook.cli", "up"], env=engine.environment, capture_output=True, text=True
     )
     assert second.returncode == 3
     assert str(engine.process.pid) in second.stderr
@@ -159,7 +159,7 @@ def test_a_second_one_on_the_same_folder_is_refused(engine: Engine) -> None:
 def test_a_port_that_is_taken_is_named(engine: Engine) -> None:
     with socket.create_server(("127.0.0.1", engine.port)):
         done = subprocess.run(
-            [sys.executable, "-m", "app.cli", "up"], env=engine.environment, capture_output=True, text=True
+            [sys.executable, "-m", "foldbook.cli", "up"], env=engine.environment, capture_output=True, text=True
         )
     assert done.returncode == 1
     assert "FOLDBOOK_PORT" in done.stderr
@@ -218,7 +218,7 @@ def test_on_a_database_whose_owner_may_make_no_roles(engine: Engine, own_postgre
     assert engine.said.count("roles: not separated") == 3, "by the migration, the projector and the API"
     assert "grant foldbook_engine, foldbook_auditor to <login>" in engine.said
     engine.place_and_read("all-the-same")
-    doctor = [sys.executable, "-m", "app.cli", "doctor"]
+    doctor = [sys.executable, "-m", "foldbook.cli", "doctor"]
     said = subprocess.run(doctor, env=engine.environment, stdout=subprocess.PIPE, text=True, check=True).stdout
     assert "not separated: " in said
 

@@ -37,7 +37,7 @@ def test_it_asks_for_everything_it_imports() -> None:
     nodes = [node for tree in trees for node in ast.walk(tree)]
     imported = {alias.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module.split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
-    foreign = imported - sys.stdlib_module_names - {"app"}
+    foreign = imported - sys.stdlib_module_names - {"foldbook"}
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     needed = [*project["dependencies"], *(one for extra in extras.keys() - TOOLS for one in extras[extra])]
@@ -49,7 +49,7 @@ def test_it_asks_for_everything_it_imports() -> None:
 def run(installed: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """``foldbook`` from the wheel, in a folder that has nothing of ours."""
     return subprocess.run(
-        [sys.executable, "-P", "-m", "app.cli", *arguments],
+        [sys.executable, "-P", "-m", "foldbook.cli", *arguments],
         cwd="/",
         env=os.environ | {"PYTHONPATH": str(installed)} | variables,
         capture_output=True,
@@ -64,7 +64,8 @@ def test_it_carries_what_is_not_python(installed: Path) -> None:
         for path in (CHECKOUT / folder).rglob("*")
         if path.suffix in (".sql", ".py")
     }
-    carried = {path.relative_to(installed / "app/_resources") for path in installed.glob("app/_resources/**/*.*")}
+    resources = installed / "foldbook" / "_resources"
+    carried = {path.relative_to(resources) for path in resources.rglob("*.*")}
     assert there
     assert there <= carried
 
@@ -74,5 +75,5 @@ def test_it_migrates_a_database(installed: Path, empty_database: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "migrated\n", "")
 
     report = json.loads(run(installed, "doctor", "--json", DATABASE_URL=empty_database).stdout)
-    assert report["program"]["sql and migrations"] == str(installed / "app" / "_resources")
+    assert report["program"]["sql and migrations"] == str(installed / "foldbook" / "_resources")
     assert report["database"]["migrated"] is True

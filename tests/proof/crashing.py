@@ -12,9 +12,9 @@ from uuid import UUID
 import psutil
 import psycopg
 
-from app.eventstore.errors import StoreUnavailable
-from app.eventstore.store import PostgresStore
-from app.postgres.embedded import EmbeddedPostgres
+from foldbook.errors import StoreUnavailable
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.postgres.embedded import EmbeddedPostgres
 from tests.eventstore.test_store_contract import placed
 from tests.proof.soundness import Outcome, assert_gapless, assert_recorded, assert_sealed, head_of, recorded
 from tests.readside.projecting import connected, until

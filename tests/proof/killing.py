@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import psutil
 
-from app.postgres.embedded import EmbeddedPostgres
+from foldbook.postgres.embedded import EmbeddedPostgres
 from tests.machinery.test_up import Engine, command_line
 from tests.proof.callers import Callers
 from tests.proof.soundness import Connection, assert_gapless, assert_recorded, assert_sealed, head_of, recorded

@@ -19,17 +19,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from app.eventstore.answers import CommandResult
-from app.eventstore.bus import CommandBus
-from app.eventstore.errors import IdempotencyConflict, Refusal
-from app.eventstore.events import Event
-from app.eventstore.lane import BusLimits
-from app.eventstore.projections import live_work
-from app.eventstore.store import PostgresStore
-from app.postgres.connection import connect
-from app.postgres.roles import ENGINE, as_role
-from app.trading.book import ORDER_BOOK, Book
-from app.trading.commands import BookCommand
+from foldbook.errors import IdempotencyConflict, Refusal
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.commands.results import CommandResult
+from foldbook.eventstore.commands.shard_bus import BusLimits
+from foldbook.eventstore.events import Event
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.eventstore.readers.projections import live_work
+from foldbook.postgres.connection import connect
+from foldbook.postgres.roles import ENGINE, as_role
+from foldbook.trading.book import ORDER_BOOK, Book
+from foldbook.trading.commands import BookCommand
 from tests.builders import cancel, open_account, place, report, trade
 from tests.conftest import Postgres
 from tests.proof.soundness import Outcome, assert_gapless, assert_recorded, assert_sealed, recorded

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 
-from app.eventstore.bus import CommandBus
-from app.eventstore.store import PostgresStore
-from app.trading.book import ORDER_BOOK
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.trading.book import ORDER_BOOK
 from tests.builders import cancel, open_account, place, report, trade
 from tests.readside.projecting import NAMES, administering, assert_equal_to_fresh_folds, caught_up, projecting
 

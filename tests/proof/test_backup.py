@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from app.eventstore.bus import CommandBus
-from app.eventstore.store import PostgresStore
-from app.postgres.binaries import client_program
-from app.postgres.embedded import EmbeddedPostgres
-from app.postgres.roles import ENGINE, as_role
-from app.trading.book import ORDER_BOOK
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.postgres.binaries import client_program
+from foldbook.postgres.embedded import EmbeddedPostgres
+from foldbook.postgres.roles import ENGINE, as_role
+from foldbook.trading.book import ORDER_BOOK
 from tests.builders import open_account
 from tests.conftest import embedded_postgres, prepare
 from tests.proof.rebuilding import full_write_load

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.eventstore.store import PostgresStore
-from app.postgres.embedded import EmbeddedPostgres
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.postgres.embedded import EmbeddedPostgres
 from tests.eventstore.test_store_contract import opened
 from tests.proof.crashing import WAYS, crash_in_a_burst
 

@@ -11,10 +11,11 @@ import asyncpg
 import psycopg
 import pytest
 
-from app.eventstore.bus import CommandBus
-from app.eventstore.projections import ProjectionRunner
-from app.eventstore.store import Fate, PostgresStore, Proposal, Verdict
-from app.trading.book import ORDER_BOOK
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.eventstore.readers.projections import ProjectionRunner
+from foldbook.eventstore.store import Fate, Proposal, Verdict
+from foldbook.trading.book import ORDER_BOOK
 from tests.builders import ACCOUNT, created, open_account, place
 from tests.conftest import Postgres
 from tests.eventstore.test_store_contract import opened, placed, propose

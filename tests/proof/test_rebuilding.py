@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from app.postgres.roles import ENGINE, as_role
+from foldbook.postgres.roles import ENGINE, as_role
 from tests.proof.rebuilding import rebuild_under_load
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from app.eventstore.projections import Definition
-from app.resources import sql_files
+from foldbook.eventstore.readers.projections import Definition
+from foldbook.resources import projection_files
 from tests.readside.histories import Happening, write
 
 Row = dict[str, Any]
@@ -60,6 +60,6 @@ class Copies:
 
 @contextmanager
 def copies_of(dsn: str, name: str) -> Iterator[Copies]:
-    (definition,) = [d for d in map(Definition.read, sql_files("projections")) if d.name == name]
+    (definition,) = [d for d in map(Definition.read, projection_files()) if d.name == name]
     with psycopg.connect(dsn, autocommit=True, row_factory=dict_row) as connection:
         yield Copies(connection, definition)

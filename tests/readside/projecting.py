@@ -10,11 +10,11 @@ from typing import Any
 
 import psycopg
 
-from app.eventstore.projections import Definition, ProjectionRunner, ProjectionStatus
-from app.eventstore.rebuild import ProjectionAdmin
-from app.resources import sql_files
+from foldbook.eventstore.readers.administration import ProjectionAdmin
+from foldbook.eventstore.readers.projections import Definition, ProjectionRunner, ProjectionStatus
+from foldbook.resources import projection_files
 
-DEFINITIONS = [Definition.read(path) for path in sql_files("projections")]
+DEFINITIONS = [Definition.read(path) for path in projection_files()]
 NAMES = [definition.name for definition in DEFINITIONS]
 PATIENCE_S = 60
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
-from app.eventstore.projections import Definition
-from app.resources import sql_files
+from foldbook.eventstore.readers.projections import Definition
+from foldbook.resources import projection_files
 from tests.readside.histories import Fold, Happening, book_created, histories, write
 
 NAMES = ("fills", "orders")
@@ -26,7 +26,7 @@ Row = dict[str, Any]
 def connection(database: str) -> Iterator[psycopg.Connection[Row]]:
     """With two empty copies of each projection: ``whole`` and ``cut``."""
     with psycopg.connect(database, autocommit=True, row_factory=dict_row) as opened:
-        for definition in map(Definition.read, sql_files("projections")):
+        for definition in map(Definition.read, projection_files()):
             for copy in ("whole", "cut"):
                 opened.execute(
                     "select eventstore.projection_create(%s, %s, %s)", [copy, definition.name, definition.sql]

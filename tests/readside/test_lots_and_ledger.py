@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
-from app.eventstore.projections import Definition
-from app.resources import sql_files
-from app.trading.values import EXACT
+from foldbook.eventstore.readers.projections import Definition
+from foldbook.resources import projection_files
+from foldbook.trading.values import EXACT
 from tests.readside.executions import (
     Row,
     balances_of,
@@ -56,7 +56,7 @@ def exact_decimals() -> Iterator[None]:
 def connection(database: str) -> Iterator[Connection]:
     """With two empty copies of both projections."""
     with psycopg.connect(database, autocommit=True, row_factory=dict_row) as opened:
-        for definition in map(Definition.read, sql_files("projections")):
+        for definition in map(Definition.read, projection_files()):
             if definition.name in NAMES:
                 for copy in COPIES:
                     opened.execute(

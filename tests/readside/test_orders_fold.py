@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
-from app.eventstore.events import Event
-from app.eventstore.projections import Definition
-from app.resources import sql_files
-from app.trading.commands import BookCommand
-from app.trading.events import OrderReplaceRequested
-from app.trading.order import Order, evolve_order
-from app.trading.values import ZERO, ExecType, PendingRequest
+from foldbook.eventstore.events import Event
+from foldbook.eventstore.readers.projections import Definition
+from foldbook.resources import projection_files
+from foldbook.trading.commands import BookCommand
+from foldbook.trading.events import OrderReplaceRequested
+from foldbook.trading.order import Order, evolve_order
+from foldbook.trading.values import ZERO, ExecType, PendingRequest
 from tests.builders import ACCOUNT, cancel, open_account, place, replace_order, report, trade
 from tests.readside.histories import Happening, write
 from tests.trading.lives import ORDER_IDS, Life, commands
@@ -36,7 +36,7 @@ TOLD = (
 
 @pytest.fixture
 def connection(database: str) -> Iterator[psycopg.Connection[Row]]:
-    (definition,) = (d for d in map(Definition.read, sql_files("projections")) if d.name == "orders")
+    (definition,) = (d for d in map(Definition.read, projection_files()) if d.name == "orders")
     with psycopg.connect(database, autocommit=True, row_factory=dict_row) as opened:
         for copy in ("whole", "cut"):
             opened.execute("select eventstore.projection_create(%s, %s, %s)", [copy, definition.name, definition.sql])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.eventstore.projections import install_projections
-from app.postgres.connection import connect
+from foldbook.eventstore.readers.projections import install_projections
+from foldbook.postgres.connection import connect
 from tests.readside.histories import write_book, write_many
 from tests.readside.projecting import DEFINITIONS, NAMES, connected
 

@@ -16,15 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
-from app.eventstore.events import Event
-from app.eventstore.projections import Definition
-from app.resources import sql_files
-from app.trading import position as position_module
-from app.trading.book import ORDER_BOOK
-from app.trading.commands import BookCommand
-from app.trading.events import ExecutionEvent, FillBusted, FillCorrected
-from app.trading.position import Position, evolve_position
-from app.trading.values import Side, canonical
+from foldbook.eventstore.events import Event
+from foldbook.eventstore.readers.projections import Definition
+from foldbook.resources import projection_files
+from foldbook.trading import position as position_module
+from foldbook.trading.book import ORDER_BOOK
+from foldbook.trading.commands import BookCommand
+from foldbook.trading.events import ExecutionEvent, FillBusted, FillCorrected
+from foldbook.trading.position import Position, evolve_position
+from foldbook.trading.values import Side, canonical
 from tests.builders import open_account, place, report
 from tests.readside.histories import Happening, write
 from tests.trading.executions import busted, corrected, executions, filled
@@ -32,7 +32,7 @@ from tests.trading.executions import busted, corrected, executions, filled
 Row = dict[str, Any]
 COPIES = ("whole", "cut")
 
-(DEFINITION,) = (d for d in map(Definition.read, sql_files("projections")) if d.name == "positions")
+(DEFINITION,) = (d for d in map(Definition.read, projection_files()) if d.name == "positions")
 
 
 @pytest.fixture

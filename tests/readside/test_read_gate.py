@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-import app.eventstore.read_gate
-from app.eventstore.errors import Overloaded
-from app.eventstore.listener import Listener
-from app.eventstore.read_gate import ReadGate
+import foldbook.eventstore.readers.read_gate
+from foldbook.errors import Overloaded
+from foldbook.eventstore.readers.listener import Listener
+from foldbook.eventstore.readers.read_gate import ReadGate
 from tests.readside.histories import write_book, write_many
 from tests.readside.projecting import administering, caught_up, connected, projecting, until
 
@@ -74,7 +74,7 @@ async def test_a_reset_takes_back_what_was_reached(database: str) -> None:
 
 
 async def test_waiters_are_bounded(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app.eventstore.read_gate, "WAITERS_MAX", 2)
+    monkeypatch.setattr(foldbook.eventstore.readers.read_gate, "WAITERS_MAX", 2)
     async with gate(database) as opened:
         waiting = [asyncio.create_task(opened.wait("orders", 0, 1, LONG_S)) for _ in range(2)]
         await asyncio.sleep(0)

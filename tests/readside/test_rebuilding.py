@@ -10,7 +10,7 @@ from threading import Event
 
 import pytest
 
-from app.eventstore.errors import ProjectionError
+from foldbook.errors import ProjectionError
 from tests.readside.histories import write_book, write_many
 from tests.readside.projecting import (
     DEFINITIONS,

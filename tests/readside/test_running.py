@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from app.postgres.embedded import EmbeddedPostgres
-from app.postgres.migrations import migrate
+from foldbook.postgres.embedded import EmbeddedPostgres
+from foldbook.postgres.migrations import migrate
 from tests.readside.histories import Happening, book_created, write, write_book, write_many
 from tests.readside.projecting import (
     DEFINITIONS,

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from app.eventstore.errors import ProjectionError
-from app.eventstore.projections import Definition
+from foldbook.errors import ProjectionError
+from foldbook.eventstore.readers.projections import Definition
 from tests.readside.histories import Happening, write, write_book, write_many
 from tests.readside.projecting import (
     DEFINITIONS,
@@ -163,7 +163,7 @@ async def test_from_the_command_line(database: str) -> None:
 async def foldbook(dsn: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "app.cli", *arguments],
+        [sys.executable, "-m", "foldbook.cli", *arguments],
         env=os.environ | {"DATABASE_URL": dsn},
         capture_output=True,
         text=True,

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from app.trading.events import ExecutionEvent, FillBusted, FillCorrected, OrderFilled
-from app.trading.position import Position, evolve_position
-from app.trading.values import FRACTION_DIGITS_MAX, Side
+from foldbook.trading.events import ExecutionEvent, FillBusted, FillCorrected, OrderFilled
+from foldbook.trading.position import Position, evolve_position
+from foldbook.trading.values import FRACTION_DIGITS_MAX, Side
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 

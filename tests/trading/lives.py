@@ -9,11 +9,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from app.eventstore.errors import Refusal
-from app.eventstore.events import Event
-from app.trading.book import ORDER_BOOK, Book
-from app.trading.commands import BookCommand, OrderCommand
-from app.trading.values import ExecType, OrderType, Side, TimeInForce
+from foldbook.errors import Refusal
+from foldbook.eventstore.events import Event
+from foldbook.trading.book import ORDER_BOOK, Book
+from foldbook.trading.commands import BookCommand, OrderCommand
+from foldbook.trading.values import ExecType, OrderType, Side, TimeInForce
 from tests.builders import NOW, cancel, open_account, place, replace_order, report
 
 ORDER_IDS = ("o-1", "o-2", "o-3")

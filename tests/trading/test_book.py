@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from app.eventstore.errors import Refusal
-from app.eventstore.events import Event
-from app.trading.book import ORDER_BOOK, Book
-from app.trading.commands import BookCommand
-from app.trading.values import OrderType, OrdStatus, PendingRequest, TimeInForce
+from foldbook.errors import Refusal
+from foldbook.eventstore.events import Event
+from foldbook.trading.book import ORDER_BOOK, Book
+from foldbook.trading.commands import BookCommand
+from foldbook.trading.values import OrderType, OrdStatus, PendingRequest, TimeInForce
 from tests.builders import (
     NOW,
     accepted,

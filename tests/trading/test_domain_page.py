@@ -7,9 +7,9 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import count
 from pathlib import Path
 
-from app.trading.commands import BookCommand
-from app.trading.order import Order, evolve_order
-from app.trading.values import Side
+from foldbook.trading.commands import BookCommand
+from foldbook.trading.order import Order, evolve_order
+from foldbook.trading.values import Side
 from tests.builders import cancel, open_account, place, replace_order, report, trade
 from tests.trading.lives import Life
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from app.eventstore.snapshots import StateCodec
-from app.trading import position as position_module
-from app.trading.events import ExecutionEvent, OrderFilled
-from app.trading.position import NOTHING, POSITION_WINDOW, Position, evolve_position
-from app.trading.values import Side
+from foldbook.eventstore.commands.snapshots import StateCodec
+from foldbook.trading import position as position_module
+from foldbook.trading.events import ExecutionEvent, OrderFilled
+from foldbook.trading.position import NOTHING, POSITION_WINDOW, Position, evolve_position
+from foldbook.trading.values import Side
 from tests.trading.executions import NOON, busted, corrected, executions, filled
 
 TODAY = NOON.date()

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from app.trading.commands import BookCommand, DefineInstrument, RecordExecution
-from app.trading.events import FillBusted, FillConflictDetected, UnmatchedExecutionRecorded
-from app.trading.order import Order, evolve_order
-from app.trading.values import ExecType, OrdStatus, PendingRequest, Side
+from foldbook.trading.commands import BookCommand, DefineInstrument, RecordExecution
+from foldbook.trading.events import FillBusted, FillConflictDetected, UnmatchedExecutionRecorded
+from foldbook.trading.order import Order, evolve_order
+from foldbook.trading.values import ExecType, OrdStatus, PendingRequest, Side
 from tests.builders import ACCOUNT, NOW, cancel, open_account, place, replace_order, report, trade
 from tests.trading.lives import Life
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.eventstore.snapshots import StateCodec
-from app.trading.commands import PlaceOrder
-from app.trading.events import OrderCreated
-from app.trading.instrument import UNKNOWN, Instrument, instrument_of
-from app.trading.risk import (
+from foldbook.eventstore.commands.snapshots import StateCodec
+from foldbook.trading.commands import PlaceOrder
+from foldbook.trading.events import OrderCreated
+from foldbook.trading.instrument import UNKNOWN, Instrument, instrument_of
+from foldbook.trading.risk import (
     RECENT_ORDERS_MAX,
     Risk,
     with_exposure,
@@ -28,8 +28,8 @@ from app.trading.risk import (
     with_price,
     with_state,
 )
-from app.trading.risk_checks import Denial, check_limits, check_order, check_replace
-from app.trading.values import OrderType, Rate, RiskLimits, Side, TimeInForce, TradingState
+from foldbook.trading.risk_checks import Denial, check_limits, check_order, check_replace
+from foldbook.trading.values import OrderType, Rate, RiskLimits, Side, TimeInForce, TradingState
 from tests.builders import NOW, created, place
 
 SYMBOL = "BTCUSDT"

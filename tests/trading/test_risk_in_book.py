@@ -11,12 +11,12 @@ import immutables
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.eventstore.errors import Refusal
-from app.trading.book import Book
-from app.trading.commands import BookCommand, SetRiskLimits
-from app.trading.position import Position
-from app.trading.risk import Exposure
-from app.trading.values import RiskLimits, Side
+from foldbook.errors import Refusal
+from foldbook.trading.book import Book
+from foldbook.trading.commands import BookCommand, SetRiskLimits
+from foldbook.trading.position import Position
+from foldbook.trading.risk import Exposure
+from foldbook.trading.values import RiskLimits, Side
 from tests.builders import ACCOUNT, NOW, cancel, open_account, place, replace_order, report, trade
 from tests.trading.lives import Life
 

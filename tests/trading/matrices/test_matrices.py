@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
-from app.eventstore.errors import Refusal
-from app.eventstore.events import Event
-from app.trading.book import ORDER_BOOK
-from app.trading.commands import BookCommand, PlaceOrder
-from app.trading.values import TimeInForce
+from foldbook.errors import Refusal
+from foldbook.eventstore.events import Event
+from foldbook.trading.book import ORDER_BOOK
+from foldbook.trading.commands import BookCommand, PlaceOrder
+from foldbook.trading.values import TimeInForce
 from tests.builders import NOW, cancel, open_account, place, replace_order, report
 from tests.trading.lives import Life
 from tests.trading.matrices import (

@@ -1,0 +1,1 @@
+"""Commands over HTTP: one call, one command; or many, one a line."""

@@ -1,0 +1,1 @@
+"""What operators ask and do over HTTP: projections, verification, health, metrics."""

@@ -1,0 +1,58 @@
+"""What there is to measure, for Prometheus."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from foldbook.api.commands.handlers import Bus
+from foldbook.eventstore.readers.projections import ProjectionStatus
+
+
+class Requests:
+    """Counts answers by method, path template and status."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str, int]] = Counter()
+
+    def count(self, method: str, path: str, status: int) -> None:
+        self.counts[method, path, status] += 1
+
+
+class _Moment(Collector):
+    """Everything, at one moment."""
+
+    def __init__(self, bus: Bus, requests: Requests, statuses: Sequence[ProjectionStatus]) -> None:
+        self._bus = bus
+        self._requests = requests
+        self._statuses = statuses
+
+    def collect(self) -> Iterator[Metric]:
+        bus = self._bus
+        yield GaugeMetricFamily("foldbook_commands_queued", "Commands that wait to be decided", bus.queued)
+        yield GaugeMetricFamily("foldbook_commands_in_flight", "Commands in an unanswered append", bus.in_flight)
+        yield CounterMetricFamily("foldbook_commits", "Append transactions", bus.commits_total)
+        yield CounterMetricFamily("foldbook_commands", "Commands recorded, refusals included", bus.commands_total)
+        yield CounterMetricFamily("foldbook_conflicts", "Commands that another writer overtook", bus.conflicts_total)
+        answers = CounterMetricFamily("foldbook_http_requests", "Answers", labels=("method", "path", "status"))
+        for (method, path, status), count in self._requests.counts.items():
+            answers.add_metric((method, path, str(status)), count)
+        yield answers
+        lag = GaugeMetricFamily(
+            "foldbook_projection_lag", "Events that a projection has yet to see", labels=("projection", "shard")
+        )
+        for row in self._statuses:
+            lag.add_metric((row.name, str(row.shard)), row.lag)
+        yield lag
+
+
+def exposition(bus: Bus, requests: Requests, statuses: Sequence[ProjectionStatus]) -> bytes:
+    """In the Prometheus text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Moment(bus, requests, statuses))
+    return generate_latest(registry)

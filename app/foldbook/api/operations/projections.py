@@ -1,0 +1,170 @@
+"""What operators do: look at projections, reset, rebuild and verify them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Annotated
+
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, HeaderParameter, JSONBody
+from msgspec import Meta, Struct
+
+from foldbook.api.commands.handlers import envelope_of
+from foldbook.api.problems import told
+from foldbook.api.queries.reader import Reader, reaching
+from foldbook.eventstore.readers.administration import ProjectionAdmin, Verification
+from foldbook.eventstore.readers.projections import Failure, ProjectionStatus, Run, projection_status
+
+CALL_PROBLEMS = ("unknown-projection", "projection-busy", "unavailable")
+
+
+class ShardStatus(Struct, frozen=True, kw_only=True):
+    shard: int
+    checkpoint: int
+    head: int
+    lag: int
+    error: Failure | None
+
+
+class Projection(Struct, frozen=True, kw_only=True):
+    """``checkpoint``, ``head``, ``lag`` and ``skipped`` count events, of all shards together. ``run``: the last
+    reset, rebuild or verification, and how far it is."""
+
+    name: str
+    checkpoint: int
+    head: int
+    lag: int
+    state: str
+    definition_hash: str
+    skipped: int
+    error: Failure | None
+    run: Run | None
+    shards: list[ShardStatus]
+
+
+class Skip(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``position``: of the event that the projection is stopped at, as its ``error`` says."""
+
+    position: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    reason: Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
+    shard: Annotated[int, Meta(ge=0, le=1023)] = 0
+
+
+class Projections(Struct, frozen=True):
+    projections: list[Projection]
+
+
+@get("/admin/projections", tags=["admin"], responses=told("unavailable"))
+async def get_projections(reader: NamedDependency[Reader]) -> Projections:
+    """All projections, and how far behind the log they are."""
+    return Projections(_by_name(await statuses(reader)))
+
+
+@get("/admin/projections/{name:str}", tags=["admin"], responses=told("unknown-projection", "unavailable"))
+async def get_projection(reader: NamedDependency[Reader], name: FromPath[str]) -> Projection:
+    """One projection, and how far its last reset, rebuild or verification is."""
+    return await _projection(reader, name)
+
+
+@post("/admin/projections/{name:str}/reset", tags=["admin"], status_code=202, responses=told(*CALL_PROBLEMS))
+async def reset_projection(
+    admin: NamedDependency[ProjectionAdmin], reader: NamedDependency[Reader], name: FromPath[str]
+) -> Response[Projection]:
+    """Begin to empty the live tables and replay the log into them. Progress: `run` of the projection."""
+    with reaching():
+        _leave(await admin.start_reset(name))
+    return await _begun(reader, name)
+
+
+@post("/admin/projections/{name:str}/rebuild", tags=["admin"], status_code=202, responses=told(*CALL_PROBLEMS))
+async def rebuild_projection(
+    admin: NamedDependency[ProjectionAdmin], reader: NamedDependency[Reader], name: FromPath[str]
+) -> Response[Projection]:
+    """Begin to fill new tables, which then take the place of the live ones. Progress: `run` of the projection."""
+    with reaching():
+        _leave(await admin.start_rebuild(name))
+    return await _begun(reader, name)
+
+
+@post(
+    "/admin/projections/{name:str}/verify",
+    tags=["admin"],
+    status_code=200,
+    responses=told("projection-failed", *CALL_PROBLEMS),
+)
+async def verify_projection(admin: NamedDependency[ProjectionAdmin], name: FromPath[str]) -> Verification:
+    """Fold the log afresh and compare with the live tables, row by row."""
+    with reaching():
+        return await admin.verify(name)
+
+
+@post(
+    "/admin/projections/{name:str}/skip",
+    tags=["admin"],
+    status_code=200,
+    responses=told("unknown-projection", "projection-not-stopped", "malformed", "unavailable"),
+)
+async def skip_event(
+    admin: NamedDependency[ProjectionAdmin],
+    reader: NamedDependency[Reader],
+    name: FromPath[str],
+    data: JSONBody[Skip],
+    x_actor: Annotated[str | None, HeaderParameter(name="X-Actor", description="Who decides so.")] = None,
+) -> Projection:
+    """Have the projection go on behind the event that it is stopped at. Recorded, with the `X-Actor`."""
+    actor = envelope_of(None, None, x_actor, None).metadata.actor
+    with reaching():
+        await admin.skip(name, data.shard, data.position, reason=data.reason, actor=actor)
+    return await _projection(reader, name)
+
+
+CALLS = (get_projections, get_projection, reset_projection, rebuild_projection, verify_projection, skip_event)
+
+
+async def statuses(reader: Reader, name: str | None = None) -> list[ProjectionStatus]:
+    """One element per projection and shard."""
+    async with reader.connection() as connection:
+        return await projection_status(connection, name)
+
+
+async def _projection(reader: Reader, name: str) -> Projection:
+    (projection,) = _by_name(await statuses(reader, name))
+    return projection
+
+
+async def _begun(reader: Reader, name: str) -> Response[Projection]:
+    return Response(await _projection(reader, name), headers={"Location": f"/admin/projections/{name}"})
+
+
+def _leave(task: asyncio.Task[None]) -> None:
+    """To itself: how it ends is told by the projection's status."""
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def _by_name(rows: Iterable[ProjectionStatus]) -> list[Projection]:
+    """One element per projection; ``rows`` are ordered by name."""
+    projections = []
+    for name, group in groupby(rows, key=lambda row: row.name):
+        shards = list(group)
+        failed = next((row for row in shards if row.error is not None), shards[0])
+        projections.append(
+            Projection(
+                name=name,
+                checkpoint=sum(row.checkpoint for row in shards),
+                head=sum(row.head for row in shards),
+                lag=sum(row.lag for row in shards),
+                state=failed.state,
+                definition_hash=failed.definition_hash,
+                skipped=sum(row.skipped for row in shards),
+                error=failed.error,
+                run=failed.run,
+                shards=[
+                    ShardStatus(shard=s.shard, checkpoint=s.checkpoint, head=s.head, lag=s.lag, error=s.error)
+                    for s in shards
+                ],
+            )
+        )
+    return projections

@@ -1,0 +1,39 @@
+"""Accounts and orders in a path. What no account or order can be called is unknown (404), not malformed."""
+
+from __future__ import annotations
+
+import re
+
+from foldbook.api.problems import Problem
+from foldbook.trading.values import NAME, is_account
+
+OF_ACCOUNT = "/accounts/{user:str}/{exchange:str}/{broker:str}"
+OF_ORDER = f"{OF_ACCOUNT}/orders/{{order_id:str}}"
+OF_INSTRUMENT = f"{OF_ACCOUNT}/instruments/{{symbol:str}}"
+OF_PRICE = f"{OF_ACCOUNT}/prices/{{symbol:str}}"
+
+_NAME = re.compile(NAME)
+
+
+def account_of(user: str, exchange: str, broker: str) -> str:
+    account = f"{user}/{exchange}/{broker}"
+    if not is_account(account):
+        raise Problem("unknown-account", "an account is user/exchange/broker, the broker live, simulated or backtest")
+    return account
+
+
+def order_id_of(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise Problem("unknown-order", f"an order id matches {NAME}")
+    return text
+
+
+def is_symbol(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
+
+
+def symbol_to_set(text: str) -> str:
+    """Of a call that says what a symbol is: one that can be none breaks a rule."""
+    if not is_symbol(text):
+        raise Problem("invalid-command", f"symbol: matches {NAME}", field="symbol")
+    return text

@@ -1,0 +1,190 @@
+"""The files of an export.
+
+::
+
+    <folder>/
+        manifest.json       written last: what is here, and the heads of the shards when it was begun
+        commits-0.ndjson    or .parquet; for each shard, ordered by number
+        commands-0.ndjson   ordered by commit, then by command id
+        events-0.ndjson     ordered by position
+
+In NDJSON payload, metadata and reason are nested JSON, in Parquet they are strings. Times are UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+from uuid import UUID
+
+import msgspec
+
+from foldbook.audit.report import AuditError, Checkpoint
+from foldbook.audit.rows import CommandRow, CommitRow, EventRow, Row
+
+FORMAT = "foldbook-export-1"
+MANIFEST = "manifest.json"
+ROWS_PER_BATCH = 10_000
+
+AnyRow = TypeVar("AnyRow", CommitRow, CommandRow, EventRow)
+FILE_NAMES: dict[type[Row], str] = {CommitRow: "commits", CommandRow: "commands", EventRow: "events"}
+
+
+class Format(StrEnum):
+    """How the rows are written."""
+
+    NDJSON = "ndjson"
+    PARQUET = "parquet"
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """``shards``: how far each was when the export was begun, and how far the export goes."""
+
+    format: str
+    rows: Format
+    exported_at: datetime
+    shards: Sequence[Checkpoint]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Makes a folder of files an export; until then it is none."""
+    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Raises :class:`AuditError` for a folder that is no whole export."""
+    try:
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        raise AuditError(f"{folder} holds no {MANIFEST}: it is no export, or one that was not finished") from None
+    except msgspec.DecodeError as error:
+        raise AuditError(f"{folder / MANIFEST}: {error}") from error
+    if manifest.format != FORMAT:
+        raise AuditError(f"{folder / MANIFEST}: format {manifest.format!r}, and this program reads {FORMAT!r}")
+    return manifest
+
+
+def write_rows(folder: Path, rows: Format, row_type: type[Row], shard: int) -> Writer:
+    """A writer of the file of one table and shard, to be entered."""
+    path = _path(folder, rows, row_type, shard)
+    return NdjsonWriter(path) if rows is Format.NDJSON else ParquetWriter(path, row_type)
+
+
+def read_rows(folder: Path, rows: Format, row_type: type[AnyRow], shard: int) -> Iterator[AnyRow]:
+    """The rows of the file of one table and shard, as they come. Raises :class:`AuditError` for what is none."""
+    path = _path(folder, rows, row_type, shard)
+    try:
+        yield from _read_ndjson(path, row_type) if rows is Format.NDJSON else _read_parquet(path, row_type)
+    except FileNotFoundError:
+        raise AuditError(f"{path} is missing") from None
+
+
+class Writer(AbstractContextManager["Writer"]):
+    """Writes rows of one type to a file; it is whole when the context is left."""
+
+    def write(self, rows: Sequence[Row]) -> None:
+        raise NotImplementedError
+
+
+class NdjsonWriter(Writer):
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("xb")
+        self._encoder = msgspec.json.Encoder()
+
+    def write(self, rows: Sequence[Row]) -> None:
+        self._file.write(self._encoder.encode_lines(rows))
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+class ParquetWriter(Writer):
+    def __init__(self, path: Path, row_type: type[Row]) -> None:
+        arrow, parquet = _arrow()
+        types = {
+            int: arrow.int64(),
+            str: arrow.string(),
+            UUID: arrow.string(),
+            datetime: arrow.timestamp("us", tz="UTC"),
+            msgspec.Raw: arrow.string(),
+        }
+        hints = get_type_hints(row_type)
+        self._types = {name: _type_of(hints[name]) for name in row_type.__struct_fields__}
+        self._schema = arrow.schema([(name, types[kind]) for name, kind in self._types.items()])
+        self._arrow = arrow
+        self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
+
+    def write(self, rows: Sequence[Row]) -> None:
+        columns = {name: [_plain(getattr(row, name)) for row in rows] for name in self._types}
+        self._writer.write_table(self._arrow.table(columns, schema=self._schema))
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+
+def _read_ndjson(path: Path, row_type: type[AnyRow]) -> Iterator[AnyRow]:
+    decoder = msgspec.json.Decoder(row_type)
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield decoder.decode(line)
+            except msgspec.DecodeError as error:
+                raise AuditError(f"{path}, line {number}: {error}") from error
+
+
+def _read_parquet(path: Path, row_type: type[AnyRow]) -> Iterator[AnyRow]:
+    arrow, parquet = _arrow()
+    names = row_type.__struct_fields__
+    hints = get_type_hints(row_type)
+    readers = [_FROM_PARQUET.get(_type_of(hints[name])) for name in names]
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROWS_PER_BATCH, columns=list(names)):
+                columns = []
+                for name, read in zip(names, readers, strict=True):
+                    column = batch.column(name)
+                    if arrow.types.is_timestamp(column.type):
+                        column = column.cast(arrow.int64())
+                    values = column.to_pylist()
+                    columns.append([None if v is None else read(v) for v in values] if read else values)
+                for row in zip(*columns, strict=True):
+                    yield row_type(*row)
+    except (arrow.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise AuditError(f"{path}: {error}") from error
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FROM_PARQUET: dict[Any, Callable[[Any], Any]] = {
+    UUID: UUID,
+    msgspec.Raw: lambda text: msgspec.Raw(text.encode()),
+    # From microseconds: Arrow's own way to a datetime takes ten times as long.
+    datetime: lambda microseconds: _EPOCH + timedelta(microseconds=microseconds),
+}
+
+
+def _path(folder: Path, rows: Format, row_type: type[Row], shard: int) -> Path:
+    return folder / f"{FILE_NAMES[row_type]}-{shard}.{rows.value}"
+
+
+def _type_of(hint: Any) -> Any:
+    """The type in ``X`` or ``X | None``."""
+    return next((kind for kind in get_args(hint) if kind is not type(None)), hint)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Raw):
+        return bytes(value).decode()
+    return str(value) if isinstance(value, UUID) else value
+
+
+def _arrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise AuditError("Parquet needs pyarrow: pip install 'foldbook[audit]'") from error
+    return pa, parquet

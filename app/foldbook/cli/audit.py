@@ -1,0 +1,162 @@
+"""``foldbook audit``: is the log what it was?"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from foldbook.audit import resume as resuming
+from foldbook.audit.export import export as export_log
+from foldbook.audit.files import Format
+from foldbook.audit.offline import verify_export
+from foldbook.audit.report import Checkpoint, Report
+from foldbook.audit.verify import current_checkpoints
+from foldbook.audit.verify import verify as verify_log
+from foldbook.cli.terminal import Exit, Json, print_json, read_settings, run
+from foldbook.config import Settings
+from foldbook.engine.console import tell
+
+LINE_INTERVAL_S = 5.0
+KEY_FILE = "anchor.key"
+
+audit = typer.Typer(help="The log: verify it, export it, anchor it.", no_args_is_help=True)
+
+
+@audit.command()
+def verify(
+    folder: Annotated[Path | None, typer.Option("--export", help="Verify this export, without a database.")] = None,
+    anchors: Annotated[Path | None, typer.Option("--anchor", help="Compare with the anchors in this file.")] = None,
+    key: Annotated[
+        Path | None, typer.Option(help=f"Public key of the anchors; {KEY_FILE}.pub in the data folder if not given.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Keep in this file how far it is; go on from there if it was broken off.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compute every hash of the log anew; ends with code 5 if something is wrong."""
+    if folder is not None and resume is not None:
+        raise typer.BadParameter("an export is verified in one go", param_hint="--resume")
+    settings = read_settings()
+    anchored = _read_anchors(settings, anchors, key) if anchors is not None else []
+    with ProgressDisplay("verified") as display:
+        if folder is not None:
+            report = verify_export(folder, anchors=anchored, on_progress=display.show)
+        else:
+            report = _verify_log(settings, anchored, resume, display)
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+    else:
+        _print(report)
+    if not report.ok:
+        raise typer.Exit(Exit.DIFFERENT)
+
+
+@audit.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="An empty folder, or one to be made.")],
+    rows: Annotated[Format, typer.Option("--format", help="How the rows are written.")] = Format.NDJSON,
+) -> None:
+    """Write the log to files that can be verified without a database."""
+    with ProgressDisplay("exported") as display:
+        manifest = run(export_log(read_settings().auditor_dsn, folder, rows, on_progress=display.show))
+    for head in manifest.shards:
+        typer.echo(f"shard {head.shard}: {head.events} events, {head.commits} commits, head {head.hash}")
+
+
+@audit.command()
+def anchor(
+    file: Annotated[Path | None, typer.Argument(help="File to append to; standard output if not given.")] = None,
+    key: Annotated[
+        Path | None, typer.Option(help=f"Signing key, made on first use; {KEY_FILE} in the data folder if not given.")
+    ] = None,
+) -> None:
+    """Sign how far the log is and what its hash is, one line per shard. Keep it where the log is not."""
+    from foldbook.audit.anchor import encode, sign, signing_key
+
+    settings = read_settings()
+    signer = signing_key(key or settings.data_dir / KEY_FILE)
+    lines = encode(sign(checkpoint, signer) for checkpoint in run(current_checkpoints(settings.auditor_dsn)))
+    if file is None:
+        sys.stdout.write(lines.decode())
+    else:
+        with file.open("ab") as output:
+            output.write(lines)
+
+
+def _read_anchors(settings: Settings, anchors: Path, key: Path | None) -> Sequence[Checkpoint]:
+    from foldbook.audit.anchor import public_key, public_key_path, read_anchors
+
+    return read_anchors(anchors, public_key(key or public_key_path(settings.data_dir / KEY_FILE)))
+
+
+def _verify_log(
+    settings: Settings, anchors: Sequence[Checkpoint], resume: Path | None, display: ProgressDisplay
+) -> Report:
+    verified = resuming.read(resume) if resume is not None else []
+
+    def on_progress(reached: Checkpoint, head: Checkpoint) -> None:
+        if resume is not None:
+            resuming.write(resume, reached)
+        display.show(head.shard, reached.events, head.events)
+
+    report = run(verify_log(settings.auditor_dsn, verified=verified, anchors=anchors, on_progress=on_progress))
+    if resume is not None and report.ok:
+        resume.unlink(missing_ok=True)
+    return report
+
+
+def _print(report: Report) -> None:
+    for shard in report.shards:
+        state = "ok" if shard.ok else f"BAD from position {shard.first_bad_position}"
+        size = f"{shard.events} events, {shard.commits} commits"
+        typer.echo(f"shard {shard.shard}: {state}; {size}, head {shard.head_hash}")
+        for f in shard.findings:
+            typer.echo(f"  position {f.position}, commit {f.commit or '-'}: {f.problem}: {f.detail}")
+    for guard in report.missing_guards:
+        tell(f"not protected: {guard}")
+
+
+class ProgressDisplay:
+    """A bar on a terminal, a line now and then elsewhere; both on standard error."""
+
+    def __init__(self, done: str) -> None:
+        self._done = done
+        self._told_at = time.monotonic()
+        self._tasks: dict[int, TaskID] = {}
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("events " + done),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+
+    def __enter__(self) -> ProgressDisplay:
+        if self._bar.console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._bar.console.is_terminal:
+            self._bar.stop()
+
+    def show(self, shard: int, events: int, events_total: int) -> None:
+        if self._bar.console.is_terminal:
+            if shard not in self._tasks:
+                self._tasks[shard] = self._bar.add_task(f"shard {shard}", total=events_total)
+            self._bar.update(self._tasks[shard], completed=events)
+        elif time.monotonic() - self._told_at > LINE_INTERVAL_S:
+            self._told_at = time.monotonic()
+            tell(f"shard {shard}: {events} of {events_total} events {self._done}")

@@ -1,0 +1,135 @@
+"""The settings: one typed object, read from the environment, never changed afterwards.
+
+Each field is read from ``FOLDBOOK_`` and its name in capitals; the database's URL from ``DATABASE_URL``.
+``foldbook doctor`` prints them all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, PositiveInt, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from foldbook.postgres.embedded import EmbeddedPostgres
+from foldbook.postgres.roles import AUDITOR, ENGINE, OWNER, as_role_if_separated
+
+ENVIRONMENT_PREFIX = "FOLDBOOK_"
+
+
+def default_data_dir() -> Path:
+    """Below the user's data home (XDG Base Directory Specification); for root where system services keep state,
+    because its PostgreSQL runs as another user, who has no way into root's home."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/foldbook")
+    home = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "share") / "foldbook"
+
+
+class Settings(BaseSettings):
+    """What a person may decide about one engine."""
+
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, frozen=True, populate_by_name=True)
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Address that the API listens on."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    data_dir: Path = Field(default_factory=default_data_dir)
+    """Where the embedded PostgreSQL and this engine's lock live."""
+    database_url: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("DATABASE_URL", "FOLDBOOK_DATABASE_URL")
+    )
+    """A PostgreSQL 15 to 18 to use instead of the embedded one."""
+    shards: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Independent logs in the database; fixed when the log is made."""
+
+    queue_max: PositiveInt = 10_000
+    """Commands that wait in the bus; one more is refused (503)."""
+    batch_max: PositiveInt = 128
+    """Commands in one commit."""
+    aggregates_max: PositiveInt = 20_000
+    """Aggregates whose state is kept in memory."""
+    body_bytes_max: PositiveInt = 1 << 20
+    """A request's body."""
+    ndjson_bytes_max: PositiveInt = 64 << 20
+    """The body of a bulk request, read as a stream."""
+
+    projection_interval_ms: PositiveInt = 3
+    """A projection writes its tables at most this often; what arrives in between goes into one range."""
+    poll_interval_ms: PositiveInt = 500
+    """How long a lost notification can hide an event from a reader."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("data_dir")
+    @classmethod
+    def _make_absolute(cls, value: Path) -> Path:
+        return Path.cwd() / value.expanduser()
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_scheme(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+            raise ValueError("is not of the form postgresql://user:password@host:port/database")
+        return value
+
+    @property
+    def is_embedded(self) -> bool:
+        return self.database_url is None
+
+    @property
+    def owner_dsn(self) -> str:
+        """The database's URL for who migrates, for libpq and asyncpg alike. May contain a password: print ``masked``
+        instead."""
+        return self._dsn_of(OWNER)
+
+    @cached_property
+    def dsn(self) -> str:
+        """The same, for the engine. Asks a database that is not embedded whether it knows the role."""
+        return self._dsn_of(ENGINE)
+
+    @cached_property
+    def auditor_dsn(self) -> str:
+        """The same, for who only looks."""
+        return self._dsn_of(AUDITOR)
+
+    def _dsn_of(self, role: str) -> str:
+        if self.database_url is None:
+            return EmbeddedPostgres(self.data_dir).dsn_of(role)
+        url = self.database_url.get_secret_value()
+        return url if role == OWNER else as_role_if_separated(url, role)
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine finds the API."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def describe(self) -> dict[str, str | int]:
+        """Every setting under the name of its environment variable, without secrets."""
+        shown: dict[str, str | int] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name == "database_url":
+                shown["DATABASE_URL"] = masked(value.get_secret_value()) if value else ""
+            else:
+                shown[ENVIRONMENT_PREFIX + name.upper()] = str(value) if isinstance(value, Path) else value
+        return shown
+
+
+def masked(url: str) -> str:
+    """A database's URL with its passwords replaced by ``***``; rather too much of it than too little."""
+    url = re.sub(r"^(\w+://[^:@/?]*:).*@", r"\1***@", url)
+    return re.sub(r"([?&]\w*password\w*=)[^&]*", r"\1***", url)
+
+
+def unknown_variables() -> list[str]:
+    """Variables that look like settings and are none: most likely misspelt."""
+    known = {ENVIRONMENT_PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.startswith(ENVIRONMENT_PREFIX) and name not in known)

@@ -1,0 +1,1 @@
+"""The engine as processes: its object graph, its server, what starts it and keeps it running."""

@@ -1,0 +1,72 @@
+"""One engine at a time on a data folder: a lock that says who holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from foldbook.errors import FoldbookError
+from foldbook.postgres.data_folder import make_data_folder, open_own
+
+LOCK_FILE = "foldbook.lock"
+ORPHANS_TIMEOUT_S = 30
+POLL_S = 0.1
+
+
+class AlreadyRunning(FoldbookError):
+    """Another engine works on this data folder; the text says which."""
+
+    code = "already-running"
+
+
+class LockError(FoldbookError):
+    """The folder is not free, and no engine runs on it."""
+
+    code = "lock"
+
+
+@contextlib.contextmanager
+def lock(data_dir: Path, url: str) -> Iterator[int]:
+    """Hold the data folder's lock, as a file descriptor that children may share."""
+    make_data_folder(data_dir)
+    with open_own(data_dir / LOCK_FILE, "a+") as file:
+        _take(file.fileno(), data_dir)
+        me = psutil.Process()
+        file.truncate(0)
+        json.dump({"pid": me.pid, "created": me.create_time(), "url": url}, file)
+        file.flush()
+        yield file.fileno()
+
+
+def _take(lock_fd: int, data_dir: Path) -> None:
+    deadline = time.monotonic() + ORPHANS_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if holder := running_on(data_dir):
+                raise AlreadyRunning(
+                    f"already running on {data_dir}: process {holder['pid']}, {holder['url']}"
+                ) from None
+        if time.monotonic() > deadline:
+            raise LockError(f"processes of an earlier engine still use {data_dir}: look at `foldbook doctor`")
+        time.sleep(POLL_S)
+
+
+def running_on(data_dir: Path) -> dict[str, Any] | None:
+    """``pid`` and ``url`` of the engine that runs on a data folder; None if none does."""
+    try:
+        holder: dict[str, Any] = json.loads((data_dir / LOCK_FILE).read_text())
+        # The number alone may be another process's by now.
+        is_alive = abs(psutil.Process(holder["pid"]).create_time() - holder["created"]) < 5
+    except (OSError, ValueError, psutil.Error):
+        return None
+    return holder if is_alive else None

@@ -1,0 +1,1 @@
+"""The command bus: load, decide, group commit, answer."""

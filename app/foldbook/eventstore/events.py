@@ -1,0 +1,144 @@
+"""Commands, events, and events as the log recorded them.
+
+A command asks and can be refused; an event is a fact. Both are frozen structs whose fields, in order, are their JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
+from typing import Any, ClassVar, get_args, get_type_hints
+from uuid import UUID
+
+import msgspec
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request to change one aggregate. Its type is the name of its class.
+
+    ``command_id`` names the request: sent again, it is answered with the first result. ``received_at`` is the clock of
+    whoever accepted it; the code that decides reads no other. Neither is part of the content.
+    """
+
+    command_id: UUID
+    received_at: datetime
+
+    creates_subject: ClassVar[bool] = False
+    """The subject must be new to the aggregate: its absence is checked when the command is appended."""
+
+    @property
+    def aggregate_id(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def subject(self) -> str | None:
+        """What inside the aggregate the command is about."""
+        return None
+
+    @property
+    def business_time(self) -> datetime:
+        """When it happened in the world; ``occurred_at`` of the events it leads to."""
+        return self.received_at
+
+    def fingerprint(self) -> bytes:
+        """16 bytes that are equal for equal content, whatever the id and the time of receipt."""
+        content = msgspec.json.encode((type(self).__name__, *msgspec.structs.astuple(self)[2:]))
+        return hashlib.blake2b(content, digest_size=16).digest()
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A fact about one aggregate. Its type is the name of its class, its payload the JSON of its fields.
+
+    ``schema_version`` counts the shapes the payload has had; an upcaster (SQL) leads from each to the next.
+    """
+
+    schema_version: ClassVar[int] = 1
+
+    @property
+    def subject(self) -> str | None:
+        """What inside the aggregate the event is about."""
+        return None
+
+    def payload(self) -> bytes:
+        """The event as JSON. Decimals are strings without an exponent."""
+        for name in _decimal_fields(type(self)):
+            value = getattr(self, name)
+            # str(Decimal) turns to exponents below 1e-6 (decimal arithmetic specification, to-scientific-string);
+            # a struct may hold such amounts too
+            if value is not None and (type(value) is not Decimal or value.adjusted() < -6):
+                return _ENCODER.encode(_plain(msgspec.to_builtins(self, builtin_types=(Decimal, datetime))))
+        return _ENCODER.encode(self)
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+@cache
+def _decimal_fields(event_type: type[Event]) -> tuple[str, ...]:
+    """The fields that are amounts, or structs."""
+    hints = get_type_hints(event_type)
+    return tuple(
+        name
+        for name in event_type.__struct_fields__
+        if any(
+            isinstance(t, type) and issubclass(t, (Decimal, msgspec.Struct))
+            for t in (hints[name], *get_args(hints[name]))
+        )
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """On whose request, and because of what: travels with a command into each of its events."""
+
+    actor: str | None = None
+    correlation_id: str | None = None
+    causation_id: str | None = None
+    raw_message: str | None = None
+    """What a broker sent, as it came."""
+
+
+class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event with its place in the log. ``payload`` and ``metadata`` are the JSON as stored."""
+
+    shard: int
+    position: int
+    aggregate_id: str
+    sequence: int
+    type: str
+    schema_version: int
+    subject: str | None
+    command_id: UUID
+    payload: msgspec.Raw
+    metadata: msgspec.Raw
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+class EventTypes:
+    """The event classes a decider knows, by name: turns recorded payloads back into events.
+
+    Raises ``UnknownEvent`` for a type or a schema version from the future: nothing is guessed at.
+    """
+
+    def __init__(self, types: Iterable[type[Event]]) -> None:
+        self.types = tuple(types)
+        self._types = {t.__name__: (t, msgspec.json.Decoder(t)) for t in self.types}
+
+    def decode(self, type_name: str, schema_version: int, payload: bytes | memoryview | msgspec.Raw) -> Event:
+        from foldbook.errors import UnknownEvent
+
+        known = self._types.get(type_name)
+        if known is None or schema_version != known[0].schema_version:
+            raise UnknownEvent(type_name, schema_version)
+        return known[1].decode(payload)

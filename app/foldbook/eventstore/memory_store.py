@@ -1,0 +1,135 @@
+"""The log without a database: for unit tests and for backtests by the thousand. Keeps every promise but durability."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+
+from foldbook.eventstore.events import RecordedEvent
+from foldbook.eventstore.store import Fate, FirstResult, Proposal, Snapshot, StoredEvent, SubjectEvent, Verdict
+
+
+@dataclass(slots=True)
+class _Shard:
+    events: list[RecordedEvent] = field(default_factory=list)
+    aggregates: dict[str, list[RecordedEvent]] = field(default_factory=lambda: defaultdict(list))
+    subjects: dict[tuple[str, str], list[RecordedEvent]] = field(default_factory=lambda: defaultdict(list))
+    commands: dict[UUID, FirstResult] = field(default_factory=dict)
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """``EventStore`` in lists. ``clock`` gives ``recorded_at``."""
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._clock = clock
+        self._shards: dict[int, _Shard] = defaultdict(_Shard)
+
+    async def append(self, shard: int, proposals: Sequence[Proposal]) -> list[Verdict]:
+        log = self._shards[shard]
+        now = self._clock()
+        broken: set[str] = set()
+        stored_sequences = {p.command.aggregate_id: len(log.aggregates[p.command.aggregate_id]) for p in proposals}
+        verdicts: list[Verdict] = []
+        for p in proposals:
+            aggregate_id = p.command.aggregate_id
+            sequence = len(log.aggregates[aggregate_id])
+            known = log.commands.get(p.command.command_id)
+            is_taken = p.absent_subject is not None and (aggregate_id, p.absent_subject) in log.subjects
+            is_stale = p.expected_sequence is not None and (aggregate_id in broken or p.expected_sequence != sequence)
+            if known is not None:
+                if p.events:
+                    broken.add(aggregate_id)
+                same = known.fingerprint == p.fingerprint
+                verdicts.append(Verdict(Fate.DUPLICATE, None, stored_sequences[aggregate_id], same))
+            elif is_taken or is_stale:
+                broken.add(aggregate_id)
+                verdicts.append(Verdict(Fate.CONFLICT, None, stored_sequences[aggregate_id], None))
+            else:
+                self._record(shard, log, p, now)
+                position, sequence = len(log.events), len(log.aggregates[aggregate_id])
+                verdicts.append(Verdict(Fate.APPENDED, position, sequence, None))
+        for p, verdict in zip(proposals, verdicts, strict=True):
+            if verdict.fate is Fate.APPENDED and not p.events:
+                result = log.commands[p.command.command_id]
+                log.commands[p.command.command_id] = msgspec.structs.replace(result, position=len(log.events))
+        return verdicts
+
+    async def read_aggregates(self, shard: int, after: Sequence[tuple[str, int]]) -> list[StoredEvent]:
+        log = self._shards[shard]
+        return [
+            StoredEvent(e.aggregate_id, e.sequence, e.type, e.schema_version, bytes(e.payload))
+            for aggregate_id, sequence in after
+            for e in log.aggregates.get(aggregate_id, [])[sequence:]
+        ]
+
+    async def read_subjects(self, shard: int, subjects: Sequence[tuple[str, str]]) -> list[SubjectEvent]:
+        log = self._shards[shard]
+        return [
+            SubjectEvent(
+                aggregate_id, subject, e.position, e.sequence, e.type, e.schema_version, e.command_id, bytes(e.payload)
+            )
+            for aggregate_id, subject in subjects
+            for e in log.subjects.get((aggregate_id, subject), [])
+        ]
+
+    async def command_results(self, shard: int, command_ids: Sequence[UUID]) -> list[FirstResult]:
+        commands = self._shards[shard].commands
+        return [commands[command_id] for command_id in command_ids if command_id in commands]
+
+    async def read_snapshots(self, shard: int, aggregate_ids: Sequence[str], fingerprint: str) -> list[Snapshot]:
+        snapshots = self._shards[shard].snapshots
+        found = [snapshots[aggregate_id] for aggregate_id in aggregate_ids if aggregate_id in snapshots]
+        return [snapshot for snapshot in found if snapshot.fingerprint == fingerprint]
+
+    async def write_snapshot(self, shard: int, snapshot: Snapshot) -> None:
+        snapshots = self._shards[shard].snapshots
+        known = snapshots.get(snapshot.aggregate_id)
+        if known is None or known.fingerprint != snapshot.fingerprint or known.sequence < snapshot.sequence:
+            snapshots[snapshot.aggregate_id] = snapshot
+
+    async def read_log(
+        self, shard: int, after: int, limit: int, aggregate_id: str | None = None
+    ) -> list[RecordedEvent]:
+        log = self._shards[shard]
+        if aggregate_id is None:
+            return log.events[after : after + limit]
+        return [e for e in log.aggregates.get(aggregate_id, []) if e.position > after][:limit]
+
+    async def close(self) -> None:
+        pass
+
+    def _record(self, shard: int, log: _Shard, p: Proposal, now: datetime) -> None:
+        aggregate_id = p.command.aggregate_id
+        for event in p.events:
+            recorded = RecordedEvent(
+                shard=shard,
+                position=len(log.events) + 1,
+                aggregate_id=aggregate_id,
+                sequence=len(log.aggregates[aggregate_id]) + 1,
+                type=type(event).__name__,
+                schema_version=event.schema_version,
+                subject=event.subject,
+                command_id=p.command.command_id,
+                payload=msgspec.Raw(event.payload()),
+                metadata=msgspec.Raw(p.metadata),
+                occurred_at=p.command.business_time,
+                recorded_at=now,
+            )
+            log.events.append(recorded)
+            log.aggregates[aggregate_id].append(recorded)
+            if recorded.subject is not None:
+                log.subjects[aggregate_id, recorded.subject].append(recorded)
+        log.commands[p.command.command_id] = FirstResult(
+            p.command.command_id,
+            p.fingerprint,
+            p.reason,
+            len(log.events),
+            len(log.aggregates[aggregate_id]) if p.events else None,
+            tuple(type(event).__name__ for event in p.events),
+        )

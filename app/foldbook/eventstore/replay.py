@@ -1,0 +1,70 @@
+"""Replay: an aggregate as the fold of its events, up to any position or time.
+
+The same events give the same state: the digest of a replay can be written down, and compared years later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import msgspec
+
+from foldbook.eventstore.commands.snapshots import StateCodec
+from foldbook.eventstore.decider import Decider
+from foldbook.eventstore.store import EventStore
+
+S = TypeVar("S")
+
+PAGE_EVENTS = 5_000
+
+
+class Replay(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
+    """A fold. ``sequence`` and ``position`` are those of the last event in it, 0 if there was none."""
+
+    aggregate_id: str
+    sequence: int
+    position: int
+    state: S
+    state_json: bytes
+    """The state, its keys in order."""
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.state_json).hexdigest()
+
+
+async def replay(
+    store: EventStore,
+    decider: Decider[S],
+    shard: int,
+    aggregate_id: str,
+    *,
+    to_position: int | None = None,
+    to_time: datetime | None = None,
+) -> Replay[S]:
+    """Fold the aggregate's events from the first: all, or those up to a position, or recorded up to a time.
+
+    Raises ``UnknownEvent`` for an event of a newer program, ``StoreUnavailable`` if the log cannot be read.
+    """
+    state, sequence, position = decider.initial, 0, 0
+    while page := await store.read_log(shard, position, PAGE_EVENTS, aggregate_id):
+        for event in page:
+            is_later = to_position is not None and event.position > to_position
+            if is_later or (to_time is not None and event.recorded_at > to_time):
+                return _replayed(decider, aggregate_id, state, sequence, position)
+            fact = decider.event_types.decode(event.type, event.schema_version, event.payload)
+            state, sequence, position = decider.evolve(state, fact), event.sequence, event.position
+    return _replayed(decider, aggregate_id, state, sequence, position)
+
+
+def _replayed(decider: Decider[S], aggregate_id: str, state: S, sequence: int, position: int) -> Replay[S]:
+    codec = StateCodec(decider.state_type, decider.fold_version)
+    return Replay(
+        aggregate_id=aggregate_id,
+        sequence=sequence,
+        position=position,
+        state=state,
+        state_json=codec.encode(state),
+    )

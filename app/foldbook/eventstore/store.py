@@ -1,0 +1,151 @@
+"""What a log promises: ``EventStore``, and what goes in and comes out.
+
+``postgres_store`` and ``memory_store`` keep these promises; one contract test suite is run against both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+
+from foldbook.eventstore.events import Command, Event, RecordedEvent
+
+
+def shard_of(aggregate_id: str, shard_count: int) -> int:
+    """The shard an aggregate lives in; the same as ``eventstore.shard_of`` in SQL."""
+    if shard_count == 1:
+        return 0
+    return int.from_bytes(hashlib.sha256(aggregate_id.encode()).digest()[:4]) % shard_count
+
+
+@dataclass(slots=True)
+class Proposal:
+    """A decided command on its way into the log: its events, or the reason why it was refused."""
+
+    command: Command
+    fingerprint: bytes
+    expected_sequence: int | None
+    """The sequence the decision was based on; None: whatever it is."""
+    absent_subject: str | None
+    """A subject on whose absence the decision was based."""
+    actor: str | None
+    metadata: bytes
+    events: Sequence[Event]
+    reason: bytes | None = None
+
+
+class Fate(Enum):
+    """What became of a proposal."""
+
+    APPENDED = "appended"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The answer to one proposal.
+
+    ``position`` is that of its last event, for a command without events the head of the log; None unless appended.
+    ``sequence`` is the aggregate's after it, or, on a conflict, the one it really has. ``is_same_content`` tells, of a
+    duplicate, whether its content was that of the first command with this id.
+    """
+
+    fate: Fate
+    position: int | None
+    sequence: int
+    is_same_content: bool | None
+
+
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
+    """As much of a recorded event as a fold needs."""
+
+    aggregate_id: str
+    sequence: int
+    type: str
+    schema_version: int
+    payload: bytes
+
+
+class SubjectEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event found by its subject."""
+
+    aggregate_id: str
+    subject: str
+    position: int
+    sequence: int
+    type: str
+    schema_version: int
+    command_id: UUID
+    payload: bytes
+
+
+class FirstResult(msgspec.Struct, frozen=True, gc=False):
+    """What a command was answered when it was first recorded. ``position`` and ``sequence``: of its last event; of a
+    command without events, the head of the log after its commit, and None. ``reason``: why it was refused, as JSON."""
+
+    command_id: UUID
+    fingerprint: bytes
+    reason: bytes | None
+    position: int
+    sequence: int | None
+    event_types: Sequence[str]
+
+
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
+    """A cached fold: the state of an aggregate at a sequence, as JSON. ``fingerprint`` names the shape of the state."""
+
+    aggregate_id: str
+    sequence: int
+    fingerprint: str
+    state: bytes
+
+
+class EventStore(Protocol):
+    """What the command bus needs of a log. Shards are 0-based, positions and sequences 1-based.
+
+    Every method raises ``StoreUnavailable`` when the log cannot be reached in time; ``in_doubt`` then tells whether an
+    append may have happened.
+    """
+
+    async def append(self, shard: int, proposals: Sequence[Proposal]) -> list[Verdict]:
+        """Append what holds, in one transaction, and give a verdict for each proposal, in order.
+
+        A conflict spoils no other aggregate; but nothing of an aggregate that was decided after a command that did
+        not go in goes in either, unless it expects no sequence. All that is returned is durable.
+        """
+        ...
+
+    async def read_aggregates(self, shard: int, after: Sequence[tuple[str, int]]) -> list[StoredEvent]:
+        """The events of each (aggregate id, after this sequence), in order within each."""
+        ...
+
+    async def read_subjects(self, shard: int, subjects: Sequence[tuple[str, str]]) -> list[SubjectEvent]:
+        """The events of each (aggregate id, subject), in order within each."""
+        ...
+
+    async def command_results(self, shard: int, command_ids: Sequence[UUID]) -> list[FirstResult]:
+        """The first result of each command that is known."""
+        ...
+
+    async def read_snapshots(self, shard: int, aggregate_ids: Sequence[str], fingerprint: str) -> list[Snapshot]:
+        """The latest snapshots of these aggregates that have this fingerprint."""
+        ...
+
+    async def write_snapshot(self, shard: int, snapshot: Snapshot) -> None:
+        """Keep a snapshot, unless there is a later one of the same shape."""
+        ...
+
+    async def read_log(
+        self, shard: int, after: int, limit: int, aggregate_id: str | None = None
+    ) -> list[RecordedEvent]:
+        """At most ``limit`` events after a position, ascending, without gaps; of one aggregate, if it is named."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,346 @@
+"""The embedded PostgreSQL: one server for one data folder, made at the first start.
+
+::
+
+    <data folder>/
+        pgpass              the passwords of both roles, 0600
+        postgres/           PostgreSQL's own folder, 0700, with its Unix socket and its log/
+        postgres.start.log  what the server said before it opened its log
+
+Nobody but the owner of the socket's folder can reach the server (no TCP), and nobody gets in without a password. The
+role ``foldbook`` owns the database ``foldbook`` and is no superuser; the role ``postgres`` is one, used by the set-up.
+
+*Folders that the server's user may not enter.* As root the server runs as an unprivileged user (``binaries.py``), who
+often can't enter the folders above its own. So it is started with its folder as working directory, entered by root
+beforehand, and told ``-D /proc/self/cwd``: PostgreSQL makes its folder its working directory anyway and every child
+inherits it, so this name is right for as long as the server lives, and no folder above has to be opened up.
+
+*Ends.* The server has its own session, so that a Ctrl-C in the terminal is not meant for it; a watchdog with a pipe to
+this process sends it a fast shutdown when this process dies without a word. Should that fail too, the next start finds
+every process that works in the folder, ends it, and only then starts; the caller must hold the data folder's lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import psutil
+
+from foldbook.postgres.binaries import (
+    ENVIRONMENT,
+    MAJOR_VERSION,
+    EmbeddedPostgresError,
+    ServerUser,
+    server_programs,
+    server_user,
+)
+from foldbook.postgres.data_folder import make_data_folder, open_own, sync_folder, write_private
+from foldbook.postgres.roles import AUDITOR, ENGINE, OWNER
+
+SUPERUSER = "postgres"
+ROLES = (OWNER, ENGINE, AUDITOR)
+PORT = 5432
+SOCKET_PATH_BYTES_MAX = 107
+START_TIMEOUT_S = 600  # replaying max_wal_size of write-ahead log after a crash takes its time
+STOP_TIMEOUT_S = 60
+POLL_S = 0.02
+
+SETTINGS = {
+    "listen_addresses": "",
+    "port": str(PORT),
+    "unix_socket_directories": ".",
+    "unix_socket_permissions": "0700",
+    "max_connections": "100",
+    "shared_buffers": "256MB",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
+    "jit": "off",
+    # A success is answered after COMMIT returned, and COMMIT returns after the disk has it.
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "logging_collector": "on",
+    "log_directory": "log",
+    # One file a weekday, emptied before it is used again: a week of log and no more.
+    "log_filename": "postgres-%a.log",
+    "log_rotation_age": "1d",
+    "log_rotation_size": "0",
+    "log_truncate_on_rotation": "on",
+}
+
+ACCESS = "local all all scram-sha-256\n"
+
+
+class EmbeddedPostgres:
+    """The server of one data folder; may be started again after it stopped or died. No DSN of it holds a password:
+    they name the file."""
+
+    def __init__(self, data_folder: Path, settings: Mapping[str, str] = SETTINGS) -> None:
+        self._settings = settings
+        self.data_folder = data_folder.resolve()
+        self.folder = self.data_folder / "postgres"
+        self.password_file = self.data_folder / "pgpass"
+        self._start_log = self.data_folder / "postgres.start.log"
+        self._server: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
+
+    @property
+    def dsn(self) -> str:
+        """The database ``foldbook`` as its owner, for libpq and asyncpg alike."""
+        return self.dsn_of(OWNER)
+
+    def dsn_of(self, role: str) -> str:
+        """The database ``foldbook`` as one of ``ROLES``."""
+        return self._dsn(role, "foldbook")
+
+    @property
+    def superuser_dsn(self) -> str:
+        """The database ``postgres`` as the superuser."""
+        return self._dsn(SUPERUSER, "postgres")
+
+    @property
+    def pid(self) -> int | None:
+        """The running server's process, if this object started it."""
+        return self._server.pid if self._server is not None and self._server.poll() is None else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the server that this object started ended; None while it runs."""
+        return self._server.poll() if self._server is not None else None
+
+    def start(self) -> None:
+        """Make the cluster if there is none, end what an earlier life left, start, and return when it answers.
+
+        Raises :class:`EmbeddedPostgresError`.
+        """
+        self.stop()
+        make_data_folder(self.data_folder)
+        user = server_user(self.folder, self.data_folder)
+        programs = server_programs(user)
+        if not self.folder.exists():
+            self._make_cluster(user, programs)
+        self._check_cluster(user)
+        end_processes_in(self.folder)
+        # Nobody is left; but a dead process that nobody collects, or a number used again, would pass for the holder.
+        for left in (self.folder / "postmaster.pid", self._socket_folder / f".s.PGSQL.{PORT}.lock"):
+            left.unlink(missing_ok=True)
+        if not self._has_all_passwords():
+            self._make_passwords(user, programs, self.folder)
+        settings = {**self._settings, "unix_socket_directories": self._prepare_socket_folder(user)}
+        with open_own(self._start_log, "wb") as log:
+            self._server = subprocess.Popen(
+                [
+                    *(programs / "postgres", "-D", _name_for(user, self.folder)),
+                    *(f"--{name}={value}" for name, value in settings.items()),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=ENVIRONMENT,
+                start_new_session=True,
+                **user.popen_arguments(),
+            )
+        self._watchdog = _watch(self._server.pid, user)
+        try:
+            self._wait_until_ready(self._server)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """A fast shutdown: open transactions are rolled back, a checkpoint is written. Returns when it has ended."""
+        if self._watchdog is not None:
+            self._watchdog.kill()
+            self._watchdog.communicate()
+            self._watchdog = None
+        server, self._server = self._server, None
+        if server is None:
+            return
+        for how, patience_s in ((signal.SIGINT, STOP_TIMEOUT_S), (signal.SIGQUIT, 10), (signal.SIGKILL, 10)):
+            if server.poll() is None:
+                server.send_signal(how)
+            try:
+                server.wait(patience_s)
+                return
+            except subprocess.TimeoutExpired:
+                continue
+
+    def _dsn(self, role: str, database: str) -> str:
+        options = {"host": str(self._socket_folder), "port": PORT, "passfile": str(self.password_file)}
+        return f"postgresql://{role}@/{database}?{urlencode(options, quote_via=quote)}"
+
+    @property
+    def _socket_folder(self) -> Path:
+        """The server's folder, or a short private one when that name is too long for a Unix socket."""
+        if len(os.fsencode(self.folder / f".s.PGSQL.{PORT}")) <= SOCKET_PATH_BYTES_MAX:
+            return self.folder
+        return Path("/tmp") / f"foldbook-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]}"  # noqa: S108
+
+    def _prepare_socket_folder(self, user: ServerUser) -> str:
+        """The socket's folder as the server names it: relative to its own, or the private one, made and checked."""
+        folder = self._socket_folder
+        if folder == self.folder:
+            return "."
+        try:
+            folder.mkdir(mode=0o700)
+            os.chown(folder, user.uid, -1, follow_symlinks=False)
+        except FileExistsError:
+            found = folder.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != user.uid or stat.S_IMODE(found.st_mode) != 0o700:
+                raise EmbeddedPostgresError(
+                    f"{folder} is not a private folder of {user.name}: remove it, or choose a shorter FOLDBOOK_DATA_DIR"
+                ) from None
+        return str(folder)
+
+    def _make_cluster(self, user: ServerUser, programs: Path) -> None:
+        """initdb, role and database under another name first, so that a half cluster is never taken for a whole."""
+        for half in self.data_folder.glob("postgres.new-*"):
+            end_processes_in(half)
+            shutil.rmtree(half)
+        half = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self.data_folder))
+        os.chown(half, user.uid, user.gid, follow_symlinks=False)
+        initdb: list[Path | str] = [
+            *(programs / "initdb", "-D", _name_for(user, half), "--username=postgres", "--auth=reject"),
+            *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            *("--data-checksums", "--no-clean", "--no-instructions"),
+        ]
+        _run(user, half, initdb)
+        _run(user, half, ["/bin/sh", "-c", "cat > pg_hba.conf"], said=ACCESS)
+        self._make_passwords(user, programs, half, f"create database foldbook owner {OWNER}")
+        half.rename(self.folder)
+        sync_folder(self.data_folder)
+
+    def _make_passwords(self, user: ServerUser, programs: Path, folder: Path, *commands: str) -> None:
+        """Make the roles that are missing, run ``commands``, then give every role a new password, in the server's
+        single-user mode: no network, no password needed, one command a line."""
+        passwords = {role: secrets.token_hex(24) for role in (SUPERUSER, *ROLES)}
+        lines = [
+            *(f"do $$ begin if to_regrole('{role}') is null then create role {role}; end if; end $$" for role in ROLES),
+            f"grant {ENGINE}, {AUDITOR} to {OWNER}",
+            *commands,
+            *(f"alter role {role} login password '{word}'" for role, word in passwords.items()),
+        ]
+        single_user: list[Path | str] = [
+            *(programs / "postgres", "--single", "-D", _name_for(user, folder)),
+            *("-c", "exit_on_error=on", "-c", "log_min_error_statement=panic", "postgres"),
+        ]
+        _run(user, folder, single_user, said="".join(f"{line}\n" for line in lines))
+        write_private(self.password_file, "".join(f"*:*:*:{role}:{word}\n" for role, word in passwords.items()))
+
+    def _has_all_passwords(self) -> bool:
+        """False for a cluster that is older than one of the roles, too."""
+        try:
+            known = {line.split(":")[3] for line in self.password_file.read_text().splitlines()}
+        except FileNotFoundError:
+            return False
+        return known >= {SUPERUSER, *ROLES}
+
+    def _check_cluster(self, user: ServerUser) -> None:
+        owner = self.folder.stat().st_uid
+        if owner != user.uid:
+            raise EmbeddedPostgresError(
+                f"{self.folder} belongs to user id {owner} and PostgreSQL would run as {user.name}: "
+                "run Foldbook as its owner or as root, or choose another FOLDBOOK_DATA_DIR"
+            )
+        version = (self.folder / "PG_VERSION").read_text().strip()
+        if version != str(MAJOR_VERSION):
+            raise EmbeddedPostgresError(
+                f"{self.folder} was made by PostgreSQL {version} and this is {MAJOR_VERSION}: "
+                "dump it with the old version and restore it, or choose another FOLDBOOK_DATA_DIR"
+            )
+
+    def _wait_until_ready(self, server: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._is_ready(server.pid):
+            if server.poll() is not None:
+                said = self._start_log.read_text(errors="replace")[-2000:]
+                raise EmbeddedPostgresError(f"PostgreSQL ended at once ({self.folder / 'log'} may say more): {said}")
+            if time.monotonic() > deadline:
+                raise EmbeddedPostgresError(f"PostgreSQL did not get ready within {START_TIMEOUT_S} s")
+            time.sleep(POLL_S)
+
+    def _is_ready(self, pid: int) -> bool:
+        """What pg_ctl looks at: the first and the eighth line of postmaster.pid."""
+        try:
+            lines = (self.folder / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+
+def end_processes_in(folder: Path) -> None:
+    """End the server, or what is left of one, that works in ``folder``: gently, then firmly.
+
+    A backend whose server was killed holds on to shared memory until it notices; the next server must not start before.
+    """
+    for how, patience_s in ((signal.SIGINT, STOP_TIMEOUT_S), (signal.SIGQUIT, 10), (signal.SIGKILL, 10)):
+        found = _processes_in(folder)
+        if not found:
+            return
+        pids = {process.pid for process in found}
+        for process in found:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                # To a server this is a fast shutdown and its own children are its business.
+                if how != signal.SIGINT or process.ppid() not in pids:
+                    process.send_signal(how)
+        psutil.wait_procs(found, patience_s)
+    if left := _processes_in(folder):
+        raise EmbeddedPostgresError(f"can't end the processes that use {folder}: {[process.pid for process in left]}")
+
+
+def _processes_in(folder: Path) -> list[psutil.Process]:
+    """The processes of PostgreSQL whose working directory is ``folder``, as its server's and all its children's is."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.name() in ("postgres", "initdb") and Path(process.cwd()) == folder:
+                found.append(process)
+    return found
+
+
+def _name_for(user: ServerUser, folder: Path) -> str:
+    """How the server calls its folder; see this module's description."""
+    return str(folder) if user.can_enter(folder) else "/proc/self/cwd"
+
+
+def _run(user: ServerUser, folder: Path, arguments: list[Path | str], said: str = "") -> None:
+    done = subprocess.run(
+        arguments,
+        input=said.encode(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=folder,
+        env=ENVIRONMENT,
+        timeout=START_TIMEOUT_S,
+        start_new_session=True,
+        **user.popen_arguments(),
+    )
+    if done.returncode != 0:
+        raise EmbeddedPostgresError(f"{arguments[0]} failed: {done.stdout.decode(errors='replace')[-2000:]}")
+
+
+def _watch(server_pid: int, user: ServerUser) -> subprocess.Popen[bytes]:
+    """Ends the server when this process is gone: the pipe closes with it, however it dies."""
+    return subprocess.Popen(
+        ["/bin/sh", "-c", f"read _; kill -INT {server_pid}"],
+        stdin=subprocess.PIPE,
+        cwd="/",
+        env=ENVIRONMENT,
+        start_new_session=True,
+        **user.popen_arguments(),
+    )

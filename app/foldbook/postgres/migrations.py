@@ -1,0 +1,191 @@
+"""Brings a database to the state this program expects: state is migrated, code is replaced.
+
+One transaction under one advisory lock: the schemas, the revisions of ``alembic/``, every file of ``sql/`` that is not
+a read model if one of them changed since they were last applied, and the log's identity. It happens as a whole or not
+at all, and two programs that start at once take turns. Read tables are not made here: they are disposable and belong to
+their projections (``foldbook.eventstore.readers.projections``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+
+from foldbook.errors import FoldbookError, LogMismatch, StoreUnavailable
+from foldbook.resources import ROOT, alembic_folder, code_files, projection_files
+
+OLDEST_SERVER = 150000
+CONNECT_TIMEOUT_S = 10
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+# A question's body names read tables, which are made after it, by their projections.
+_BEGIN = """
+set local lock_timeout = '60s';
+set local check_function_bodies = off;
+select pg_advisory_xact_lock(1178553163, -1);
+create schema if not exists eventstore;
+create schema if not exists read;
+create schema if not exists upcast;
+create schema if not exists trading;
+create schema if not exists audit
+"""
+
+# What has a file is made from it; a signature or a result that changed, or a file that is gone, must leave nothing
+# behind. Tables depend on no code, but for their triggers, which are code. Upcasters stay: what was once written is
+# read for ever. Somebody else's view of ours would go, too: it is his to drop.
+_DROP_CODE = """
+do $$
+declare
+    v_others text;
+    v_statement text;
+begin
+    select string_agg(distinct pg_describe_object(d.classid, d.objid, 0), ', ')
+    into v_others
+    from pg_depend d
+    left join pg_class c on d.refclassid = 'pg_class'::regclass and c.oid = d.refobjid and c.relkind = 'v'
+    left join pg_proc p on d.refclassid = 'pg_proc'::regclass and p.oid = d.refobjid
+    left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+    left join pg_class v on v.oid = r.ev_class
+    left join pg_proc f on d.classid = 'pg_proc'::regclass and f.oid = d.objid
+    left join pg_trigger t on d.classid = 'pg_trigger'::regclass and t.oid = d.objid
+    left join pg_class w on w.oid = t.tgrelid
+    where coalesce(c.relnamespace, p.pronamespace) = any ('{eventstore,trading,audit}'::regnamespace[])
+        and d.deptype in ('n', 'a')
+        and coalesce(v.relnamespace, f.pronamespace, w.relnamespace, 0)
+            <> all ('{eventstore,trading,audit}'::regnamespace[]);
+    if v_others is not null then
+        raise exception 'these depend on views or functions that are made anew: %', v_others
+            using errcode = 'FB005', hint = 'drop them, migrate, and make them again';
+    end if;
+
+    for v_statement in
+        select unnest(array(
+            select format('drop view if exists %s cascade', c.oid::regclass)
+            from pg_class c
+            where c.relnamespace = any ('{eventstore,trading,audit}'::regnamespace[])
+                and c.relkind = 'v'
+            union all
+            select format('drop routine if exists %s cascade', p.oid::regprocedure)
+            from pg_proc p
+            where p.pronamespace = any ('{eventstore,trading,audit}'::regnamespace[])
+        ))
+    loop
+        execute v_statement;
+    end loop;
+end
+$$
+"""
+
+_QUALIFIED_NAME = re.compile(rb"\b((?:eventstore|trading|audit|upcast)\.\w+)")
+_SCHEMA_OF_FOLDER = {"security": "eventstore", "upcasters": "upcast"}
+
+
+_UNREACHABLE = ("08", "53", "57")  # connection exception, insufficient resources, operator intervention
+
+
+class MigrationError(FoldbookError):
+    """The database refused a statement; nothing was changed."""
+
+    code = "migration"
+
+
+def migrate(dsn: str, shard_count: int) -> bool:
+    """Migrate the database at ``dsn`` and, if its log is new, give it ``shard_count`` shards.
+
+    True: engine and auditors have roles of their own. False: the login at ``dsn`` may not make them (``roles.py``).
+
+    Raises :class:`LogMismatch` if the log has another number of shards or was migrated by a newer program,
+    :class:`StoreUnavailable` if the database can't be reached, and :class:`MigrationError` if it refuses.
+    """
+    try:
+        return _migrate(dsn, shard_count)
+    except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
+        refusal = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+        if (getattr(refusal, "sqlstate", None) or "08")[:2] in _UNREACHABLE:
+            raise StoreUnavailable(f"the database can't be reached: {str(refusal).strip()}") from error
+        raise MigrationError(f"the database refused the migration: {str(refusal).strip()}") from error
+
+
+def _migrate(dsn: str, shard_count: int) -> bool:
+    connection: Connection = psycopg.connect(
+        dsn, connect_timeout=CONNECT_TIMEOUT_S, application_name="foldbook migrate", client_encoding="utf8"
+    )
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=lambda: connection, poolclass=sqlalchemy.NullPool
+    )
+    with engine.begin() as session:
+        if connection.info.server_version < OLDEST_SERVER:
+            raise LogMismatch(f"the server is PostgreSQL {connection.info.server_version // 10000}, not 15 or newer")
+        connection.execute(_BEGIN)
+        _upgrade_tables(session)
+        _replace_code(connection)
+        separated = connection.execute("select eventstore.grant_access()").fetchone()
+        projections = [path.stem for path in projection_files()]
+        connection.execute("select eventstore.projection_retire(%s)", [projections])
+        _identify_log(connection, shard_count)
+    assert separated is not None
+    return bool(separated[0])
+
+
+def _upgrade_tables(session: sqlalchemy.Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(alembic_folder()).replace("%", "%%"))
+    config.attributes["connection"] = session
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise LogMismatch(f"the database was migrated by a newer Foldbook: {error}") from error
+
+
+def _replace_code(connection: Connection) -> None:
+    """Make everything anew if any file is new, changed or gone: one is made of another."""
+    files = {path: path.read_bytes() for path in code_files()}
+    wanted = {str(path.relative_to(ROOT)): hashlib.sha256(text).hexdigest() for path, text in files.items()}
+    if dict(connection.execute("select path, sha256 from eventstore.code").fetchall()) == wanted:
+        return
+    connection.execute(_DROP_CODE)
+    for path in in_order_of_need(files):
+        try:
+            connection.execute(files[path])
+        except psycopg.Error as error:
+            raise MigrationError(f"the database refused {path}: {str(error).strip()}") from error
+    connection.execute("delete from eventstore.code")
+    connection.cursor().executemany("insert into eventstore.code (path, sha256) values (%s, %s)", list(wanted.items()))
+
+
+def in_order_of_need(files: dict[Path, bytes]) -> list[Path]:
+    """What a file names comes before it. A file defines what is called like it, and names things with their schema."""
+    defined = {_name_of(path): path for path in files}
+    needs = {
+        path: sorted({defined[name] for name in _QUALIFIED_NAME.findall(text) if name in defined} - {path})
+        for path, text in files.items()
+    }
+    return list(TopologicalSorter(needs).static_order())
+
+
+def _name_of(path: Path) -> bytes:
+    folder = path.relative_to(ROOT / "sql").parts[0]
+    return f"{_SCHEMA_OF_FOLDER.get(folder, folder)}.{path.stem}".encode()
+
+
+def _identify_log(connection: Connection, shard_count: int) -> None:
+    connection.execute(
+        "insert into eventstore.log_info (shard_count) values (%s) on conflict (singleton) do nothing", [shard_count]
+    )
+    found = connection.execute("select shard_count from eventstore.log_info").fetchone()
+    assert found is not None
+    if found[0] != shard_count:
+        raise LogMismatch(
+            f"this log has {found[0]} shards, fixed when it was made, and the settings say {shard_count}: "
+            f"set FOLDBOOK_SHARDS={found[0]}, or use another database"
+        )

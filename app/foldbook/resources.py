@@ -1,0 +1,32 @@
+"""The files of the product that are not Python: ``sql/`` and ``alembic/``.
+
+A checkout has them beside ``app/``; an installed wheel carries them inside the package, as ``foldbook/_resources/``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_INSTALLED = _PACKAGE / "_resources"
+ROOT = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parents[1]
+
+
+def alembic_folder() -> Path:
+    """The migrations of the write side's tables."""
+    return ROOT / "alembic"
+
+
+def projection_files() -> list[Path]:
+    """The read models of the domains: ``sql/<domain>/projections/<name>.sql``, in the order of their names."""
+    return sorted(filter(_is_read_model, (ROOT / "sql").rglob("*.sql")), key=lambda path: path.stem)
+
+
+def code_files() -> list[Path]:
+    """Every other file of ``sql/``: the functions, views and triggers that a migration makes anew when one changed."""
+    return sorted(path for path in (ROOT / "sql").rglob("*.sql") if not _is_read_model(path))
+
+
+def _is_read_model(path: Path) -> bool:
+    # What turns projections is the event store's, in a folder of the same name.
+    return path.parent.name == "projections" and path.parent.parent.name != "eventstore"

@@ -1,0 +1,66 @@
+"""The order book of one account: the decider.
+
+What it remembers is in ``state``; the rules are in ``account``, ``requests`` and ``reports``, one function per command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from foldbook.errors import Refusal
+from foldbook.eventstore.decider import Decider
+from foldbook.eventstore.events import Event
+from foldbook.trading.account import define_instrument, open_account, record_price, set_risk_limits, set_trading_state
+from foldbook.trading.commands import (
+    BookCommand,
+    DefineInstrument,
+    OpenAccount,
+    PlaceOrder,
+    RecordExecution,
+    RecordPrice,
+    RequestCancel,
+    RequestReplace,
+    SetRiskLimits,
+    SetTradingState,
+)
+from foldbook.trading.events import EVENT_TYPES
+from foldbook.trading.reports import record_execution
+from foldbook.trading.requests import place_order, request_cancel, request_replace
+from foldbook.trading.state import Book, evolve, forgotten, recall
+
+__all__ = ["ORDER_BOOK", "Book"]
+
+
+def decide(command: BookCommand, book: Book) -> Sequence[Event]:
+    """The events that ``command`` leads to; none if it was done before. Raises ``Refusal``."""
+    rule = _RULES.get(type(command))
+    if rule is None:
+        raise TypeError(f"{type(command).__name__} is no command of an order book")
+    if book.account is None and type(command) is not OpenAccount:
+        raise Refusal("unknown-account", f"no order book is open for account {command.account}")
+    return rule(command, book)
+
+
+_RULES: dict[type[BookCommand], Callable[[Any, Book], Sequence[Event]]] = {
+    OpenAccount: open_account,
+    DefineInstrument: define_instrument,
+    SetRiskLimits: set_risk_limits,
+    SetTradingState: set_trading_state,
+    RecordPrice: record_price,
+    PlaceOrder: place_order,
+    RequestCancel: request_cancel,
+    RequestReplace: request_replace,
+    RecordExecution: record_execution,
+}
+
+ORDER_BOOK: Decider[Book] = Decider(
+    name="order_book",
+    state_type=Book,
+    initial=Book(),
+    event_types=EVENT_TYPES,
+    decide=decide,
+    evolve=evolve,
+    forgotten=forgotten,
+    recall=recall,
+)

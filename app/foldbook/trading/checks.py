@@ -1,0 +1,48 @@
+"""What an amount or a word may be in a command: each check raises the ``invalid-command`` that names the field."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from foldbook.errors import Refusal
+from foldbook.trading.values import EXACT, FRACTION_DIGITS_MAX, INTEGER_DIGITS_MAX, ZERO, OrderType
+
+LIMIT_TYPES = (OrderType.LIMIT, OrderType.STOP_LIMIT)
+STOP_TYPES = (OrderType.STOP, OrderType.STOP_LIMIT)
+
+
+def invalid(name: str, what: str) -> Refusal:
+    return Refusal("invalid-command", f"{name} {what}", field=name)
+
+
+def check_positive(name: str, amount: Decimal) -> None:
+    check_amount(name, amount)
+    if amount <= ZERO:
+        raise invalid(name, "must be greater than 0")
+
+
+def check_amount(name: str, amount: Decimal) -> None:
+    if is_amount(amount):
+        return
+    if not amount.is_finite():
+        raise invalid(name, "must be a finite number")
+    raise invalid(name, f"has at most {INTEGER_DIGITS_MAX} digits before the point and {FRACTION_DIGITS_MAX} after it")
+
+
+def is_amount(amount: Decimal) -> bool:
+    """Is it finite, with no more digits than amounts have? Not by as_tuple(): building the digits takes longer."""
+    if not amount.is_finite() or amount.adjusted() >= INTEGER_DIGITS_MAX:
+        return False
+    smallest = amount.scaleb(FRACTION_DIGITS_MAX, EXACT)
+    return smallest == smallest.to_integral_value()
+
+
+def check_price(name: str, price: Decimal | None, order_type: OrderType, *, is_needed: bool) -> None:
+    """``is_needed``: an order of that type has such a price; every other has none."""
+    if price is None:
+        if is_needed:
+            raise invalid(name, f"is needed by a {order_type} order")
+    elif not is_needed:
+        raise invalid(name, f"does not belong to a {order_type} order")
+    else:
+        check_positive(name, price)

@@ -1,0 +1,40 @@
+"""What a symbol is: the steps of its prices and quantities, what one unit of it is worth, and in which currency."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import immutables
+import msgspec
+
+from foldbook.trading.events import InstrumentDefined
+from foldbook.trading.values import ONE
+
+
+class Instrument(msgspec.Struct, frozen=True, gc=False):
+    """What is absent is not known: any price, any quantity, no currency."""
+
+    tick_size: Decimal | None = None
+    lot_size: Decimal | None = None
+    multiplier: Decimal = ONE
+    base_currency: str | None = None
+    quote_currency: str | None = None
+
+
+UNKNOWN = Instrument()
+
+
+def defined_instrument(event: InstrumentDefined) -> Instrument:
+    return Instrument(event.tick_size, event.lot_size, event.multiplier, event.base_currency, event.quote_currency)
+
+
+def instrument_of(instruments: immutables.Map[str, Instrument], symbol: str) -> Instrument:
+    """The instrument that was defined; else, for a symbol written BASE-QUOTE with one dash, one with those currencies;
+    else ``UNKNOWN``."""
+    defined = instruments.get(symbol)
+    if defined is not None:
+        return defined
+    base, _dash, quote = symbol.partition("-")
+    if base and quote and "-" not in quote:
+        return Instrument(base_currency=base, quote_currency=quote)
+    return UNKNOWN

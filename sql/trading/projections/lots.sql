@@ -1,0 +1,605 @@
+-- FIFO lots: what each fill opened, which later fills closed it, and what that made.
+--
+-- A fill is a leg: a signed quantity at a place. Where it meets a position of the other sign it closes lots, the oldest
+-- first; what is left opens one. Per account and symbol all that was ever opened is laid end to end, and all that was
+-- ever closed: the lot over (a, b] and the closing over (c, d] meet where these overlap. Both lines grow at their ends
+-- only, so a range needs where they end (lot_positions) and the lots that its closings reach; there is no loop.
+--
+-- A bust takes its fill's leg out, a correction replaces it in its place. If that is before the range, what the symbol's
+-- lots have seen from that place on is undone, and its legs, which are the rows undone, are matched again. With
+-- is_reversal the leg stays, and its opposite is a leg now; a correction's own is another after it.
+
+create table lots (
+    shard integer not null,
+    account text not null,
+    symbol text not null,
+    opened_position bigint not null,
+    opened_leg smallint not null,
+    order_id text not null,
+    exec_id text not null,
+    quantity numeric not null,
+    price numeric not null,
+    multiplier numeric not null,
+    remaining numeric not null,
+    realized_pnl numeric not null,
+    opened_at timestamptz not null,
+    closed_position bigint,
+    closed_at timestamptz,
+    opened_to numeric not null,
+    primary key (account, symbol, opened_position, opened_leg)
+) with (fillfactor = 80);
+
+-- Lots are looked up by place and by amount. The planner, which can't tell the two indexes apart while it knows little of
+-- the table, would read a symbol's lots from first to last; each serves one collation, and so one of the two only. Unique,
+-- because an index that is not is built after a rebuild, which needs it.
+create unique index lots_by_amount on lots (account collate "C", symbol collate "C", opened_to);
+
+create table lot_closings (
+    shard integer not null,
+    account text not null,
+    symbol text not null,
+    closed_position bigint not null,
+    closed_leg smallint not null,
+    opened_position bigint not null,
+    opened_leg smallint not null,
+    order_id text not null,
+    exec_id text not null,
+    quantity numeric not null,
+    lot_price numeric not null,
+    close_price numeric not null,
+    close_multiplier numeric not null,
+    realized_pnl numeric not null,
+    closed_at timestamptz not null,
+    primary key (account, symbol, closed_position, closed_leg, opened_position, opened_leg)
+);
+
+create table lot_positions (
+    shard integer not null,
+    account text not null,
+    symbol text not null,
+    quantity numeric not null,
+    opened_quantity numeric not null,
+    primary key (account, symbol)
+) with (fillfactor = 45);
+
+comment on table lots is 'FIFO lots, first opened first closed. Disposable: `foldbook projections rebuild lots`.';
+comment on column lots.opened_position is 'Position of the OrderFilled, or of the bust or correction that was booked as a fill of its own.';
+comment on column lots.opened_leg is '1: the values that a correction booked after the reversal of the old ones; else 0.';
+comment on column lots.exec_id is 'The opening fill''s.';
+comment on column lots.quantity is 'What was opened, positive: long.';
+comment on column lots.remaining is 'What is open, signed as quantity; its sum is the position.';
+comment on column lots.realized_pnl is 'Sum over its closings. Exact; gross of fees.';
+comment on column lots.opened_at is 'Business time of the opening fill.';
+comment on column lots.closed_position is 'Where the last of it was closed; null: it is open.';
+comment on column lots.opened_to is 'What had ever been opened in the symbol with this lot, long or short.';
+comment on table lot_closings is 'What each fill closed of each lot.';
+comment on column lot_closings.exec_id is 'The closing fill''s.';
+comment on column lot_closings.quantity is 'What was closed, signed as the lot.';
+comment on column lot_closings.close_multiplier is 'The closing fill''s; the lot has its own.';
+comment on column lot_closings.realized_pnl is 'quantity * (close_price * close_multiplier - lot_price * the lot''s multiplier).';
+comment on table lot_positions is 'How far the lots of a symbol are.';
+comment on column lot_positions.quantity is 'The sum of what remains of its lots.';
+comment on column lot_positions.opened_quantity is 'What was ever opened in it, long or short; less what is open: what was ever closed.';
+
+create function project_lots(p_shard integer, p_from bigint, p_to bigint)
+returns void
+language plpgsql
+set plan_cache_mode = force_generic_plan
+-- A plan made while the tables are small would scan them for ever after.
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_mergejoin = off
+set enable_hashjoin = off
+set enable_nestloop = on
+as $$
+declare
+    v_changes jsonb;
+    v_undone jsonb;
+begin
+    -- The legs that busts and corrections leave: each as the last of them says, one that is taken out with quantity 0.
+    select jsonb_agg(c)
+    into v_changes
+    from (
+        select distinct on (l.position, l.leg) l.*
+        from (
+            select
+                e.aggregate_id as account,
+                e.payload ->> 'symbol' as symbol,
+                place.position,
+                case place.type when 'OrderFilled' then 0 else 1 end as leg,
+                e.subject as order_id,
+                e.payload ->> 'exec_ref_id' as exec_id,
+                case e.type
+                    when 'FillBusted' then 0
+                    else trading.signed_quantity(
+                        e.payload ->> 'side', (e.payload ->> 'last_qty')::numeric, (e.payload ->> 'fee')::numeric,
+                        e.payload ->> 'fee_currency', e.payload ->> 'base_currency'
+                    )
+                end as quantity,
+                (e.payload ->> 'last_px')::numeric as price,
+                coalesce((e.payload ->> 'multiplier')::numeric, 1) as multiplier,
+                place.occurred_at,
+                e.position as changed_position
+            from log e
+            left join lateral (
+                select p.position, p.type, p.occurred_at
+                from log p
+                where p.shard = p_shard
+                    and p.subject = e.subject
+                    and p.aggregate_id = e.aggregate_id
+                    and p.sequence < e.sequence
+                    and (
+                        p.type = 'OrderFilled' and p.payload ->> 'exec_id' = e.payload ->> 'exec_ref_id'
+                        or p.type = 'FillCorrected' and p.payload ->> 'exec_ref_id' = e.payload ->> 'exec_ref_id'
+                            and (p.payload -> 'is_reversal')::boolean
+                    )
+                order by p.sequence desc
+                limit 1
+            ) place on true
+            where e.shard = p_shard
+                and e.position > p_from
+                and e.position <= p_to
+                and e.type in ('FillBusted', 'FillCorrected')
+                and not coalesce((e.payload -> 'is_reversal')::boolean, false)
+            union all
+            select
+                e.aggregate_id,
+                e.payload ->> 'symbol',
+                case when standing.payload is not null then e.position end,
+                0,
+                e.subject,
+                e.payload ->> 'exec_ref_id',
+                -trading.signed_quantity(
+                    standing.payload ->> 'side', (standing.payload ->> 'last_qty')::numeric, (standing.payload ->> 'fee')::numeric,
+                    standing.payload ->> 'fee_currency', standing.payload ->> 'base_currency'
+                ),
+                (standing.payload ->> 'last_px')::numeric,
+                coalesce((standing.payload ->> 'multiplier')::numeric, 1),
+                e.occurred_at,
+                e.position
+            from log e
+            left join lateral (
+                select s.payload
+                from log s
+                where s.shard = p_shard
+                    and s.subject = e.subject
+                    and s.aggregate_id = e.aggregate_id
+                    and s.sequence < e.sequence
+                    and s.type in ('OrderFilled', 'FillCorrected')
+                    and coalesce(s.payload ->> 'exec_ref_id', s.payload ->> 'exec_id') = e.payload ->> 'exec_ref_id'
+                order by s.sequence desc
+                limit 1
+            ) standing on true
+            where e.shard = p_shard
+                and e.position > p_from
+                and e.position <= p_to
+                and e.type in ('FillBusted', 'FillCorrected')
+                and (e.payload -> 'is_reversal')::boolean
+            union all
+            select
+                e.aggregate_id,
+                e.payload ->> 'symbol',
+                e.position,
+                1,
+                e.subject,
+                e.payload ->> 'exec_ref_id',
+                trading.signed_quantity(
+                    e.payload ->> 'side', (e.payload ->> 'last_qty')::numeric, (e.payload ->> 'fee')::numeric,
+                    e.payload ->> 'fee_currency', e.payload ->> 'base_currency'
+                ),
+                (e.payload ->> 'last_px')::numeric,
+                coalesce((e.payload ->> 'multiplier')::numeric, 1),
+                e.occurred_at,
+                e.position
+            from log e
+            where e.shard = p_shard
+                and e.position > p_from
+                and e.position <= p_to
+                and e.type = 'FillCorrected'
+                and (e.payload -> 'is_reversal')::boolean
+        ) l
+        order by l.position, l.leg, l.changed_position desc
+    ) c;
+
+    if v_changes @? '$[*] ? (@.position == null)' then
+        raise exception 'positions % to % bust or correct a fill that never was', p_from + 1, p_to
+            using errcode = 'FB013';
+    end if;
+
+    if v_changes is not null then
+        with again as materialized (
+            select
+                c.account,
+                c.symbol,
+                min(c.position) as position
+            from jsonb_to_recordset(v_changes) as c (account text, symbol text, position bigint)
+            where c.position <= p_from
+            group by c.account, c.symbol
+        ),
+        closing as (
+            delete from lot_closings c
+            using again a
+            where c.account = a.account
+                and c.symbol = a.symbol
+                and c.closed_position >= a.position
+            returning c.*, c.opened_position < a.position as is_of_older_lot
+        ),
+        lot as (
+            delete from lots l
+            using again a
+            where l.account = a.account
+                and l.symbol = a.symbol
+                and l.opened_position >= a.position
+            returning l.*
+        ),
+        leg as (
+            select
+                l.account,
+                l.symbol,
+                l.position,
+                l.leg,
+                min(l.order_id) as order_id,
+                min(l.exec_id) as exec_id,
+                sum(l.quantity) as quantity,
+                min(l.price) as price,
+                min(l.multiplier) as multiplier,
+                min(l.occurred_at) as occurred_at,
+                sum(l.opened) as opened
+            from (
+                select
+                    o.account, o.symbol, o.opened_position, o.opened_leg, o.order_id, o.exec_id, o.quantity, o.price,
+                    o.multiplier, o.opened_at, abs(o.quantity)
+                from lot o
+                union all
+                select
+                    c.account, c.symbol, c.closed_position, c.closed_leg, c.order_id, c.exec_id, -c.quantity, c.close_price,
+                    c.close_multiplier, c.closed_at, 0
+                from closing c
+            ) l (account, symbol, position, leg, order_id, exec_id, quantity, price, multiplier, occurred_at, opened)
+            group by l.account, l.symbol, l.position, l.leg
+        ),
+        reopened as (
+            update lots l
+            set
+                remaining = l.remaining + c.quantity,
+                realized_pnl = l.realized_pnl - c.realized_pnl,
+                closed_position = null,
+                closed_at = null
+            from (
+                select
+                    c.account,
+                    c.symbol,
+                    c.opened_position,
+                    c.opened_leg,
+                    sum(c.quantity) as quantity,
+                    sum(c.realized_pnl) as realized_pnl
+                from closing c
+                where c.is_of_older_lot
+                group by c.account, c.symbol, c.opened_position, c.opened_leg
+            ) c
+            where l.account = c.account
+                and l.symbol = c.symbol
+                and l.opened_position = c.opened_position
+                and l.opened_leg = c.opened_leg
+        ),
+        undone as (
+            select
+                l.account,
+                l.symbol,
+                sum(l.quantity) as quantity,
+                sum(l.opened) as opened
+            from leg l
+            group by l.account, l.symbol
+        ),
+        taken_back as (
+            update lot_positions t
+            set
+                quantity = t.quantity - u.quantity,
+                opened_quantity = t.opened_quantity - u.opened
+            from undone u
+            where t.account = u.account
+                and t.symbol = u.symbol
+                and t.opened_quantity > u.opened
+        ),
+        -- Where nothing was ever opened, as if it never was.
+        forgotten as (
+            delete from lot_positions t
+            using undone u
+            where t.account = u.account
+                and t.symbol = u.symbol
+                and t.opened_quantity = u.opened
+        )
+        select jsonb_agg(l)
+        into v_undone
+        from leg l;
+    end if;
+
+    -- From here on rows are looked up one by one where it says lateral, and whatever else is joined is hashed.
+    perform set_config('enable_hashjoin', 'on', true), set_config('enable_nestloop', 'off', true);
+
+    with fill as (
+        select
+            e.aggregate_id as account,
+            e.payload ->> 'symbol' as symbol,
+            e.position,
+            0::smallint as leg,
+            e.subject as order_id,
+            e.payload ->> 'exec_id' as exec_id,
+            trading.signed_quantity(
+                e.payload ->> 'side', (e.payload ->> 'last_qty')::numeric, (e.payload ->> 'fee')::numeric,
+                e.payload ->> 'fee_currency', e.payload ->> 'base_currency'
+            ) as quantity,
+            (e.payload ->> 'last_px')::numeric as price,
+            coalesce((e.payload ->> 'multiplier')::numeric, 1) as multiplier,
+            e.occurred_at
+        from log e
+        where e.shard = p_shard
+            and e.position > p_from
+            and e.position <= p_to
+            and e.type = 'OrderFilled'
+        offset 0 -- so that no expression above is evaluated twice
+    ),
+    undone as (
+        select *
+        from jsonb_to_recordset(v_undone) as u (
+            account text, symbol text, position bigint, leg smallint, order_id text, exec_id text, quantity numeric,
+            price numeric, multiplier numeric, occurred_at timestamptz
+        )
+    ),
+    change as materialized (
+        select *
+        from jsonb_to_recordset(v_changes) as c (
+            account text, symbol text, position bigint, leg smallint, order_id text, exec_id text, quantity numeric,
+            price numeric, multiplier numeric, occurred_at timestamptz
+        )
+    ),
+    leg as materialized (
+        select
+            l.*,
+            l.position * 2 + l.leg as place
+        from (
+            select *
+            from (select * from fill union all select * from undone) f
+            where not exists (select from change c where c.position = f.position and c.leg = f.leg)
+            union all
+            select * from change
+        ) l
+        where l.quantity <> 0
+    ),
+    known as (
+        select
+            s.account,
+            s.symbol,
+            coalesce(t.quantity, 0) as quantity,
+            coalesce(t.opened_quantity, 0) as opened_quantity
+        from (select distinct l.account, l.symbol from leg l) s
+        left join lateral (
+            select t.quantity, t.opened_quantity
+            from lot_positions t
+            where t.account = s.account
+                and t.symbol = s.symbol
+            limit 1
+        ) t on true
+    ),
+    running as (
+        select
+            l.*,
+            k.quantity + sum(l.quantity) over symbol as quantity_after,
+            k.opened_quantity as known_opened,
+            k.opened_quantity - abs(k.quantity) as known_closed
+        from leg l
+        join known k on k.account = l.account and k.symbol = l.symbol
+        window symbol as (partition by l.account, l.symbol order by l.place rows unbounded preceding)
+    ),
+    split as (
+        select
+            r.*,
+            case
+                when sign(r.quantity) = sign(r.quantity - r.quantity_after)
+                    then least(abs(r.quantity), abs(r.quantity_after - r.quantity))
+                else 0
+            end as closed
+        from running r
+        offset 0
+    ),
+    laid as materialized (
+        select
+            s.*,
+            abs(s.quantity) - s.closed as opened,
+            s.known_opened + sum(abs(s.quantity) - s.closed) over symbol as opened_to,
+            s.known_closed + sum(s.closed) over symbol as closed_to
+        from split s
+        window symbol as (partition by s.account, s.symbol order by s.place rows unbounded preceding)
+    ),
+    reach as materialized (
+        select
+            l.account,
+            l.symbol,
+            min(l.known_closed) as closed_from,
+            max(l.closed_to) as closed_to
+        from laid l
+        where l.closed > 0
+        group by l.account, l.symbol
+    ),
+    known_lot as materialized (
+        select
+            l.*,
+            l.opened_position * 2 + l.opened_leg as place
+        from reach r
+        cross join lateral (
+            (
+                select *
+                from lots l
+                where l.account = r.account collate "C"
+                    and l.symbol = r.symbol collate "C"
+                    and l.opened_to > r.closed_from
+                    and l.opened_to < r.closed_to
+                offset 0
+            )
+            union all
+            (
+                select *
+                from lots l
+                where l.account = r.account collate "C"
+                    and l.symbol = r.symbol collate "C"
+                    and l.opened_to >= r.closed_to
+                order by l.opened_to
+                limit 1
+            )
+        ) l
+    ),
+    -- The ends of lots and of closings on one line. Below each end, down to the next, lie one lot and one closing: those
+    -- that end there or above, and nearest.
+    line as (
+        select l.account, l.symbol, l.opened_to as till, l.place as lot_place, null::bigint as closing_place
+        from laid l
+        where l.opened > 0
+        union all
+        select l.account, l.symbol, l.opened_to, l.place, null
+        from known_lot l
+        union all
+        select l.account, l.symbol, l.closed_to, null, l.place
+        from laid l
+        where l.closed > 0
+    ),
+    piece as (
+        select
+            min(l.lot_place) over line as lot_place,
+            min(l.closing_place) over line as closing_place,
+            l.till - coalesce(lead(l.till) over line, r.closed_from) as quantity,
+            l.till
+        from line l
+        join reach r on r.account = l.account and r.symbol = l.symbol
+        window line as (
+            partition by l.account, l.symbol order by l.till desc, l.lot_place nulls last rows unbounded preceding
+        )
+    ),
+    lot as (
+        select l.place, l.position, l.leg, l.price, l.multiplier, l.opened_to
+        from laid l
+        where l.opened > 0
+        union all
+        select l.place, l.opened_position, l.opened_leg, l.price, l.multiplier, l.opened_to
+        from known_lot l
+    ),
+    closing as materialized (
+        select
+            c.account,
+            c.symbol,
+            c.position as closed_position,
+            c.leg as closed_leg,
+            l.position as opened_position,
+            l.leg as opened_leg,
+            c.order_id,
+            c.exec_id,
+            -sign(c.quantity) * p.quantity as quantity,
+            l.price as lot_price,
+            c.price as close_price,
+            c.multiplier as close_multiplier,
+            -sign(c.quantity) * p.quantity * (c.price * c.multiplier - l.price * l.multiplier) as realized_pnl,
+            c.occurred_at as closed_at,
+            p.lot_place,
+            p.till = l.opened_to as is_last
+        from piece p
+        join laid c on c.place = p.closing_place
+        join lot l on l.place = p.lot_place
+        where p.quantity > 0
+    ),
+    closed as materialized (
+        select
+            c.lot_place,
+            sum(c.quantity) as quantity,
+            sum(c.realized_pnl) as realized_pnl,
+            max(c.closed_position) filter (where c.is_last) as closed_position,
+            max(c.closed_at) filter (where c.is_last) as closed_at
+        from closing c
+        group by c.lot_place
+    ),
+    new_lot as (
+        insert into lots
+        select
+            p_shard,
+            l.account,
+            l.symbol,
+            l.position,
+            l.leg,
+            l.order_id,
+            l.exec_id,
+            sign(l.quantity) * l.opened,
+            l.price,
+            l.multiplier,
+            sign(l.quantity) * l.opened - coalesce(c.quantity, 0),
+            coalesce(c.realized_pnl, 0),
+            l.occurred_at,
+            c.closed_position,
+            c.closed_at,
+            l.opened_to
+        from laid l
+        left join closed c on c.lot_place = l.place
+        where l.opened > 0
+        order by l.account, l.symbol, l.place
+    ),
+    changed_lot as (
+        insert into lots
+        select
+            l.shard,
+            l.account,
+            l.symbol,
+            l.opened_position,
+            l.opened_leg,
+            l.order_id,
+            l.exec_id,
+            l.quantity,
+            l.price,
+            l.multiplier,
+            l.remaining - c.quantity,
+            l.realized_pnl + c.realized_pnl,
+            l.opened_at,
+            c.closed_position,
+            c.closed_at,
+            l.opened_to
+        from known_lot l
+        join closed c on c.lot_place = l.place
+        order by l.account, l.symbol, l.place
+        on conflict (account, symbol, opened_position, opened_leg) do update set
+            remaining = excluded.remaining,
+            realized_pnl = excluded.realized_pnl,
+            closed_position = excluded.closed_position,
+            closed_at = excluded.closed_at
+    ),
+    new_closing as (
+        insert into lot_closings
+        select
+            p_shard,
+            c.account,
+            c.symbol,
+            c.closed_position,
+            c.closed_leg,
+            c.opened_position,
+            c.opened_leg,
+            c.order_id,
+            c.exec_id,
+            c.quantity,
+            c.lot_price,
+            c.close_price,
+            c.close_multiplier,
+            c.realized_pnl,
+            c.closed_at
+        from closing c
+        order by c.account, c.symbol, c.closed_position, c.closed_leg, c.opened_position
+    )
+    insert into lot_positions as t
+    select
+        p_shard,
+        l.account,
+        l.symbol,
+        sum(l.quantity),
+        sum(l.opened)
+    from laid l
+    group by l.account, l.symbol
+    order by l.account, l.symbol
+    on conflict (account, symbol) do update set
+        quantity = t.quantity + excluded.quantity,
+        opened_quantity = t.opened_quantity + excluded.opened_quantity;
+end
+$$;

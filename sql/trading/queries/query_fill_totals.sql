@@ -1,0 +1,86 @@
+create or replace function trading.query_fill_totals(
+    p_shard integer,
+    p_account text,
+    p_strategy_id text,
+    p_symbol text,
+    p_is_by_strategy boolean,
+    p_is_by_symbol boolean,
+    p_after_strategy_id text,
+    p_after_symbol text,
+    p_limit integer
+)
+returns table ("position" bigint, items json, next text)
+language plpgsql
+stable
+-- A filter that is not there vanishes from a custom plan, and what is left finds its index.
+set plan_cache_mode = force_custom_plan
+as $$
+begin
+    return query
+    with total_by_currency as (
+        select
+            case when p_is_by_strategy then f.strategy_id else '' end as strategy_id,
+            case when p_is_by_symbol then f.symbol else '' end as symbol,
+            f.fee_currency,
+            count(*) as fill_count,
+            coalesce(sum(f.last_qty) filter (where f.side = 'BUY'), 0) as bought_qty,
+            coalesce(sum(f.last_qty * f.last_px) filter (where f.side = 'BUY'), 0) as bought_cost,
+            coalesce(sum(f.last_qty) filter (where f.side = 'SELL'), 0) as sold_qty,
+            coalesce(sum(f.last_qty * f.last_px) filter (where f.side = 'SELL'), 0) as sold_cost,
+            sum(f.fee) as fee
+        from read.fills f
+        where not f.is_busted
+            and (p_account is null or f.account = p_account)
+            and (p_strategy_id is null or f.strategy_id = p_strategy_id)
+            and (p_symbol is null or f.symbol = p_symbol)
+        group by 1, 2, 3
+    ),
+    candidate as (
+        select
+            t.strategy_id,
+            t.symbol,
+            sum(t.fill_count) as fill_count,
+            sum(t.bought_qty) as bought_qty,
+            sum(t.bought_cost) as bought_cost,
+            sum(t.sold_qty) as sold_qty,
+            sum(t.sold_cost) as sold_cost,
+            coalesce(
+                json_object_agg(t.fee_currency, eventstore.plain(t.fee) order by t.fee_currency)
+                    filter (where t.fee_currency is not null),
+                '{}'
+            ) as fees,
+            row_number() over (order by t.strategy_id, t.symbol) as ordinal
+        from total_by_currency t
+        where (t.strategy_id, t.symbol) > (p_after_strategy_id, p_after_symbol)
+            -- Without any grouping there is one total, and it comes first.
+            or (p_after_strategy_id = '' and p_after_symbol = '')
+        group by t.strategy_id, t.symbol
+        order by t.strategy_id, t.symbol
+        limit p_limit + 1
+    )
+    select
+        eventstore.checkpoint(p_shard, 'fills'),
+        coalesce(
+            json_agg(
+                json_build_object(
+                    'strategy_id', nullif(c.strategy_id, ''),
+                    'symbol', nullif(c.symbol, ''),
+                    'fill_count', c.fill_count,
+                    'bought_qty', eventstore.plain(c.bought_qty),
+                    'bought_cost', eventstore.plain(c.bought_cost),
+                    'sold_qty', eventstore.plain(c.sold_qty),
+                    'sold_cost', eventstore.plain(c.sold_cost),
+                    'fees', c.fees
+                )
+                order by c.ordinal
+            ) filter (where c.ordinal <= p_limit),
+            '[]'
+        ),
+        case
+            when count(*) > p_limit then max(c.strategy_id || '/' || c.symbol) filter (where c.ordinal = p_limit)
+        end
+    from candidate c;
+end
+$$;
+comment on function trading.query_fill_totals is
+    'The totals of the fills that stand, by strategy, symbol or both; next, strategy/symbol, is the total after which the next page begins.';

@@ -1,0 +1,51 @@
+create or replace function trading.query_fills(
+    p_shard integer,
+    p_account text,
+    p_strategy_id text,
+    p_symbol text,
+    p_after_shard integer,
+    p_after_position bigint,
+    p_limit integer
+)
+returns table ("position" bigint, items json, next text)
+language plpgsql
+stable
+-- A filter that is not there vanishes from a custom plan, and what is left finds its index.
+set plan_cache_mode = force_custom_plan
+-- Nobody asks for all of it: rows are read in the order of an index until the page is full.
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
+begin
+    return query
+    with candidate as materialized (
+        -- One more than asked for tells whether there is more.
+        select f.*
+        from read.fills f
+        where (p_shard is null or f.shard = p_shard and f.position > p_after_position)
+            and (p_shard is not null or (f.shard, f.position) > (p_after_shard, p_after_position))
+            and (p_account is null or f.account = p_account)
+            and (p_strategy_id is null or f.strategy_id = p_strategy_id)
+            and (p_symbol is null or f.symbol = p_symbol)
+        order by f.shard, f.position
+        limit p_limit + 1
+    ),
+    numbered as (
+        select c as fill, row_number() over (order by c.shard, c.position) as ordinal
+        from candidate c
+    )
+    select
+        eventstore.checkpoint(p_shard, 'fills'),
+        coalesce(
+            json_agg(trading.fill_json(n.fill) order by n.ordinal) filter (where n.ordinal <= p_limit), '[]'
+        ),
+        case
+            when count(*) > p_limit
+                then max((n.fill).shard || ':' || (n.fill).position) filter (where n.ordinal = p_limit)
+        end
+    from numbered n;
+end
+$$;
+comment on function trading.query_fills is
+    'A page of fills in the order of the log; next, shard:position, is the fill after which the next page begins.';

@@ -1,0 +1,57 @@
+create or replace function trading.query_orders(
+    p_shard integer,
+    p_account text,
+    p_statuses text[],
+    p_symbol text,
+    p_strategy_id text,
+    p_after bigint,
+    p_limit integer
+)
+returns table (is_account_known boolean, "position" bigint, items json, next bigint)
+language plpgsql
+stable
+-- A filter that is not there vanishes from a custom plan, and what is left finds its index.
+set plan_cache_mode = force_custom_plan
+-- Nobody asks for all of it: rows are read in the order of an index until the page is full.
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
+declare
+    -- What only an open order can be. A request may be pending on a filled order, too.
+    v_is_open_only boolean := coalesce(p_statuses <@ '{open,CREATED,PENDING_NEW,NEW,PARTIALLY_FILLED,SUSPENDED}', false);
+begin
+    return query
+    with candidate as materialized (
+        -- One more than asked for tells whether there is more.
+        select o.*
+        from read.orders o
+        where o.account = p_account
+            and o.created_position > p_after
+            and (not v_is_open_only or o.is_open)
+            and (
+                p_statuses is null
+                or o.is_open and 'open' = any (p_statuses)
+                or trading.order_status(o.working_state, o.pending_request) = any (p_statuses)
+            )
+            and (p_symbol is null or o.symbol = p_symbol)
+            and (p_strategy_id is null or o.strategy_id = p_strategy_id)
+        order by o.created_position
+        limit p_limit + 1
+    ),
+    numbered as (
+        select c as entry, row_number() over (order by c.created_position) as ordinal
+        from candidate c
+    )
+    select
+        trading.is_account_known(p_shard, p_account),
+        eventstore.checkpoint(p_shard, 'orders'),
+        coalesce(
+            json_agg(trading.order_json(n.entry) order by n.ordinal) filter (where n.ordinal <= p_limit), '[]'
+        ),
+        case when count(*) > p_limit then max((n.entry).created_position) filter (where n.ordinal = p_limit) end
+    from numbered n;
+end
+$$;
+comment on function trading.query_orders is
+    'A page of the orders of an account, as they were created; next is the position of creation after which the next page begins.';
