@@ -1,94 +1,153 @@
-"""What can go wrong, as classes with a stable code.
+"""What can go wrong: one base, and a stable code for each kind.
 
 ::
 
     FoldbookError
-    ├── Refusal                 the aggregate said no: recorded, and answered the same way when asked again
-    ├── SequenceConflict        the caller's expected sequence is not the aggregate's (recorded as a refusal)
+    ├── Refusal                 the aggregate refused a command: recorded, and answered the same way when asked again
+    │   └── SequenceConflict    the command was conditional on a sequence that is not the aggregate's
     ├── IdempotencyConflict     the same command id came with other content
     ├── Overloaded              a bounded queue is full, or contention outlasted its retries: try again later
     ├── StoreUnavailable        the database did not answer in time; the command's fate may be unknown
     ├── UnknownEvent            a type or schema version that this program does not know
-    ├── ProjectionError         unknown projection, or one that is busy or failed
-    └── LogMismatch             the database's log is not the one the settings describe
+    ├── ProjectionError         an unknown projection, or one that is busy or failed
+    ├── LogMismatch             the database's log is not the one that the settings describe
+    ├── MigrationError          the database refused a migration          (postgres.migrations)
+    ├── EmbeddedPostgresError   the embedded server cannot be run         (postgres.binaries)
+    ├── AuditError              an export or an anchor cannot be used     (audit.report)
+    ├── Problem                 a request cannot be answered as it is     (api.problems)
+    ├── AlreadyRunning          another engine works on the data folder   (engine.lock)
+    ├── LockError               the data folder is not free               (engine.lock)
+    └── SupervisorError         a part cannot be started or kept running  (engine.supervisor)
 
-The SQLSTATEs of class ``FB`` that sql/ raises are listed in ``sql/README.md``.
+Every code is registered once, by the module that raises it, with the HTTP status and the title that it has there. The
+SQLSTATEs of class ``FB`` that ``sql/`` raises are listed in ``sql/README.md``.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
+
+class Kind(NamedTuple):
+    """What a code is over HTTP: ``status``, and ``title``, the same for every error with this code (RFC 9457)."""
+
+    status: int
+    title: str
+
+
+_KINDS: dict[str, Kind] = {}
+
+
+def register(kinds: Mapping[str, tuple[int, str]]) -> None:
+    """Register codes, each with its status and title. A code means one thing: registered twice, it is an error."""
+    for code, (status, title) in kinds.items():
+        if _KINDS.setdefault(code, Kind(status, title)) != (status, title):
+            raise ValueError(f"code {code!r} is registered already, as {_KINDS[code]}")
+
+
+def kind_of(code: str) -> Kind | None:
+    """The kind registered for a code. None: nobody has, as for a refusal that a newer program recorded."""
+    return _KINDS.get(code)
 
 
 class FoldbookError(Exception):
-    """Base of all. ``code`` is stable and part of the interface."""
+    """Base of all. ``code`` is stable and part of the interface; ``detail`` tells a person what happened and what to
+    do next; ``details`` are named facts, JSON-ready."""
 
-    code: ClassVar[str] = "error"
+    code: str = "internal"
+    retry_after_s: int | None = None
+    """Seconds after which trying again makes sense; None: it does not, or nobody knows."""
 
+    def __init_subclass__(cls, *, code: str | None = None, status: int = 500, title: str = "") -> None:
+        super().__init_subclass__()
+        if code is not None:
+            register({code: (status, title)})
+            cls.code = code
 
-class Refusal(FoldbookError):
-    """A command that the aggregate refused. ``code`` is the refusal's own; ``details`` are named facts, JSON-ready."""
-
-    def __init__(self, code: str, detail: str, **details: object) -> None:
+    def __init__(self, detail: str, **details: object) -> None:
         super().__init__(detail)
-        self.refusal = code
         self.detail = detail
         self.details = details
 
 
+class Refusal(FoldbookError):
+    """A command that the aggregate refused, with a code of its domain."""
+
+    def __init__(self, code: str, detail: str, **details: object) -> None:
+        super().__init__(detail, **details)
+        self.code = code
+
+
 class SequenceConflict(Refusal):
-    """The command was conditional on a sequence that is not the aggregate's."""
+    """``expected``: the sequence that the command was conditional on; ``actual``: the aggregate's."""
+
+    CODE: ClassVar[str] = "sequence-conflict"
 
     def __init__(self, expected: int, actual: int) -> None:
-        super().__init__(
-            "sequence-conflict",
-            f"expected the aggregate at sequence {expected}, it is at {actual}",
-            expected=expected,
-            actual=actual,
-        )
+        detail = f"expected the aggregate at sequence {expected}, it is at {actual}"
+        super().__init__(self.CODE, detail, expected=expected, actual=actual)
 
 
-class IdempotencyConflict(FoldbookError):
-    code = "idempotency-conflict"
+class IdempotencyConflict(
+    FoldbookError, code="idempotency-conflict", status=409, title="The command id came before with other content"
+):
+    pass
 
 
-class Overloaded(FoldbookError):
-    """``retry_after_s``: seconds after which trying again makes sense."""
-
-    code = "overloaded"
+class Overloaded(FoldbookError, code="overloaded", status=503, title="The engine has too much to do"):
+    retry_after_s: int
 
     def __init__(self, detail: str, retry_after_s: int = 1) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
 
 
-class StoreUnavailable(FoldbookError):
-    """The database could not be reached in time. ``in_doubt``: the command may have been recorded all the same;
-    ask again with the same command id to learn."""
+class StoreUnavailable(FoldbookError, code="unavailable", status=503, title="The database cannot be reached"):
+    """``in_doubt``: the command may have been recorded all the same; send it again with its id to learn."""
 
-    code = "unavailable"
+    retry_after_s = 1
 
-    def __init__(self, detail: str, *, in_doubt: bool = False, retry_after_s: int = 1) -> None:
-        super().__init__(detail)
-        self.in_doubt = in_doubt
-        self.retry_after_s = retry_after_s
+    def __init__(self, detail: str, *, in_doubt: bool = False) -> None:
+        super().__init__(detail, in_doubt=in_doubt)
+
+    @property
+    def in_doubt(self) -> bool:
+        return bool(self.details["in_doubt"])
+
+    @in_doubt.setter
+    def in_doubt(self, value: bool) -> None:
+        self.details["in_doubt"] = value
 
 
-class UnknownEvent(FoldbookError):
-    code = "unknown-event"
-
+class UnknownEvent(
+    FoldbookError, code="unknown-event", status=500, title="The log holds an event that this program does not know"
+):
     def __init__(self, type_name: str, schema_version: int) -> None:
         super().__init__(f"no event type {type_name!r} with schema version {schema_version} is known here")
 
 
 class ProjectionError(FoldbookError):
-    """``code`` varies: ``unknown-projection``, ``projection-busy``, ``projection-failed``,
-    ``projection-not-stopped``."""
+    """``code`` is one of those below."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
-        self.projection_code = code
+        self.code = code
 
 
-class LogMismatch(FoldbookError):
-    code = "log-mismatch"
+class LogMismatch(
+    FoldbookError, code="log-mismatch", status=500, title="The database's log is not the one that the settings describe"
+):
+    pass
+
+
+register(
+    {
+        "internal": (500, "The engine failed"),
+        SequenceConflict.CODE: (412, "The aggregate is at another sequence"),
+        "unknown-projection": (404, "There is no such projection"),
+        "projection-busy": (409, "The projection is busy"),
+        "projection-not-stopped": (409, "The projection is not stopped there"),
+        "projection-failed": (500, "The projection failed"),
+    }
+)

@@ -62,7 +62,7 @@ async def test_a_refusal_is_recorded_and_answered_the_same_way_again(bus: Comman
     for _ in range(2):
         with pytest.raises(Refusal) as refused:
             await bus.execute(command)
-        assert refused.value.refusal == "unknown-order"
+        assert refused.value.code == "unknown-order"
     await bus.execute(place("nothing"))
     with pytest.raises(Refusal, match="has no order nothing"):
         await bus.execute(command)
@@ -119,7 +119,7 @@ async def test_the_same_order_under_another_id_is_answered_with_the_first(bus: C
     assert (again.position, again.events, again.command_id) == (first.position, ("OrderCreated",), command.command_id)
     with pytest.raises(Refusal) as refused:
         await bus.execute(place(quantity="3"))
-    assert refused.value.refusal == "duplicate-order"
+    assert refused.value.code == "duplicate-order"
 
 
 async def test_a_report_sent_again_is_answered_with_what_it_did(bus: CommandBus[Book]) -> None:
@@ -139,7 +139,7 @@ async def test_a_closed_order_is_recalled_from_the_log(bus: CommandBus[Book]) ->
     assert [result.replayed for result in await asyncio.gather(*late)] == [True] * 3
     with pytest.raises(Refusal) as refused:
         await bus.execute(cancel())
-    assert refused.value.refusal == "order-closed"
+    assert refused.value.code == "order-closed"
 
 
 async def test_a_whole_life_submitted_at_once(bus: CommandBus[Book], store: EventStore) -> None:
@@ -157,7 +157,7 @@ async def test_a_whole_life_submitted_at_once(bus: CommandBus[Book], store: Even
         )
     ]
     answers = await asyncio.gather(*futures, return_exceptions=True)
-    codes = [a.refusal if isinstance(a, Refusal) else getattr(a, "replayed", a) for a in answers]
+    codes = [a.code if isinstance(a, Refusal) else getattr(a, "replayed", a) for a in answers]
     assert codes == [False, False, False, True, True, False, "duplicate-order"]
     assert len(await store.read_log(0, 0, 9)) == 4
 
@@ -195,7 +195,7 @@ async def test_two_buses_agree_on_who_placed_the_order(store: EventStore) -> Non
     await one.execute(trade("e-1", "2"))
     with pytest.raises(Refusal) as refused:
         await two.execute(place(quantity="3"))
-    assert refused.value.refusal == "duplicate-order"
+    assert refused.value.code == "duplicate-order"
     await one.stop()
     await two.stop()
 

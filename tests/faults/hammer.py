@@ -24,7 +24,7 @@ async def main(dsn: str, name: str, count: int) -> None:
     try:
         await bus.execute(open_account())
     except Refusal as refusal:
-        if refusal.refusal != "already-exists":
+        if refusal.code != "already-exists":
             raise
 
     async def call(caller: int) -> None:

@@ -193,7 +193,7 @@ class TwoEngines(RuleBasedStateMachine):
         try:
             answer = await self._engines[engine].execute(command, expected_sequence=expected_sequence)
         except Refusal as refusal:
-            answer = refusal.refusal
+            answer = refusal.code
         first = self._answers.setdefault(command.command_id, answer)
         if first is not answer:
             assert _as_replayed(first) == answer

@@ -142,7 +142,7 @@ async def test_only_one_at_a_time(database: str) -> None:
                 ):
                     with pytest.raises(ProjectionError) as refused:
                         await start("orders")
-                    assert refused.value.projection_code == "projection-busy"
+                    assert refused.value.code == "projection-busy"
                 await other.rebuild("fills")
             await rebuild
             await other.rebuild("orders")
@@ -153,7 +153,7 @@ async def test_an_unknown_projection_is_refused(database: str) -> None:
         for ask in (admin.start_rebuild, admin.start_reset, admin.verify, admin.status):
             with pytest.raises(ProjectionError) as refused:
                 await ask("nonsense")
-            assert refused.value.projection_code == "unknown-projection"
+            assert refused.value.code == "unknown-projection"
 
 
 async def test_a_swap_that_waits_for_a_reader_keeps_no_other_reader_waiting(database: str) -> None:
@@ -219,7 +219,7 @@ async def test_a_rebuild_that_fails_says_so_and_leaves_the_live_tables(database:
                 connection.execute("select pg_terminate_backend(%s, 10000)", [backend])
                 with pytest.raises(ProjectionError) as failed:
                     await rebuild
-            assert failed.value.projection_code == "projection-failed"
+            assert failed.value.code == "projection-failed"
             write_book(connection)
             await caught_up(database)
             await admin.rebuild("orders")

@@ -81,7 +81,7 @@ async def test_only_the_event_it_is_stopped_at_is_skipped(database: str) -> None
         for wrong in (stopped.position - 1, stopped.position + 1):
             with pytest.raises(ProjectionError, match=f"It is stopped at position {stopped.position}") as refused:
                 await stopped.skip(wrong)
-            assert refused.value.projection_code == "projection-not-stopped"
+            assert refused.value.code == "projection-not-stopped"
         assert stopped.letters() == []
 
         await stopped.skip(stopped.position)

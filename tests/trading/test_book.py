@@ -109,7 +109,7 @@ def test_accepted(events: Sequence[Event], command: BookCommand, expected: tuple
 def test_refused(events: Sequence[Event], command: BookCommand, code: str, details: dict[str, Any]) -> None:
     with pytest.raises(Refusal) as refused:
         when(events, command)
-    assert refused.value.refusal == code
+    assert refused.value.code == code
     assert refused.value.details == details
 
 
@@ -148,7 +148,7 @@ def test_invalid(field: str, command: BookCommand) -> None:
     events = OPEN if command.creates_subject else PLACED
     with pytest.raises(Refusal) as refused:
         when(events, command)
-    assert (refused.value.refusal, refused.value.details) == ("invalid-command", {"field": field})
+    assert (refused.value.code, refused.value.details) == ("invalid-command", {"field": field})
 
 
 def test_the_largest_and_the_smallest_amounts_are_exact() -> None:

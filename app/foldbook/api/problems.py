@@ -1,7 +1,7 @@
 """Problem details (RFC 9457): every error of the interface, the framework's own included, as one kind of document.
 
-A code is stable; its status and title stand in ``KINDS``. ``problem_of`` is the one place that turns exceptions into
-problems.
+A code is stable; whoever raises it registers its status and title (``foldbook.errors``). ``problem_of`` is the one
+place that turns exceptions into problems, and it cannot fail.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 
-from foldbook.errors import IdempotencyConflict, Overloaded, ProjectionError, Refusal, StoreUnavailable
+from foldbook.errors import FoldbookError, Kind, kind_of, register
 from foldbook.trading.values import OrdStatus
 
 logger = logging.getLogger(__name__)
@@ -24,36 +24,21 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:foldbook:problem:"
 
-KINDS: dict[str, tuple[int, str]] = {
-    "malformed": (400, "The request cannot be read"),
-    "unknown-account": (404, "No order book is open for this account"),
-    "unknown-order": (404, "The account has no such order"),
-    "unknown-instrument": (404, "The account has no such instrument"),
-    "unknown-position": (404, "The account has not traded this symbol"),
-    "unknown-projection": (404, "There is no such projection"),
-    "not-found": (404, "There is nothing here"),
-    "method-not-allowed": (405, "The resource does not know this method"),
-    "already-exists": (409, "It exists already"),
-    "duplicate-order": (409, "The order id was used for another order"),
-    "idempotency-conflict": (409, "The command id came before with other content"),
-    "instrument-in-use": (409, "The account has a position or an open order in the symbol"),
-    "order-closed": (409, "The order is closed"),
-    "projection-busy": (409, "The projection is busy"),
-    "projection-not-stopped": (409, "The projection is not stopped there"),
-    "too-many-requests": (409, "Too many requests about the order wait for the broker's answer"),
-    "too-many-symbols": (409, "The account has too many symbols"),
-    "sequence-conflict": (412, "The aggregate is at another sequence"),
-    "body-too-large": (413, "The body is too large"),
-    "unsupported-media-type": (415, "The body is of another media type"),
-    "invalid-command": (422, "The command breaks a rule"),
-    "internal": (500, "The engine failed"),
-    "projection-failed": (500, "The projection failed"),
-    "not-ready": (503, "The engine is not ready"),
-    "overloaded": (503, "The engine has too much to do"),
-    "unavailable": (503, "The database cannot be reached"),
-    "projection-behind": (504, "The read tables have not reached the position"),
-}
-"""Code: status and title."""
+register(
+    {
+        "malformed": (400, "The request cannot be read"),
+        "unknown-instrument": (404, "The account has no such instrument"),
+        "unknown-position": (404, "The account has not traded this symbol"),
+        "not-found": (404, "There is nothing here"),
+        "method-not-allowed": (405, "The resource does not know this method"),
+        "body-too-large": (413, "The body is too large"),
+        "unsupported-media-type": (415, "The body is of another media type"),
+        "not-ready": (503, "The engine is not ready"),
+        "projection-behind": (504, "The read tables have not reached the position"),
+    }
+)
+UNREGISTERED = Kind(409, "The command was refused")
+"""What a code is that this program does not know: the refusal of a newer one, replayed."""
 
 _CODE_OF_STATUS = {
     400: "malformed",
@@ -82,30 +67,34 @@ class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True):
     in_doubt: bool | None = None
 
 
-class Problem(Exception):
-    """An error on its way out. ``fields`` are the document's own members beside those of RFC 9457."""
+class Problem(FoldbookError):
+    """An error on its way out. ``details`` are the document's own members beside those of RFC 9457."""
 
-    def __init__(self, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **fields: Any) -> None:
-        super().__init__(detail)
+    def __init__(self, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **details: object) -> None:
+        super().__init__(detail, **details)
         self.code = code
-        self.detail = detail
-        self.status, self.title = KINDS[code]
-        self.fields = fields
+        kind = kind_of(code)
+        if kind is None:
+            logger.error("the code %r is not registered: %s", code, detail)
+        self.status, self.title = kind or UNREGISTERED
         self.headers = dict(headers or {})
         if self.status == 503:
             self.headers.setdefault("Retry-After", str(RETRY_AFTER_S))
 
     def document(self) -> dict[str, Any]:
         return {
+            **self.details,
             "type": TYPE_PREFIX + self.code,
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
-            **self.fields,
         }
 
     def to_json(self) -> bytes:
-        return msgspec.json.encode(self.document())
+        return _ENCODER.encode(self.document())
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=str)  # a detail of whatever type is told, and never an error of its own
 
 
 def body_too_large(bytes_max: int) -> Problem:
@@ -117,18 +106,14 @@ def problem_of(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
-        case Refusal():
-            return Problem(error.refusal, error.detail, **dict[str, Any](error.details))
-        case Overloaded():
-            return Problem("overloaded", str(error), headers={"Retry-After": str(error.retry_after_s)})
-        case StoreUnavailable():
-            return Problem(
-                "unavailable", str(error), headers={"Retry-After": str(error.retry_after_s)}, in_doubt=error.in_doubt
-            )
-        case IdempotencyConflict():
-            return Problem("idempotency-conflict", str(error))
-        case ProjectionError():
-            return Problem(error.projection_code, str(error))
+        case FoldbookError():
+            problem = Problem(error.code, error.detail)
+            problem.details = dict(error.details)
+            if error.retry_after_s is not None:
+                problem.headers["Retry-After"] = str(error.retry_after_s)
+            if problem.status == 500:
+                logger.error("a request failed", exc_info=error)
+            return problem
         case msgspec.ValidationError():
             return _problem_of_content(str(error))
         case msgspec.DecodeError() | UnicodeDecodeError():
@@ -176,7 +161,7 @@ def told(*codes: str) -> dict[int, ResponseSpec]:
     """The problems that a call can answer with, for its documentation."""
     by_status: dict[int, list[str]] = {}
     for code in codes:
-        by_status.setdefault(KINDS[code][0], []).append(code)
+        by_status.setdefault((kind_of(code) or UNREGISTERED).status, []).append(code)
     return {
         status: ResponseSpec(
             ProblemDocument, generate_examples=False, media_type=MEDIA_TYPE, description=", ".join(same_status)

@@ -13,10 +13,8 @@ import msgspec
 from foldbook.errors import FoldbookError
 
 
-class AuditError(FoldbookError):
+class AuditError(FoldbookError, code="audit", title="A file that the audit needs cannot be used"):
     """A file that an audit needs is not what it should be; the text says what to do."""
-
-    code = "audit"
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,16 +20,12 @@ ORPHANS_TIMEOUT_S = 30
 POLL_S = 0.1
 
 
-class AlreadyRunning(FoldbookError):
+class AlreadyRunning(FoldbookError, code="already-running", title="An engine works on this data folder"):
     """Another engine works on this data folder; the text says which."""
 
-    code = "already-running"
 
-
-class LockError(FoldbookError):
+class LockError(FoldbookError, code="lock", title="The data folder is not free"):
     """The folder is not free, and no engine runs on it."""
-
-    code = "lock"
 
 
 @contextlib.contextmanager

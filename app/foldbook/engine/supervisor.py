@@ -39,10 +39,8 @@ RESTARTS_MAX = 5
 RESTARTS_WINDOW_S = 60
 
 
-class SupervisorError(FoldbookError):
+class SupervisorError(FoldbookError, code="supervisor", title="A part of the engine cannot be kept running"):
     """A part can't be started or kept running; the text says which and what to do."""
-
-    code = "supervisor"
 
 
 class Stopped(BaseException):

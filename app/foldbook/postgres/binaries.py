@@ -27,10 +27,8 @@ UNPRIVILEGED_USERS = ("foldbook", "postgres", "nobody")
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
-class EmbeddedPostgresError(FoldbookError):
+class EmbeddedPostgresError(FoldbookError, code="embedded-postgres", title="The embedded PostgreSQL cannot be run"):
     """The embedded server can't be prepared, started or stopped; the text says what to do."""
-
-    code = "embedded-postgres"
 
 
 @dataclass(frozen=True)

@@ -93,10 +93,8 @@ _SCHEMA_OF_FOLDER = {"security": "eventstore", "upcasters": "upcast"}
 _UNREACHABLE = ("08", "53", "57")  # connection exception, insufficient resources, operator intervention
 
 
-class MigrationError(FoldbookError):
+class MigrationError(FoldbookError, code="migration", title="The database refused the migration"):
     """The database refused a statement; nothing was changed."""
-
-    code = "migration"
 
 
 def migrate(dsn: str, shard_count: int) -> bool:

@@ -130,7 +130,7 @@ def test_matrix(case: Case) -> None:
         else:
             with pytest.raises(Refusal) as refused:
                 life.execute(command)
-            assert refused.value.refusal == step.leads_to, line
+            assert refused.value.code == step.leads_to, line
         assert _shown(life, step.order) == step.shown, line
 
 

@@ -179,7 +179,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def reason_to_json(refusal: Refusal) -> bytes:
-    return _ENCODER.encode({"code": refusal.refusal, "detail": refusal.detail, **refusal.details})
+    return _ENCODER.encode({"code": refusal.code, "detail": refusal.detail, **refusal.details})
 
 
 def reason_from_json(reason: bytes) -> Refusal:

@@ -1,0 +1,19 @@
+"""The codes with which an order book refuses a command."""
+
+from __future__ import annotations
+
+from foldbook.errors import register
+
+register(
+    {
+        "unknown-account": (404, "No order book is open for this account"),
+        "unknown-order": (404, "The account has no such order"),
+        "already-exists": (409, "It exists already"),
+        "duplicate-order": (409, "The order id was used for another order"),
+        "instrument-in-use": (409, "The account has a position or an open order in the symbol"),
+        "order-closed": (409, "The order is closed"),
+        "too-many-requests": (409, "Too many requests about the order wait for the broker's answer"),
+        "too-many-symbols": (409, "The account has too many symbols"),
+        "invalid-command": (422, "The command breaks a rule"),
+    }
+)
