@@ -144,6 +144,7 @@ class LogMismatch(
 register(
     {
         "internal": (500, "The engine failed"),
+        "invalid-command": (422, "The command breaks a rule"),
         SequenceConflict.CODE: (412, "The aggregate is at another sequence"),
         "unknown-projection": (404, "There is no such projection"),
         "projection-busy": (409, "The projection is busy"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -157,14 +157,18 @@ def answer_problem(_: Request[Any, Any, Any], error: Exception) -> Response[byte
     return Response(problem.to_json(), status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
-def told(*codes: str) -> dict[int, ResponseSpec]:
-    """The problems that a call can answer with, for its documentation."""
-    by_status: dict[int, list[str]] = {}
+def by_status(codes: Iterable[str]) -> dict[int, list[str]]:
+    grouped: dict[int, list[str]] = {}
     for code in codes:
-        by_status.setdefault((kind_of(code) or UNREGISTERED).status, []).append(code)
+        grouped.setdefault((kind_of(code) or UNREGISTERED).status, []).append(code)
+    return grouped
+
+
+def told(*codes: str) -> dict[int, ResponseSpec]:
+    """The problems that a route can answer with, for its documentation."""
     return {
         status: ResponseSpec(
             ProblemDocument, generate_examples=False, media_type=MEDIA_TYPE, description=", ".join(same_status)
         )
-        for status, same_status in by_status.items()
+        for status, same_status in by_status(codes).items()
     }

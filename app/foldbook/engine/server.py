@@ -8,8 +8,8 @@ from typing import cast
 
 import uvicorn
 
-from foldbook.api.commands.calls import ShortWay
 from foldbook.api.commands.protocol import CommandProtocol
+from foldbook.api.front import Front
 from foldbook.config import Settings
 from foldbook.engine.wiring import api
 
@@ -17,7 +17,7 @@ GRACE_S = 10
 """How long a server that stops waits for what it was asked."""
 
 
-def create_app(settings: Settings | None = None) -> ShortWay:
+def create_app(settings: Settings | None = None) -> Front:
     """The ASGI application; without ``settings``, by those of the environment."""
     return api(settings or Settings())
 
@@ -30,7 +30,7 @@ def create_server(settings: Settings) -> uvicorn.Server:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=cast(type[asyncio.Protocol], partial(CommandProtocol, app.calls)),
+        http=cast(type[asyncio.Protocol], partial(CommandProtocol, app)),
         ws="none",
         lifespan="on",
         access_log=False,

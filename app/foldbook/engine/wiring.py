@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from foldbook.api.application import create_application
-from foldbook.api.commands.calls import ShortWay
+from foldbook.api.front import Front
 from foldbook.api.operations.verification import LogVerifier
 from foldbook.api.queries.reader import Reader
 from foldbook.config import Settings
@@ -22,11 +22,12 @@ from foldbook.eventstore.readers.projections import Definition, ProjectionRunner
 from foldbook.eventstore.readers.read_gate import ReadGate
 from foldbook.resources import projection_files
 from foldbook.trading.book import ORDER_BOOK
+from foldbook.trading.commands import COMMANDS
 
 BULK_WINDOW_MAX = 512
 
 
-def api(settings: Settings) -> ShortWay:
+def api(settings: Settings) -> Front:
     """The HTTP interface, with the bus and the readers behind it; they run while the server serves it."""
     store = PostgresStore(settings.dsn)
     limits = BusLimits(
@@ -53,6 +54,7 @@ def api(settings: Settings) -> ShortWay:
             yield
 
     return create_application(
+        COMMANDS,
         bus,
         reader,
         admin,

@@ -15,6 +15,8 @@ from uuid import UUID
 
 import msgspec
 
+from foldbook.eventstore.declaration import Declaration
+
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request to change one aggregate. Its type is the name of its class.
@@ -26,6 +28,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     command_id: UUID
     received_at: datetime
 
+    declaration: ClassVar[Declaration | None] = None
+    """Who may send it, and how; None: it cannot be sent from outside."""
     creates_subject: ClassVar[bool] = False
     """The subject must be new to the aggregate: its absence is checked when the command is appended."""
 

@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from foldbook.api.commands.handlers import Bus
+from foldbook.api.commands.calls import Bus
 from foldbook.api.operations.metrics import Requests, exposition
 from foldbook.api.operations.projections import statuses
 from foldbook.api.problems import Problem, told

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from foldbook.api.commands.handlers import Bus
+from foldbook.api.commands.calls import Bus
 from foldbook.eventstore.readers.projections import ProjectionStatus
 
 

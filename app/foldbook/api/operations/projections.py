@@ -12,7 +12,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, JSONBody
 from msgspec import Meta, Struct
 
-from foldbook.api.commands.handlers import envelope_of
+from foldbook.api.commands.envelope import actor_of
 from foldbook.api.problems import told
 from foldbook.api.queries.reader import Reader, reaching
 from foldbook.eventstore.readers.administration import ProjectionAdmin, Verification
@@ -115,7 +115,7 @@ async def skip_event(
     x_actor: Annotated[str | None, HeaderParameter(name="X-Actor", description="Who decides so.")] = None,
 ) -> Projection:
     """Have the projection go on behind the event that it is stopped at. Recorded, with the `X-Actor`."""
-    actor = envelope_of(None, None, x_actor, None).metadata.actor
+    actor = actor_of(x_actor)
     with reaching():
         await admin.skip(name, data.shard, data.position, reason=data.reason, actor=actor)
     return await _projection(reader, name)

@@ -1,6 +1,6 @@
-"""What HTTP answers: results of commands, and the documents that queries give.
+"""The documents that queries give.
 
-The documents of queries are made by the SQL functions ``query_*``; these types say what they look like.
+They are made by the SQL functions ``query_*``; these types say what they look like.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from foldbook.api.commands.schemas import Broker
 from foldbook.trading.values import (
+    Broker,
     ExecType,
     OrderType,
     OrdStatus,
@@ -24,18 +24,6 @@ from foldbook.trading.values import (
 )
 
 Figure = Annotated[str, Meta(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="An exact decimal.", examples=["64250.1"])]
-
-
-class CommandAnswer(Struct, frozen=True):
-    """The result of a command: the position and the sequence of its last event."""
-
-    account: str
-    shard: int
-    position: int
-    sequence: int
-    events: tuple[str, ...]
-    command_id: UUID
-    replayed: bool
 
 
 class Account(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,12 +11,11 @@ from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
-from foldbook.api.commands.schemas import ACCOUNT_PATTERN, NAME_PATTERN
 from foldbook.api.paths import OF_ACCOUNT, OF_ORDER, account_of, order_id_of
 from foldbook.api.problems import Problem, told
 from foldbook.api.queries.documents import Account, Book, ExecutionExceptionPage, FillPage, History, Order, OrderPage
 from foldbook.api.queries.reader import Reader, Row
-from foldbook.trading.values import NAME, OrdStatus
+from foldbook.trading.values import ACCOUNT_PATTERN, NAME, NAME_PATTERN, OrdStatus
 
 POSITION_MAX = 2**63 - 1
 LIMIT_DEFAULT = 100
