@@ -6,6 +6,7 @@ msgspec takes the last of two, silently; a proxy in front may have looked at the
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,10 +14,15 @@ import msgspec
 T = TypeVar("T")
 
 
-def decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
-    """``decoder.decode``, but strict. Raises ``msgspec.DecodeError``."""
+def decode(decoder: msgspec.json.Decoder[T], text: bytes, colons_of: Callable[[T], int]) -> T:
+    """``decoder.decode``, but strict. Raises ``msgspec.DecodeError``.
+
+    ``colons_of`` says how many colons a text needs to say this value, each key once. A text that has as many, and no
+    escapes, has no key twice; that is cheap to see (0.3 us for an order), and only other texts are read once more.
+    """
     value = decoder.decode(text)
-    refuse_repeated_keys(text)
+    if text.count(b":") != colons_of(value) or b"\\" in text:
+        refuse_repeated_keys(text)
     return value
 
 
