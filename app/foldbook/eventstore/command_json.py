@@ -348,8 +348,8 @@ class CommandLines:
     """All commands, one a line: ``{"type": "...", ...}``."""
 
     def __init__(self, commands: Iterable[type[Command]]) -> None:
-        forms = [CommandForm(f"{one.__name__}Line", one, None, tag=one.__name__) for one in commands]
-        self._form_of = {form.type: form for form in forms}
+        self.forms = [CommandForm(f"{one.__name__}Line", one, None, tag=one.__name__) for one in commands]
+        self._form_of = {form.type: form for form in self.forms}
         self.type: Any = reduce(or_, self._form_of)
         """The union of their structs."""
         self._decoder = msgspec.json.Decoder(self.type)

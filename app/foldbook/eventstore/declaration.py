@@ -16,9 +16,11 @@ they are; a ``datetime`` travels as RFC 3339 with an offset.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
+
+Role = Literal["trader", "risk", "broker", "operator"]
 
 
 class AsText(msgspec.Struct, frozen=True):
@@ -60,7 +62,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     call with this method has it."""
     name: str | None = None
     """The command's, unless the command has several calls."""
-    summary: str | None = None
+    description: str | None = None
     """What it does; by default, the docstring of the command."""
     fixed: Mapping[str, Any] = {}
     """Fields that the call itself determines."""
@@ -75,8 +77,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     """``refusals``: the codes of its own domain, beside those that any command can be answered with."""
 
-    role: str
-    """Who may send it: trader, risk, broker or operator."""
+    role: Role
+    """Who may send it."""
     calls: tuple[Call, ...] = ()
     refusals: tuple[str, ...] = ()
     carries_raw_message: bool = False

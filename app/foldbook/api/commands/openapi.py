@@ -51,8 +51,8 @@ def command_paths(commands: Sequence[type[Command]], calls: Iterable[CommandCall
     return paths, schemas
 
 
-def summary_of(call: CommandCall) -> str:
-    return call.call.summary or inspect.getdoc(call.command_type) or call.name
+def description_of(call: CommandCall) -> str:
+    return call.call.description or inspect.getdoc(call.command_type) or call.name
 
 
 def problems_of(call: CommandCall) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ def _operation(call: CommandCall) -> Json:
     return {
         "tags": TAGS,
         "summary": call.name,
-        "description": summary_of(call),
+        "description": description_of(call),
         "operationId": _operation_id(call),
         "parameters": [*_path_parameters(call), *map(_header_parameter, HEADERS)],
         "requestBody": body,
