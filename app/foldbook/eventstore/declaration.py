@@ -5,22 +5,20 @@ OpenAPI document and its row in the documentation are derived from that (``comma
 
 A field is declared by its type. ``Annotated`` adds what the type alone does not say::
 
-    quantity: Annotated[Decimal, AsText(read_amount, pattern=r"^[0-9]+$")]    a value that travels as text
-    account: Annotated[str, Meta(pattern=...), InPath("unknown-account")]     a name that stands in a path
-    limits: Annotated[RiskLimits, FLAT]                                       a struct whose fields stand beside it
+    step: Annotated[Decimal, AsText(Decimal, r"^[0-9]{1,9}$")]                       a value that travels as text
+    counter_id: Annotated[str, Meta(pattern="^[a-z]{1,9}$"), InPath("unknown-counter")]     a name in a path
+    bounds: Annotated[Bounds, FLAT]                                     a struct whose fields stand beside the others
 
-``msgspec.Meta`` limits text, numbers and lists, and describes fields. The types that msgspec reads from JSON travel as
-they are; a ``datetime`` travels as RFC 3339 with an offset.
+``msgspec.Meta`` limits text, numbers and lists, and describes fields. The types that msgspec reads from JSON travel
+unchanged; a ``datetime`` travels as RFC 3339 with an offset.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
-
-Role = Literal["trader", "risk", "broker", "operator"]
 
 
 class AsText(msgspec.Struct, frozen=True):
@@ -28,21 +26,22 @@ class AsText(msgspec.Struct, frozen=True):
 
     read: Callable[[str], Any]
     pattern: str | None = None
-    """A regular expression that the text matches; checked before ``read``."""
+    """A regular expression that the text must match; checked before ``read``."""
     format: str | None = None
     """Its name in JSON Schema."""
 
 
 class InPath(msgspec.Struct, frozen=True):
-    """Annotates a name that stands in paths: how many segments it spans, and what a path is that cannot name it."""
+    """Annotates a name that stands in paths: how many segments it spans, and how a path that cannot name one is
+    answered."""
 
     code: str = "invalid-command"
-    """Answers a path whose text does not match the type."""
+    """The problem with a path whose text does not match the type."""
     detail: str | None = None
-    """What to say then; by default, what the type demands."""
+    """What the problem says; by default, what the type demands."""
     parts: Mapping[str, Any] = {}
-    """Name and type of each segment, if there are several; the value joins them by slashes. A call whose path does not
-    have them takes them as fields of its body."""
+    """Name and type of each segment, if there are several; the value joins them with slashes. A call whose path does
+    not have them takes them as fields of its body."""
 
 
 class _Flat:
@@ -58,10 +57,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     method: str
     path: str
-    """A template, such as ``/counters/{counter_id}/add``. Its last word without braces is the call's own: no other
-    call with this method has it."""
+    """A template, such as ``/counters/{counter_id}/add``. Its last word outside braces belongs to this call alone: no
+    other call with this method may have it."""
     name: str | None = None
-    """The command's, unless the command has several calls."""
+    """By default, the command's. Each of several calls needs one."""
     description: str | None = None
     """What it does; by default, the docstring of the command."""
     fixed: Mapping[str, Any] = {}
@@ -69,16 +68,16 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     defaults: Mapping[str, Any] = {}
     """Defaults of the body where they differ from the command's."""
     creates: str | None = None
-    """The path, as a template over the command's fields, of what it creates: answered by 201 and Location."""
+    """The path of what it creates, as a template over the command's fields. The response is 201 with that Location."""
     may_be_empty: bool = False
-    """No body means a body without fields."""
+    """A request without a body means a body without fields."""
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     """``refusals``: the codes of its own domain, beside those that any command can be answered with."""
 
-    role: Role
-    """Who may send it."""
+    role: str
+    """Who may send it, besides those who may do everything."""
     calls: tuple[Call, ...] = ()
     refusals: tuple[str, ...] = ()
     carries_raw_message: bool = False

@@ -226,7 +226,7 @@ class SetTradingState(BookCommand, frozen=True, kw_only=True):
 
 
 class RecordPrice(BookCommand, frozen=True, kw_only=True):
-    """Tell the last price of a symbol. One that is older than what is known changes nothing."""
+    """Record the last price of a symbol. A price older than the one that is known changes nothing."""
 
     declaration: ClassVar = Declaration(
         role="broker",

@@ -94,11 +94,14 @@ class CommandCall:
         words = [part for part in call.path.split("/") if part and not part.startswith("{")]
         self.word = words[-1]
         """The last word of its path, which names it: the last segment, or the one before the last name."""
-        segments = {field.name: list(field.parts) for field in self.in_path}
-        self.template = _PARAMETER.sub(lambda found: "/".join(f"{{{part}}}" for part in segments[found[1]]), call.path)
+        names = {f"{{{field.name}}}": list(field.parts) for field in self.in_path}
+        parts = call.path.split("/")
+        self.template = "/".join(
+            "/".join(f"{{{name}}}" for name in names[part]) if part in names else part for part in parts
+        )
         """Its path as HTTP knows it: a parameter for each segment."""
         self._path = re.compile(
-            _PARAMETER.sub(lambda found: f"({'/'.join(['[^/]+'] * len(segments[found[1]]))})", call.path)
+            "/".join(f"({_segments(len(names[part]))})" if part in names else re.escape(part) for part in parts)
         )
         self._readers = [field.read for field in self.in_path]
         self._location = None if call.creates is None else _Location(command, call.creates)
@@ -127,6 +130,10 @@ class CommandCall:
         return Reply(200 if result.replayed else 201, response_headers, document)
 
 
+def _segments(count: int) -> str:
+    return "/".join(["[^/]+"] * count)
+
+
 class _Location:
     """The path of what a command creates."""
 
@@ -153,6 +160,8 @@ class CommandCalls:
         self._bus = bus
         self.count = count
         self.all = command_calls(commands)
+        if len({call.name for call in self.all}) < len(self.all):
+            raise ValueError("two calls have the same name")
         self.methods = tuple({call.method: None for call in self.all})
         # Every call of a method has a word of its own, so that one look finds the only call that a path can be.
         self._calls: dict[tuple[str, str], CommandCall] = {}
