@@ -164,7 +164,7 @@ def by_status(codes: Iterable[str]) -> dict[int, list[str]]:
     return grouped
 
 
-def told(*codes: str) -> dict[int, ResponseSpec]:
+def problem_responses(*codes: str) -> dict[int, ResponseSpec]:
     """The problems that a route can answer with, for its documentation."""
     return {
         status: ResponseSpec(

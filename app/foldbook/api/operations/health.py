@@ -14,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from foldbook.api.commands.calls import Bus
 from foldbook.api.operations.metrics import Requests, exposition
 from foldbook.api.operations.projections import statuses
-from foldbook.api.problems import Problem, told
+from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.reader import Reader
 from foldbook.errors import StoreUnavailable
 from foldbook.eventstore.readers.projections import ProjectionStatus
@@ -38,7 +38,7 @@ async def get_live() -> Live:
     return Live()
 
 
-@get("/health/ready", tags=["operations"], responses=told("not-ready"))
+@get("/health/ready", tags=["operations"], responses=problem_responses("not-ready"))
 async def get_ready(bus: NamedDependency[Bus], reader: NamedDependency[Reader]) -> Ready:
     """Commands are taken, the database answers, the read tables are there."""
     if not bus.is_running:

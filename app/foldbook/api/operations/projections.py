@@ -13,7 +13,7 @@ from litestar.params import FromPath, HeaderParameter, JSONBody
 from msgspec import Meta, Struct
 
 from foldbook.api.commands.envelope import actor_of
-from foldbook.api.problems import told
+from foldbook.api.problems import problem_responses
 from foldbook.api.queries.reader import Reader, reaching
 from foldbook.eventstore.readers.administration import ProjectionAdmin, Verification
 from foldbook.eventstore.readers.projections import Failure, ProjectionStatus, Run, projection_status
@@ -57,19 +57,21 @@ class Projections(Struct, frozen=True):
     projections: list[Projection]
 
 
-@get("/admin/projections", tags=["admin"], responses=told("unavailable"))
+@get("/admin/projections", tags=["admin"], responses=problem_responses("unavailable"))
 async def get_projections(reader: NamedDependency[Reader]) -> Projections:
     """All projections, and how far behind the log they are."""
     return Projections(_by_name(await statuses(reader)))
 
 
-@get("/admin/projections/{name:str}", tags=["admin"], responses=told("unknown-projection", "unavailable"))
+@get("/admin/projections/{name:str}", tags=["admin"], responses=problem_responses("unknown-projection", "unavailable"))
 async def get_projection(reader: NamedDependency[Reader], name: FromPath[str]) -> Projection:
     """One projection, and how far its last reset, rebuild or verification is."""
     return await _projection(reader, name)
 
 
-@post("/admin/projections/{name:str}/reset", tags=["admin"], status_code=202, responses=told(*CALL_PROBLEMS))
+@post(
+    "/admin/projections/{name:str}/reset", tags=["admin"], status_code=202, responses=problem_responses(*CALL_PROBLEMS)
+)
 async def reset_projection(
     admin: NamedDependency[ProjectionAdmin], reader: NamedDependency[Reader], name: FromPath[str]
 ) -> Response[Projection]:
@@ -79,7 +81,12 @@ async def reset_projection(
     return await _begun(reader, name)
 
 
-@post("/admin/projections/{name:str}/rebuild", tags=["admin"], status_code=202, responses=told(*CALL_PROBLEMS))
+@post(
+    "/admin/projections/{name:str}/rebuild",
+    tags=["admin"],
+    status_code=202,
+    responses=problem_responses(*CALL_PROBLEMS),
+)
 async def rebuild_projection(
     admin: NamedDependency[ProjectionAdmin], reader: NamedDependency[Reader], name: FromPath[str]
 ) -> Response[Projection]:
@@ -93,7 +100,7 @@ async def rebuild_projection(
     "/admin/projections/{name:str}/verify",
     tags=["admin"],
     status_code=200,
-    responses=told("projection-failed", *CALL_PROBLEMS),
+    responses=problem_responses("projection-failed", *CALL_PROBLEMS),
 )
 async def verify_projection(admin: NamedDependency[ProjectionAdmin], name: FromPath[str]) -> Verification:
     """Fold the log afresh and compare with the live tables, row by row."""
@@ -105,7 +112,7 @@ async def verify_projection(admin: NamedDependency[ProjectionAdmin], name: FromP
     "/admin/projections/{name:str}/skip",
     tags=["admin"],
     status_code=200,
-    responses=told("unknown-projection", "projection-not-stopped", "malformed", "unavailable"),
+    responses=problem_responses("unknown-projection", "projection-not-stopped", "malformed", "unavailable"),
 )
 async def skip_event(
     admin: NamedDependency[ProjectionAdmin],

@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from msgspec import Struct
 
-from foldbook.api.problems import Problem, told
+from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.reader import reaching
 from foldbook.audit.report import ShardReport
 from foldbook.audit.verify import verify
@@ -45,7 +45,7 @@ class LogVerifier:
         return report
 
 
-@get("/admin/log/verify", tags=["admin"], responses=told("malformed", "overloaded", "unavailable"))
+@get("/admin/log/verify", tags=["admin"], responses=problem_responses("malformed", "overloaded", "unavailable"))
 async def verify_log(
     verifier: NamedDependency[LogVerifier], shard: Annotated[int, QueryParameter(ge=0, le=1023)] = 0
 ) -> LogVerification:

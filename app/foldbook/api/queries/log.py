@@ -8,7 +8,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
-from foldbook.api.problems import Problem, told
+from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.documents import EventPage
 from foldbook.api.queries.orders import LIMIT_MAX, POSITION, QUERY_PROBLEMS, AfterPosition, Limit, MinPosition, page
 from foldbook.api.queries.reader import Reader
@@ -16,7 +16,7 @@ from foldbook.api.queries.reader import Reader
 TextFilter = Annotated[str | None, QueryParameter(pattern=r"^[^\x00-\x1f\x7f]{1,200}(?!\n)$")]
 
 
-@get("/events", tags=["queries"], responses=told(*QUERY_PROBLEMS), response_headers=POSITION)
+@get("/events", tags=["queries"], responses=problem_responses(*QUERY_PROBLEMS), response_headers=POSITION)
 async def get_events(
     reader: NamedDependency[Reader],
     shard: Annotated[int, QueryParameter(ge=0, le=1023)] = 0,

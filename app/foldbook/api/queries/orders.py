@@ -12,7 +12,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from foldbook.api.paths import OF_ACCOUNT, OF_ORDER, account_of, order_id_of
-from foldbook.api.problems import Problem, told
+from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.documents import Account, Book, ExecutionExceptionPage, FillPage, History, Order, OrderPage
 from foldbook.api.queries.reader import Reader, Row
 from foldbook.trading.values import ACCOUNT_PATTERN, NAME, NAME_PATTERN, OrdStatus
@@ -50,7 +50,7 @@ def page(name: str, row: Row, *, head: bytes = b"") -> Response[Any]:
     return answer(b'{%s"%s":%s%s}' % (head, name.encode(), row["items"], tail), row["position"])
 
 
-@get(OF_ACCOUNT, tags=["queries"], responses=told(*ACCOUNT_PROBLEMS), response_headers=POSITION)
+@get(OF_ACCOUNT, tags=["queries"], responses=problem_responses(*ACCOUNT_PROBLEMS), response_headers=POSITION)
 async def get_account(
     reader: NamedDependency[Reader],
     user: FromPath[str],
@@ -68,7 +68,7 @@ async def get_account(
     return answer(row["body"], row["position"])
 
 
-@get(f"{OF_ACCOUNT}/book", tags=["queries"], responses=told(*ACCOUNT_PROBLEMS), response_headers=POSITION)
+@get(f"{OF_ACCOUNT}/book", tags=["queries"], responses=problem_responses(*ACCOUNT_PROBLEMS), response_headers=POSITION)
 async def get_book(
     reader: NamedDependency[Reader],
     user: FromPath[str],
@@ -88,7 +88,9 @@ async def get_book(
     return page("pending_orders", row, head=row["body"].strip().removeprefix(b"{").removesuffix(b"}") + b",")
 
 
-@get(f"{OF_ACCOUNT}/orders", tags=["queries"], responses=told(*ACCOUNT_PROBLEMS), response_headers=POSITION)
+@get(
+    f"{OF_ACCOUNT}/orders", tags=["queries"], responses=problem_responses(*ACCOUNT_PROBLEMS), response_headers=POSITION
+)
 async def get_orders(
     reader: NamedDependency[Reader],
     user: FromPath[str],
@@ -117,7 +119,12 @@ async def get_orders(
     return page("orders", row)
 
 
-@get(OF_ORDER, tags=["queries"], responses=told("unknown-order", *ACCOUNT_PROBLEMS), response_headers=POSITION)
+@get(
+    OF_ORDER,
+    tags=["queries"],
+    responses=problem_responses("unknown-order", *ACCOUNT_PROBLEMS),
+    response_headers=POSITION,
+)
 async def get_order(
     reader: NamedDependency[Reader],
     user: FromPath[str],
@@ -140,7 +147,7 @@ async def get_order(
 @get(
     f"{OF_ORDER}/history",
     tags=["queries"],
-    responses=told("unknown-order", *ACCOUNT_PROBLEMS),
+    responses=problem_responses("unknown-order", *ACCOUNT_PROBLEMS),
     response_headers=POSITION,
 )
 async def get_history(
@@ -166,7 +173,7 @@ async def get_history(
     return page("events", row)
 
 
-@get("/fills", tags=["queries"], responses=told(*QUERY_PROBLEMS), response_headers=POSITION)
+@get("/fills", tags=["queries"], responses=problem_responses(*QUERY_PROBLEMS), response_headers=POSITION)
 async def get_fills(
     reader: NamedDependency[Reader],
     account: AccountFilter = None,
@@ -206,7 +213,12 @@ async def get_fills(
     return page("fills", row)
 
 
-@get(f"{OF_ACCOUNT}/exceptions", tags=["queries"], responses=told(*ACCOUNT_PROBLEMS), response_headers=POSITION)
+@get(
+    f"{OF_ACCOUNT}/exceptions",
+    tags=["queries"],
+    responses=problem_responses(*ACCOUNT_PROBLEMS),
+    response_headers=POSITION,
+)
 async def get_exceptions(
     reader: NamedDependency[Reader],
     user: FromPath[str],

@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from foldbook.api.paths import OF_ACCOUNT, account_of, is_symbol
-from foldbook.api.problems import Problem, told
+from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.documents import Position, PositionHistory, PositionPage
 from foldbook.api.queries.orders import (
     ACCOUNT_PROBLEMS,
@@ -45,7 +45,7 @@ AsOfPosition = Annotated[
 _QUESTION = "select * from trading.query_positions($1, $2, $3, $4, $5, $6)"
 
 
-@get(OF_POSITIONS, tags=["queries"], responses=told(*ACCOUNT_PROBLEMS), response_headers=POSITION)
+@get(OF_POSITIONS, tags=["queries"], responses=problem_responses(*ACCOUNT_PROBLEMS), response_headers=POSITION)
 async def get_positions(
     reader: NamedDependency[Reader],
     user: FromPath[str],
@@ -70,7 +70,12 @@ async def get_positions(
     return page("positions", row)
 
 
-@get(OF_POSITION, tags=["queries"], responses=told("unknown-position", *ACCOUNT_PROBLEMS), response_headers=POSITION)
+@get(
+    OF_POSITION,
+    tags=["queries"],
+    responses=problem_responses("unknown-position", *ACCOUNT_PROBLEMS),
+    response_headers=POSITION,
+)
 async def get_position(
     reader: NamedDependency[Reader],
     user: FromPath[str],
@@ -98,7 +103,7 @@ async def get_position(
 @get(
     f"{OF_POSITION}/history",
     tags=["queries"],
-    responses=told("unknown-position", *ACCOUNT_PROBLEMS),
+    responses=problem_responses("unknown-position", *ACCOUNT_PROBLEMS),
     response_headers=POSITION,
 )
 async def get_position_history(

@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from foldbook.api.paths import OF_ACCOUNT, OF_INSTRUMENT, account_of, is_symbol
-from foldbook.api.problems import Problem, told
+from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.documents import Instrument, InstrumentPage, PricePage, Risk
 from foldbook.api.queries.orders import (
     ACCOUNT_PROBLEMS,
@@ -25,7 +25,7 @@ from foldbook.api.queries.reader import Reader
 PROJECTION = "settings"
 
 
-@get(f"{OF_ACCOUNT}/risk", tags=["queries"], responses=told(*ACCOUNT_PROBLEMS), response_headers=POSITION)
+@get(f"{OF_ACCOUNT}/risk", tags=["queries"], responses=problem_responses(*ACCOUNT_PROBLEMS), response_headers=POSITION)
 async def get_risk(
     reader: NamedDependency[Reader],
     user: FromPath[str],
@@ -43,7 +43,12 @@ async def get_risk(
     return answer(row["body"], row["position"])
 
 
-@get(f"{OF_ACCOUNT}/instruments", tags=["queries"], responses=told(*ACCOUNT_PROBLEMS), response_headers=POSITION)
+@get(
+    f"{OF_ACCOUNT}/instruments",
+    tags=["queries"],
+    responses=problem_responses(*ACCOUNT_PROBLEMS),
+    response_headers=POSITION,
+)
 async def get_instruments(
     reader: NamedDependency[Reader],
     user: FromPath[str],
@@ -68,7 +73,7 @@ async def get_instruments(
 @get(
     OF_INSTRUMENT,
     tags=["queries"],
-    responses=told("unknown-instrument", *ACCOUNT_PROBLEMS),
+    responses=problem_responses("unknown-instrument", *ACCOUNT_PROBLEMS),
     response_headers=POSITION,
 )
 async def get_instrument(
@@ -91,7 +96,9 @@ async def get_instrument(
     return answer(row["body"], row["position"])
 
 
-@get(f"{OF_ACCOUNT}/prices", tags=["queries"], responses=told(*ACCOUNT_PROBLEMS), response_headers=POSITION)
+@get(
+    f"{OF_ACCOUNT}/prices", tags=["queries"], responses=problem_responses(*ACCOUNT_PROBLEMS), response_headers=POSITION
+)
 async def get_prices(
     reader: NamedDependency[Reader],
     user: FromPath[str],
