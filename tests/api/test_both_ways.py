@@ -228,6 +228,11 @@ async def test_allow_names_every_method_of_a_path(engine: Engine) -> None:
     assert f'foldbook_http_requests_total{{method="DELETE",path="{template}",status="405"}} 1.0' in counted
 
 
+async def test_the_media_type_of_no_body_does_not_matter_to_a_question(engine: Engine) -> None:
+    response = await engine.client.get("/health/live", headers={"Content-Type": "text/plain"})
+    assert response.status_code == 200
+
+
 async def test_the_root_says_where_to_go(engine: Engine) -> None:
     welcome = await engine.get("/")
     for name in ("docs", "openapi"):

@@ -39,6 +39,10 @@ class BodyLimits(Struct, frozen=True):
         return re.compile(rf"(?:{names})(?:;.*)?".encode(), re.IGNORECASE)
 
 
+_QUESTIONS = ("GET", "HEAD", "OPTIONS")
+"""Methods whose requests have no body, as a rule."""
+
+
 class Reply(NamedTuple):
     """A response that is known as a whole."""
 
@@ -52,18 +56,22 @@ class ClientGone(Exception):
 
 
 class Gate:
-    """For requests whose body is within ``limits``."""
+    """Lets in the requests whose body is within ``limits``."""
 
     def __init__(self, limits: BodyLimits) -> None:
         self.bytes_max = limits.bytes_max
         self._media_type = limits.media_type
         self._pattern = limits.pattern()
 
-    def admit(self, headers: Headers) -> None:
-        """Raises ``Problem`` if the request may not come in. Called once for every request that can have a body.
+    def admit(self, headers: Headers, *, may_have_body: bool = True) -> None:
+        """Raises ``Problem`` if the request may not come in. Called once for every request.
 
-        Who may come in (the Host and Origin headers, the key) is to be checked here, first of all.
+        Who may come in (the Host and Origin headers, the key) is to be checked here, before anything else.
         """
+        if may_have_body:
+            self._check_body(headers)
+
+    def _check_body(self, headers: Headers) -> None:
         media_type = headers.get(b"content-type")
         # The usual one is compared without the pattern, in a tenth of the time.
         if media_type is not None and media_type != b"application/json" and not self._pattern.fullmatch(media_type):
@@ -97,10 +105,11 @@ class GatedRoutes:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             headers = dict(scope["headers"])
-            self._gate.admit(headers)
-            if b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0":
+            has_body = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+            self._gate.admit(headers, may_have_body=has_body or scope["method"] not in _QUESTIONS)
+            if has_body:
                 try:
-                    receive = _again(await self._checked_body(receive))
+                    receive = _again(await self._checked_body(receive), receive)
                 except ClientGone:
                     return
         await self._app(scope, receive, send)
@@ -116,11 +125,13 @@ class GatedRoutes:
         return body
 
 
-def _again(body: bytes) -> Receive:
-    """Receives a body that was read already."""
+def _again(body: bytes, then: Receive) -> Receive:
+    """Receives a body that was read already, then what comes after it."""
+    rest = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
+        message: Message | None = next(rest, None)
+        return await then() if message is None else message
 
     return receive
 
