@@ -315,9 +315,19 @@ def test_a_type_says_how_it_travels() -> None:
         declaration: ClassVar = Declaration(role="trader")
         type: str
 
-    for command in (Pay, Nest, Clash):
-        with pytest.raises(TypeError):
+    class Odd(CounterCommand, frozen=True, kw_only=True, rename="kebab"):
+        declaration: ClassVar = Declaration(role="trader")
+        how_much: int
+
+    for command, why in ((Pay, "AsText"), (Nest, "FLAT"), (Clash, "every line"), (Odd, "how-much")):
+        with pytest.raises(TypeError, match=why):
             CommandLines([command])
+
+
+@pytest.mark.parametrize("given", [{"fixed": {"amuont": 1}}, {"defaults": {"amuont": 1}}])
+def test_what_a_call_gives_is_a_field(given: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="no field amuont"):
+        CommandBody(Add, Call(method="POST", path="/counters/{counter_id}/add", **given))
 
 
 # -- a key twice -------------------------------------------------------------------------------------------------

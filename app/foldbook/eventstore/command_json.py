@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, reduce
+from keyword import iskeyword
 from operator import or_
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, NamedTuple, TypeVar, Union, get_args, get_origin
@@ -118,22 +119,22 @@ class _Type(NamedTuple):
             limits += [] if text.pattern is None else [Meta(pattern=text.pattern)]
             limits += [] if text.format is None else [Meta(extra_json_schema={"format": text.format})]
         else:
-            _check_travels_as_it_is(base)
+            _check_travels_unchanged(base)
             base = BareText if base is str and not limits else base
         annotated = Annotated[base, *limits] if limits else base
         return annotated | None if self.is_optional else annotated
 
 
-def _check_travels_as_it_is(declared: Any) -> None:
+def _check_travels_unchanged(declared: Any) -> None:
     kind = _Type.of(declared)
     if kind.as_text is not None or kind.base is Decimal:
         raise TypeError(f"{declared} inside another type: say how it travels (AsText), or declare its struct FLAT")
     if isinstance(kind.base, type) and issubclass(kind.base, Struct):
         for field in msgspec.structs.fields(kind.base):
-            _check_travels_as_it_is(field.type)
+            _check_travels_unchanged(field.type)
     for argument in get_args(kind.base):
         if argument is not Ellipsis:
-            _check_travels_as_it_is(argument)
+            _check_travels_unchanged(argument)
 
 
 def content_of(command: type[Command]) -> dict[str, FieldInfo]:
@@ -191,6 +192,7 @@ class CommandForm:
         self.carries_raw_message = declaration_of(command).carries_raw_message
         self._texts: dict[str, Callable[[str], Any]] = {}
         self._names: dict[str, Any] = {"_command": command}
+        self._keys: set[str] = set()
         in_path = [] if call is None else [field.name for field in fields_in_path(command, call)]
         fields = list(self._fields(command, call or Call(method="", path=""), in_path))
         if self.carries_raw_message:
@@ -200,9 +202,9 @@ class CommandForm:
                 _Field("command_id", UUID | None, None, ""),
                 _Field("expected_sequence", ExpectedSequence | None, None, ""),
             ]
-        keys = [field.key for field in fields if field.key]
-        if len({*keys, "type"}) <= len(keys):
-            raise TypeError(f"{name}: a field has the name of another, or one that every line has")
+        _check_keys(name, [field.key for field in fields if field.key])
+        if call is not None and (unknown := {*call.fixed, *call.defaults} - self._keys):
+            raise TypeError(f"{name}: {command.__name__} has no field {', '.join(sorted(unknown))}")
         self.type: type[Struct] = msgspec.defstruct(
             name,
             [(one.key, one.type, _default(one.default)) for one in fields if one.key],
@@ -250,6 +252,7 @@ class CommandForm:
         """Every field of ``struct``; one without a key is not in the JSON."""
         for info in msgspec.structs.fields(struct):
             kind, key = _Type.of(info.type), info.encode_name
+            self._keys.add(key)
             if struct is self.command_type and info.name in _OWN_FIELDS:
                 yield _Field("", None, None, f"{info.name}={info.name}")
             elif key in in_path:
@@ -300,6 +303,13 @@ class CommandForm:
         source = f"lambda {', '.join(['content', *parameters])}: {expression}"
         function: Callable[..., Any] = eval(source, self._names)  # noqa: S307
         return function
+
+
+def _check_keys(name: str, keys: Sequence[str]) -> None:
+    if len({*keys, "type"}) <= len(keys):
+        raise TypeError(f"{name}: a field has the name of another, or one that every line has")
+    if odd := [key for key in keys if not key.isidentifier() or iskeyword(key)]:
+        raise TypeError(f"{name}: {', '.join(odd)} cannot be the name of a field")
 
 
 def _default_of(info: FieldInfo, kind: _Type) -> Any:
