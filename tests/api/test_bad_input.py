@@ -68,7 +68,7 @@ async def trade(client: httpx.AsyncClient, at: str, exec_id: str, qty: str, px: 
         '{"order_id": "a"}'.encode("utf-16"),
     ],
 )
-async def test_a_body_that_is_no_json_object_is_malformed(client: httpx.AsyncClient, at: str, content: bytes) -> None:
+async def test_a_body_that_is_not_an_object_is_malformed(client: httpx.AsyncClient, at: str, content: bytes) -> None:
     assert_problem(await send(client, f"{at}/orders", content), 400, "malformed")
 
 
@@ -126,7 +126,7 @@ AMOUNTS = [
 
 
 @pytest.mark.parametrize("amount", [*AMOUNTS, "0", "0.000", "-1", "-0.5"])
-async def test_a_quantity_or_price_that_is_no_positive_amount_is_refused(
+async def test_a_quantity_or_price_that_is_not_a_positive_amount_is_refused(
     client: httpx.AsyncClient, at: str, amount: str
 ) -> None:
     for field in ("quantity", "limit_price"):

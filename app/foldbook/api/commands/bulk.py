@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from uuid_utils.compat import uuid7
 
-from foldbook.api.commands.calls import Bus, Counted, ResultDocument, problem_reply
+from foldbook.api.commands.calls import Bus, CountResponse, ResultDocument, problem_reply
 from foldbook.api.commands.envelope import IDEMPOTENCY_KEY, IF_MATCH, metadata_of
 from foldbook.api.gate import BodyLimits, Gate, Headers, Receive, Reply, Scope, Send, respond
 from foldbook.api.problems import Problem, body_too_large, problem_of
@@ -49,7 +49,7 @@ class BulkCommands:
         self,
         commands: Iterable[type[Command]],
         bus: Bus,
-        count: Counted,
+        count: CountResponse,
         *,
         window_max: int,
         body_bytes_max: int,

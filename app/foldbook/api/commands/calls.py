@@ -31,7 +31,7 @@ from foldbook.eventstore.events import Command
 
 Bus = CommandBus[Any]
 
-Counted = Callable[[str, str, int], None]
+CountResponse = Callable[[str, str, int], None]
 """Counts a response: method, path template, status."""
 
 JSON = b"application/json"
@@ -156,7 +156,7 @@ def command_calls(commands: Iterable[type[Command]]) -> list[CommandCall]:
 class CommandCalls:
     """The command calls by path; ``count`` counts every response."""
 
-    def __init__(self, commands: Iterable[type[Command]], bus: Bus, count: Counted) -> None:
+    def __init__(self, commands: Iterable[type[Command]], bus: Bus, count: CountResponse) -> None:
         self._bus = bus
         self.count = count
         self.all = command_calls(commands)

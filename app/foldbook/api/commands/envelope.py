@@ -19,17 +19,17 @@ _ENTITY_TAG = re.compile(r'"(0|[1-9][0-9]{0,17})"')
 NO_METADATA = Metadata()
 
 
-class HeaderParameter(NamedTuple):
+class RequestHeader(NamedTuple):
     """A header that a command takes, for its documentation."""
 
     name: str
     description: str
 
 
-IDEMPOTENCY_KEY = HeaderParameter("Idempotency-Key", "The command id, a UUID; makes a retry safe.")
-IF_MATCH = HeaderParameter("If-Match", "The aggregate's sequence that the command is based on, in quotes.")
-ACTOR = HeaderParameter("X-Actor", "On whose request.")
-CORRELATION_ID = HeaderParameter("X-Correlation-Id", "What the command belongs to.")
+IDEMPOTENCY_KEY = RequestHeader("Idempotency-Key", "The command id, a UUID; makes a retry safe.")
+IF_MATCH = RequestHeader("If-Match", "The aggregate's sequence that the command is based on, in quotes.")
+ACTOR = RequestHeader("X-Actor", "On whose request.")
+CORRELATION_ID = RequestHeader("X-Correlation-Id", "What the command belongs to.")
 
 
 class Envelope(NamedTuple):
@@ -75,7 +75,7 @@ def _expected_sequence(text: bytes) -> int:
     return int(tag[1])
 
 
-def _text(header: HeaderParameter, value: bytes | None) -> str | None:
+def _text(header: RequestHeader, value: bytes | None) -> str | None:
     if value is None:
         return None
     try:
@@ -87,5 +87,5 @@ def _text(header: HeaderParameter, value: bytes | None) -> str | None:
     return text
 
 
-def _bad(header: HeaderParameter, what: str) -> Problem:
+def _bad(header: RequestHeader, what: str) -> Problem:
     return Problem("malformed", f"{header.name} {what}", field=header.name)

@@ -12,7 +12,7 @@ import msgspec
 
 from foldbook.api.commands import bulk
 from foldbook.api.commands.calls import CommandCall, result_type
-from foldbook.api.commands.envelope import ACTOR, CORRELATION_ID, IDEMPOTENCY_KEY, IF_MATCH, HeaderParameter
+from foldbook.api.commands.envelope import ACTOR, CORRELATION_ID, IDEMPOTENCY_KEY, IF_MATCH, RequestHeader
 from foldbook.api.problems import MEDIA_TYPE, by_status
 from foldbook.eventstore.command_json import CommandLines, declaration_of, identity_of
 from foldbook.eventstore.events import Command
@@ -89,7 +89,7 @@ def _inline_schema(declared: Any) -> Json:
     return found
 
 
-def _header_parameter(header: HeaderParameter) -> Json:
+def _header_parameter(header: RequestHeader) -> Json:
     schema = {"type": "string"}
     return {
         "name": header.name,

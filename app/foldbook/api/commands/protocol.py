@@ -54,9 +54,10 @@ class CommandProtocol(HttpToolsProtocol):
 
     def _begin_exchange(self) -> _Exchange | None:
         """What to answer here; None: the request takes uvicorn's way."""
-        if b"%" in self.url or b"?" in self.url or not (self.cycle is None or self.cycle.response_complete):
+        is_first = self.cycle is None or self.cycle.response_complete
+        if not is_first or b"%" in self.url or b"?" in self.url or not self.url.isascii():
             return None
-        method, path = self.parser.get_method().decode("ascii"), self.url.decode("latin-1")
+        method, path = self.parser.get_method().decode(), self.url.decode()
         if (found := self._calls.find(method, path)) is None:
             return None
         headers = dict(self.headers)
