@@ -22,7 +22,7 @@ from foldbook.api.commands.openapi import command_paths
 from foldbook.api.commands.reference import command_table
 from foldbook.errors import Refusal, kind_of
 from foldbook.eventstore.command_json import CommandBody, CommandLines, declaration_of, identity_of
-from foldbook.eventstore.commands.results import CommandResult
+from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.declaration import FLAT, AsText, Call, Declaration, InPath
 from foldbook.eventstore.events import Command, Metadata
 from foldbook.eventstore.strict_json import decode, refuse_repeated_keys
@@ -44,6 +44,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CounterCommand(Command, frozen=True, kw_only=True):
+    aggregate_type = "counter"
+
     counter_id: Annotated[str, msgspec.Meta(pattern="^[a-z]+$"), InPath("unknown-counter", "a counter has a name")]
 
     @property

@@ -37,6 +37,8 @@ OF_ORDER = f"{OF_ACCOUNT}/orders/{{order_id}}"
 class BookCommand(Command, frozen=True, kw_only=True):
     """A command to the order book of ``account`` (``user/exchange/broker``)."""
 
+    aggregate_type = "order_book"
+
     account: AccountName
 
     @property

@@ -24,7 +24,7 @@ from foldbook.api.commands.envelope import IDEMPOTENCY_KEY, IF_MATCH, metadata_o
 from foldbook.api.gate import BodyLimits, Gate, Headers, Receive, Reply, Scope, Send, respond
 from foldbook.api.problems import Problem, body_too_large, problem_of
 from foldbook.eventstore.command_json import CommandLines
-from foldbook.eventstore.commands.results import CommandResult
+from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Command, Metadata
 
 PATH = "/commands"

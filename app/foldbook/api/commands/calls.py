@@ -25,11 +25,11 @@ from foldbook.api.gate import Headers, Reply
 from foldbook.api.problems import MEDIA_TYPE, Problem, problem_of
 from foldbook.eventstore.command_json import CommandBody, content_of, declaration_of, fields_in_path, identity_of
 from foldbook.eventstore.commands.bus import CommandBus
-from foldbook.eventstore.commands.results import CommandResult
+from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.declaration import Call
 from foldbook.eventstore.events import Command
 
-Bus = CommandBus[Any]
+Bus = CommandBus
 
 CountResponse = Callable[[str, str, int], None]
 """Counts a response: method, path template, status."""

@@ -10,13 +10,11 @@ from uuid_utils.compat import uuid7
 
 from foldbook.api.gate import Headers
 from foldbook.api.problems import Problem
-from foldbook.eventstore.events import Metadata
+from foldbook.eventstore.events import NO_METADATA, Metadata
 
 _TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ENTITY_TAG = re.compile(r'"(0|[1-9][0-9]{0,17})"')
-
-NO_METADATA = Metadata()
 
 
 class RequestHeader(NamedTuple):
