@@ -95,10 +95,10 @@ def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
         ("trading.query_fills(0, null, 's-1', null, 0, 0, 10)", 11),
         ("trading.query_fills(0, null, null, 'S-1', 0, 0, 10)", 11),
         ("eventstore.query_events(0, 10000, 10)", 11),
-        ("trading.query_positions(0, 'u1/binance/simulated', null, null, '', 10)", 11),
-        ("trading.query_positions(0, 'u1/binance/simulated', 'S-51', null, '', 1)", 1),
+        ("trading.query_positions(0, 'u1/binance/simulated', null, '', 10)", 11),
+        ("trading.query_position(0, 'u1/binance/simulated', 'S-51', null)", 1),
         # With the entry and its event.
-        ("trading.query_positions(0, 'u1/binance/simulated', 'S-51', 10000, '', 1)", 3),
+        ("trading.query_position(0, 'u1/binance/simulated', 'S-51', 10000)", 3),
         ("trading.query_position_history(0, 'u1/binance/simulated', 'S-51', 10000, 10)", 22),
         # Each with its event, and what was told of its order later.
         ("trading.query_execution_exceptions(0, 'u1/binance/simulated', 0, 10)", 33),

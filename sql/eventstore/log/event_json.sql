@@ -19,4 +19,4 @@ return json_build_object(
     'raw_message', (p_event).metadata ->> 'raw_message',
     'payload', (p_event).payload
 );
-comment on function eventstore.event_json is 'An event as HTTP tells it.';
+comment on function eventstore.event_json is 'An event as HTTP shows it.';

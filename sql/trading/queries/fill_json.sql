@@ -29,4 +29,4 @@ begin
     );
 end
 $$;
-comment on function trading.fill_json is 'A fill as HTTP tells it.';
+comment on function trading.fill_json is 'A fill as HTTP shows it.';

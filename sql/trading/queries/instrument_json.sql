@@ -18,4 +18,4 @@ begin
     );
 end
 $$;
-comment on function trading.instrument_json is 'An instrument as HTTP tells it.';
+comment on function trading.instrument_json is 'An instrument as HTTP shows it.';

@@ -40,4 +40,4 @@ begin
     );
 end
 $$;
-comment on function trading.order_json is 'An order as HTTP tells it.';
+comment on function trading.order_json is 'An order as HTTP shows it.';

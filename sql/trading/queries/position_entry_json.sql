@@ -35,4 +35,4 @@ begin
 end
 $$;
 comment on function trading.position_entry_json is
-    'An execution as HTTP tells it, the position after it, and where it came from.';
+    'An execution as HTTP shows it, the position after it, and where it came from.';

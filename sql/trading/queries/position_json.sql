@@ -24,4 +24,4 @@ begin
     );
 end
 $$;
-comment on function trading.position_json is 'A position as HTTP tells it.';
+comment on function trading.position_json is 'A position as HTTP shows it.';

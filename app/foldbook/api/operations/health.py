@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, how much has it done."""
+"""Health and metrics, for whatever watches the engine."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ async def get_live() -> Live:
 
 @get("/health/ready", tags=["operations"], responses=told("not-ready"))
 async def get_ready(bus: NamedDependency[Bus], reader: NamedDependency[Reader]) -> Ready:
-    """Commands are taken, the database answers, the read tables are there."""
+    """The engine takes commands, the database answers, and every read table exists."""
     if not bus.is_running:
-        raise Problem("not-ready", "commands are not taken")
+        raise Problem("not-ready", "the engine does not take commands")
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             projections = await statuses(reader)
     except (StoreUnavailable, TimeoutError) as error:
         raise Problem("not-ready", f"the database does not answer: {error}") from None
     if missing := READ_TABLES - {row.name for row in projections}:
-        raise Problem("not-ready", f"there is no projection {', '.join(sorted(missing))} yet")
+        raise Problem("not-ready", f"the read tables are being made: {', '.join(sorted(missing))}")
     return Ready()
 
 
@@ -57,7 +57,7 @@ async def get_ready(bus: NamedDependency[Bus], reader: NamedDependency[Reader]) 
 async def get_metrics(
     bus: NamedDependency[Bus], reader: NamedDependency[Reader], requests: NamedDependency[Requests]
 ) -> Response[bytes]:
-    """For Prometheus. Without a database there is no lag to tell of, and the rest all the same."""
+    """Metrics for Prometheus. While the database does not answer, the lag of projections is missing."""
     projections: Sequence[ProjectionStatus] = ()
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
