@@ -1,4 +1,4 @@
--- p_exception is a row of read.execution_exceptions: a record, because read tables come and go.
+-- p_exception is a row of read.execution_exceptions: a record, because read tables are dropped and made again.
 create or replace function trading.execution_exception_json(p_exception record)
 returns json
 language plpgsql

@@ -1,4 +1,4 @@
--- p_instrument is a row of read.instruments: a record, because read tables come and go.
+-- p_instrument is a row of read.instruments: a record, because read tables are dropped and made again.
 create or replace function trading.instrument_json(p_instrument record)
 returns json
 language plpgsql

@@ -1,4 +1,4 @@
--- p_position has the columns of read.positions: a record, because read tables come and go.
+-- p_position has the columns of read.positions: a record, because read tables are dropped and made again.
 create or replace function trading.position_json(p_position record)
 returns json
 language plpgsql

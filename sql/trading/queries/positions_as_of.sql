@@ -8,9 +8,9 @@ returns table (
 )
 language plpgsql
 stable
--- A filter that is not there vanishes from a custom plan.
+-- An absent filter vanishes from a custom plan.
 set plan_cache_mode = force_custom_plan
--- Nobody asks for all of it: rows are read in the order of an index until the page is full.
+-- Rows are read in the order of an index, until the page is full.
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off

@@ -12,7 +12,7 @@ create or replace function trading.query_fill_totals(
 returns table ("position" bigint, document json)
 language plpgsql
 stable
--- A filter that is not there vanishes from a custom plan, and what is left finds its index.
+-- An absent filter vanishes from a custom plan, so that the remaining ones find their index.
 set plan_cache_mode = force_custom_plan
 as $$
 begin

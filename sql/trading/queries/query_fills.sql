@@ -10,9 +10,9 @@ create or replace function trading.query_fills(
 returns table ("position" bigint, document json)
 language plpgsql
 stable
--- A filter that is not there vanishes from a custom plan, and what is left finds its index.
+-- An absent filter vanishes from a custom plan, so that the remaining ones find their index.
 set plan_cache_mode = force_custom_plan
--- Nobody asks for all of it: rows are read in the order of an index until the page is full.
+-- Rows are read in the order of an index, until the page is full.
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off

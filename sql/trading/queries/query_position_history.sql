@@ -8,7 +8,7 @@ create or replace function trading.query_position_history(
 returns table (is_account_known boolean, "position" bigint, document json)
 language plpgsql
 stable
--- Nobody asks for all of it: rows are read in the order of an index until the page is full.
+-- Rows are read in the order of an index, until the page is full.
 set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

@@ -4,7 +4,7 @@ create or replace function trading.query_prices(
 returns table ("position" bigint, document json)
 language plpgsql
 stable
--- Nobody asks for all of it: rows are read in the order of the key until the page is full.
+-- Rows are read in the order of the key, until the page is full.
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off

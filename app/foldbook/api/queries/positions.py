@@ -33,12 +33,12 @@ AsOf = Annotated[
     str | None,
     QueryParameter(
         schema_extra={"format": "date-time"},
-        description="What was recorded up to that time, by the database's clock: `recorded_at`.",
+        description="Show what was recorded up to this time (`recorded_at`, the database's clock).",
     ),
 ]
 AsOfPosition = Annotated[
     int | None,
-    QueryParameter(ge=0, le=POSITION_MAX, description="What the log says up to that position of it."),
+    QueryParameter(ge=0, le=POSITION_MAX, description="Show what the log said at this position."),
 ]
 
 

@@ -14,7 +14,11 @@ from foldbook.api.problems import Problem, told
 from foldbook.api.queries.addresses import ADDRESSES
 from foldbook.api.queries.reader import Row
 
-_POSITION = [ResponseHeader(name="X-Position", description="The position that it shows", documentation_only=True)]
+_POSITION = [
+    ResponseHeader(
+        name="X-Position", description="The position of the log that the document shows", documentation_only=True
+    )
+]
 _PROBLEMS = ("malformed", "unavailable", "projection-behind")
 
 Declare = Callable[[Callable[..., Any]], HTTPRouteHandler]
