@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import psycopg
 import pytest
 
 from foldbook.api.queries.documents import Account, Book, EventPage, FillPage, History, Order, OrderPage
@@ -189,6 +190,30 @@ async def test_the_log_ascends_from_the_first_to_the_last_event(engine: Engine) 
         where("subject", "o-2")[2]
     ]
     assert await positions(type="NoSuchEvent") == []
+
+
+async def test_a_search_by_type_ends_early_and_goes_on_with_next(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            """
+            insert into eventstore.events (
+                shard, position, aggregate_id, sequence, type, schema_version, subject, command_id, payload, metadata,
+                occurred_at, recorded_at, hash
+            )
+            select
+                0, n, 'a', n, case when n = 150000 then 'Rare' else 'Common' end, 1, null, gen_random_uuid(),
+                '{}', '{}', now(), now(), ''
+            from generate_series(1, 150000) n
+            """
+        )
+        connection.execute("insert into eventstore.commits values (0, 1, 1, 150000, now(), '', '')")
+    async with serving(settings_for(database)) as engine:
+        assert await engine.get("/events", type="Rare") == {"head": 150_000, "events": [], "next": 100_000}
+        rest = await engine.get("/events", type="Rare", after=100_000)
+        assert [event["position"] for event in rest["events"]] == [150_000]
+        assert "next" not in rest
+        assert await engine.get("/events", type="Never", after=50_000) == {"head": 150_000, "events": []}
+        assert (await engine.get("/events", type="Common", limit=1))["next"] == 1
 
 
 async def test_answers_are_what_the_interface_says_they_are(engine: Engine) -> None:

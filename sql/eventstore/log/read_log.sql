@@ -4,7 +4,8 @@ create or replace function eventstore.read_log(
     p_limit integer,
     p_type text default null,
     p_aggregate_id text default null,
-    p_subject text default null
+    p_subject text default null,
+    p_until bigint default null
 )
 returns setof eventstore.log
 language plpgsql
@@ -44,6 +45,7 @@ begin
         select l.*
         from eventstore.log l
         where l.shard = p_shard and l.position > p_after
+            and l.position <= coalesce(p_until, 9223372036854775807)
             and (p_type is null or l.type = p_type)
         order by l.position
         limit p_limit;

@@ -1,5 +1,6 @@
 create or replace function eventstore.page(
-    p_name text, p_items json[], p_keys anyarray, p_limit integer, p_members json default null
+    p_name text, p_items json[], p_keys anyarray, p_limit integer, p_members json default null,
+    p_searched_to anyelement default null
 )
 returns json
 language plpgsql
@@ -7,7 +8,7 @@ immutable parallel safe
 as $$
 declare
     v_list json := coalesce(array_to_json(p_items[:p_limit]), '[]');
-    v_next json := case when cardinality(p_keys) > p_limit then to_json(p_keys[p_limit]) end;
+    v_next json := to_json(case when cardinality(p_keys) > p_limit then p_keys[p_limit] else p_searched_to end);
 begin
     if p_members is not null then
         return (
@@ -27,4 +28,4 @@ begin
 end
 $$;
 comment on function eventstore.page is
-    'The document of one page: p_members, the list under its name, and next, the key of its last item, if there are more. p_items and p_keys hold one item more than p_limit in that case.';
+    'The document of one page: p_members, the list under its name, and next, the key of its last item, if there are more: p_items and p_keys hold one item more than p_limit in that case. p_searched_to: next, if the search ended there before the page was full.';

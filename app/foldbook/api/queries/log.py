@@ -30,7 +30,11 @@ async def get_events(
     subject: TextFilter = None,
     min_position: MinPosition = None,
 ) -> Response[EventPage]:
-    """The log of a shard, ascending, with its head."""
+    """The log of a shard, ascending, with its head.
+
+    A search by `type` alone looks at 100,000 events per call, because types have no index. Its page may be short or
+    empty; `next` then says where to go on. Only a page without `next` is the last.
+    """
     known_shard(shard, reader.shard_count)
     await reader.reach_head(shard, min_position)
     row = await reader.ask("eventstore.query_events", shard, after, limit, type, aggregate_id, subject)
