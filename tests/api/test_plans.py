@@ -62,7 +62,7 @@ from generate_series(1, 20000) n;
 
 insert into eventstore.events
 select
-    0, n, 'u' || n % 50 || '/binance/simulated', (n + 49) / 50,
+    0, n, 'order_book', 'u' || n % 50 || '/binance/simulated', (n + 49) / 50,
     case when n % 7000 = 0 then 'Rare' else 'OrderCreated' end, 1, 'o-' || n, gen_random_uuid(), '{}',
     '{}', now(), now(), ''
 from generate_series(1, 20000) n;
@@ -100,7 +100,10 @@ def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
         ("eventstore.query_events(0, 10000, 10)", 11),
         ("eventstore.query_events(0, 10000, 10, 'OrderCreated')", 11),
         ("eventstore.query_events(0, 10000, 10, 'NoSuchEvent', p_search_max => 50)", 50),
-        ("eventstore.query_events(0, 0, 10, 'OrderCreated', null, 'o-101')", 1),
+        ("eventstore.query_events(0, 0, 10, 'OrderCreated', p_subject => 'o-101')", 1),
+        ("eventstore.query_events(0, 10000, 10, p_aggregate_id => 'u1/binance/simulated')", 20),
+        ("eventstore.query_events(0, 10000, 10, p_aggregate_type => 'nothing', p_search_max => 50)", 50),
+        ("eventstore.query_events(0, 5000, 10, 'None', null, 'u1/binance/simulated', null, 50)", 50),
         ("trading.query_positions(0, 'u1/binance/simulated', null, '', 10)", 11),
         ("trading.query_position(0, 'u1/binance/simulated', 'S-51', null)", 1),
         # With the entry and its event.

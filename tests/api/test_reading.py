@@ -184,6 +184,15 @@ async def test_the_log_ascends_from_the_first_to_the_last_event(engine: Engine) 
         return [event["position"] for event in everything["events"] if event[name] == value]
 
     assert await positions(type="OrderFilled") == where("type", "OrderFilled") != []
+    assert (
+        await positions(aggregate_type="order_book")
+        == where("aggregate_type", "order_book")
+        == list(range(1, last + 1))
+    )
+    assert (
+        await positions(aggregate_type="access") == await positions(aggregate_type="access", aggregate_id=OTHER) == []
+    )
+    assert await positions(aggregate_type="order_book", aggregate_id=OTHER) == where("aggregate_id", OTHER)
     assert await positions(aggregate_id=OTHER) == where("aggregate_id", OTHER) != []
     assert await positions(subject="o-2") == where("subject", "o-2") != []
     assert await positions(subject="o-2", type="OrderFilled", after=where("subject", "o-2")[1], limit=1) == [
@@ -197,11 +206,11 @@ async def test_a_search_by_type_ends_early_and_goes_on_with_next(database: str) 
         connection.execute(
             """
             insert into eventstore.events (
-                shard, position, aggregate_id, sequence, type, schema_version, subject, command_id, payload, metadata,
-                occurred_at, recorded_at, hash
+                shard, position, aggregate_type, aggregate_id, sequence, type, schema_version, subject, command_id,
+                payload, metadata, occurred_at, recorded_at, hash
             )
             select
-                0, n, 'a', n, case when n = 150000 then 'Rare' else 'Common' end, 1, null, gen_random_uuid(),
+                0, n, 'thing', 'a', n, case when n = 150000 then 'Rare' else 'Common' end, 1, null, gen_random_uuid(),
                 '{}', '{}', now(), now(), ''
             from generate_series(1, 150000) n
             """
@@ -214,6 +223,12 @@ async def test_a_search_by_type_ends_early_and_goes_on_with_next(database: str) 
         assert "next" not in rest
         assert await engine.get("/events", type="Never", after=50_000) == {"head": 150_000, "events": []}
         assert (await engine.get("/events", type="Common", limit=1))["next"] == 1
+        # The events of one aggregate are searched in the same way, and those of another are not counted.
+        of_one = await engine.get("/events", type="Rare", aggregate_id="a")
+        assert of_one == {"head": 150_000, "events": [], "next": 100_000}
+        assert await engine.get("/events", type="Rare", aggregate_id="b") == {"head": 150_000, "events": []}
+        of_type = await engine.get("/events", aggregate_type="order_book")
+        assert of_type == {"head": 150_000, "events": [], "next": 100_000}
 
 
 async def test_answers_are_what_the_interface_says_they_are(engine: Engine) -> None:

@@ -18,5 +18,5 @@ def test_a_call_is_a_statement_with_numbered_arguments() -> None:
     ["", "query_order", "trading.", ".f", "a.b.c", "Trading.f", "a.b; drop table c", "a.b\n", 'a."b"', "a.b(1)", "a.é"],
 )
 def test_nothing_but_a_name_is_put_into_a_statement(name: str) -> None:
-    with pytest.raises(ValueError, match="not the name of a SQL function"):
+    with pytest.raises(ValueError, match="is not the name of an SQL function"):
         call(name, 1)

@@ -1,21 +1,20 @@
-"""SQL functions are called by name; nothing else is ever put into a statement."""
+"""SQL functions, called by name: no SQL is written in Python."""
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache
 
-_FUNCTION = re.compile(r"[a-z_][a-z0-9_]{0,62}\.[a-z_][a-z0-9_]{0,62}")
+_NAME = re.compile(r"[a-z_]+\.[a-z_]+")
 
 
-@lru_cache(maxsize=1024)
-def call(function: str, argument_count: int) -> str:
-    """The statement that calls a set-returning or scalar function, with arguments ``$1`` to ``$argument_count``.
+@cache
+def call(function: str, arguments: int) -> str:
+    """The text of a query that calls a set-returning or scalar SQL function by name: ``select * from f($1, $2)``.
 
-    ``function`` is ``schema.name`` in lower case; anything else raises :class:`ValueError`. The same text comes back
-    each time, so that a connection prepares each call once.
+    ``function``: with its schema. Raises ``ValueError`` for what is not such a name.
     """
-    if not _FUNCTION.fullmatch(function):
-        raise ValueError(f"not the name of a SQL function: {function!r}")
-    arguments = ", ".join(f"${number}" for number in range(1, argument_count + 1))
-    return f"select * from {function}({arguments})"  # noqa: S608 - the name is checked
+    if not _NAME.fullmatch(function):
+        raise ValueError(f"{function!r} is not the name of an SQL function with its schema")
+    places = ", ".join(f"${n}" for n in range(1, arguments + 1))
+    return f"select * from {function}({places})"  # noqa: S608 - the name is checked above

@@ -5,6 +5,7 @@ stable parallel safe
 return json_build_object(
     'shard', (p_event).shard,
     'position', (p_event).position,
+    'aggregate_type', (p_event).aggregate_type,
     'aggregate_id', (p_event).aggregate_id,
     'sequence', (p_event).sequence,
     'type', (p_event).type,

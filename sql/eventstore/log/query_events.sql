@@ -3,6 +3,7 @@ create or replace function eventstore.query_events(
     p_after bigint,
     p_limit integer,
     p_type text default null,
+    p_aggregate_type text default null,
     p_aggregate_id text default null,
     p_subject text default null,
     p_search_max bigint default 100000
@@ -13,12 +14,13 @@ stable
 as $$
 declare
     v_head bigint := (eventstore.head(p_shard)).last_position;
-    v_searched_to bigint;
+    -- Types have no index, so that a search for a rare one could walk the whole shard.
+    v_searched_to bigint := case
+        when p_subject is null
+            and (p_type is not null or p_aggregate_type is not null and p_aggregate_id is null)
+            then eventstore.search_end(p_shard, p_after, p_search_max, p_aggregate_type, p_aggregate_id)
+    end;
 begin
-    -- Types have no index, so that the search for a rare one could walk the whole shard.
-    if p_type is not null and p_aggregate_id is null and p_subject is null and p_after < v_head - p_search_max then
-        v_searched_to := p_after + p_search_max;
-    end if;
     return query
     select
         v_head,
@@ -32,9 +34,9 @@ begin
         )
     -- One more than asked for, to see whether there is a next page.
     from eventstore.read_log(
-        p_shard, p_after, p_limit + 1, p_type, p_aggregate_id, p_subject, p_until => v_searched_to
+        p_shard, p_after, p_limit + 1, p_type, p_aggregate_type, p_aggregate_id, p_subject, v_searched_to
     ) l;
 end
 $$;
 comment on function eventstore.query_events is
-    'A page of the log, with its head; next is a position. A search by type alone ends after p_search_max events: its page may be short or empty, and next says where to go on.';
+    'A page of the log, with its head; next is a position. A search by type ends after p_search_max events: its page may be short or empty, and next says where to go on.';

@@ -4,7 +4,7 @@ language sql
 stable parallel safe
 begin atomic
     select exists (
-        select from eventstore.log l
+        select from trading.log l
         where l.shard = p_shard and l.aggregate_id = p_account and l.sequence = 1
     );
 end;

@@ -6,7 +6,7 @@ language sql
 stable parallel safe
 begin atomic
     select exists (
-        select from eventstore.log l
+        select from trading.log l
         where l.shard = p_shard
             and l.subject = p_order_id
             and l.aggregate_id = p_account

@@ -17,7 +17,7 @@ begin
         case
             when exists (
                 select
-                from eventstore.log l
+                from trading.log l
                 where l.shard = p_shard
                     and l.subject = p_order_id
                     and l.aggregate_id = p_account
@@ -30,7 +30,7 @@ begin
                 )
         end
     -- One more than asked for, to see whether there is a next page.
-    from eventstore.read_log(p_shard, p_after, p_limit + 1, null, p_account, p_order_id) l;
+    from eventstore.read_log(p_shard, p_after, p_limit + 1, null, 'order_book', p_account, p_order_id) l;
 end
 $$;
 comment on function trading.query_history is

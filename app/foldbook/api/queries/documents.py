@@ -105,6 +105,7 @@ class RecordedEvent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     shard: int
     position: int
+    aggregate_type: str
     aggregate_id: str
     sequence: int
     type: str

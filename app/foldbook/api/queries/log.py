@@ -26,18 +26,19 @@ async def get_events(
     after: AfterPosition = 0,
     limit: Limit = LIMIT_MAX,
     type: TextFilter = None,  # noqa: A002 - the name it has in the interface
+    aggregate_type: TextFilter = None,
     aggregate_id: TextFilter = None,
     subject: TextFilter = None,
     min_position: MinPosition = None,
 ) -> Response[EventPage]:
     """The log of a shard, ascending, with its head.
 
-    A search by `type` alone looks at 100,000 events per call, because types have no index. Its page may be short or
-    empty; `next` then says where to go on. Only a page without `next` is the last.
+    A call looks at 100,000 events at most for those of a `type` or an `aggregate_type`, because types have no index.
+    The page may then be short or empty, and `next` says where to go on. Only a page without `next` is the last.
     """
     known_shard(shard, reader.shard_count)
     await reader.reach_head(shard, min_position)
-    row = await reader.ask("eventstore.query_events", shard, after, limit, type, aggregate_id, subject)
+    row = await reader.ask("eventstore.query_events", shard, after, limit, type, aggregate_type, aggregate_id, subject)
     return document_response(row)
 
 
