@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import httpx
 import msgspec
@@ -55,6 +56,14 @@ async def test_every_get_call_answers_in_the_bytes_that_msgspec_writes(engine: E
 
     awkward = (await engine.get(f"{AT}/exceptions"))["exceptions"][0]["raw_message"]
     assert awkward == AWKWARD
+
+
+async def test_every_query_documents_the_parameters_of_its_path(engine: Engine) -> None:
+    for path, calls in (await engine.get("/openapi.json"))["paths"].items():
+        if "get" in calls:
+            parameters = calls["get"].get("parameters", [])
+            in_path = {p["name"] for p in parameters if p["in"] == "path" and p["required"]}
+            assert in_path == set(re.findall(r"{(\w+)}", path)), path
 
 
 async def test_a_page_has_next_only_when_there_is_another(engine: Engine) -> None:

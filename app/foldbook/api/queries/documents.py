@@ -127,6 +127,8 @@ class History(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class EventPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A page of the log. ``head``: the last position of the shard. With ``next``, ``events`` may be short or empty."""
+
     events: list[RecordedEvent]
     head: int
     next: int | None = None

@@ -13,7 +13,7 @@ from foldbook.api.queries.parameters import (
     MinPosition,
     Shard,
     TextFilter,
-    known_shard,
+    check_shard,
 )
 from foldbook.api.queries.reader import Reader
 from foldbook.api.queries.responses import document_response, query
@@ -36,7 +36,7 @@ async def get_events(
     A call looks at 100,000 events at most for those of a `type` or an `aggregate_type`, because types have no index.
     The page may then be short or empty, and `next` says where to go on. Only a page without `next` is the last.
     """
-    known_shard(shard, reader.shard_count)
+    check_shard(shard, reader.shard_count)
     await reader.reach_head(shard, min_position)
     row = await reader.ask("eventstore.query_events", shard, after, limit, type, aggregate_type, aggregate_id, subject)
     return document_response(row)

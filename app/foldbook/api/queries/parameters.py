@@ -37,11 +37,11 @@ NameFilter = Annotated[str | None, QueryParameter(pattern=NAME_PATTERN)]
 TextFilter = Annotated[str | None, QueryParameter(pattern=r"^[^\x00-\x1f\x7f]{1,200}(?!\n)$")]
 AccountFilter = Annotated[str | None, QueryParameter(pattern=ACCOUNT_PATTERN, description="`user/exchange/broker`")]
 
-_INTEGER = re.compile(r"-?[0-9]+")
+_INTEGER = re.compile(r"[0-9]+")
 
 
 async def check_query_parameters(request: Request[Any, Any, Any]) -> None:
-    """Before any handler runs: each parameter is known, is given once, and an integer is written in plain digits.
+    """Before any handler runs: each parameter is known, is given once, and a number is written in plain digits.
 
     A misspelt filter must not count as no filter. Litestar itself takes the last of two, and ``1.0`` for an integer.
     """
@@ -53,7 +53,7 @@ async def check_query_parameters(request: Request[Any, Any, Any]) -> None:
         if name in seen:
             raise malformed(name, "is given twice")
         if is_integer[name] and not _INTEGER.fullmatch(text):
-            raise malformed(name, "is not an integer in plain digits")
+            raise malformed(name, "is not a whole number in plain digits")
         seen.add(name)
 
 
@@ -89,7 +89,7 @@ def time_of(name: str, text: str) -> datetime:
         raise malformed(name, f"is malformed: {error}") from None
 
 
-def known_shard(shard: int, shard_count: int) -> None:
+def check_shard(shard: int, shard_count: int) -> None:
     if shard >= shard_count:
         raise malformed("shard", f"is less than {shard_count}, the number of shards of this log")
 
