@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from foldbook.eventstore.readers.projections import Definition
+from foldbook.eventstore.readers.definitions import Definition
 from foldbook.resources import projection_files
 
 FILL_TABLES = """

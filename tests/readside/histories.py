@@ -18,7 +18,7 @@ OPEN = ("CREATED", "NEW", "PARTIALLY_FILLED")
 
 WRITE = """
 with lock as materialized (
-    select pg_advisory_xact_lock(1178553163, 0)
+    select pg_advisory_xact_lock(eventstore.append_lock_class(), 0)
 ),
 head as materialized (
     select h.* from lock, eventstore.head(0) h

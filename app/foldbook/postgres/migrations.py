@@ -26,13 +26,16 @@ from foldbook.resources import ROOT, alembic_folder, code_files, projection_file
 OLDEST_SERVER = 150000
 CONNECT_TIMEOUT_S = 10
 
+MIGRATION_LOCK = 1178553162
+"""The advisory lock of a migration. SQL holds the numbers of the others, and none exists when this one is taken."""
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 # A question's body names read tables, which are made after it, by their projections.
-_BEGIN = """
+_BEGIN = f"""
 set local lock_timeout = '60s';
 set local check_function_bodies = off;
-select pg_advisory_xact_lock(1178553163, -1);
+select pg_advisory_xact_lock({MIGRATION_LOCK});
 create schema if not exists eventstore;
 create schema if not exists read;
 create schema if not exists upcast;

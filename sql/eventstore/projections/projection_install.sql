@@ -6,7 +6,7 @@ begin
     if exists (select from eventstore.projections p where p.name = p_projection) then
         return false;
     end if;
-    perform pg_advisory_xact_lock(1178553164, hashtext(p_projection));
+    perform pg_advisory_xact_lock(eventstore.projection_lock_class(), hashtext(p_projection));
     if exists (select from eventstore.projections p where p.name = p_projection) then
         return false;
     end if;

@@ -34,19 +34,7 @@ begin
     end loop;
 
     if v_done < v_end then
-        v_error := jsonb_build_object(
-            'position', v_end,
-            'sqlstate', v_sqlstate,
-            'message', v_message,
-            'attempts', 1,
-            'since', clock_timestamp()
-        );
-        if v_earlier -> 'position' = v_error -> 'position' then
-            v_error := v_error || jsonb_build_object(
-                'attempts', (v_earlier ->> 'attempts')::integer + 1,
-                'since', v_earlier -> 'since'
-            );
-        end if;
+        v_error := eventstore.projection_failure(v_earlier, v_end, v_sqlstate, v_message);
     end if;
     perform eventstore.subscription_move(p_projection, p_shard, v_done, v_error);
     return v_error;

@@ -12,7 +12,7 @@ begin
         where p.name <> all (p_projections)
         order by p.name
     loop
-        perform pg_advisory_xact_lock(1178553164, hashtext(v_retired.name));
+        perform pg_advisory_xact_lock(eventstore.projection_lock_class(), hashtext(v_retired.name));
         foreach v_table in array v_retired.tables loop
             execute format('drop table if exists read.%I', v_table);
         end loop;

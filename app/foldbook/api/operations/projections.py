@@ -15,8 +15,9 @@ from msgspec import Meta, Struct
 from foldbook.api.commands.handlers import envelope_of
 from foldbook.api.problems import told
 from foldbook.api.queries.reader import Reader, reaching
-from foldbook.eventstore.readers.administration import ProjectionAdmin, Verification
-from foldbook.eventstore.readers.projections import Failure, ProjectionStatus, Run, projection_status
+from foldbook.eventstore.readers.administration import ProjectionAdmin
+from foldbook.eventstore.readers.copies import Verification
+from foldbook.eventstore.readers.status import Failure, ProjectionStatus, Run, projection_status
 
 CALL_PROBLEMS = ("unknown-projection", "projection-busy", "unavailable")
 
