@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from foldbook.eventstore.events import Command, Event
 from foldbook.eventstore.store import EventStore, Fate, Proposal, Verdict
-from tests.builders import ACCOUNT, NOW, book_created, created, open_account, place
+from tests.builders import ACCOUNT, KEY, NOW, book_created, created, key, open_account, place
 
 BOB = "bob/binance/simulated"
 
@@ -149,7 +149,7 @@ async def test_a_subject_that_should_be_absent_is_looked_up_in_its_own_aggregate
 
 async def test_read_aggregates_from_a_sequence_each(store: EventStore) -> None:
     await store.append(0, [opened(), opened(BOB), placed("o-1"), placed("o-2", expected=2), placed("b-1", account=BOB)])
-    events = await store.read_aggregates(0, [(ACCOUNT, 1), (BOB, 0), ("nobody/binance/live", 0)])
+    events = await store.read_aggregates(0, [(KEY, 1), (key(BOB), 0), (key("nobody/binance/live"), 0)])
     assert [(e.aggregate_id, e.sequence) for e in events if e.aggregate_id == ACCOUNT] == [(ACCOUNT, 2), (ACCOUNT, 3)]
     assert [(e.aggregate_id, e.sequence) for e in events if e.aggregate_id == BOB] == [(BOB, 1), (BOB, 2)]
     assert len(events) == 4
@@ -157,7 +157,7 @@ async def test_read_aggregates_from_a_sequence_each(store: EventStore) -> None:
 
 async def test_read_subjects_of_their_aggregate_only(store: EventStore) -> None:
     await store.append(0, [opened(), opened(BOB), placed("o-1"), placed("o-1", account=BOB)])
-    (event,) = await store.read_subjects(0, [(BOB, "o-1"), (BOB, "o-2")])
+    (event,) = await store.read_subjects(0, [(key(BOB), "o-1"), (key(BOB), "o-2")])
     assert (event.aggregate_id, event.subject, event.position, event.sequence) == (BOB, "o-1", 4, 2)
 
 
@@ -169,9 +169,9 @@ async def test_read_log_in_pages(store: EventStore) -> None:
 
 async def test_read_log_of_one_aggregate(store: EventStore) -> None:
     await store.append(0, [opened(), opened(BOB), placed("o-1"), placed("o-2", expected=2), placed("b-1", account=BOB)])
-    assert [e.position for e in await store.read_log(0, 0, 2, ACCOUNT)] == [1, 3]
-    assert [e.position for e in await store.read_log(0, 3, 9, ACCOUNT)] == [4]
-    assert await store.read_log(0, 0, 9, "nobody/binance/live") == []
+    assert [e.position for e in await store.read_log(0, 0, 2, KEY)] == [1, 3]
+    assert [e.position for e in await store.read_log(0, 3, 9, KEY)] == [4]
+    assert await store.read_log(0, 0, 9, key("nobody/binance/live")) == []
 
 
 async def test_shards_are_logs_of_their_own(store: EventStore) -> None:
