@@ -24,7 +24,8 @@ class Copies:
         self.tables: list[str] = []
         for copy in ("whole", "cut"):
             made = connection.execute(
-                "select eventstore.projection_create(%s, %s, %s) as tables", [copy, definition.name, definition.sql]
+                "select eventstore.projection_create(%s, %s, %s, %s) as tables",
+                [copy, definition.name, definition.sql, list(definition.aggregate_types)],
             ).fetchone()
             assert made is not None
             self.tables = made["tables"]

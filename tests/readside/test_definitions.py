@@ -29,7 +29,8 @@ def connection(database: str) -> Iterator[psycopg.Connection[Row]]:
         for definition in map(Definition.read, projection_files()):
             for copy in ("whole", "cut"):
                 opened.execute(
-                    "select eventstore.projection_create(%s, %s, %s)", [copy, definition.name, definition.sql]
+                    "select eventstore.projection_create(%s, %s, %s, %s)",
+                    [copy, definition.name, definition.sql, list(definition.aggregate_types)],
                 )
         yield opened
 

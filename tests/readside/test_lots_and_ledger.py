@@ -60,7 +60,8 @@ def connection(database: str) -> Iterator[Connection]:
             if definition.name in NAMES:
                 for copy in COPIES:
                     opened.execute(
-                        "select eventstore.projection_create(%s, %s, %s)", [copy, definition.name, definition.sql]
+                        "select eventstore.projection_create(%s, %s, %s, %s)",
+                        [copy, definition.name, definition.sql, list(definition.aggregate_types)],
                     )
         yield opened
 

@@ -40,7 +40,10 @@ def connection(database: str) -> Iterator[psycopg.Connection[Row]]:
     """With two empty copies of the projection."""
     with psycopg.connect(database, autocommit=True, row_factory=dict_row) as opened:
         for copy in COPIES:
-            opened.execute("select eventstore.projection_create(%s, %s, %s)", [copy, "positions", DEFINITION.sql])
+            opened.execute(
+                "select eventstore.projection_create(%s, %s, %s, %s)",
+                [copy, "positions", DEFINITION.sql, list(DEFINITION.aggregate_types)],
+            )
         yield opened
 
 

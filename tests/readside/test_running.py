@@ -119,8 +119,10 @@ async def test_without_any_notification_the_poll_finds_what_was_written(database
     with connected(database) as connection:
         async with projecting(database) as runner:
             await runner._listener.stop()
-            write_many(connection, 50)
-            await caught_up(database)
+            # A hint from before may still find the first of these; the poll alone finds the second.
+            for _ in range(2):
+                write_book(connection)
+                await caught_up(database)
 
 
 async def test_a_poison_event_stops_only_the_projection_that_fails_on_it(database: str) -> None:

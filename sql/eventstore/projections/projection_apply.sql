@@ -25,7 +25,11 @@ begin
     end if;
     perform set_config(
         'search_path',
-        format('%I, %s', v_schema, case when p_is_slice then 'pg_temp' else 'eventstore, pg_temp' end),
+        case
+            when p_is_slice then format('pg_temp, %I', v_schema)
+            when p_copy = 'live' then format('read, %I, pg_temp', eventstore.projection_schema('input', p_projection))
+            else format('%I, pg_temp', v_schema)
+        end,
         true
     );
 

@@ -1,4 +1,6 @@
-create or replace function eventstore.projection_create(p_copy text, p_projection text, p_definition text)
+create or replace function eventstore.projection_create(
+    p_copy text, p_projection text, p_definition text, p_aggregate_types text[]
+)
 returns text[]
 language plpgsql
 as $$
@@ -8,6 +10,7 @@ declare
 begin
     perform eventstore.projection_drop(p_copy, p_projection);
     perform eventstore.projection_make_schema(p_copy, p_projection);
+    perform eventstore.projection_make_input(v_schema, p_aggregate_types);
     perform set_config('search_path', format('%I, pg_temp', v_schema), true);
     execute p_definition;
     perform set_config('search_path', v_path, true);
@@ -28,5 +31,5 @@ begin
     );
 end
 $$;
-comment on function eventstore.projection_create(text, text, text) is
+comment on function eventstore.projection_create(text, text, text, text[]) is
     'Makes an empty shadow copy of a projection in a schema of its own, in place of an older one; returns its tables.';

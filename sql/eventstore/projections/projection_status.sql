@@ -7,6 +7,7 @@ returns table (
     lag bigint,
     state text,
     definition_hash text,
+    aggregate_types text[],
     skipped bigint,
     error jsonb,
     run jsonb
@@ -69,6 +70,7 @@ begin atomic
             else 'live'
         end,
         p.definition_hash,
+        p.aggregate_types,
         (
             select count(*)
             from eventstore.dead_letters d

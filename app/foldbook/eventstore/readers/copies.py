@@ -27,16 +27,16 @@ DIFFERENCES_MAX = 20
 STATEMENT_TIMEOUT_S = 86_400.0
 """Maintenance takes as long as the tables are large: a round of a rebuild, building an index, comparing."""
 
-_CREATE = call("eventstore.projection_create", 3)
+_CREATE = call("eventstore.projection_create", 4)
 _DROP = call("eventstore.projection_drop", 2)
 _DEFER_INDEXES = call("eventstore.projection_defer_indexes", 2)
 _BUILD_INDEX = call("eventstore.projection_build_index", 1)
-_SLICE = call("eventstore.projection_slice", 2)
+_SLICE = call("eventstore.projection_slice", 3)
 _APPLY = call("eventstore.projection_apply", 6)
 _FILLED = call("eventstore.projection_filled", 4)
 _ROUND = call("eventstore.projection_round", 5)
 _PROGRESS = call("eventstore.projection_progress", 3)
-_SWAP = call("eventstore.projection_swap", 2)
+_SWAP = call("eventstore.projection_swap", 3)
 _RESET = call("eventstore.projection_reset", 1)
 _COMPARE = call("eventstore.projection_compare", 2)
 
@@ -68,19 +68,19 @@ async def reset(connection: Connection, definition: Definition) -> None:
 async def rebuild(connection: Connection, definition: Definition, *, dsn: str) -> None:
     """Fill new tables beside the live ones and put them in their place."""
     name = definition.name
-    await connection.execute(_CREATE, "rebuild", name, definition.sql)
+    await connection.execute(_CREATE, "rebuild", name, definition.sql, definition.aggregate_types)
     indexes = await connection.fetchval(_DEFER_INDEXES, "rebuild", name)
     await _fill(connection, "rebuild", definition, await _heads(connection, name), dsn)
     for index in indexes:
         await connection.execute(_BUILD_INDEX, index)
     await _fold(connection, "rebuild", name, await _heads(connection, name))
-    await _when_readers_let_go(connection, _SWAP, name, definition.sha256)
+    await _when_readers_let_go(connection, _SWAP, name, definition.sha256, definition.aggregate_types)
 
 
 async def verify(connection: Connection, definition: Definition, *, dsn: str) -> Verification:
     """Fold the log into new tables, up to the live checkpoint, and compare."""
     name = definition.name
-    await connection.execute(_CREATE, "verify", name, definition.sql)
+    await connection.execute(_CREATE, "verify", name, definition.sql, definition.aggregate_types)
     await connection.execute(_DEFER_INDEXES, "verify", name)
     await _fill(connection, "verify", definition, await _checkpoints(connection, name), dsn)
     # One snapshot shows the live tables as of a checkpoint; that is how far the fresh ones are folded to meet them.
@@ -103,7 +103,7 @@ async def _fill(connection: Connection, copy: str, definition: Definition, heads
     async def fill_slice(number: int) -> None:
         worker = await connect_for_maintenance(dsn)
         try:
-            await worker.execute(_SLICE, number, WORKERS)
+            await worker.execute(_SLICE, definition.aggregate_types, number, WORKERS)
             for shard, head in heads.items():
                 for begin in range(0, head, EVENTS_PER_ROUND):
                     end = min(begin + EVENTS_PER_ROUND, head)

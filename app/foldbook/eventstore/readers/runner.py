@@ -20,7 +20,7 @@ from foldbook.postgres.connection import UNREACHABLE, Connection, connect
 EVENTS_PER_ROUND = 50_000
 """Bounds a round's time and memory: a fraction of a second, some 30 MB."""
 
-_INSTALL = call("eventstore.projection_install", 3)
+_INSTALL = call("eventstore.projection_install", 4)
 _ROUND = call("eventstore.projection_round", 4)
 _NARROW = call("eventstore.projection_narrow", 3)
 _SHRINK = call("eventstore.projection_shrink", 4)
@@ -33,7 +33,9 @@ async def install_projections(connection: Connection, definitions: Iterable[Defi
 
     Two processes may do so at once. A projection that is there is left alone, whatever it was made from.
     """
-    return [d.name for d in definitions if await connection.fetchval(_INSTALL, d.name, d.sha256, d.sql)]
+    return [
+        d.name for d in definitions if await connection.fetchval(_INSTALL, d.name, d.sha256, d.sql, d.aggregate_types)
+    ]
 
 
 class LiveRounds:

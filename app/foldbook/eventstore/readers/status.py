@@ -39,7 +39,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 class ProjectionStatus(msgspec.Struct, frozen=True):
     """One projection on one shard. ``state``: live, failed, resetting; rebuilding: its old tables serve meanwhile.
-    ``skipped``: events that an operator had it leave out."""
+    ``aggregate_types``: those whose events it folds. ``skipped``: events that an operator had it leave out."""
 
     name: str
     shard: int
@@ -48,6 +48,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
     lag: int
     state: str
     definition_hash: str
+    aggregate_types: list[str]
     skipped: int
     error: Failure | None
     run: Run | None
