@@ -67,8 +67,8 @@ class Engine:
         return answer
 
     async def get(self, path: str, **parameters: Any) -> dict[str, Any]:
-        """The answer to a question that is to succeed."""
-        response = await self.client.get(path, params=parameters)
+        """The answer to a question that is to succeed. ``parameters`` join those in ``path``."""
+        response = await self.client.get(httpx.URL(path).copy_merge_params(parameters))
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         return answer

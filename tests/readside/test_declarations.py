@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
+import tests.eventstore.counter
 from foldbook.errors import ProjectionError
 from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.readers.definitions import Definition
 from foldbook.postgres.migrations import migrate
-from foldbook.resources import projection_files
 from foldbook.trading.book import ORDER_BOOK
+from tests.eventstore.counter.counter import COUNTER
 from tests.readside.histories import Happening, write, write_book, write_many
 from tests.readside.projecting import (
     DEFINITIONS,
@@ -24,13 +27,15 @@ from tests.readside.projecting import (
     status_of,
 )
 
-DECIDERS: dict[str, Decider[object]] = {ORDER_BOOK.name: ORDER_BOOK}  # type: ignore[dict-item]
-ALL_TYPES = {name: {t.__name__ for t in decider.event_types.types} for name, decider in DECIDERS.items()}
+DECIDERS: tuple[Decider[Any], ...] = (ORDER_BOOK, COUNTER)
+ALL_TYPES = {decider.name: {t.__name__ for t in decider.event_types.types} for decider in DECIDERS}
 
 
-@pytest.mark.parametrize("path", projection_files(), ids=lambda path: path.stem)
-def test_each_event_type_is_either_folded_or_ignored(path: Path) -> None:
-    definition = Definition.read(path)
+COUNTERS = Definition.read(Path(tests.eventstore.counter.__path__[0]) / "counters.sql")
+
+
+@pytest.mark.parametrize("definition", [*DEFINITIONS, COUNTERS], ids=lambda definition: definition.name)
+def test_each_event_type_is_either_folded_or_ignored(definition: Definition) -> None:
     assert set(definition.aggregate_types) <= ALL_TYPES.keys()
     known = set().union(*(ALL_TYPES[name] for name in definition.aggregate_types))
     assert definition.folds | definition.ignores == known
@@ -43,7 +48,7 @@ HEADER = """\
 -- Aggregate types: order_book, counter
 -- Folds: Counted,
 --   OrderFilled
--- Ignores:
+-- Ignores: nothing
 """
 
 
@@ -60,13 +65,14 @@ def test_a_list_may_go_on_and_may_be_empty() -> None:
         ("", "must begin with"),
         ("-- Something\n" + HEADER, "must begin with"),
         (HEADER.replace("-- Folds: Counted,\n--   OrderFilled\n", ""), "must begin with"),
-        (HEADER.replace("-- Ignores:\n", ""), "must begin with"),
+        (HEADER.replace("-- Ignores: nothing\n", ""), "must begin with"),
         (HEADER.replace("order_book, counter", "order_book; counter"), "'order_book; counter' is not a name"),
         (HEADER.replace("Counted,", "Counted"), "is not a name"),
         (HEADER.replace("Counted,", "Counted,,"), "'' is not a name"),
         (HEADER.replace("Counted,", "OrderFilled,"), "twice"),
-        (HEADER.replace("order_book, counter", " "), "at least one"),
-        (HEADER.replace("-- Ignores:", "-- Ignores: Counted"), "Counted that it folds and that it ignores"),
+        (HEADER.replace("order_book, counter", "nothing"), "at least one"),
+        (HEADER.replace("order_book, counter", " "), "'' is not a name"),
+        (HEADER.replace("-- Ignores: nothing", "-- Ignores: Counted"), "Counted that it folds and that it ignores"),
     ],
 )
 def test_a_file_that_does_not_declare_what_it_folds_is_refused(header: str, complaint: str) -> None:
@@ -76,30 +82,8 @@ def test_a_file_that_does_not_declare_what_it_folds_is_refused(header: str, comp
     assert "projection some" in str(refused.value)
 
 
-COUNTERS = Definition.parse(
-    "counters",
-    """\
--- Aggregate types: counter
--- Folds: Counted
--- Ignores:
-
-create table counters (shard integer not null, counter text not null, count bigint not null, primary key (counter));
-
-create function project_counters(p_shard integer, p_from bigint, p_to bigint) returns void
-language sql as $$
-    insert into counters as c
-    select p_shard, e.aggregate_id, count(*)
-    from log e
-    where e.shard = p_shard and e.position > p_from and e.position <= p_to
-    group by e.aggregate_id
-    on conflict (counter) do update set count = c.count + excluded.count
-$$;
-""",
-)
-
-
-def counted(counter: str) -> Happening:
-    return Happening(counter, "Counted", {"side": "BUY", "symbol": "BTCUSDT"}, aggregate_type="counter")
+def added(counter: str, total: int) -> Happening:
+    return Happening(counter, "Added", {"amount": "1", "total": str(total), "side": "BUY"}, aggregate_type="counter")
 
 
 async def test_events_of_another_aggregate_type_are_not_seen(database: str) -> None:
@@ -107,9 +91,9 @@ async def test_events_of_another_aggregate_type_are_not_seen(database: str) -> N
     definitions = [*DEFINITIONS, COUNTERS]
     with connected(database) as connection:
         write_many(connection, 40, accounts=4)
-        write(connection, [counted("user-1/binance/simulated"), counted("c"), counted("c")])
+        write(connection, [added("user-1/binance/simulated", 1), added("c", 1), added("c", 2)])
         write_book(connection)
-        counts = "select counter, count from read.counters order by 1"
+        counts = "select counter_id, total from read.counters order by 1"
         expected = [("c", 2), ("user-1/binance/simulated", 1)]
         async with projecting(database, definitions), administering(database, definitions) as admin:
             await caught_up(database, [*NAMES, "counters"])
@@ -146,19 +130,31 @@ async def test_what_a_projection_reads_is_made_again_by_a_migration(database: st
 
 
 async def test_a_declaration_that_changed_takes_effect_with_the_rebuild(database: str) -> None:
-    wider = Definition.parse("counters", COUNTERS.sql.replace("types: counter\n", "types: counter, order_book\n"))
+    # Whatever the events are: only their number counts here.
+    sql = COUNTERS.sql.replace("(e.payload ->> 'total')::bigint", "e.sequence").replace("and e.type = 'Added'", "")
+    narrow = Definition.parse("counters", sql)
+    wide = Definition.parse("counters", sql.replace("types: counter\n", "types: counter, order_book\n"))
+    count = "select count(*) from read.counters"
     with connected(database) as connection:
-        write(connection, [counted("c")])
+        write(connection, [added("c", 1)])
         write_book(connection)
-        async with projecting(database, [COUNTERS]):
+        async with projecting(database, [narrow]):
             await caught_up(database, ["counters"])
-        assert connection.execute("select count(*) from read.counters").fetchone() == (1,)
-        async with administering(database, [wider]) as admin:
+        assert connection.execute(count).fetchone() == (1,)
+        async with administering(database, [wide]) as admin:
             await admin.rebuild("counters")
             assert (await admin.verify("counters")).equal
-        assert connection.execute("select count(*) from read.counters").fetchone() == (2,)
-        async with projecting(database, [wider]):
+        assert connection.execute(count).fetchone() == (2,)
+        async with projecting(database, [wide]):
             write_book(connection)
             await caught_up(database, ["counters"])
-        assert connection.execute("select count(*) from read.counters").fetchone() == (3,)
+        assert connection.execute(count).fetchone() == (3,)
     assert (await status_of(database, "counters")).aggregate_types == ["counter", "order_book"]
+
+
+def test_a_function_that_is_bound_when_it_is_made_is_refused(database: str) -> None:
+    """A rebuild's workers would each see the whole log and not their slice."""
+    bound = COUNTERS.sql.replace("as $$", "begin atomic").replace("$$;", "end;")
+    with connected(database) as connection, pytest.raises(psycopg.Error, match="bound to the schema") as refused:
+        connection.execute("select eventstore.projection_create('rebuild', 'counters', %s, '{counter}')", [bound])
+    assert refused.value.sqlstate == "FB014"

@@ -101,7 +101,7 @@ async def test_a_hint_that_says_nothing_is_a_reason_to_look(database: str, paylo
 SLOW = """\
 -- Aggregate types: order_book
 -- Folds: OrderCreated
--- Ignores:
+-- Ignores: nothing
 
 create table slow (shard integer not null, position bigint not null, primary key (position));
 

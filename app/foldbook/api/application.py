@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
-from litestar import Litestar, Request
+from litestar import Litestar
 from litestar.di import Provide
 from litestar.types import Message, Scope
 
@@ -20,8 +20,9 @@ from foldbook.api.operations import health, verification
 from foldbook.api.operations import projections as admin
 from foldbook.api.operations.metrics import Requests
 from foldbook.api.operations.verification import LogVerifier
-from foldbook.api.problems import Problem, answer_problem
-from foldbook.api.queries import log, orders, positions, settings
+from foldbook.api.problems import answer_problem
+from foldbook.api.queries import accounts, fills, instruments, log, orders, positions, risk
+from foldbook.api.queries.parameters import check_query_parameters
 from foldbook.api.queries.reader import Reader
 from foldbook.eventstore.readers.administration import ProjectionAdmin
 
@@ -41,16 +42,13 @@ COMMAND_CALLS = (
 CALLS = (
     *COMMAND_CALLS,
     bulk.execute_commands,
-    orders.get_account,
-    orders.get_book,
-    orders.get_orders,
-    orders.get_order,
-    orders.get_history,
-    orders.get_fills,
-    orders.get_exceptions,
-    *settings.CALLS,
+    *accounts.CALLS,
+    *orders.CALLS,
+    *fills.CALLS,
+    *risk.CALLS,
+    *instruments.CALLS,
     *positions.CALLS,
-    log.get_events,
+    *log.CALLS,
     *admin.CALLS,
     verification.verify_log,
     *health.CALLS,
@@ -90,7 +88,7 @@ def create_application(
         [*CALLS, *docs_handlers(openapi_document(tuple(CALLS), tuple(sorted(dependencies))))],
         dependencies=dependencies,
         exception_handlers={Exception: answer_problem},
-        before_request=_refuse_unknown_parameters,
+        before_request=check_query_parameters,
         before_send=[count],
         lifespan=[running],
         request_max_body_size=body_bytes_max,
@@ -99,11 +97,3 @@ def create_application(
     )
     calls = CommandCalls(COMMAND_CALLS, bus, requests.count, body_bytes_max=body_bytes_max)
     return ShortWay(cast(Application, litestar), calls)
-
-
-async def _refuse_unknown_parameters(request: Request[Any, Any, Any]) -> None:
-    """A misspelt filter must not be taken for none."""
-    known = request.route_handler.parsed_fn_signature.parameters
-    for name in request.query_params:
-        if name not in known:
-            raise Problem("malformed", f"there is no query parameter {name!r} here", field=name)

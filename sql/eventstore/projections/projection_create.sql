@@ -15,6 +15,13 @@ begin
     execute p_definition;
     perform set_config('search_path', v_path, true);
 
+    if exists (select from pg_proc p where p.pronamespace = v_schema::regnamespace and p.prosqlbody is not null) then
+        raise exception 'projection % is bound to the schema that it was made in', p_projection
+            using
+                errcode = 'FB014',
+                hint = 'Write the body of its function as a string, without BEGIN ATOMIC: its names are looked up when it runs.';
+    end if;
+
     insert into eventstore.subscriptions (shard, name, definition_hash)
     select
         s.shard,

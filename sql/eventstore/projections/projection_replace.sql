@@ -11,6 +11,7 @@ declare
     v_tables text[];
     v_table text;
 begin
+    execute format('drop function if exists read.%I(integer, bigint, bigint)', 'project_' || p_projection);
     for v_table in
         select unnest(p.tables)
         from eventstore.projections p
@@ -18,7 +19,6 @@ begin
     loop
         execute format('drop table read.%I', v_table);
     end loop;
-    execute format('drop function if exists read.%I(integer, bigint, bigint)', 'project_' || p_projection);
     if to_regnamespace(quote_ident(v_input)) is null then
         perform eventstore.projection_make_schema('input', p_projection);
     end if;

@@ -7,15 +7,16 @@ The first lines of the file are comments of three kinds, each of which may go on
     -- Ignores: PriceRecorded,
     --   OrderBookCreated
 
-The projection is given the events of these aggregate types and of no others. Each of their event types is either folded
-or ignored, and a test holds the file to that: a new event type is not overlooked.
+A list without names is written ``nothing``. The projection is given the events of these aggregate types and of no
+others. Each of their event types is either folded or ignored, and a test holds the file to that: a new event type is
+not overlooked.
 
 Below that, a file creates its tables, their indexes, and a function ``project_<name>(shard, from, to)`` that folds a
-range of positions into them. All its names are unqualified, and so is the log's (``from log``). The same file thus
-makes the live tables in schema ``read`` and the shadow copies of a rebuild or a verification in schemas of their own,
-and workers can fill a shadow copy side by side, each with a slice of the log. Three rules follow: the rows must not
-depend on how the log is cut into ranges, a row belongs to one aggregate, and an event that can't be folded raises an
-error.
+range of positions into them. All its names are unqualified, and so is the log's (``from log``); they are looked up
+whenever the function runs, so its body is a string. The same file thus makes the live tables in schema ``read`` and the
+shadow copies of a rebuild or a verification in schemas of their own, and workers can fill a shadow copy side by side,
+each with a slice of the log. Three rules follow: the rows must not depend on how the log is cut into ranges, a row
+belongs to one aggregate, and an event that can't be folded raises an error.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ register({"projection-malformed": (500, "The projection's file does not declare 
 _HEADER = re.compile(
     r"-- Aggregate types: (?P<aggregate_types>.*(?:\n--   .*)*)\n"
     r"-- Folds: (?P<folds>.*(?:\n--   .*)*)\n"
-    r"-- Ignores:(?P<ignores>.*(?:\n--   .*)*)\n"
+    r"-- Ignores: (?P<ignores>.*(?:\n--   .*)*)\n"
 )
+_NOTHING = "nothing"
 _CONTINUED = re.compile(r"\n--   ")
 _AGGREGATE_TYPE = re.compile(r"[a-z][a-z0-9_]*")
 _EVENT_TYPE = re.compile(r"[A-Z][A-Za-z0-9]*")
@@ -80,9 +82,9 @@ class Definition:
 
 
 def _names(projection: str, declared: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
-    """The names in a list, which may be empty. Raises ``ProjectionError`` if one is malformed or comes twice."""
+    """The names in a list. Raises ``ProjectionError`` if one is malformed or comes twice."""
     text = _CONTINUED.sub(" ", declared).strip()
-    names = tuple(name.strip() for name in text.split(",")) if text else ()
+    names = () if text == _NOTHING else tuple(name.strip() for name in text.split(","))
     for name in names:
         if not pattern.fullmatch(name):
             raise _malformed(projection, f"{name!r} is not a name; names are separated by commas")
