@@ -17,7 +17,7 @@ begin
         and s.name = p_projection
     for no key update skip locked;
     if not found then
-        return p_limit; -- Another process is at it.
+        return p_limit; -- Another process is doing a round.
     end if;
     v_events := least(p_limit, (eventstore.head(p_shard)).last_position - v_done);
     if v_events = 1 then

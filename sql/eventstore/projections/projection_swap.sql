@@ -10,7 +10,7 @@ as $$
 declare
     v_shard integer;
 begin
-    -- How long readers may queue behind this while it waits for others that are still reading.
+    -- Readers queue behind this while it waits for others that are still reading: not for longer than this.
     perform set_config('lock_timeout', '50ms', true);
     perform
     from eventstore.subscriptions s

@@ -130,7 +130,7 @@ async def _fold(connection: Connection, copy: str, name: str, heads: Heads) -> N
     for shard, head in heads.items():
         while done[shard] < head:
             row = await connection.fetchrow(_ROUND, copy, name, shard, EVENTS_PER_ROUND, head)
-            if row is None:  # the live projector is at it
+            if row is None:  # the live projector is doing a round
                 await asyncio.sleep(ROUND_PAUSE_S)
                 continue
             done[shard] = row["to_position"]
