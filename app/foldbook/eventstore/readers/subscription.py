@@ -50,8 +50,10 @@ class Round:
 
 
 Work = Callable[[Connection], Awaitable[Round | None]]
-"""Does one round. None: it did nothing, because another process is doing one. Raises ``FoldbookError`` if the work itself
-fails, and is then called again, ever less often; and whatever a lost connection raises."""
+"""Does one round. None: it did nothing, because another process is doing one.
+
+Raises ``FoldbookError`` if the work itself fails, and is then called again, ever less often; and whatever a lost
+connection raises."""
 
 
 class Subscription:
