@@ -18,7 +18,8 @@ from bench.rounds import Stage, tell
 from bench.row_by_row import project_row_by_row
 from bench.table import Row, Slice, ratio
 from foldbook.eventstore.readers.administration import ProjectionAdmin
-from foldbook.eventstore.readers.projections import Definition, install_projections
+from foldbook.eventstore.readers.definitions import Definition
+from foldbook.eventstore.readers.runner import install_projections
 from foldbook.postgres.connection import connect
 from foldbook.postgres.roles import ENGINE, as_role
 from foldbook.resources import projection_files

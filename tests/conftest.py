@@ -24,7 +24,8 @@ import pytest
 from psycopg import sql
 from testcontainers.community.postgres import PostgresContainer
 
-from foldbook.eventstore.readers.projections import Definition, install_projections
+from foldbook.eventstore.readers.definitions import Definition
+from foldbook.eventstore.readers.runner import install_projections
 from foldbook.postgres.connection import connect
 from foldbook.postgres.embedded import SETTINGS, EmbeddedPostgres
 from foldbook.postgres.migrations import migrate

@@ -47,8 +47,14 @@ begin
         union all
         select format('alter schema %I owner to foldbook_engine', n.nspname)
         from eventstore.projections p
-        join pg_namespace n on n.nspname in ('rebuild_' || p.name, 'verify_' || p.name)
+        cross join unnest('{input,rebuild,verify}'::text[]) as s (copy)
+        join pg_namespace n on n.nspname = eventstore.projection_schema(s.copy, p.name)
         where n.nspowner <> 'foldbook_engine'::regrole
+        union all
+        select format('alter view %s owner to foldbook_engine', c.oid::regclass)
+        from eventstore.projections p
+        join pg_class c on c.relnamespace = to_regnamespace(quote_ident(eventstore.projection_schema('input', p.name)))
+        where c.relowner <> 'foldbook_engine'::regrole
     loop
         execute v_statement;
     end loop;

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from foldbook.eventstore.readers.projections import Definition
+from foldbook.eventstore.readers.definitions import Definition
 from foldbook.resources import projection_files
 
 FILL_TABLES = """
@@ -78,7 +78,8 @@ def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(database) as connection:
         for definition in map(Definition.read, projection_files()):
             connection.execute(
-                "select eventstore.projection_install(%s, %s, %s)", [definition.name, definition.sha256, definition.sql]
+                "select eventstore.projection_install(%s, %s, %s, %s)",
+                [definition.name, definition.sha256, definition.sql, list(definition.aggregate_types)],
             )
         connection.execute(FILL_TABLES)
         connection.commit()

@@ -14,7 +14,7 @@ from foldbook.errors import Refusal
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.events import Metadata
 from foldbook.eventstore.postgres_store import PostgresStore
-from foldbook.eventstore.readers.projections import live_work
+from foldbook.eventstore.readers.runner import LiveRounds
 from foldbook.postgres.connection import connect
 from foldbook.postgres.roles import AUDITOR, as_role
 from foldbook.trading.book import ORDER_BOOK
@@ -43,7 +43,7 @@ async def trade_a_little(dsn: str) -> None:
     await store.close()
     connection = await connect(dsn)
     for projection in ("orders", "fills", "positions", "lots", "ledger"):
-        await live_work(projection, 0)(connection)
+        await LiveRounds(projection, 0)(connection)
     await connection.close()
 
 

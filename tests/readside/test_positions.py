@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
 from foldbook.eventstore.events import Event
-from foldbook.eventstore.readers.projections import Definition
+from foldbook.eventstore.readers.definitions import Definition
 from foldbook.resources import projection_files
 from foldbook.trading import position as position_module
 from foldbook.trading.book import ORDER_BOOK
@@ -40,7 +40,10 @@ def connection(database: str) -> Iterator[psycopg.Connection[Row]]:
     """With two empty copies of the projection."""
     with psycopg.connect(database, autocommit=True, row_factory=dict_row) as opened:
         for copy in COPIES:
-            opened.execute("select eventstore.projection_create(%s, %s, %s)", [copy, "positions", DEFINITION.sql])
+            opened.execute(
+                "select eventstore.projection_create(%s, %s, %s, %s)",
+                [copy, "positions", DEFINITION.sql, list(DEFINITION.aggregate_types)],
+            )
         yield opened
 
 

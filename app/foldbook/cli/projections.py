@@ -25,7 +25,7 @@ from foldbook.cli.terminal import (
 )
 from foldbook.engine.console import tell
 from foldbook.eventstore.readers.administration import ProjectionAdmin
-from foldbook.eventstore.readers.projections import ProjectionStatus, Run
+from foldbook.eventstore.readers.status import ProjectionStatus, Run
 
 PROGRESS_INTERVAL_S = 1.0
 COLUMNS = ("name", "shard", "state", "checkpoint", "head", "lag", "skipped", "definition_hash")

@@ -17,9 +17,10 @@ from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.readers.administration import ProjectionAdmin
+from foldbook.eventstore.readers.definitions import Definition
 from foldbook.eventstore.readers.listener import Listener
-from foldbook.eventstore.readers.projections import Definition, ProjectionRunner
 from foldbook.eventstore.readers.read_gate import ReadGate
+from foldbook.eventstore.readers.runner import ProjectionRunner
 from foldbook.resources import projection_files
 from foldbook.trading.book import ORDER_BOOK
 from foldbook.trading.commands import COMMANDS

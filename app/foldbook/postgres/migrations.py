@@ -3,7 +3,7 @@
 One transaction under one advisory lock: the schemas, the revisions of ``alembic/``, every file of ``sql/`` that is not
 a read model if one of them changed since they were last applied, and the log's identity. It happens as a whole or not
 at all, and two programs that start at once take turns. Read tables are not made here: they are disposable and belong to
-their projections (``foldbook.eventstore.readers.projections``).
+their projections (``foldbook.eventstore.readers``).
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ from foldbook.resources import ROOT, alembic_folder, code_files, projection_file
 OLDEST_SERVER = 150000
 CONNECT_TIMEOUT_S = 10
 
+MIGRATION_LOCK = 1178553162
+"""The advisory lock of a migration. SQL holds the numbers of the others, and none exists when this one is taken."""
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 # A question's body names read tables, which are made after it, by their projections.
-_BEGIN = """
+_BEGIN = f"""
 set local lock_timeout = '60s';
 set local check_function_bodies = off;
-select pg_advisory_xact_lock(1178553163, -1);
+select pg_advisory_xact_lock({MIGRATION_LOCK});
 create schema if not exists eventstore;
 create schema if not exists read;
 create schema if not exists upcast;
@@ -40,15 +43,25 @@ create schema if not exists trading;
 create schema if not exists audit
 """
 
-# What has a file is made from it; a signature or a result that changed, or a file that is gone, must leave nothing
+# What has a file is made from it. A signature or a result that changed, or a file that is gone, must leave nothing
 # behind. Tables depend on no code, but for their triggers, which are code. Upcasters stay: what was once written is
-# read for ever. Somebody else's view of ours would go, too: it is his to drop.
+# read for ever. The views through which projections read the log go first, and are made again afterwards. A view of
+# somebody else's that reads one of ours would go with it, so its owner has to drop it.
 _DROP_CODE = """
 do $$
 declare
     v_others text;
     v_statement text;
 begin
+    for v_statement in
+        select format('drop view if exists %I.log cascade', n.nspname)
+        from eventstore.projections p
+        cross join unnest('{input,rebuild,verify}'::text[]) as s (copy)
+        join pg_namespace n on n.nspname = s.copy || '_' || p.name
+    loop
+        execute v_statement;
+    end loop;
+
     select string_agg(distinct pg_describe_object(d.classid, d.objid, 0), ', ')
     into v_others
     from pg_depend d
@@ -157,6 +170,7 @@ def _replace_code(connection: Connection) -> None:
             connection.execute(files[path])
         except psycopg.Error as error:
             raise MigrationError(f"the database refused {path}: {str(error).strip()}") from error
+    connection.execute("select eventstore.projection_make_inputs()")
     connection.execute("delete from eventstore.code")
     connection.cursor().executemany("insert into eventstore.code (path, sha256) values (%s, %s)", list(wanted.items()))
 

@@ -1,3 +1,10 @@
+-- Aggregate types: order_book
+-- Folds: OrderFilled, FillBusted, FillCorrected, FillConflictDetected, UnmatchedExecutionRecorded
+-- Ignores: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
+--   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderReopened, OrderCancelRequested,
+--   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending,
+--   OrderReplaced, OrderReplaceRejected, InstrumentDefined, RiskLimitsSet, TradingStateChanged, PriceRecorded
+--
 -- Every fill, one row per OrderFilled: by account, strategy and symbol. And every execution report that was not applied.
 --
 -- A fill that was corrected shows what it is now and what it was at first; one that was busted stays, marked. Both are

@@ -1,3 +1,11 @@
+-- Aggregate types: order_book
+-- Folds: OrderFilled, FillBusted, FillCorrected
+-- Ignores: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
+--   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderReopened, OrderCancelRequested,
+--   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending,
+--   OrderReplaced, OrderReplaceRejected, FillConflictDetected, UnmatchedExecutionRecorded, InstrumentDefined,
+--   RiskLimitsSet, TradingStateChanged, PriceRecorded
+--
 -- FIFO lots: what each fill opened, which later fills closed it, and what that made.
 --
 -- A fill is a leg: a signed quantity at a place. Where it meets a position of the other sign it closes lots, the oldest

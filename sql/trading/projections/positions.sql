@@ -1,3 +1,11 @@
+-- Aggregate types: order_book
+-- Folds: OrderFilled, FillBusted, FillCorrected
+-- Ignores: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
+--   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderReopened, OrderCancelRequested,
+--   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending,
+--   OrderReplaced, OrderReplaceRejected, FillConflictDetected, UnmatchedExecutionRecorded, InstrumentDefined,
+--   RiskLimitsSet, TradingStateChanged, PriceRecorded
+--
 -- Every position, and every execution that made it: one row per account and symbol, and a journal.
 --
 -- An entry of the journal says what the position was after it, and is never rewritten. So a position as of any position

@@ -1,3 +1,11 @@
+-- Aggregate types: order_book
+-- Folds: InstrumentDefined, RiskLimitsSet, TradingStateChanged, PriceRecorded
+-- Ignores: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
+--   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderReopened, OrderCancelRequested,
+--   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending,
+--   OrderReplaced, OrderReplaceRejected, OrderFilled, FillBusted, FillCorrected, FillConflictDetected,
+--   UnmatchedExecutionRecorded
+--
 -- What an account was told to keep to, and what it knows of its symbols: the trading state, the limits, the
 -- instruments, the last prices. Of each the latest stands.
 --

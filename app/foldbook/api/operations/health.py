@@ -18,7 +18,7 @@ from foldbook.api.operations.projections import statuses
 from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.reader import Reader
 from foldbook.errors import StoreUnavailable
-from foldbook.eventstore.readers.projections import ProjectionStatus
+from foldbook.eventstore.readers.status import ProjectionStatus
 from foldbook.resources import projection_files
 
 ANSWER_TIMEOUT_S = 2.0

@@ -11,7 +11,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from foldbook.api.commands.calls import Bus
-from foldbook.eventstore.readers.projections import ProjectionStatus
+from foldbook.eventstore.readers.status import ProjectionStatus
 
 
 class Requests:

@@ -16,8 +16,9 @@ from foldbook.api.commands.envelope import actor_of
 from foldbook.api.problems import problem_responses
 from foldbook.api.queries.reader import Reader, unreachable_as_unavailable
 from foldbook.api.queries.responses import compact
-from foldbook.eventstore.readers.administration import ProjectionAdmin, Verification
-from foldbook.eventstore.readers.projections import Failure, ProjectionStatus, Run, projection_status
+from foldbook.eventstore.readers.administration import ProjectionAdmin
+from foldbook.eventstore.readers.copies import Verification
+from foldbook.eventstore.readers.status import Failure, ProjectionStatus, Run, projection_status
 
 CALL_PROBLEMS = ("unknown-projection", "projection-busy", "unavailable")
 
