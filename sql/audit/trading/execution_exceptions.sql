@@ -1,7 +1,7 @@
 create or replace view audit.execution_exceptions as
 select
     e.shard,
-    e.position,
+    e.position as log_position,
     e.recorded_at,
     e.occurred_at,
     e.aggregate_id as account,

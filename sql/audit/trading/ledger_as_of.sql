@@ -1,4 +1,4 @@
-create or replace function audit.ledger_as_of(p_account text, p_position bigint)
+create or replace function audit.ledger_as_of(p_account text, p_log_position bigint)
 returns table (ledger_account text, currency text, balance numeric)
 language plpgsql
 stable
@@ -21,7 +21,7 @@ begin
     ) b (ledger_account, amount)
     where l.shard = eventstore.shard_of(p_account)
         and l.aggregate_id = p_account
-        and l.position <= p_position
+        and l.position <= p_log_position
         and l.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
     group by b.ledger_account, e.currency
     having sum(b.amount) <> 0
@@ -29,4 +29,4 @@ begin
 end
 $$;
 comment on function audit.ledger_as_of is
-    'The balances of an account after the event at p_position of its shard''s log: the sums of its entries up to there, those that are not zero.';
+    'The balances of an account after the event at p_log_position of its shard''s log: the sums of its entries up to there, those that are not zero.';

@@ -4,7 +4,7 @@ select
     c."commit",
     c.recorded_at,
     c.command_id,
-    c.aggregate_id as account,
+    c.aggregate_id,
     c.type,
     c.actor,
     c.outcome,

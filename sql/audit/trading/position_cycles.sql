@@ -1,8 +1,8 @@
 create or replace function audit.position_cycles(
-    p_account text, p_symbol text, p_position bigint default 9223372036854775807
+    p_account text, p_symbol text, p_log_position bigint default 9223372036854775807
 )
 returns table (
-    cycle bigint, side text, opened_position bigint, opened_at timestamptz, closed_position bigint,
+    cycle bigint, side text, opened_log_position bigint, opened_at timestamptz, closed_log_position bigint,
     closed_at timestamptz, fills bigint, realized_pnl numeric, fees jsonb
 )
 language plpgsql
@@ -19,7 +19,7 @@ begin
             f.*,
             trading.net_position(null, f.quantity, f.price * f.multiplier)
                 over (order by f.position, f.number rows unbounded preceding) as state
-        from trading.effective_fills(v_shard, p_account, p_symbol, p_position) f
+        from trading.effective_fills(v_shard, p_account, p_symbol, p_log_position) f
     ),
     step as (
         select

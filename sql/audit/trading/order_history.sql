@@ -1,6 +1,6 @@
 create or replace function audit.order_history(p_account text, p_order_id text)
 returns table (
-    "position" bigint, sequence bigint, type text, occurred_at timestamptz, recorded_at timestamptz, actor text,
+    log_position bigint, sequence bigint, type text, occurred_at timestamptz, recorded_at timestamptz, actor text,
     command_type text, command_id uuid, correlation_id text, causation_id text, payload jsonb
 )
 language plpgsql

@@ -1,5 +1,5 @@
 create or replace function audit.ledger_imbalance()
-returns table (shard integer, "position" bigint, currency text, imbalance numeric, problem text)
+returns table (shard integer, log_position bigint, currency text, imbalance numeric, problem text)
 language plpgsql
 stable
 as $$
@@ -56,4 +56,4 @@ begin
 end
 $$;
 comment on function audit.ledger_imbalance is
-    'Where the ledger is wrong, over all of it: entries of a position in the log that do not sum to zero in a currency (unbalanced), an execution without entries (missing), entries of no execution (stray), a balance that is not the sum of its entries (balance, with what it has too much). No row: every execution has entries, and at every position of the log the ledger sums to zero in every currency.';
+    'Where the ledger is wrong, over all of it: entries of a log position that do not sum to zero in a currency (unbalanced), an execution without entries (missing), entries of no execution (stray), a balance that is not the sum of its entries (balance, with what it has too much). No row: every execution has entries, and at every position of the log the ledger sums to zero in every currency.';
