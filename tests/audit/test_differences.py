@@ -1,4 +1,4 @@
-"""Whatever happened, the checks find nothing wrong in read tables that are right; an order is what the decider folds."""
+"""Whatever happened, the checks find nothing wrong in read tables that are right, and fold what the decider folds."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_orders(connection: Connection, asked: list[BookCommand], cuts: list[int
                     order = evolve_order(order, event)
             found = connection.execute(ORDER_AS_OF, [ACCOUNT, order_id, end]).fetchone()
             if order is None or found is None:
-                assert order is found is None
+                assert (order is None) == (found is None)
                 continue
             assert found["status"] == order.status
             for name in ("working_state", "pending_request", "quantity", "limit_price", "cum_qty", "leaves_qty"):
