@@ -40,10 +40,10 @@ def read_tables() -> set[str]:
 
 # -- the event store knows nothing of trading --------------------------------------------------------------------
 
-LOG_WORDS = {"positions"}
-"""Read tables whose name is a word of the log, too."""
+COMMON_WORDS = {"positions", "fills"}
+"""Read tables whose name is a word of the log or of English, too: it is theirs behind ``read.`` only."""
 
-WORDS = ["order book", "symbol", "strategy", "strategies", "account", "broker", "quantity", "currency"]
+WORDS = ["order book", "symbol", "strategy", "strategies", "broker", "quantity", "currency"]
 
 
 def words_of_trading() -> list[str]:
@@ -52,11 +52,15 @@ def words_of_trading() -> list[str]:
     assert "OrderFilled" in told
     assert "PlaceOrder" in asked
     assert "order_books" in read_tables()
-    return [*told, *asked, *sorted(read_tables() - LOG_WORDS), *(f"read.{table}" for table in LOG_WORDS), *WORDS]
+    return [*told, *asked, *sorted(read_tables() - COMMON_WORDS), *(f"read.{table}" for table in COMMON_WORDS), *WORDS]
 
+
+SCHEMA_OR_PACKAGE = r"\btrading\.\w"
+ACCOUNT = r"(?<!into )\baccounts?\b(?! for)"
 
 TRADING = re.compile(
-    "|".join([r"\btrading\.\w", *(rf"\b{re.escape(word)}s?\b" for word in words_of_trading())]), re.IGNORECASE
+    "|".join([SCHEMA_OR_PACKAGE, ACCOUNT, *(rf"\b{re.escape(word)}s?\b" for word in words_of_trading())]),
+    re.IGNORECASE,
 )
 
 
@@ -68,7 +72,8 @@ def test_a_word_of_trading_is_found(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["order by e.position", "positions (from, to]", "knows nothing of trading", "a filled copy"]
+    "text",
+    ["order by e.position", "positions (from, to]", "knows nothing of trading", "fills a copy", "taken into account"],
 )
 def test_a_word_of_the_log_is_not(text: str) -> None:
     assert not TRADING.search(text)

@@ -70,4 +70,4 @@ begin
 end
 $$;
 comment on function audit.causation_tree is
-    'What led to a command, and all that it and its causes led to, as a tree, depth first; no row: the log does not know it. Reads the whole log once.';
+    'What led to a command, and all that it and its causes led to, as a tree, depth first. No row: the log does not know the command. Reads the whole log once.';

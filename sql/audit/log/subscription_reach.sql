@@ -13,4 +13,4 @@ begin atomic
     order by s.shard;
 end;
 comment on function audit.subscription_reach is
-    'How far a subscription, of a projection for example, has read each shard: its checkpoint, and where the shard''s log ends.';
+    'How far a subscription, such as a projection''s, has read each shard: its checkpoint, and the end of the shard''s log.';

@@ -23,6 +23,6 @@ select
 from eventstore.log e
 where e.type in ('UnmatchedExecutionRecorded', 'FillConflictDetected');
 comment on view audit.execution_exceptions is
-    'Executions that a broker reported and that were not applied: what nothing is known to belong to, and what contradicts an earlier report.';
-comment on column audit.execution_exceptions.is_applied is 'A bust or correction that came before its fill, and was applied when that came.';
+    'Executions that a broker reported and that were not applied: they belong to nothing that is known, or contradict an earlier report.';
+comment on column audit.execution_exceptions.is_applied is 'True of a bust or correction that came before its fill and was applied when the fill came.';
 comment on column audit.execution_exceptions.raw_message is 'What the broker sent, if it was handed in.';

@@ -25,4 +25,4 @@ begin
 end
 $$;
 comment on function audit.fills_of_position is
-    'The fills that an account''s position in a symbol is made of now, and where each came from: audit.position_history without what they made of it.';
+    'The fills that make up an account''s position in a symbol now, and where each came from: audit.position_history without the position after each.';

@@ -2,7 +2,7 @@ create or replace function audit.ledger_as_of(p_account text, p_log_position big
 returns table (ledger_account text, currency text, balance numeric)
 language plpgsql
 stable
--- The account's executions are in the log's index, their entries under their positions: no index of the entries' own.
+-- The log's index finds the account's executions, their log positions find the entries: entries need no other index.
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -29,4 +29,4 @@ begin
 end
 $$;
 comment on function audit.ledger_as_of is
-    'The balances of an account after the event at p_log_position of its shard''s log: the sums of its entries up to there, those that are not zero.';
+    'The balances of an account after the event at p_log_position of its shard''s log: the sums of its entries up to there, without those that are zero.';

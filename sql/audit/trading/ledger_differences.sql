@@ -1,5 +1,5 @@
--- What each execution moves, from its event alone. sql/trading/projections/ledger.sql says how entries are posted, and
--- finds in the log what a bust or a correction takes back; the event says that, too.
+-- Posts each execution from its event alone, as the head of sql/trading/projections/ledger.sql describes. The projection
+-- looks up the fill that a bust or a correction takes back; the event repeats its values.
 create or replace function audit.ledger_differences()
 returns table (
     shard integer, log_position bigint, entry integer, problem text, in_the_log jsonb, in_the_read_table jsonb

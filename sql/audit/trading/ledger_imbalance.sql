@@ -16,7 +16,7 @@ begin
     group by e.shard, e.log_position, e.currency
     having sum(e.position + e.cash + e.exchange + e.fees) <> 0
     union all
-    -- What was taken out or put in whole still sums to zero; the balances know what was there.
+    -- Entries removed or added as a whole still sum to zero; the balances show what was there.
     select
         coalesce(b.shard, e.shard),
         null,
@@ -56,4 +56,4 @@ begin
 end
 $$;
 comment on function audit.ledger_imbalance is
-    'Where the ledger is wrong, over all of it: entries of a log position that do not sum to zero in a currency (unbalanced), an execution without entries (missing), entries of no execution (stray), a balance that is not the sum of its entries (balance, with what it has too much). No row: every execution has entries, and at every position of the log the ledger sums to zero in every currency.';
+    'Where the ledger does not add up: entries of a log position that do not sum to zero in a currency (unbalanced), an execution without entries (missing), entries without an execution (stray), a balance that is not the sum of its entries (balance, with the excess). No row: every execution has entries, and at every position of the log the ledger sums to zero in every currency.';

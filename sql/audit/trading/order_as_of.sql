@@ -32,4 +32,4 @@ begin
 end
 $$;
 comment on function audit.order_as_of is
-    'An order after the events up to a log position, out of the log itself and of no read table; no row: it was not there yet.';
+    'An order after the events up to a log position, folded from the log itself. No row: it was not there yet.';

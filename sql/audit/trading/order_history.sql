@@ -33,4 +33,4 @@ begin
 end
 $$;
 comment on function audit.order_history is
-    'Every event of an order, in order: when it happened, when it was recorded, who asked for it, by which command.';
+    'The events of an order, in order: when each happened, when it was recorded, who asked for it, and by which command.';

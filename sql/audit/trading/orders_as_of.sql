@@ -173,4 +173,4 @@ begin
 end
 $$;
 comment on function audit.orders_as_of is
-    'The orders of a shard, of one account or one of them if asked, after the events up to a log position: folded from the log itself and from no read table.';
+    'The orders of a shard after the events up to a log position, folded from the log itself: all of them, those of one account, or one.';

@@ -21,7 +21,7 @@ begin
         ) as state
         from trading.effective_fills(v_shard, p_account, p_symbol, p_log_position) f
     ),
-    -- A fee that was taken back has been charged, and stays as a zero.
+    -- A fee that was taken back stays as a zero: it was charged once.
     charge as (
         select
             e.position,
@@ -63,4 +63,4 @@ begin
 end
 $$;
 comment on function audit.position_as_of is
-    'An account''s position in a symbol after the events up to a log position, out of the log itself and of no read table; no row: it had none.';
+    'An account''s position in a symbol after the events up to a log position, folded from the log itself. No row: it had none.';

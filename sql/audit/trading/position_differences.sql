@@ -1,5 +1,5 @@
--- The journal, read.position_entries, is compared by its keys: what each entry says of the position after it is
--- compared by `foldbook projections verify positions`.
+-- The journal, read.position_entries, is compared by its keys only. `foldbook projections verify positions` compares the
+-- position that each entry shows.
 create or replace function audit.position_differences()
 returns table (
     shard integer, account text, symbol text, log_position bigint, problem text, in_the_log jsonb,

@@ -55,4 +55,4 @@ begin
 end
 $$;
 comment on function audit.position_history is
-    'The fills that a position is made of, out of the log itself, each with its order, strategy, command, actor and the broker''s message, and the position after it. A fill that was busted is not among them; amended_by: the correction that made it what it is.';
+    'The fills that make up a position, from the log itself, each with its order, strategy, command, actor and the broker''s message, and the position after it. Busted fills are left out; amended_by is the log position of the correction that gave a fill its values.';
