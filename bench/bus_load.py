@@ -22,9 +22,9 @@ from bench.load import accounts, crowd, lives, open_account, orders
 from bench.table import Slice
 from foldbook.errors import Refusal
 from foldbook.eventstore.commands.bus import CommandBus
-from foldbook.eventstore.commands.results import CommandResult
+from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.postgres_store import PostgresStore
-from foldbook.trading.book import ORDER_BOOK, Book
+from foldbook.trading.book import ORDER_BOOK
 from foldbook.trading.commands import BookCommand
 
 ACCOUNTS = 100
@@ -47,7 +47,7 @@ class BusLoad(msgspec.Struct, frozen=True, kw_only=True):
 class Driver:
     """Callers, and a count of what they got done."""
 
-    def __init__(self, bus: CommandBus[Book], load: BusLoad) -> None:
+    def __init__(self, bus: CommandBus, load: BusLoad) -> None:
         self._bus = bus
         self._load = load
         self._tag = uuid7().hex[-8:]

@@ -16,11 +16,12 @@ from bench.rounds import Stage, tell
 from bench.table import Row
 from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.eventstore.commands.snapshots import StateCodec
-from foldbook.eventstore.commands.state_cache import States
+from foldbook.eventstore.commands.state_cache import StateCache
+from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.store import Snapshot
 from foldbook.postgres.roles import ENGINE, as_role
-from foldbook.trading.book import ORDER_BOOK, Book
+from foldbook.trading.book import ORDER_BOOK
 
 LOADS = 50
 SNAPSHOT_EVERY = BusLimits().snapshot_every
@@ -57,7 +58,7 @@ def measure_loading(stage: Stage) -> list[Row]:
 async def _load(dsn: str) -> tuple[float, list[float]]:
     """Milliseconds without a snapshot, and of each load with one."""
     store = PostgresStore(dsn)
-    (account,) = {event.aggregate_id for event in await store.read_log(0, 0, 1)}
+    (account,) = {AggregateKey(event.aggregate_type, event.aggregate_id) for event in await store.read_log(0, 0, 1)}
     await _load_once(store, account)  # a warm connection
     without_ms, states = await _load_once(store, account)
     book = states[account]
@@ -72,15 +73,17 @@ async def _load(dsn: str) -> tuple[float, list[float]]:
     return without_ms, with_ms
 
 
-async def _load_once(store: PostgresStore, account: str) -> tuple[float, States[Book]]:
-    states = States(store, ORDER_BOOK, 0, kept_max=1, snapshot_every=SNAPSHOT_EVERY, outage_max_s=1.0)
+async def _load_once(store: PostgresStore, account: AggregateKey) -> tuple[float, StateCache]:
+    states = StateCache(
+        store, {ORDER_BOOK.name: ORDER_BOOK}, 0, kept_max=1, snapshot_every=SNAPSHOT_EVERY, outage_max_s=1.0
+    )
     stopwatch = Stopwatch()
     if unreadable := await states.load([account]):
         raise RuntimeError(unreadable)
     return stopwatch.seconds * 1e3, states
 
 
-async def _older(store: PostgresStore, account: str, sequence: int) -> Snapshot:
+async def _older(store: PostgresStore, account: AggregateKey, sequence: int) -> Snapshot:
     """A snapshot of the account as it was at ``sequence``."""
     state = ORDER_BOOK.initial
     for event in await store.read_aggregates(0, [(account, 0)]):

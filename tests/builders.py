@@ -8,6 +8,7 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
+from foldbook.eventstore.events import AggregateKey
 from foldbook.trading.commands import OpenAccount, PlaceOrder, RecordExecution, RequestCancel, RequestReplace
 from foldbook.trading.events import (
     OrderAccepted,
@@ -21,7 +22,12 @@ from foldbook.trading.events import (
 from foldbook.trading.values import ExecType, OrderType, Side, TimeInForce
 
 ACCOUNT = "alice/binance/simulated"
+KEY = AggregateKey("order_book", ACCOUNT)
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+
+def key(account: str) -> AggregateKey:
+    return AggregateKey("order_book", account)
 
 
 def _request(account: str) -> dict[str, Any]:

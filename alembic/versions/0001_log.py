@@ -45,6 +45,7 @@ comment on column eventstore.commits.hash is
 create table eventstore.commands (
     shard integer not null,
     command_id uuid not null,
+    aggregate_type text not null,
     aggregate_id text not null,
     type text not null,
     fingerprint bytea not null,
@@ -68,6 +69,7 @@ comment on column eventstore.commands.hash is 'eventstore.command_hash of this r
 create table eventstore.events (
     shard integer not null,
     position bigint not null,
+    aggregate_type text not null,
     aggregate_id text not null,
     sequence bigint not null,
     type text not null,
@@ -80,14 +82,17 @@ create table eventstore.events (
     recorded_at timestamptz not null,
     hash bytea not null,
     primary key (shard, position),
-    unique (shard, aggregate_id, sequence)
+    constraint events_aggregate unique (shard, aggregate_id, aggregate_type, sequence)
 );
-create unique index events_subject on eventstore.events (shard, subject, aggregate_id, sequence) where subject is not null;
+create unique index events_subject on eventstore.events (shard, subject, aggregate_id, aggregate_type, sequence)
+where subject is not null;
 comment on table eventstore.events is 'The log: append-only, gapless, in commit order within its shard.';
 comment on column eventstore.events.position is '1-based, gapless, commit-ordered number of the event within its shard.';
+comment on column eventstore.events.aggregate_type is
+    'The kind of the aggregate: the name of its decider. Aggregates of different types may have the same id.';
 comment on column eventstore.events.sequence is '1-based number of the event within its aggregate.';
-comment on column eventstore.events.subject is 'What inside the aggregate the event is about: the order id.';
-comment on column eventstore.events.occurred_at is 'Business time: a venue''s or a backtest''s clock.';
+comment on column eventstore.events.subject is 'What inside the aggregate the event is about.';
+comment on column eventstore.events.occurred_at is 'Business time, by the clock of whatever it happened at.';
 comment on column eventstore.events.recorded_at is 'The database''s clock, one reading per commit.';
 comment on column eventstore.events.hash is 'eventstore.event_hash of this row; sealed by its commit.';
 
@@ -95,12 +100,15 @@ create table eventstore.subscriptions (
     shard integer not null,
     name text not null,
     checkpoint bigint not null default 0 check (checkpoint >= 0),
+    definition_hash text,
     error jsonb,
     updated_at timestamptz not null default clock_timestamp(),
     primary key (shard, name)
 ) with (fillfactor = 10);
 comment on table eventstore.subscriptions is
     'Checkpoints: the position up to which a named reader of a shard has done its work.';
+comment on column eventstore.subscriptions.definition_hash is
+    'Of a projection: the SHA-256 of the file that this copy of it was made from.';
 comment on column eventstore.subscriptions.error is
     'What it stopped at, null while all is well: {"position", "sqlstate", "message", "attempts", "since"}.';
 
@@ -130,22 +138,28 @@ create table eventstore.dead_letters (
     shard integer not null,
     subscription text not null,
     position bigint not null,
+    definition_hash text not null,
     error jsonb not null,
+    reason text not null,
     actor text,
     recorded_at timestamptz not null default clock_timestamp(),
-    primary key (shard, subscription, position)
+    primary key (shard, subscription, position, definition_hash)
 );
 comment on table eventstore.dead_letters is
     'Positions that an operator told a subscription to skip, and why: nothing is skipped silently.';
+comment on column eventstore.dead_letters.definition_hash is
+    'The definition that could not fold the event. Another one tries again; if it fails too, the decision holds for it.';
+comment on column eventstore.dead_letters.error is 'What the subscription had stopped with.';
 
 create table eventstore.snapshots (
     shard integer not null,
+    aggregate_type text not null,
     aggregate_id text not null,
     sequence bigint not null,
     fingerprint text not null,
     state jsonb not null,
     taken_at timestamptz not null default clock_timestamp(),
-    primary key (shard, aggregate_id)
+    primary key (shard, aggregate_id, aggregate_type)
 );
 comment on table eventstore.snapshots is
     'The latest cached fold of an aggregate. Only a cache: delete any of it at any time.';

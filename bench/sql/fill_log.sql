@@ -139,11 +139,11 @@ begin
     )
     insert into eventstore.events
     select
-        0, e.position, e.aggregate_id, e.sequence, e.type, 1, e.subject, e.command_id, e.payload, '{}', e.occurred_at,
-        e.recorded_at,
+        0, e.position, 'order_book', e.aggregate_id, e.sequence, e.type, 1, e.subject, e.command_id, e.payload, '{}',
+        e.occurred_at, e.recorded_at,
         eventstore.event_hash(
-            e.position, e.aggregate_id, e.sequence, e.type, 1::smallint, e.subject, e.command_id, e.payload, '{}',
-            e.occurred_at
+            e.position, 'order_book', e.aggregate_id, e.sequence, e.type, 1::smallint, e.subject, e.command_id,
+            e.payload, '{}', e.occurred_at
         )
     from event e;
 
@@ -160,10 +160,11 @@ begin
     )
     insert into eventstore.commands
     select
-        0, c.command_id, c.aggregate_id, c.command_type, uuid_send(c.command_id), null, 'accepted', null, c.position, 1,
+        0, c.command_id, c.aggregate_type, c.aggregate_id, c.command_type, uuid_send(c.command_id), null, 'accepted', null, c.position, 1,
         (c.position - 1) / p_commit_size + 1, c.recorded_at,
         eventstore.command_hash(
-            c.command_id, c.aggregate_id, c.command_type, uuid_send(c.command_id), null, null, c.position, 1
+            c.command_id, c.aggregate_type, c.aggregate_id, c.command_type, uuid_send(c.command_id), null, null,
+            c.position, 1
         )
     from command c
     order by c.position;

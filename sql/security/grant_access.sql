@@ -25,7 +25,7 @@ begin
     grant usage on schema read to foldbook_auditor;
     grant usage on schema eventstore, trading, audit, upcast to foldbook_engine, foldbook_auditor;
 
-    grant select on all tables in schema eventstore, audit to foldbook_engine;
+    grant select on all tables in schema eventstore, trading, audit to foldbook_engine;
     grant insert, update, delete
     on eventstore.subscriptions, eventstore.projections, eventstore.projection_runs, eventstore.dead_letters,
         eventstore.snapshots
@@ -57,7 +57,7 @@ begin
     on eventstore.events, eventstore.commands, eventstore.commits, eventstore.log, eventstore.log_info,
         eventstore.subscriptions, eventstore.dead_letters
     to foldbook_auditor;
-    grant select on all tables in schema audit, read to foldbook_auditor;
+    grant select on all tables in schema trading, audit, read to foldbook_auditor;
     alter default privileges for role foldbook_engine grant select on tables to foldbook_auditor;
     grant execute on all functions in schema trading, audit, upcast to foldbook_auditor;
     -- Of the event store, the functions that only read.

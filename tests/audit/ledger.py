@@ -29,8 +29,8 @@ EVENTS, COMMITS = 39, 12
 HASH_EVENTS = """
 update eventstore.events e
 set hash = eventstore.event_hash(
-    e.position, e.aggregate_id, e.sequence, e.type, e.schema_version, e.subject, e.command_id, e.payload, e.metadata,
-    e.occurred_at
+    e.position, e.aggregate_type, e.aggregate_id, e.sequence, e.type, e.schema_version, e.subject, e.command_id,
+    e.payload, e.metadata, e.occurred_at
 )
 where e.position = any (%s)
 """

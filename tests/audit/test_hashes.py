@@ -60,17 +60,30 @@ def test_json_is_written_as_postgresql_writes_it(connection: Connection, text: s
 
 @pytest.mark.parametrize("text", [b"NaN", b"[Infinity]", b"{", b"", b'{"a": -Infinity}'])
 def test_what_is_no_json_has_no_text(text: bytes) -> None:
-    with pytest.raises(ValueError, match=r"no JSON|Expecting"):
+    with pytest.raises(ValueError, match=r"not JSON|Expecting"):
         jsonb_text(text)
 
 
-@given(BIGINTS, BIGINTS, st.integers(-(2**15), 2**15 - 1), TEXT, TEXT, st.none() | TEXT, st.uuids(), JSON, JSON, TIMES)
+@given(
+    BIGINTS,
+    BIGINTS,
+    st.integers(-(2**15), 2**15 - 1),
+    TEXT,
+    TEXT,
+    TEXT,
+    st.none() | TEXT,
+    st.uuids(),
+    JSON,
+    JSON,
+    TIMES,
+)
 @WITH_ONE_CONNECTION
 def test_events(
     connection: Connection,
     position: int,
     sequence: int,
     schema_version: int,
+    aggregate_type: str,
     account: str,
     kind: str,
     subject: str | None,
@@ -81,19 +94,21 @@ def test_events(
 ) -> None:
     expected = one(
         connection,
-        "select eventstore.event_hash(%s, %s, %s, %s, %s::smallint, %s, %s, %s::jsonb, %s::jsonb, %s)",
-        *(position, account, sequence, kind, schema_version, subject, command_id, payload, metadata, occurred_at),
+        "select eventstore.event_hash(%s, %s, %s, %s, %s, %s::smallint, %s, %s, %s::jsonb, %s::jsonb, %s)",
+        *(position, aggregate_type, account, sequence, kind, schema_version, subject, command_id),
+        *(payload, metadata, occurred_at),
     )
-    place = (0, position, account, sequence, kind, schema_version, subject, command_id)
+    place = (0, position, aggregate_type, account, sequence, kind, schema_version, subject, command_id)
     row = EventRow(*place, msgspec.Raw(), msgspec.Raw(), occurred_at, occurred_at, "")
     assert event_hash(row, jsonb_text(payload.encode()), jsonb_text(metadata.encode())) == expected
 
 
-@given(st.uuids(), TEXT, TEXT, st.binary(max_size=40), st.none() | TEXT, st.none() | JSON, st.none() | BIGINTS)
+@given(st.uuids(), TEXT, TEXT, TEXT, st.binary(max_size=40), st.none() | TEXT, st.none() | JSON, st.none() | BIGINTS)
 @WITH_ONE_CONNECTION
 def test_commands(
     connection: Connection,
     command_id: UUID,
+    aggregate_type: str,
     account: str,
     kind: str,
     fingerprint: bytes,
@@ -103,10 +118,22 @@ def test_commands(
 ) -> None:
     expected = one(
         connection,
-        "select eventstore.command_hash(%s, %s, %s, %s, %s, %s::jsonb, %s, 2)",
-        *(command_id, account, kind, fingerprint, actor, reason, first_position),
+        "select eventstore.command_hash(%s, %s, %s, %s, %s, %s, %s::jsonb, %s, 2)",
+        *(command_id, aggregate_type, account, kind, fingerprint, actor, reason, first_position),
     )
-    said = (0, command_id, account, kind, fingerprint.hex(), actor, "accepted", msgspec.Raw(), first_position, 2)
+    said = (
+        0,
+        command_id,
+        aggregate_type,
+        account,
+        kind,
+        fingerprint.hex(),
+        actor,
+        "accepted",
+        msgspec.Raw(),
+        first_position,
+        2,
+    )
     row = CommandRow(*said, 1, datetime.now(UTC), "")
     assert command_hash(row, None if reason is None else jsonb_text(reason.encode())) == expected
 
@@ -118,7 +145,7 @@ def test_a_client_with_another_encoding_sees_the_same_hashes(connection: Connect
 
 
 def test_fields_cannot_flow_into_each_other(connection: Connection) -> None:
-    hashed = "select eventstore.event_hash(1, %s, 1, %s, 1::smallint, %s, %s, %s, '{}', '2026-01-01')"
+    hashed = "select eventstore.event_hash(1, 'x', %s, 1, %s, 1::smallint, %s, %s, %s, '{}', '2026-01-01')"
     command_id, payload = UUID(int=1), Jsonb({})
     variants = [("ab", "c", "d"), ("a", "bc", "d"), ("ab", "cd", None), ("ab", "cd", ""), ("", "ab", "cd")]
     hashes = {one(connection, hashed, *texts, command_id, payload) for texts in variants}

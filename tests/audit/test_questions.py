@@ -27,6 +27,7 @@ from foldbook.trading.values import RiskLimits, Side
 from tests.audit.conftest import as_superuser
 from tests.builders import NOW, cancel, open_account, place, replace_order, report, trade
 from tests.conftest import Postgres, prepare
+from tests.eventstore.counter.counter import COUNTER, Add
 
 PAGE = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
 NO_ROW = "-- no row: all is well"
@@ -77,9 +78,9 @@ def shown(query: Query) -> str:
 
 async def trade_a_little(dsn: str) -> None:
     """Alice and Bob, on two shards, do the same but for their ids; both have a fill that is busted, one that is
-    corrected, and an execution that nobody knows what to do with."""
+    corrected, and an execution that nobody knows what to do with. A counter has the id of each account."""
     store = PostgresStore(dsn)
-    bus = CommandBus(store, ORDER_BOOK, shard_count=SHARDS)
+    bus = CommandBus(store, ORDER_BOOK, COUNTER, shard_count=SHARDS)
     await bus.start()
     for account in (ALICE, BOB):
         await bus.execute(open_account(account))
@@ -115,6 +116,7 @@ async def trade_a_little(dsn: str) -> None:
             place("o-4", account, "11"),
         ):  # fmt: skip
             await bus.execute(command)
+        await bus.execute(Add(command_id=cancel().command_id, received_at=NOW, counter_id=account, amount=1))
     await bus.stop()
     await store.close()
 

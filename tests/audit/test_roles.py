@@ -37,7 +37,7 @@ CHANGES = [
         "drop table eventstore.{}",
     )
 ]
-APPEND = "select eventstore.append(0" + 16 * ", '{}'" + ")"
+APPEND = "select eventstore.append(0" + 17 * ", '{}'" + ")"
 ELSEWHERE = [
     "update eventstore.log_info set shard_count = 2",
     "delete from eventstore.code",
@@ -119,7 +119,7 @@ def test_functions_with_more_rights_than_their_caller_look_nowhere_else(shared_l
     """
     assert ask(shared_ledger, loose) == []
     named = "select count(*) from pg_proc where prosecdef and pronamespace = 'eventstore'::regnamespace"
-    assert ask(shared_ledger, named) == [(2,)], "append, and the schemas of shadow copies"
+    assert ask(shared_ledger, named) == [(3,)], "append, append_one, and the schemas of shadow copies"
 
 
 async def test_the_engine_trades_projects_and_rebuilds(database: str) -> None:

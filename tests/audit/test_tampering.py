@@ -59,8 +59,8 @@ def insert(position: int, account: str, copied: int) -> str:
     return f"""
         insert into eventstore.events
         select
-            shard, {position}, '{account}', 1, type, schema_version, subject, command_id, payload, metadata,
-            occurred_at, recorded_at, hash
+            shard, {position}, aggregate_type, '{account}', 1, type, schema_version, subject, command_id, payload,
+            metadata, occurred_at, recorded_at, hash
         from eventstore.events
         where position = {copied}
     """
@@ -69,12 +69,13 @@ def insert(position: int, account: str, copied: int) -> str:
 HASH_COMMAND = """
     update eventstore.commands
     set hash = eventstore.command_hash(
-        command_id, aggregate_id, type, fingerprint, actor, reason, first_position, event_count
+        command_id, aggregate_type, aggregate_id, type, fingerprint, actor, reason, first_position, event_count
     )
     where first_position = 17
 """
 T = Tampering
 TAMPERINGS = [
+    T("edit the aggregate type", edit("aggregate_type", "'counter'"), "event-changed", 17),
     T("edit account", edit("aggregate_id", "'mallory/binance/live'"), "event-changed", 17),
     T("edit sequence", edit("sequence", "1000"), "event-changed", 17),
     T("edit type", edit("type", "'OrderRejected'"), "event-changed", 17),
@@ -142,6 +143,7 @@ TAMPERINGS = [
     T("move a refusal", edit_refusal("commit", "6"), "commit-hash", 15),
     T("delete a refusal", delete("commands", '"commit" = 5 and reason is not null'), "commit-hash", 15),
     T("delete a command", delete("commands", "first_position = 17"), "event-command", 17),
+    T("edit a command's aggregate type", edit_command("aggregate_type", "'counter'"), "command-changed", 17),
     T("edit a command's account", edit_command("aggregate_id", "'x'"), "command-changed", 17),
     T("edit a command's type", edit_command("type", "'x'"), "command-changed", 17),
     T("edit a command's fingerprint", edit_command("fingerprint", "'x'"), "command-changed", 17),

@@ -10,7 +10,7 @@ from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.memory_store import MemoryStore
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.store import EventStore
-from foldbook.trading.book import ORDER_BOOK, Book
+from foldbook.trading.book import ORDER_BOOK
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -23,7 +23,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[EventStore]:
 
 
 @pytest.fixture
-async def bus(store: EventStore) -> AsyncIterator[CommandBus[Book]]:
+async def bus(store: EventStore) -> AsyncIterator[CommandBus]:
     running = CommandBus(store, ORDER_BOOK)
     await running.start()
     yield running

@@ -16,7 +16,7 @@ from foldbook.postgres.migrations import MigrationError, migrate
 from foldbook.resources import ROOT
 from foldbook.trading.book import ORDER_BOOK
 from foldbook.trading.events import EVENT_TYPES
-from tests.builders import ACCOUNT, open_account, place, trade
+from tests.builders import ACCOUNT, KEY, open_account, place, trade
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.json"))
 
@@ -62,7 +62,8 @@ async def test_every_version_ever_released_is_read_and_folds(database: str, path
     payload = json.loads(path.read_text())
     connection = await asyncpg.connect(database)
     await connection.execute(
-        "insert into eventstore.events values (0, 1, $1, 1, $2, $3, $4, gen_random_uuid(), $5, '{}', now(), now(), '')",
+        "insert into eventstore.events"
+        " values (0, 1, 'order_book', $1, 1, $2, $3, $4, gen_random_uuid(), $5, '{}', now(), now(), '')",
         ACCOUNT,
         name,
         int(version),
@@ -71,7 +72,7 @@ async def test_every_version_ever_released_is_read_and_folds(database: str, path
     )
     await connection.close()
     store = PostgresStore(database)
-    (event,) = await store.read_aggregates(0, [(ACCOUNT, 0)])
+    (event,) = await store.read_aggregates(0, [(KEY, 0)])
     fact = EVENT_TYPES.decode(event.type, event.schema_version, event.payload)
     await store.close()
     assert type(fact).__name__ == name
@@ -100,8 +101,8 @@ async def test_upcasters_run_on_read_for_every_reader_and_leave_the_row_alone(da
     migrate(database, shard_count=1)
 
     recorded = (await store.read_log(0, 2, 1))[0]
-    (by_subject,) = (e for e in await store.read_subjects(0, [(ACCOUNT, "o-1")]) if e.type == "OrderFilled")
-    by_aggregate = (await store.read_aggregates(0, [(ACCOUNT, 2)]))[0]
+    (by_subject,) = (e for e in await store.read_subjects(0, [(KEY, "o-1")]) if e.type == "OrderFilled")
+    by_aggregate = (await store.read_aggregates(0, [(KEY, 2)]))[0]
     for event in (recorded, by_subject, by_aggregate):
         assert event.schema_version == 3
         assert json.loads(bytes(event.payload))["exec"] == "e-1"

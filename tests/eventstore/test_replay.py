@@ -8,12 +8,12 @@ from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.memory_store import MemoryStore
 from foldbook.eventstore.replay import replay
 from foldbook.eventstore.store import EventStore
-from foldbook.trading.book import ORDER_BOOK, Book
+from foldbook.trading.book import ORDER_BOOK
 from foldbook.trading.values import OrdStatus
 from tests.builders import ACCOUNT, open_account, place, report, trade
 
 
-async def test_replay_to_every_position(bus: CommandBus[Book], store: EventStore) -> None:
+async def test_replay_to_every_position(bus: CommandBus, store: EventStore) -> None:
     for command in (open_account(), place(), report("NEW"), trade("e-1", "0.5"), trade("e-2", "1.5")):
         await bus.execute(command)
     states = [await replay(store, ORDER_BOOK, 0, ACCOUNT, to_position=n) for n in range(6)]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foldbook.errors import Refusal
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.eventstore.commands.snapshots import StateCodec
 from foldbook.eventstore.events import Command, Event
+from foldbook.eventstore.specification import Specification
 from foldbook.eventstore.store import EventStore, Snapshot
 from foldbook.trading.book import ORDER_BOOK, Book
-from tests.builders import ACCOUNT, cancel, open_account, place, report, trade
+from tests.builders import KEY, cancel, key, open_account, place, report, trade
 
 CODEC = StateCodec(Book)
 
@@ -28,21 +30,12 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
 )
 
 
-def history_of(commands: list[Command]) -> list[Event]:
+def history_of(commands: list[Command]) -> Sequence[Event]:
     """What an order book makes of them."""
-    events: list[Event] = []
-    book = ORDER_BOOK.initial
+    book = Specification(ORDER_BOOK)
     for command in [open_account(), *commands]:
-        state = book
-        if ORDER_BOOK.forgotten(command, book):
-            state = ORDER_BOOK.recall(book, [e for e in events if e.subject == command.subject])
-        try:
-            decided = ORDER_BOOK.decide(command, state)
-        except Refusal:
-            continue
-        events += decided
-        book = ORDER_BOOK.fold(decided, book)
-    return events
+        book = book.when(command).after
+    return book.history
 
 
 @given(st.lists(COMMANDS, max_size=40), st.data())
@@ -66,7 +59,7 @@ async def test_a_snapshot_is_taken_and_the_next_process_begins_with_it(store: Ev
     for n in range(14):
         await bus.execute(place(f"o-{n}"))
     await bus.stop()
-    (snapshot,) = await store.read_snapshots(0, [ACCOUNT, "nobody/x/live"], CODEC.fingerprint)
+    (snapshot,) = await store.read_snapshots(0, [(KEY, CODEC.fingerprint), (key("nobody/x/live"), CODEC.fingerprint)])
     assert 10 <= snapshot.sequence <= 15
     assert len(CODEC.decode(snapshot.state).orders) == snapshot.sequence - 1
 
@@ -83,8 +76,8 @@ async def test_the_tail_alone_is_read_behind_a_snapshot(store: EventStore) -> No
     await bus.execute(open_account())
     await bus.execute(place())
     await bus.stop()
-    lie = CODEC.encode(Book(account=ACCOUNT))
-    await store.write_snapshot(0, Snapshot(ACCOUNT, 2, CODEC.fingerprint, lie))
+    lie = CODEC.encode(Book(account=KEY.id))
+    await store.write_snapshot(0, Snapshot(KEY, 2, CODEC.fingerprint, lie))
     second = CommandBus(store, ORDER_BOOK)
     await second.start()
     result = await second.execute(trade("e-1", "1"))
@@ -101,7 +94,7 @@ async def test_a_snapshot_of_another_shape_or_in_ruins_is_ignored(store: EventSt
     await bus.stop()
     ignored = [("of another shape", CODEC.encode(Book())), (CODEC.fingerprint, b'{"orders": 7}')]
     for n, (fingerprint, state) in enumerate(ignored):
-        await store.write_snapshot(0, Snapshot(ACCOUNT, 2, fingerprint, state))
+        await store.write_snapshot(0, Snapshot(KEY, 2, fingerprint, state))
         fresh = CommandBus(store, ORDER_BOOK)
         await fresh.start()
         assert (await fresh.execute(trade(f"e-{n}", "0.5"))).sequence == 3 + n
@@ -110,7 +103,7 @@ async def test_a_snapshot_of_another_shape_or_in_ruins_is_ignored(store: EventSt
 
 async def test_an_older_snapshot_does_not_replace_a_newer_one(store: EventStore) -> None:
     for sequence in (7, 5):
-        await store.write_snapshot(0, Snapshot(ACCOUNT, sequence, "shape", b"{}"))
-    assert [s.sequence for s in await store.read_snapshots(0, [ACCOUNT], "shape")] == [7]
-    await store.write_snapshot(0, Snapshot(ACCOUNT, 6, "new shape", b"{}"))
-    assert [s.sequence for s in await store.read_snapshots(0, [ACCOUNT], "new shape")] == [6]
+        await store.write_snapshot(0, Snapshot(KEY, sequence, "shape", b"{}"))
+    assert [s.sequence for s in await store.read_snapshots(0, [(KEY, "shape")])] == [7]
+    await store.write_snapshot(0, Snapshot(KEY, 6, "new shape", b"{}"))
+    assert [s.sequence for s in await store.read_snapshots(0, [(KEY, "new shape")])] == [6]

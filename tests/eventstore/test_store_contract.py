@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from foldbook.eventstore.events import Command, Event
 from foldbook.eventstore.store import EventStore, Fate, Proposal, Verdict
-from tests.builders import ACCOUNT, NOW, book_created, created, open_account, place
+from tests.builders import ACCOUNT, KEY, NOW, book_created, created, key, open_account, place
 
 BOB = "bob/binance/simulated"
 
@@ -149,7 +150,7 @@ async def test_a_subject_that_should_be_absent_is_looked_up_in_its_own_aggregate
 
 async def test_read_aggregates_from_a_sequence_each(store: EventStore) -> None:
     await store.append(0, [opened(), opened(BOB), placed("o-1"), placed("o-2", expected=2), placed("b-1", account=BOB)])
-    events = await store.read_aggregates(0, [(ACCOUNT, 1), (BOB, 0), ("nobody/binance/live", 0)])
+    events = await store.read_aggregates(0, [(KEY, 1), (key(BOB), 0), (key("nobody/binance/live"), 0)])
     assert [(e.aggregate_id, e.sequence) for e in events if e.aggregate_id == ACCOUNT] == [(ACCOUNT, 2), (ACCOUNT, 3)]
     assert [(e.aggregate_id, e.sequence) for e in events if e.aggregate_id == BOB] == [(BOB, 1), (BOB, 2)]
     assert len(events) == 4
@@ -157,7 +158,7 @@ async def test_read_aggregates_from_a_sequence_each(store: EventStore) -> None:
 
 async def test_read_subjects_of_their_aggregate_only(store: EventStore) -> None:
     await store.append(0, [opened(), opened(BOB), placed("o-1"), placed("o-1", account=BOB)])
-    (event,) = await store.read_subjects(0, [(BOB, "o-1"), (BOB, "o-2")])
+    (event,) = await store.read_subjects(0, [(key(BOB), "o-1"), (key(BOB), "o-2")])
     assert (event.aggregate_id, event.subject, event.position, event.sequence) == (BOB, "o-1", 4, 2)
 
 
@@ -169,9 +170,9 @@ async def test_read_log_in_pages(store: EventStore) -> None:
 
 async def test_read_log_of_one_aggregate(store: EventStore) -> None:
     await store.append(0, [opened(), opened(BOB), placed("o-1"), placed("o-2", expected=2), placed("b-1", account=BOB)])
-    assert [e.position for e in await store.read_log(0, 0, 2, ACCOUNT)] == [1, 3]
-    assert [e.position for e in await store.read_log(0, 3, 9, ACCOUNT)] == [4]
-    assert await store.read_log(0, 0, 9, "nobody/binance/live") == []
+    assert [e.position for e in await store.read_log(0, 0, 2, KEY)] == [1, 3]
+    assert [e.position for e in await store.read_log(0, 3, 9, KEY)] == [4]
+    assert await store.read_log(0, 0, 9, key("nobody/binance/live")) == []
 
 
 async def test_shards_are_logs_of_their_own(store: EventStore) -> None:
@@ -222,3 +223,43 @@ async def test_whatever_is_thrown_at_it_the_log_is_what_the_verdicts_say(store: 
     for account, command_ids in model.items():
         assert [e.command_id for e in stored if e.aggregate_id == account] == command_ids
         assert [e.sequence for e in stored if e.aggregate_id == account] == list(range(1, len(command_ids) + 1))
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_one_command_alone_is_judged_as_it_is_in_a_batch(store: EventStore, seed: int) -> None:
+    """A single command with a single event may take a shorter way into the log; the verdicts are the same on both."""
+    chance = random.Random(seed)
+    await store.append(0, [opened()])
+    await store.append(1, [opened()])
+    sent: list[Proposal] = []
+    for n in range(60):
+        if sent and chance.random() < 0.3:
+            proposal = chance.choice(sent)
+            if chance.random() < 0.3:
+                proposal = dataclasses.replace(proposal, fingerprint=b"other")
+        else:
+            stored = len(await store.read_log(0, 0, 1_000))
+            order_id = chance.choice([f"o-{n}", "o-0", "o-1"])
+            expected = chance.choice([None, stored, stored, stored - 1, stored + 1])
+            proposal = placed(order_id, expected, absent=chance.choice([None, order_id]))
+        sent.append(proposal)
+        nothing_else = propose(place(f"nothing-{n}", BOB), (), None)
+        (alone,) = await store.append(0, [proposal])
+        in_a_batch, _ = await store.append(1, [proposal, nothing_else])
+        assert alone == in_a_batch
+    alone_log, batch_log = await store.read_log(0, 0, 1_000), await store.read_log(1, 0, 1_000)
+    assert len(alone_log) > 5
+    assert [(e.position, e.sequence, e.command_id, e.payload) for e in alone_log[1:]] == [
+        (e.position, e.sequence, e.command_id, e.payload) for e in batch_log[1:]
+    ]
+
+
+async def test_a_page_of_an_aggregate_begins_anywhere(store: EventStore) -> None:
+    """Positions of one aggregate are not its sequences: others write in between."""
+    chance = random.Random(1)
+    owners = [chance.choice([ACCOUNT, BOB, "carol/binance/live"]) for _ in range(300)]
+    await store.append(0, [placed(f"o-{n}", None, owner) for n, owner in enumerate(owners)])
+    of_alice = [n + 1 for n, owner in enumerate(owners) if owner == ACCOUNT]
+    for after in range(0, 302, 7):
+        found = [e.position for e in await store.read_log(0, after, 5, KEY)]
+        assert found == [position for position in of_alice if position > after][:5]

@@ -10,8 +10,8 @@ import pytest
 
 from foldbook.errors import StoreUnavailable
 from foldbook.eventstore.commands.bus import CommandBus
-from foldbook.eventstore.commands.results import CommandResult
 from foldbook.eventstore.commands.shard_bus import BusLimits
+from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.trading.book import ORDER_BOOK
@@ -87,7 +87,7 @@ async def test_a_terminated_writer_is_replaced(database: str) -> None:
     futures = [bus.submit(place(f"o-{n}")) for n in range(400)]
     writer = store._writers[0]
     other = PostgresStore(database)
-    await other._read("select pg_terminate_backend($1)", writer.get_server_pid())
+    await other._read("select pg_terminate_backend($1)", writer.connection.get_server_pid())
     results = await asyncio.gather(*futures)
     assert sorted(result.sequence for result in results) == list(range(2, 402))
     log = await whole_log(store)

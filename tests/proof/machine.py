@@ -21,14 +21,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from foldbook.errors import IdempotencyConflict, Refusal
 from foldbook.eventstore.commands.bus import CommandBus
-from foldbook.eventstore.commands.results import CommandResult
 from foldbook.eventstore.commands.shard_bus import BusLimits
+from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Event
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.readers.projections import live_work
+from foldbook.eventstore.specification import Specification
 from foldbook.postgres.connection import connect
 from foldbook.postgres.roles import ENGINE, as_role
-from foldbook.trading.book import ORDER_BOOK, Book
+from foldbook.trading.book import ORDER_BOOK
 from foldbook.trading.commands import BookCommand
 from tests.builders import cancel, open_account, place, report, trade
 from tests.conftest import Postgres
@@ -88,7 +89,7 @@ class TwoEngines(RuleBasedStateMachine):
         self._sent: list[BookCommand] = []
         self._answers: dict[UUID, Answer] = {}
         self._stores: list[PostgresStore] = []
-        self._engines: list[CommandBus[Book]] = []
+        self._engines: list[CommandBus] = []
         self._abandoned: list[asyncio.Future[CommandResult]] = []
         self._run(self._begin())
 
@@ -301,10 +302,7 @@ class TwoEngines(RuleBasedStateMachine):
 
 
 def _decide(command: BookCommand, history: Sequence[Event]) -> list[Event]:
-    book = ORDER_BOOK.fold(history)
-    if ORDER_BOOK.forgotten(command, book):
-        book = ORDER_BOOK.recall(book, [event for event in history if event.subject == command.subject])
-    return list(ORDER_BOOK.decide(command, book))
+    return list(Specification(ORDER_BOOK, tuple(history)).decide(command))
 
 
 def _as_replayed(answer: Answer) -> Answer:

@@ -18,10 +18,10 @@ ACCOUNTS = [f"user-{n}/binance/simulated" for n in range(10)]
 
 
 @asynccontextmanager
-async def full_write_load(dsn: str) -> AsyncIterator[CommandBus[object]]:
+async def full_write_load(dsn: str) -> AsyncIterator[CommandBus]:
     """Callers who send their next command as soon as the last one was answered. The log must be empty."""
     store = PostgresStore(dsn)
-    bus: CommandBus[object] = CommandBus(store, ORDER_BOOK)  # type: ignore[arg-type]
+    bus = CommandBus(store, ORDER_BOOK)
     await bus.start()
     for account in ACCOUNTS:
         await bus.execute(open_account(account))

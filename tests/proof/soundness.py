@@ -19,7 +19,7 @@ with event as (
         e.sequence,
         e.recorded_at,
         row_number() over (order by e.position) as expected_position,
-        row_number() over (partition by e.aggregate_id order by e.position) as expected_sequence,
+        row_number() over (partition by e.aggregate_type, e.aggregate_id order by e.position) as expected_sequence,
         c.number,
         k.command_id as known_command_id
     from eventstore.events e
@@ -31,6 +31,7 @@ with event as (
         on k.shard = e.shard
         and k.command_id = e.command_id
         and k.aggregate_id = e.aggregate_id
+        and k.aggregate_type = e.aggregate_type
         and k."commit" = c.number
         and e.position between k.first_position and k.first_position + k.event_count - 1
     where e.shard = 0

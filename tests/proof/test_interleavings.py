@@ -44,7 +44,7 @@ class SlowWriter:
 
     async def append(self, *proposals: Proposal) -> list[Verdict]:
         writer = await self.store._writer(0)
-        self._transaction = writer.transaction()
+        self._transaction = writer.connection.transaction()
         await self._transaction.start()
         return await self.store.append(0, proposals)
 

@@ -38,7 +38,9 @@ event as (
 ),
 new_event as (
     insert into eventstore.events
-    select 0, position, account, sequence, type, 1, order_id, gen_random_uuid(), payload, '{}', occurred_at, now(), ''
+    select
+        0, position, 'order_book', account, sequence, type, 1, order_id, gen_random_uuid(), payload, '{}', occurred_at,
+        now(), ''
     from event
 )
 insert into eventstore.commits

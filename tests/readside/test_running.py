@@ -217,9 +217,11 @@ async def test_each_shard_has_its_own_checkpoint(empty_database: str) -> None:
     migrate(empty_database, shard_count=2)
     with connected(empty_database) as connection:
         head = write_many(connection, 20)
-        connection.execute("insert into eventstore.events select 1, position, 'x' || aggregate_id, sequence, type, 1,"
-                           " subject, gen_random_uuid(), payload, '{}', occurred_at, now(), '' from eventstore.events"
-                           " where position <= 40")  # fmt: skip
+        connection.execute(
+            "insert into eventstore.events"
+            " select 1, position, aggregate_type, 'x' || aggregate_id, sequence, type, 1, subject, gen_random_uuid(),"
+            " payload, '{}', occurred_at, now(), '' from eventstore.events where position <= 40"
+        )
         connection.execute("insert into eventstore.commits select 1, 1, 1, 40, now(), '', ''")
         async with projecting(empty_database):
             await caught_up(empty_database)

@@ -33,9 +33,8 @@ class Life:
     def execute(self, command: BookCommand) -> Sequence[Event]:
         """Raises ``Refusal``."""
         book = self.book
-        if ORDER_BOOK.forgotten(command, book):
-            book = ORDER_BOOK.recall(book, self.about(command.subject))
-        events = ORDER_BOOK.decide(command, book)
+        past = self.about(command.subject) if ORDER_BOOK.has_forgotten(command, book) else ()
+        events = ORDER_BOOK.decide_recalling(command, book, past)
         self.events += events
         self.book = ORDER_BOOK.fold(events, self.book)
         return events

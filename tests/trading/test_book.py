@@ -39,7 +39,8 @@ DONE = (*WORKING, filled("e-1", "2", "2", "0"))
 def given(events: Sequence[Event], command: BookCommand) -> Book:
     """The book that ``command`` is decided on: what it forgot of the command's order is recalled."""
     book = ORDER_BOOK.fold(events)
-    if ORDER_BOOK.forgotten(command, book):
+    if ORDER_BOOK.has_forgotten(command, book):
+        assert ORDER_BOOK.recall is not None
         book = ORDER_BOOK.recall(book, [e for e in events if e.subject == command.subject])
     return book
 

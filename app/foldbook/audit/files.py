@@ -26,7 +26,7 @@ import msgspec
 from foldbook.audit.report import AuditError, Checkpoint
 from foldbook.audit.rows import CommandRow, CommitRow, EventRow, Row
 
-FORMAT = "foldbook-export-1"
+FORMAT = "foldbook-export-2"
 MANIFEST = "manifest.json"
 ROWS_PER_BATCH = 10_000
 

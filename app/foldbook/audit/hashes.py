@@ -35,6 +35,7 @@ def event_hash(row: EventRow, payload: bytes, metadata: bytes) -> bytes:
     """``payload`` and ``metadata``: the row's, as ``jsonb`` prints them."""
     return _digest(
         _number(_INT8, row.position),
+        _text(row.aggregate_type),
         _text(row.aggregate_id),
         _number(_INT8, row.sequence),
         _text(row.type),
@@ -51,6 +52,7 @@ def command_hash(row: CommandRow, reason: bytes | None) -> bytes:
     """``reason``: the row's, as ``jsonb`` prints it."""
     return _digest(
         _bytes(_UUID, row.command_id.bytes),
+        _text(row.aggregate_type),
         _text(row.aggregate_id),
         _text(row.type),
         _bytes(_BYTEA, bytes.fromhex(row.fingerprint)),
@@ -78,7 +80,7 @@ def jsonb_text(text: bytes) -> bytes:
     """JSON as PostgreSQL prints ``jsonb``: keys by length and then bytewise, each once, the last one wins; a space
     after each colon and comma; numbers without exponents, with all their digits.
 
-    Raises :class:`ValueError` for what is no JSON.
+    Raises :class:`ValueError` for what is not JSON.
     """
     value = json.loads(text, parse_int=Decimal, parse_float=Decimal, parse_constant=_refuse)
     return "".join(_print(value)).encode()
@@ -111,7 +113,7 @@ def _quoted(text: str) -> str:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _digest(*fields: bytes) -> bytes:

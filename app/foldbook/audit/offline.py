@@ -57,7 +57,7 @@ class ShardVerification:
         self._anchors = anchors
         self._hashes: dict[int, str | None] = dict.fromkeys(anchor.commits for anchor in anchors)
         """Of the commits that have an anchor; None until they are read."""
-        self._sequences: dict[str, int] = {}
+        self._sequences: dict[tuple[str, str], int] = {}
         self._findings: list[Finding] = []
         self._previous = CommitRow(head.shard, 0, 1, 0, datetime.min.replace(tzinfo=UTC), "", GENESIS.hex())
 
@@ -162,13 +162,14 @@ class ShardVerification:
             find("event-date", "recorded at another time than its commit")
         if (
             command is None
-            or command.aggregate_id != event.aggregate_id
+            or (command.aggregate_type, command.aggregate_id) != (event.aggregate_type, event.aggregate_id)
             or command.first_position is None
             or not command.first_position <= event.position < command.first_position + command.event_count
         ):
             find("event-command", f"no command {event.command_id} of this commit has an event here")
-        last = self._sequences.get(event.aggregate_id, 0)
-        self._sequences[event.aggregate_id] = event.sequence
+        key = (event.aggregate_type, event.aggregate_id)
+        last = self._sequences.get(key, 0)
+        self._sequences[key] = event.sequence
         if event.sequence != last + 1:
             find("event-sequence", f"sequence {event.sequence} of {event.aggregate_id} does not follow {last}")
         if event.sequence == 1 and (shard := shard_of(event.aggregate_id, self._shard_count)) != commit.shard:

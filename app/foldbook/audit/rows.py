@@ -27,6 +27,7 @@ class CommandRow(msgspec.Struct, frozen=True, gc=False):
 
     shard: int
     command_id: UUID
+    aggregate_type: str
     aggregate_id: str
     type: str
     fingerprint: str
@@ -48,6 +49,7 @@ class CommandRow(msgspec.Struct, frozen=True, gc=False):
 class EventRow(msgspec.Struct, frozen=True, gc=False):
     shard: int
     position: int
+    aggregate_type: str
     aggregate_id: str
     sequence: int
     type: str

@@ -17,25 +17,45 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class Decider(Generic[S]):
-    """One kind of aggregate.
+    """One type of aggregate.
 
     A state need not remember every subject for ever. ``forgotten(command, state)`` says whether the command's subject
-    is absent from the state, and may therefore live only in the log; ``recall(state, events)`` returns the state with
+    is absent from the state and may therefore live only in the log; ``recall(state, events)`` returns the state with
     that subject folded back in from its own events, to decide one command with. A command that creates its subject is
-    decided on its absence instead, and the append checks that absence.
+    decided on its absence instead, and the append checks that absence. A decider without the two remembers everything.
     """
 
     name: str
+    """The aggregate type: ``aggregate_type`` of its commands, and in the log of everything it leads to."""
     state_type: type[S]
     initial: S
+    command_types: tuple[type[Command], ...]
     event_types: EventTypes
     decide: Callable[[Any, S], Sequence[Event]]
-    """(command, state) -> events. Raises ``Refusal``. No event: nothing left to do, it was done before."""
-    evolve: Callable[[S, Event], S]
-    forgotten: Callable[[Command, S], bool]
-    recall: Callable[[S, Iterable[Event]], S]
+    """(command, state) -> events. Raises ``Refusal``. No event: nothing is left to do, it was done before."""
+    evolve: Callable[[S, Any], S]
+    forgotten: Callable[[Any, S], bool] | None = None
+    recall: Callable[[S, Iterable[Any]], S] | None = None
     fold_version: int = 1
-    """Counts the changes of ``evolve`` that leave the shape of the state as it is: older snapshots are ignored."""
+    """Counts the changes of ``evolve`` that leave the shape of the state alone: older snapshots are ignored."""
+
+    def __post_init__(self) -> None:
+        strangers = [t.__name__ for t in self.command_types if t.aggregate_type != self.name]
+        if strangers:
+            raise ValueError(f"{', '.join(strangers)}: the aggregate type is not {self.name!r}")
+        if (self.forgotten is None) != (self.recall is None):
+            raise ValueError("forgotten and recall belong together")
+
+    def has_forgotten(self, command: Command, state: S) -> bool:
+        """Must the command's subject be looked for in the log before ``command`` can be decided?"""
+        return self.forgotten is not None and self.forgotten(command, state)
+
+    def decide_recalling(self, command: Command, state: S, past: Iterable[Event]) -> Sequence[Event]:
+        """Decide on ``state``, with the events of a subject that it has forgotten folded back in, if there are any."""
+        if past:
+            assert self.recall is not None
+            state = self.recall(state, past)
+        return self.decide(command, state)
 
     def fold(self, events: Iterable[Event], state: S | None = None) -> S:
         """The state after ``events``, from ``state`` or from nothing."""

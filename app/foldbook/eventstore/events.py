@@ -10,10 +10,21 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
-from typing import Any, ClassVar, get_args, get_type_hints
+from typing import Any, ClassVar, NamedTuple, get_args, get_type_hints
 from uuid import UUID
 
 import msgspec
+
+from foldbook.errors import UnknownEvent
+
+
+class AggregateKey(NamedTuple):
+    """What names an aggregate: its type, which is its decider's name, and its id.
+
+    Aggregates of different types may have the same id; they live in the same shard then."""
+
+    type: str
+    id: str
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,12 +37,18 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     command_id: UUID
     received_at: datetime
 
+    aggregate_type: ClassVar[str]
+    """The name of the decider that decides it."""
     creates_subject: ClassVar[bool] = False
     """The subject must be new to the aggregate: its absence is checked when the command is appended."""
 
     @property
     def aggregate_id(self) -> str:
         raise NotImplementedError
+
+    @property
+    def aggregate_key(self) -> AggregateKey:
+        return AggregateKey(self.aggregate_type, self.aggregate_id)
 
     @property
     def subject(self) -> str | None:
@@ -108,11 +125,15 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The message that the command was made from, as it came."""
 
 
+NO_METADATA = Metadata()
+
+
 class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event with its place in the log. ``payload`` and ``metadata`` are the JSON as stored."""
 
     shard: int
     position: int
+    aggregate_type: str
     aggregate_id: str
     sequence: int
     type: str
@@ -136,8 +157,6 @@ class EventTypes:
         self._types = {t.__name__: (t, msgspec.json.Decoder(t)) for t in self.types}
 
     def decode(self, type_name: str, schema_version: int, payload: bytes | memoryview | msgspec.Raw) -> Event:
-        from foldbook.errors import UnknownEvent
-
         known = self._types.get(type_name)
         if known is None or schema_version != known[0].schema_version:
             raise UnknownEvent(type_name, schema_version)

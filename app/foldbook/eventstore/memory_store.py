@@ -10,17 +10,17 @@ from uuid import UUID
 
 import msgspec
 
-from foldbook.eventstore.events import RecordedEvent
+from foldbook.eventstore.events import AggregateKey, RecordedEvent
 from foldbook.eventstore.store import Fate, FirstResult, Proposal, Snapshot, StoredEvent, SubjectEvent, Verdict
 
 
 @dataclass(slots=True)
 class _Shard:
     events: list[RecordedEvent] = field(default_factory=list)
-    aggregates: dict[str, list[RecordedEvent]] = field(default_factory=lambda: defaultdict(list))
-    subjects: dict[tuple[str, str], list[RecordedEvent]] = field(default_factory=lambda: defaultdict(list))
+    aggregates: dict[AggregateKey, list[RecordedEvent]] = field(default_factory=lambda: defaultdict(list))
+    subjects: dict[tuple[AggregateKey, str], list[RecordedEvent]] = field(default_factory=lambda: defaultdict(list))
     commands: dict[UUID, FirstResult] = field(default_factory=dict)
-    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    snapshots: dict[AggregateKey, Snapshot] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -33,26 +33,26 @@ class MemoryStore:
     async def append(self, shard: int, proposals: Sequence[Proposal]) -> list[Verdict]:
         log = self._shards[shard]
         now = self._clock()
-        broken: set[str] = set()
-        stored_sequences = {p.command.aggregate_id: len(log.aggregates[p.command.aggregate_id]) for p in proposals}
+        broken: set[AggregateKey] = set()
+        stored_sequences = {key: len(log.aggregates[key]) for key in {p.command.aggregate_key for p in proposals}}
         verdicts: list[Verdict] = []
         for p in proposals:
-            aggregate_id = p.command.aggregate_id
-            sequence = len(log.aggregates[aggregate_id])
+            key = p.command.aggregate_key
+            sequence = len(log.aggregates[key])
             known = log.commands.get(p.command.command_id)
-            is_taken = p.absent_subject is not None and (aggregate_id, p.absent_subject) in log.subjects
-            is_stale = p.expected_sequence is not None and (aggregate_id in broken or p.expected_sequence != sequence)
+            is_taken = p.absent_subject is not None and (key, p.absent_subject) in log.subjects
+            is_stale = p.expected_sequence is not None and (key in broken or p.expected_sequence != sequence)
             if known is not None:
                 if p.events:
-                    broken.add(aggregate_id)
+                    broken.add(key)
                 same = known.fingerprint == p.fingerprint
-                verdicts.append(Verdict(Fate.DUPLICATE, None, stored_sequences[aggregate_id], same))
+                verdicts.append(Verdict(Fate.DUPLICATE, None, stored_sequences[key], same))
             elif is_taken or is_stale:
-                broken.add(aggregate_id)
-                verdicts.append(Verdict(Fate.CONFLICT, None, stored_sequences[aggregate_id], None))
+                broken.add(key)
+                verdicts.append(Verdict(Fate.CONFLICT, None, stored_sequences[key], None))
             else:
                 self._record(shard, log, p, now)
-                position, sequence = len(log.events), len(log.aggregates[aggregate_id])
+                position, sequence = len(log.events), len(log.aggregates[key])
                 verdicts.append(Verdict(Fate.APPENDED, position, sequence, None))
         for p, verdict in zip(proposals, verdicts, strict=True):
             if verdict.fate is Fate.APPENDED and not p.events:
@@ -60,58 +60,59 @@ class MemoryStore:
                 log.commands[p.command.command_id] = msgspec.structs.replace(result, position=len(log.events))
         return verdicts
 
-    async def read_aggregates(self, shard: int, after: Sequence[tuple[str, int]]) -> list[StoredEvent]:
+    async def read_aggregates(self, shard: int, after: Sequence[tuple[AggregateKey, int]]) -> list[StoredEvent]:
         log = self._shards[shard]
         return [
-            StoredEvent(e.aggregate_id, e.sequence, e.type, e.schema_version, bytes(e.payload))
-            for aggregate_id, sequence in after
-            for e in log.aggregates.get(aggregate_id, [])[sequence:]
+            StoredEvent(e.aggregate_type, e.aggregate_id, e.sequence, e.type, e.schema_version, bytes(e.payload))
+            for key, sequence in after
+            for e in log.aggregates.get(key, [])[sequence:]
         ]
 
-    async def read_subjects(self, shard: int, subjects: Sequence[tuple[str, str]]) -> list[SubjectEvent]:
+    async def read_subjects(self, shard: int, subjects: Sequence[tuple[AggregateKey, str]]) -> list[SubjectEvent]:
         log = self._shards[shard]
         return [
             SubjectEvent(
-                aggregate_id, subject, e.position, e.sequence, e.type, e.schema_version, e.command_id, bytes(e.payload)
+                *key, subject, e.position, e.sequence, e.type, e.schema_version, e.command_id, bytes(e.payload)
             )
-            for aggregate_id, subject in subjects
-            for e in log.subjects.get((aggregate_id, subject), [])
+            for key, subject in subjects
+            for e in log.subjects.get((key, subject), [])
         ]
 
     async def command_results(self, shard: int, command_ids: Sequence[UUID]) -> list[FirstResult]:
         commands = self._shards[shard].commands
         return [commands[command_id] for command_id in command_ids if command_id in commands]
 
-    async def read_snapshots(self, shard: int, aggregate_ids: Sequence[str], fingerprint: str) -> list[Snapshot]:
+    async def read_snapshots(self, shard: int, fingerprints: Sequence[tuple[AggregateKey, str]]) -> list[Snapshot]:
         snapshots = self._shards[shard].snapshots
-        found = [snapshots[aggregate_id] for aggregate_id in aggregate_ids if aggregate_id in snapshots]
-        return [snapshot for snapshot in found if snapshot.fingerprint == fingerprint]
+        found = [(snapshots[key], fingerprint) for key, fingerprint in fingerprints if key in snapshots]
+        return [snapshot for snapshot, fingerprint in found if snapshot.fingerprint == fingerprint]
 
     async def write_snapshot(self, shard: int, snapshot: Snapshot) -> None:
         snapshots = self._shards[shard].snapshots
-        known = snapshots.get(snapshot.aggregate_id)
+        known = snapshots.get(snapshot.aggregate_key)
         if known is None or known.fingerprint != snapshot.fingerprint or known.sequence < snapshot.sequence:
-            snapshots[snapshot.aggregate_id] = snapshot
+            snapshots[snapshot.aggregate_key] = snapshot
 
     async def read_log(
-        self, shard: int, after: int, limit: int, aggregate_id: str | None = None
+        self, shard: int, after: int, limit: int, aggregate: AggregateKey | None = None
     ) -> list[RecordedEvent]:
         log = self._shards[shard]
-        if aggregate_id is None:
+        if aggregate is None:
             return log.events[after : after + limit]
-        return [e for e in log.aggregates.get(aggregate_id, []) if e.position > after][:limit]
+        return [e for e in log.aggregates.get(aggregate, []) if e.position > after][:limit]
 
     async def close(self) -> None:
         pass
 
     def _record(self, shard: int, log: _Shard, p: Proposal, now: datetime) -> None:
-        aggregate_id = p.command.aggregate_id
+        key = p.command.aggregate_key
         for event in p.events:
             recorded = RecordedEvent(
                 shard=shard,
                 position=len(log.events) + 1,
-                aggregate_id=aggregate_id,
-                sequence=len(log.aggregates[aggregate_id]) + 1,
+                aggregate_type=key.type,
+                aggregate_id=key.id,
+                sequence=len(log.aggregates[key]) + 1,
                 type=type(event).__name__,
                 schema_version=event.schema_version,
                 subject=event.subject,
@@ -122,14 +123,14 @@ class MemoryStore:
                 recorded_at=now,
             )
             log.events.append(recorded)
-            log.aggregates[aggregate_id].append(recorded)
+            log.aggregates[key].append(recorded)
             if recorded.subject is not None:
-                log.subjects[aggregate_id, recorded.subject].append(recorded)
+                log.subjects[key, recorded.subject].append(recorded)
         log.commands[p.command.command_id] = FirstResult(
             p.command.command_id,
             p.fingerprint,
             p.reason,
             len(log.events),
-            len(log.aggregates[aggregate_id]) if p.events else None,
+            len(log.aggregates[key]) if p.events else None,
             tuple(type(event).__name__ for event in p.events),
         )

@@ -13,11 +13,21 @@ import asyncpg
 import msgspec
 
 from foldbook.errors import StoreUnavailable
-from foldbook.eventstore.events import RecordedEvent
+from foldbook.eventstore.events import AggregateKey, RecordedEvent
 from foldbook.eventstore.store import Fate, FirstResult, Proposal, Snapshot, StoredEvent, SubjectEvent, Verdict
+from foldbook.postgres.calls import call
 from foldbook.postgres.connection import UNREACHABLE, connect, create_pool
 
 _FATES = {fate.value: fate for fate in Fate}
+
+APPEND = call("eventstore.append", 18)
+_APPEND_ONE = call("eventstore.append_one", 15)
+_READ_AGGREGATES = call("eventstore.read_aggregates", 4)
+_READ_SUBJECTS = call("eventstore.read_subjects", 4)
+_COMMAND_RESULTS = call("eventstore.command_results", 2)
+_READ_SNAPSHOTS = call("eventstore.read_snapshots", 4)
+_WRITE_SNAPSHOT = call("eventstore.write_snapshot", 6)
+_READ_LOG = call("eventstore.read_log", 6)
 
 
 class PostgresStore:
@@ -26,7 +36,7 @@ class PostgresStore:
     def __init__(self, dsn: str, *, read_connections_max: int = 4) -> None:
         self._dsn = dsn
         self._read_connections_max = read_connections_max
-        self._writers: dict[int, asyncpg.Connection[Any]] = {}
+        self._writers: dict[int, _Writer] = {}
         self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pool: asyncpg.Pool[Any] | None = None
         self._pool_lock = asyncio.Lock()
@@ -35,46 +45,48 @@ class PostgresStore:
         async with self._turns[shard]:
             writer = await self._writer(shard)
             try:
-                rows = await writer.fetch(_APPEND, shard, *_columns(proposals))
+                rows = await writer.append(shard, proposals)
             except UNREACHABLE as error:
-                writer.terminate()
+                writer.connection.terminate()
                 raise StoreUnavailable(f"the connection broke during an append: {error}", in_doubt=True) from error
         return [Verdict(_FATES[fate], position, sequence, same) for fate, position, sequence, same in rows]
 
-    async def _writer(self, shard: int) -> asyncpg.Connection[Any]:
+    async def _writer(self, shard: int) -> _Writer:
         writer = self._writers.get(shard)
-        if writer is None or writer.is_closed():
+        if writer is None or writer.connection.is_closed():
             try:
-                writer = self._writers[shard] = await connect(self._dsn)
+                writer = self._writers[shard] = await _Writer.open(self._dsn)
             except UNREACHABLE as error:
                 raise StoreUnavailable(f"no connection to the log: {error}") from error
         return writer
 
-    async def read_aggregates(self, shard: int, after: Sequence[tuple[str, int]]) -> list[StoredEvent]:
-        ids, sequences = zip(*after, strict=True)
-        return [StoredEvent(*row) for row in await self._read(_READ_AGGREGATES, shard, ids, sequences)]
+    async def read_aggregates(self, shard: int, after: Sequence[tuple[AggregateKey, int]]) -> list[StoredEvent]:
+        rows = await self._read(_READ_AGGREGATES, shard, *_columns_of_keys(after))
+        return [StoredEvent(*row) for row in rows]
 
-    async def read_subjects(self, shard: int, subjects: Sequence[tuple[str, str]]) -> list[SubjectEvent]:
-        ids, names = zip(*subjects, strict=True)
-        return [SubjectEvent(*row) for row in await self._read(_READ_SUBJECTS, shard, ids, names)]
+    async def read_subjects(self, shard: int, subjects: Sequence[tuple[AggregateKey, str]]) -> list[SubjectEvent]:
+        rows = await self._read(_READ_SUBJECTS, shard, *_columns_of_keys(subjects))
+        return [SubjectEvent(*row) for row in rows]
 
     async def command_results(self, shard: int, command_ids: Sequence[UUID]) -> list[FirstResult]:
         rows = await self._read(_COMMAND_RESULTS, shard, list(command_ids))
         return [FirstResult(*row) for row in rows]
 
-    async def read_snapshots(self, shard: int, aggregate_ids: Sequence[str], fingerprint: str) -> list[Snapshot]:
-        rows = await self._read(_READ_SNAPSHOTS, shard, list(aggregate_ids), fingerprint)
-        return [Snapshot(aggregate_id, sequence, fingerprint, state) for aggregate_id, sequence, state in rows]
+    async def read_snapshots(self, shard: int, fingerprints: Sequence[tuple[AggregateKey, str]]) -> list[Snapshot]:
+        rows = await self._read(_READ_SNAPSHOTS, shard, *_columns_of_keys(fingerprints))
+        return [Snapshot(AggregateKey(kind, id_), *rest) for kind, id_, *rest in rows]
 
     async def write_snapshot(self, shard: int, snapshot: Snapshot) -> None:
+        key = snapshot.aggregate_key
         await self._read(
-            _WRITE_SNAPSHOT, shard, snapshot.aggregate_id, snapshot.sequence, snapshot.fingerprint, snapshot.state
+            _WRITE_SNAPSHOT, shard, key.type, key.id, snapshot.sequence, snapshot.fingerprint, snapshot.state
         )
 
     async def read_log(
-        self, shard: int, after: int, limit: int, aggregate_id: str | None = None
+        self, shard: int, after: int, limit: int, aggregate: AggregateKey | None = None
     ) -> list[RecordedEvent]:
-        rows = await self._read(_READ_LOG, shard, after, limit, aggregate_id)
+        aggregate_type, aggregate_id = aggregate or (None, None)
+        rows = await self._read(_READ_LOG, shard, after, limit, None, aggregate_type, aggregate_id)
         return [
             RecordedEvent(**{**row, "payload": msgspec.Raw(row["payload"]), "metadata": msgspec.Raw(row["metadata"])})
             for row in rows
@@ -82,7 +94,7 @@ class PostgresStore:
 
     async def close(self) -> None:
         for writer in self._writers.values():
-            writer.terminate()
+            writer.connection.terminate()
         self._writers.clear()
         if self._pool is not None:
             self._pool.terminate()
@@ -99,8 +111,53 @@ class PostgresStore:
             raise StoreUnavailable(f"the log cannot be read: {error}") from error
 
 
-def _columns(proposals: Sequence[Proposal]) -> list[list[Any]]:
-    """One row per event, or one for a command without events, turned into the column arrays of ``append``."""
+class _Writer:
+    """The connection that appends to a shard. The statement for one command is kept prepared: with one caller, half of
+    what a command costs is how it travels."""
+
+    def __init__(self, connection: asyncpg.Connection[Any], append_one: Any) -> None:
+        self.connection = connection
+        self._append_one = append_one
+
+    @classmethod
+    async def open(cls, dsn: str) -> _Writer:
+        connection = await connect(dsn)
+        return cls(connection, await connection.prepare(_APPEND_ONE))
+
+    async def append(self, shard: int, proposals: Sequence[Proposal]) -> Sequence[Any]:
+        if len(proposals) == 1 and len(proposals[0].events) == 1:
+            rows: Sequence[Any] = await self._append_one.fetch(shard, *_scalars(proposals[0]))
+            return rows
+        return await self.connection.fetch(APPEND, shard, *columns(proposals))
+
+
+def _columns_of_keys(keyed: Sequence[tuple[AggregateKey, Any]]) -> tuple[list[str], list[str], list[Any]]:
+    return [key.type for key, _ in keyed], [key.id for key, _ in keyed], [value for _, value in keyed]
+
+
+def _scalars(p: Proposal) -> tuple[Any, ...]:
+    """The arguments of ``append_one``."""
+    command, (event,) = p.command, p.events
+    return (
+        command.command_id,
+        command.aggregate_type,
+        command.aggregate_id,
+        type(command).__name__,
+        p.fingerprint,
+        p.expected_sequence,
+        p.absent_subject,
+        p.actor,
+        type(event).__name__,
+        event.schema_version,
+        event.subject,
+        event.payload(),
+        p.metadata,
+        command.business_time,
+    )
+
+
+def columns(proposals: Sequence[Proposal]) -> list[list[Any]]:
+    """The arguments of ``append``: one row per event, or one for a command without events, turned into columns."""
     rows = chain.from_iterable(map(_rows, proposals))
     return [list(column) for column in zip(*rows, strict=True)]
 
@@ -109,6 +166,7 @@ def _rows(p: Proposal) -> list[tuple[Any, ...]]:
     command = p.command
     head = (
         command.command_id,
+        command.aggregate_type,
         command.aggregate_id,
         type(command).__name__,
         p.fingerprint,
@@ -125,22 +183,3 @@ def _rows(p: Proposal) -> list[tuple[Any, ...]]:
         (*head, index, type(e).__name__, e.schema_version, e.subject, e.payload(), p.metadata, occurred_at)
         for index, e in enumerate(p.events)
     ]
-
-
-_APPEND = """
-select verdict, position, sequence, is_same_content
-from eventstore.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-"""
-_READ_AGGREGATES = """
-select aggregate_id, sequence, type, schema_version, payload from eventstore.read_aggregates($1, $2, $3)
-"""
-_READ_SUBJECTS = """
-select aggregate_id, subject, position, sequence, type, schema_version, command_id, payload
-from eventstore.read_subjects($1, $2, $3)
-"""
-_COMMAND_RESULTS = """
-select command_id, fingerprint, reason, position, sequence, event_types from eventstore.command_results($1, $2)
-"""
-_READ_SNAPSHOTS = "select aggregate_id, sequence, state from eventstore.read_snapshots($1, $2, $3)"
-_WRITE_SNAPSHOT = "select eventstore.write_snapshot($1, $2, $3, $4, $5)"
-_READ_LOG = "select * from eventstore.read_log($1, $2, $3, p_aggregate_id => $4)"

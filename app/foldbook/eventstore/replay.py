@@ -13,6 +13,7 @@ import msgspec
 
 from foldbook.eventstore.commands.snapshots import StateCodec
 from foldbook.eventstore.decider import Decider
+from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.store import EventStore
 
 S = TypeVar("S")
@@ -48,8 +49,9 @@ async def replay(
 
     Raises ``UnknownEvent`` for an event of a newer program, ``StoreUnavailable`` if the log cannot be read.
     """
+    key = AggregateKey(decider.name, aggregate_id)
     state, sequence, position = decider.initial, 0, 0
-    while page := await store.read_log(shard, position, PAGE_EVENTS, aggregate_id):
+    while page := await store.read_log(shard, position, PAGE_EVENTS, key):
         for event in page:
             is_later = to_position is not None and event.position > to_position
             if is_later or (to_time is not None and event.recorded_at > to_time):

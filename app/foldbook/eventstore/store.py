@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-from foldbook.eventstore.events import Command, Event, RecordedEvent
+from foldbook.eventstore.events import AggregateKey, Command, Event, RecordedEvent
 
 
 def shard_of(aggregate_id: str, shard_count: int) -> int:
@@ -66,16 +66,22 @@ class Verdict:
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """As much of a recorded event as a fold needs."""
 
+    aggregate_type: str
     aggregate_id: str
     sequence: int
     type: str
     schema_version: int
     payload: bytes
 
+    @property
+    def aggregate_key(self) -> AggregateKey:
+        return AggregateKey(self.aggregate_type, self.aggregate_id)
+
 
 class SubjectEvent(msgspec.Struct, frozen=True, gc=False):
     """An event found by its subject."""
 
+    aggregate_type: str
     aggregate_id: str
     subject: str
     position: int
@@ -84,6 +90,10 @@ class SubjectEvent(msgspec.Struct, frozen=True, gc=False):
     schema_version: int
     command_id: UUID
     payload: bytes
+
+    @property
+    def aggregate_key(self) -> AggregateKey:
+        return AggregateKey(self.aggregate_type, self.aggregate_id)
 
 
 class FirstResult(msgspec.Struct, frozen=True, gc=False):
@@ -101,7 +111,7 @@ class FirstResult(msgspec.Struct, frozen=True, gc=False):
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """A cached fold: the state of an aggregate at a sequence, as JSON. ``fingerprint`` names the shape of the state."""
 
-    aggregate_id: str
+    aggregate_key: AggregateKey
     sequence: int
     fingerprint: str
     state: bytes
@@ -117,25 +127,25 @@ class EventStore(Protocol):
     async def append(self, shard: int, proposals: Sequence[Proposal]) -> list[Verdict]:
         """Append what holds, in one transaction, and give a verdict for each proposal, in order.
 
-        A conflict spoils no other aggregate; but nothing of an aggregate that was decided after a command that did
-        not go in goes in either, unless it expects no sequence. All that is returned is durable.
+        A conflict does not affect other aggregates. Within an aggregate, whatever was decided after a command that was
+        not appended is a conflict too, unless it expects no sequence. All that is returned is durable.
         """
         ...
 
-    async def read_aggregates(self, shard: int, after: Sequence[tuple[str, int]]) -> list[StoredEvent]:
-        """The events of each (aggregate id, after this sequence), in order within each."""
+    async def read_aggregates(self, shard: int, after: Sequence[tuple[AggregateKey, int]]) -> list[StoredEvent]:
+        """The events of each aggregate after the sequence beside its key, in order within each."""
         ...
 
-    async def read_subjects(self, shard: int, subjects: Sequence[tuple[str, str]]) -> list[SubjectEvent]:
-        """The events of each (aggregate id, subject), in order within each."""
+    async def read_subjects(self, shard: int, subjects: Sequence[tuple[AggregateKey, str]]) -> list[SubjectEvent]:
+        """The events of each aggregate about the subject beside its key, in order within each."""
         ...
 
     async def command_results(self, shard: int, command_ids: Sequence[UUID]) -> list[FirstResult]:
         """The first result of each command that is known."""
         ...
 
-    async def read_snapshots(self, shard: int, aggregate_ids: Sequence[str], fingerprint: str) -> list[Snapshot]:
-        """The latest snapshots of these aggregates that have this fingerprint."""
+    async def read_snapshots(self, shard: int, fingerprints: Sequence[tuple[AggregateKey, str]]) -> list[Snapshot]:
+        """The latest snapshot of each aggregate, if it has the fingerprint beside the key."""
         ...
 
     async def write_snapshot(self, shard: int, snapshot: Snapshot) -> None:
@@ -143,7 +153,7 @@ class EventStore(Protocol):
         ...
 
     async def read_log(
-        self, shard: int, after: int, limit: int, aggregate_id: str | None = None
+        self, shard: int, after: int, limit: int, aggregate: AggregateKey | None = None
     ) -> list[RecordedEvent]:
         """At most ``limit`` events after a position, ascending, without gaps; of one aggregate, if it is named."""
         ...

@@ -13,6 +13,7 @@ from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.events import Event
 from foldbook.trading.account import define_instrument, open_account, record_price, set_risk_limits, set_trading_state
 from foldbook.trading.commands import (
+    COMMANDS,
     BookCommand,
     DefineInstrument,
     OpenAccount,
@@ -55,9 +56,10 @@ _RULES: dict[type[BookCommand], Callable[[Any, Book], Sequence[Event]]] = {
 }
 
 ORDER_BOOK: Decider[Book] = Decider(
-    name="order_book",
+    name=BookCommand.aggregate_type,
     state_type=Book,
     initial=Book(),
+    command_types=COMMANDS,
     event_types=EVENT_TYPES,
     decide=decide,
     evolve=evolve,

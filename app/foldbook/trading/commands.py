@@ -14,6 +14,8 @@ from foldbook.trading.values import ONE, ExecType, OrderType, RiskLimits, Side, 
 class BookCommand(Command, frozen=True, kw_only=True):
     """A command to the order book of ``account`` (``user/exchange/broker``)."""
 
+    aggregate_type = "order_book"
+
     account: str
 
     @property
@@ -124,3 +126,16 @@ class RecordPrice(BookCommand, frozen=True, kw_only=True):
     @property
     def business_time(self) -> datetime:
         return self.transact_time or self.received_at
+
+
+COMMANDS: tuple[type[Command], ...] = (
+    OpenAccount,
+    PlaceOrder,
+    RequestCancel,
+    RequestReplace,
+    RecordExecution,
+    DefineInstrument,
+    SetRiskLimits,
+    SetTradingState,
+    RecordPrice,
+)

@@ -1,6 +1,6 @@
 create or replace function audit.causation_tree(p_command_id uuid)
 returns table (
-    depth integer, command_id uuid, caused_by text, aggregate_id text, type text, actor text, recorded_at timestamptz,
+    depth integer, command_id uuid, caused_by text, aggregate_type text, aggregate_id text, type text, actor text, recorded_at timestamptz,
     first_position bigint, events text[], is_asked boolean
 )
 language plpgsql
@@ -54,6 +54,7 @@ begin
         d.depth,
         d.command_id,
         d.caused_by,
+        l.aggregate_type,
         l.aggregate_id,
         l.type,
         l.actor,

@@ -4,6 +4,7 @@ select
     c."commit",
     c.recorded_at,
     c.command_id,
+    c.aggregate_type,
     c.aggregate_id,
     c.type,
     c.actor,

@@ -1,7 +1,7 @@
 create or replace function audit.export_commands(p_shard integer, p_after_commit bigint, p_to_commit bigint)
 returns table (
-    shard integer, command_id uuid, aggregate_id text, type text, fingerprint text, actor text, outcome text,
-    reason jsonb, first_position bigint, event_count integer, "commit" bigint, recorded_at timestamptz, hash text
+    shard integer, command_id uuid, aggregate_type text, aggregate_id text, type text, fingerprint text, actor text,
+    outcome text, reason jsonb, first_position bigint, event_count integer, "commit" bigint, recorded_at timestamptz, hash text
 )
 language plpgsql
 stable
@@ -14,6 +14,7 @@ begin
     select
         c.shard,
         c.command_id,
+        c.aggregate_type,
         c.aggregate_id,
         c.type,
         encode(c.fingerprint, 'hex'),

@@ -1,8 +1,8 @@
 create or replace function audit.export_events(p_shard integer, p_after bigint, p_to bigint)
 returns table (
-    shard integer, "position" bigint, aggregate_id text, sequence bigint, type text, schema_version smallint,
-    subject text, command_id uuid, payload jsonb, metadata jsonb, occurred_at timestamptz, recorded_at timestamptz,
-    hash text
+    shard integer, "position" bigint, aggregate_type text, aggregate_id text, sequence bigint, type text,
+    schema_version smallint, subject text, command_id uuid, payload jsonb, metadata jsonb, occurred_at timestamptz,
+    recorded_at timestamptz, hash text
 )
 language plpgsql
 stable
@@ -14,6 +14,7 @@ begin
     select
         e.shard,
         e.position,
+        e.aggregate_type,
         e.aggregate_id,
         e.sequence,
         e.type,

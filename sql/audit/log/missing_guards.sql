@@ -2,7 +2,7 @@ create or replace view audit.missing_guards as
 with key (table_name, index_name) as (
     values
         ('events', 'events_pkey'),
-        ('events', 'events_shard_aggregate_id_sequence_key'),
+        ('events', 'events_aggregate'),
         ('events', 'events_subject'),
         ('commands', 'commands_pkey'),
         ('commits', 'commits_pkey')

@@ -38,14 +38,15 @@ begin
             c.number,
             c.recorded_at as committed_at,
             e.position,
+            e.aggregate_type,
             e.aggregate_id,
             e.sequence,
             e.command_id,
             e.recorded_at,
             e.hash,
             eventstore.event_hash(
-                e.position, e.aggregate_id, e.sequence, e.type, e.schema_version, e.subject, e.command_id, e.payload,
-                e.metadata, e.occurred_at
+                e.position, e.aggregate_type, e.aggregate_id, e.sequence, e.type, e.schema_version, e.subject,
+                e.command_id, e.payload, e.metadata, e.occurred_at
             ) as computed_hash
         from commit c
         cross join lateral (
@@ -59,6 +60,7 @@ begin
         select
             k."commit",
             k.command_id,
+            k.aggregate_type,
             k.aggregate_id,
             k.first_position,
             k.event_count,
@@ -66,7 +68,8 @@ begin
             k.outcome = case when k.reason is null then 'accepted' else 'refused' end as is_outcome_right,
             k.hash,
             eventstore.command_hash(
-                k.command_id, k.aggregate_id, k.type, k.fingerprint, k.actor, k.reason, k.first_position, k.event_count
+                k.command_id, k.aggregate_type, k.aggregate_id, k.type, k.fingerprint, k.actor, k.reason, k.first_position,
+                k.event_count
             ) as computed_hash
         from eventstore.commands k
         where k.shard = p_shard
@@ -120,9 +123,10 @@ begin
         select
             e.position,
             e.number,
+            e.aggregate_type,
             e.aggregate_id,
             e.sequence,
-            lag(e.sequence) over (partition by e.aggregate_id order by e.position) as previous_sequence
+            lag(e.sequence) over (partition by e.aggregate_type, e.aggregate_id order by e.position) as previous_sequence
         from event e
     ),
     finding (position, number, problem, detail) as materialized (
@@ -216,6 +220,7 @@ begin
             on k.command_id = e.command_id
             and k."commit" = e.number
             and k.aggregate_id = e.aggregate_id
+            and k.aggregate_type = e.aggregate_type
             and e.position >= k.first_position
             and e.position < k.first_position + k.event_count
         where k.command_id is null
@@ -242,6 +247,7 @@ begin
                 from eventstore.events e
                 where e.shard = p_shard
                     and e.aggregate_id = s.aggregate_id
+                    and e.aggregate_type = s.aggregate_type
                     and e.sequence = s.sequence - 1
                 limit 1
             ), s.position) >= s.position

@@ -20,7 +20,7 @@ select
     e.command_id,
     e.metadata ->> 'actor' as actor,
     e.metadata ->> 'raw_message' as raw_message
-from eventstore.log e
+from trading.log e
 where e.type in ('UnmatchedExecutionRecorded', 'FillConflictDetected');
 comment on view audit.execution_exceptions is
     'Executions that a broker reported and that were not applied: they belong to nothing that is known, or contradict an earlier report.';

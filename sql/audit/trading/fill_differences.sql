@@ -16,7 +16,7 @@ begin
             coalesce(e.payload ->> 'exec_ref_id', e.payload ->> 'exec_id') as fill_exec_id,
             e.payload
         from audit.subscription_reach('fills') r
-        join eventstore.log e on e.shard = r.shard and e.position <= r.checkpoint
+        join trading.log e on e.shard = r.shard and e.position <= r.checkpoint
         where e.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
     ),
     -- Each fill as it stands: as reported, or as corrected last.
@@ -58,7 +58,7 @@ begin
             e.position,
             to_jsonb(s)
         from audit.subscription_reach('fills') r
-        join eventstore.log e on e.shard = r.shard and e.position <= r.checkpoint
+        join trading.log e on e.shard = r.shard and e.position <= r.checkpoint
         cross join lateral (
             select
                 e.aggregate_id as account,

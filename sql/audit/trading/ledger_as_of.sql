@@ -14,7 +14,7 @@ begin
         b.ledger_account,
         e.currency,
         sum(b.amount)
-    from eventstore.log l
+    from trading.log l
     join read.ledger_entries e on e.shard = l.shard and e.log_position = l.position
     cross join lateral (
         values ('position', e.position), ('cash', e.cash), ('exchange', e.exchange), ('fees', e.fees)

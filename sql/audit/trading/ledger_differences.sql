@@ -22,7 +22,7 @@ begin
             coalesce(x.sign * x.fee, 0) as fee,
             x.fee_currency
         from audit.subscription_reach('ledger') r
-        join eventstore.log e on e.shard = r.shard and e.position <= r.checkpoint
+        join trading.log e on e.shard = r.shard and e.position <= r.checkpoint
         cross join lateral (
             values
                 (

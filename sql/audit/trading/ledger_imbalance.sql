@@ -42,7 +42,7 @@ begin
     from (
         select l.shard, l.position
         from eventstore.subscriptions s
-        join eventstore.log l on l.shard = s.shard and l.position <= s.checkpoint
+        join trading.log l on l.shard = s.shard and l.position <= s.checkpoint
         where s.name = 'ledger'
             and l.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
     ) x

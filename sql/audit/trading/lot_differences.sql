@@ -21,7 +21,7 @@ begin
                 e.aggregate_id as account,
                 e.payload ->> 'symbol' as symbol
             from audit.subscription_reach('lots') r
-            join eventstore.log e on e.shard = r.shard and e.position <= r.checkpoint
+            join trading.log e on e.shard = r.shard and e.position <= r.checkpoint
             where e.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
         ) x
         cross join lateral audit.position_as_of(x.account, x.symbol, x.checkpoint) p

@@ -22,7 +22,7 @@ begin
         e.metadata ->> 'correlation_id',
         e.metadata ->> 'causation_id',
         e.payload
-    from eventstore.log e
+    from trading.log e
     left join eventstore.commands c
         on c.shard = e.shard
         and c.command_id = e.command_id

@@ -26,7 +26,7 @@ begin
             e.type,
             e.payload,
             e.recorded_at
-        from eventstore.log e
+        from trading.log e
         where e.shard = p_shard
             and e.position <= p_log_position
             and (p_account is null or e.aggregate_id = p_account)

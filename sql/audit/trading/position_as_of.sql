@@ -33,7 +33,7 @@ begin
                 else (e.payload ->> 'fee')::numeric
             end as fee,
             coalesce((e.payload ->> 'multiplier')::numeric, 1) as multiplier
-        from eventstore.log e
+        from trading.log e
         cross join (values (1), (2)) c (number)
         where e.shard = v_shard
             and e.aggregate_id = p_account

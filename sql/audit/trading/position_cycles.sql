@@ -73,9 +73,9 @@ begin
         s.cycle,
         s.side,
         s.opened_position,
-        (select e.occurred_at from eventstore.log e where e.shard = v_shard and e.position = s.opened_position),
+        (select e.occurred_at from trading.log e where e.shard = v_shard and e.position = s.opened_position),
         s.closed_position,
-        (select e.occurred_at from eventstore.log e where e.shard = v_shard and e.position = s.closed_position),
+        (select e.occurred_at from trading.log e where e.shard = v_shard and e.position = s.closed_position),
         s.fills,
         s.realized_pnl,
         s.fees

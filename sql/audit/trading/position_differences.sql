@@ -20,7 +20,7 @@ begin
             e.position,
             e.type
         from audit.subscription_reach('positions') r
-        join eventstore.log e on e.shard = r.shard and e.position <= r.checkpoint
+        join trading.log e on e.shard = r.shard and e.position <= r.checkpoint
         where e.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
     ),
     told as (

@@ -47,7 +47,7 @@ begin
     from folded f
     cross join lateral (
         select *
-        from eventstore.log e
+        from trading.log e
         where e.shard = v_shard and e.position = f.position
         limit 1
     ) e

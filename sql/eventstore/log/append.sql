@@ -3,6 +3,7 @@ create or replace function eventstore.append(
     -- One element per event, the events of a command side by side, in the order in which they were decided.
     -- A command that produced no event has one element, whose event columns are null.
     p_command_ids uuid[],
+    p_aggregate_types text[],
     p_aggregate_ids text[],
     p_command_types text[],
     p_fingerprints bytea[],
@@ -32,13 +33,7 @@ declare
     v_head eventstore.commits;
     v_now timestamptz;
 begin
-    if current_setting('transaction_isolation') <> 'read committed' then
-        raise exception 'append needs READ COMMITTED: it must see the commit that held the lock before it'
-            using errcode = 'FB001';
-    end if;
-
-    perform pg_advisory_xact_lock(1178553163, p_shard);
-    v_head := eventstore.head(p_shard);
+    v_head := eventstore.lock_shard(p_shard);
     v_now := greatest(clock_timestamp(), v_head.recorded_at);
 
     return query
@@ -54,23 +49,25 @@ begin
             p.absent_subject is not null and (
                 select true from eventstore.events e
                 where e.shard = p_shard and e.subject = p.absent_subject and e.aggregate_id = p.aggregate_id
+                    and e.aggregate_type = p.aggregate_type
                 limit 1
             ) is not null as is_taken,
             coalesce((
                 select e.sequence from eventstore.events e
-                where e.shard = p_shard and e.aggregate_id = p.aggregate_id
+                where e.shard = p_shard and e.aggregate_id = p.aggregate_id and e.aggregate_type = p.aggregate_type
                 order by e.sequence desc
                 limit 1
             ), 0) as stored_sequence,
             count(p.event_type) over (
-                partition by p.aggregate_id order by p.ordinal rows between unbounded preceding and 1 preceding
+                partition by p.aggregate_type, p.aggregate_id
+                order by p.ordinal rows between unbounded preceding and 1 preceding
             ) as earlier_events
         from unnest(
-            p_command_ids, p_aggregate_ids, p_command_types, p_fingerprints, p_expected_sequences, p_absent_subjects,
-            p_actors, p_reasons, p_event_counts, p_event_indexes,
+            p_command_ids, p_aggregate_types, p_aggregate_ids, p_command_types, p_fingerprints, p_expected_sequences,
+            p_absent_subjects, p_actors, p_reasons, p_event_counts, p_event_indexes,
             p_event_types, p_schema_versions, p_subjects, p_payloads, p_metadata, p_occurred_at
         ) with ordinality as p (
-            command_id, aggregate_id, command_type, fingerprint, expected_sequence, absent_subject,
+            command_id, aggregate_type, aggregate_id, command_type, fingerprint, expected_sequence, absent_subject,
             actor, reason, event_count, event_index,
             event_type, schema_version, subject, payload, metadata, occurred_at, ordinal
         )
@@ -91,7 +88,8 @@ begin
                 j.expected_sequence is null
                 -- Whatever was decided after a command that did not go in was decided on a state that never was.
                 or coalesce(bool_and(j.is_clean or (j.known_fingerprint is not null and not j.is_event)) over (
-                    partition by j.aggregate_id order by j.ordinal rows between unbounded preceding and 1 preceding
+                    partition by j.aggregate_type, j.aggregate_id
+                    order by j.ordinal rows between unbounded preceding and 1 preceding
                 ), true)
             ) as is_appended
         from judged j
@@ -102,8 +100,9 @@ begin
             v_head.last_position
                 + count(*) filter (where v.is_appended and v.is_event) over (order by v.ordinal) as position,
             v.stored_sequence
-                + count(*) filter (where v.is_appended and v.is_event) over (partition by v.aggregate_id order by v.ordinal)
-                as sequence
+                + count(*) filter (where v.is_appended and v.is_event) over (
+                    partition by v.aggregate_type, v.aggregate_id order by v.ordinal
+                ) as sequence
         from verdict v
     ),
     sealed as materialized (
@@ -111,13 +110,13 @@ begin
             p.*,
             case when p.is_appended and p.is_event then
                 eventstore.event_hash(
-                    p.position, p.aggregate_id, p.sequence, p.event_type, p.schema_version, p.subject, p.command_id,
-                    p.payload, p.metadata, p.occurred_at
+                    p.position, p.aggregate_type, p.aggregate_id, p.sequence, p.event_type, p.schema_version, p.subject,
+                    p.command_id, p.payload, p.metadata, p.occurred_at
                 )
             end as event_hash,
             case when p.is_appended and p.event_index = 0 then
                 eventstore.command_hash(
-                    p.command_id, p.aggregate_id, p.command_type, p.fingerprint, p.actor, p.reason,
+                    p.command_id, p.aggregate_type, p.aggregate_id, p.command_type, p.fingerprint, p.actor, p.reason,
                     case when p.is_event then p.position end, p.event_count
                 )
             end as command_hash
@@ -126,15 +125,15 @@ begin
     new_event as (
         insert into eventstore.events
         select
-            p_shard, p.position, p.aggregate_id, p.sequence, p.event_type, p.schema_version, p.subject, p.command_id,
-            p.payload, p.metadata, p.occurred_at, v_now, p.event_hash
+            p_shard, p.position, p.aggregate_type, p.aggregate_id, p.sequence, p.event_type, p.schema_version, p.subject,
+            p.command_id, p.payload, p.metadata, p.occurred_at, v_now, p.event_hash
         from sealed p
         where p.is_appended and p.is_event
     ),
     new_command as (
         insert into eventstore.commands
         select
-            p_shard, p.command_id, p.aggregate_id, p.command_type, p.fingerprint, p.actor,
+            p_shard, p.command_id, p.aggregate_type, p.aggregate_id, p.command_type, p.fingerprint, p.actor,
             case when p.reason is null then 'accepted' else 'refused' end, p.reason,
             case when p.is_event then p.position end, p.event_count, v_head.number + 1, v_now, p.command_hash
         from sealed p

@@ -1,5 +1,5 @@
 create or replace function eventstore.command_hash(
-    p_command_id uuid, p_aggregate_id text, p_type text, p_fingerprint bytea, p_actor text, p_reason jsonb,
+    p_command_id uuid, p_aggregate_type text, p_aggregate_id text, p_type text, p_fingerprint bytea, p_actor text, p_reason jsonb,
     p_first_position bigint, p_event_count integer
 )
 returns bytea
@@ -8,6 +8,7 @@ stable parallel safe
 -- Text as UTF-8 bytes: record_send would write text in the client's encoding.
 return sha256(record_send(row(
     p_command_id,
+    convert_to(p_aggregate_type, 'UTF8'),
     convert_to(p_aggregate_id, 'UTF8'),
     convert_to(p_type, 'UTF8'),
     p_fingerprint,

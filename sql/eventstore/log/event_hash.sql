@@ -1,5 +1,5 @@
 create or replace function eventstore.event_hash(
-    p_position bigint, p_aggregate_id text, p_sequence bigint, p_type text, p_schema_version smallint, p_subject text,
+    p_position bigint, p_aggregate_type text, p_aggregate_id text, p_sequence bigint, p_type text, p_schema_version smallint, p_subject text,
     p_command_id uuid, p_payload jsonb, p_metadata jsonb, p_occurred_at timestamptz
 )
 returns bytea
@@ -8,6 +8,7 @@ stable parallel safe
 -- Text as UTF-8 bytes: record_send would write text in the client's encoding.
 return sha256(record_send(row(
     p_position,
+    convert_to(p_aggregate_type, 'UTF8'),
     convert_to(p_aggregate_id, 'UTF8'),
     p_sequence,
     convert_to(p_type, 'UTF8'),

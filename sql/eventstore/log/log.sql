@@ -45,6 +45,7 @@ begin
         select
             e.shard,
             e.position,
+            e.aggregate_type,
             e.aggregate_id,
             e.sequence,
             e.type,

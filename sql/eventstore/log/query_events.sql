@@ -4,7 +4,8 @@ create or replace function eventstore.query_events(
     p_limit integer,
     p_type text default null,
     p_aggregate_id text default null,
-    p_subject text default null
+    p_subject text default null,
+    p_aggregate_type text default null
 )
 returns table ("position" bigint, items json, next bigint)
 language plpgsql
@@ -15,7 +16,7 @@ begin
     with candidate as materialized (
         -- One more than asked for tells whether there is more.
         select l as event, row_number() over (order by l.position) as ordinal
-        from eventstore.read_log(p_shard, p_after, p_limit + 1, p_type, p_aggregate_id, p_subject) l
+        from eventstore.read_log(p_shard, p_after, p_limit + 1, p_type, p_aggregate_type, p_aggregate_id, p_subject) l
     ),
     page as (
         select

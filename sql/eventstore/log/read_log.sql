@@ -3,6 +3,7 @@ create or replace function eventstore.read_log(
     p_after bigint,
     p_limit integer,
     p_type text default null,
+    p_aggregate_type text default null,
     p_aggregate_id text default null,
     p_subject text default null
 )
@@ -22,6 +23,7 @@ begin
             select l.*
             from eventstore.log l
             where l.shard = p_shard and l.subject = p_subject
+                and (p_aggregate_type is null or l.aggregate_type = p_aggregate_type)
                 and (p_aggregate_id is null or l.aggregate_id = p_aggregate_id)
                 and (p_type is null or l.type = p_type)
         )
@@ -32,18 +34,32 @@ begin
         limit p_limit;
     elsif p_aggregate_id is not null then
         return query
-        select l.*
-        from eventstore.log l
-        where l.shard = p_shard and l.aggregate_id = p_aggregate_id
-            and l.position > p_after
-            and (p_type is null or l.type = p_type)
-        order by l.sequence
+        with aggregate as materialized (
+            select
+                t.type,
+                eventstore.sequence_at(p_shard, t.type, p_aggregate_id, p_after) as after_sequence
+            from eventstore.aggregate_types_of(p_shard, p_aggregate_id) as t (type)
+            where p_aggregate_type is null or t.type = p_aggregate_type
+        )
+        select e.*
+        from aggregate a
+        cross join lateral (
+            select l.*
+            from eventstore.log l
+            where l.shard = p_shard and l.aggregate_id = p_aggregate_id and l.aggregate_type = a.type
+                and l.sequence > a.after_sequence
+                and (p_type is null or l.type = p_type)
+            order by l.sequence
+            limit p_limit
+        ) e
+        order by e.position
         limit p_limit;
     else
         return query
         select l.*
         from eventstore.log l
         where l.shard = p_shard and l.position > p_after
+            and (p_aggregate_type is null or l.aggregate_type = p_aggregate_type)
             and (p_type is null or l.type = p_type)
         order by l.position
         limit p_limit;
@@ -51,4 +67,4 @@ begin
 end
 $$;
 comment on function eventstore.read_log is
-    'Events of a shard after a position, ascending; of one type, aggregate or subject where given.';
+    'Events of a shard after a position, ascending; of one type, aggregate type, aggregate or subject where given.';

@@ -1,5 +1,10 @@
-create or replace function eventstore.read_snapshots(p_shard integer, p_aggregate_ids text[], p_fingerprint text)
-returns table (aggregate_id text, sequence bigint, state jsonb)
+create or replace function eventstore.read_snapshots(
+    p_shard integer,
+    p_aggregate_types text[],
+    p_aggregate_ids text[],
+    p_fingerprints text[]
+)
+returns table (aggregate_type text, aggregate_id text, sequence bigint, fingerprint text, state jsonb)
 language plpgsql
 stable
 set plan_cache_mode = force_generic_plan
@@ -9,15 +14,16 @@ as $$
 #variable_conflict use_column
 begin
     return query
-    select s.aggregate_id, s.sequence, s.state
-    from unnest(p_aggregate_ids) as a (id)
+    select s.aggregate_type, s.aggregate_id, s.sequence, s.fingerprint, s.state
+    from unnest(p_aggregate_types, p_aggregate_ids, p_fingerprints) as a (type, id, fingerprint)
     cross join lateral (
         select n.*
         from eventstore.snapshots n
-        where n.shard = p_shard and n.aggregate_id = a.id and n.fingerprint = p_fingerprint
+        where n.shard = p_shard and n.aggregate_id = a.id and n.aggregate_type = a.type
+            and n.fingerprint = a.fingerprint
         limit 1
     ) s;
 end
 $$;
 comment on function eventstore.read_snapshots is
-    'The snapshots of these aggregates, if they were taken of states of the same shape.';
+    'The snapshots of these aggregates, each if it was taken of a state of the shape that is named.';

@@ -72,7 +72,8 @@ MATRICES = (
 def _shown(life: Life, order_id: str) -> Shown | None:
     """What the book shows of an order; of one that it forgot, what is recalled of it."""
     order = life.book.orders.get(order_id)
-    if ORDER_BOOK.forgotten(cancel(order_id), life.book):
+    if ORDER_BOOK.has_forgotten(cancel(order_id), life.book):
+        assert ORDER_BOOK.recall is not None
         order = ORDER_BOOK.recall(life.book, life.about(order_id)).recalled
     if order is None:
         return None

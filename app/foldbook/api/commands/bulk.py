@@ -27,7 +27,7 @@ from foldbook.api.commands.handlers import Bus, answer_of, envelope_of
 from foldbook.api.commands.schemas import CommandLine
 from foldbook.api.problems import Problem, body_too_large, problem_of, told
 from foldbook.api.queries.documents import CommandAnswer
-from foldbook.eventstore.commands.results import CommandResult
+from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Metadata
 
 MEDIA_TYPE = "application/x-ndjson"

@@ -34,13 +34,12 @@ from foldbook.api.paths import OF_ACCOUNT, OF_INSTRUMENT, OF_ORDER, OF_PRICE, ac
 from foldbook.api.problems import Problem, told
 from foldbook.api.queries.documents import CommandAnswer
 from foldbook.eventstore.commands.bus import CommandBus
-from foldbook.eventstore.commands.results import CommandResult
-from foldbook.eventstore.events import Metadata
-from foldbook.trading.book import Book
+from foldbook.eventstore.commands.submission import CommandResult
+from foldbook.eventstore.events import NO_METADATA, Metadata
 from foldbook.trading.commands import BookCommand, OpenAccount, RequestCancel, SetTradingState
 from foldbook.trading.values import TradingState
 
-Bus = CommandBus[Book]
+Bus = CommandBus
 
 _HEADER_TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -53,9 +52,6 @@ class Envelope(Struct, frozen=True):
     command_id: UUID
     metadata: Metadata
     expected_sequence: int | None
-
-
-NO_METADATA = Metadata()
 
 
 def envelope_of(

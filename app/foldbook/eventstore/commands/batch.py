@@ -4,52 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any
 from uuid import UUID
 
 from foldbook.errors import StoreUnavailable
-from foldbook.eventstore.commands.results import Submission
+from foldbook.eventstore.commands.submission import Submission
+from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.store import Proposal, Verdict
 
-S = TypeVar("S")
+State = Any
+"""Of an aggregate: what its decider makes it."""
 
 
 @dataclass(slots=True, eq=False)
-class Aggregate(Generic[S]):
-    """A cached state: as the log has it, and as it will be once all that is under way has gone in."""
-
-    stored: S
-    stored_sequence: int
-    state: S
-    sequence: int
-    snapshot_sequence: int
-    """Where the latest snapshot was taken or asked for; 0: nowhere."""
-    is_stale: bool = False
-    """The log has more than ``stored``: read the tail before deciding anything."""
-
-    def go_back(self) -> None:
-        """To what the log has: nothing that is under way will go in."""
-        self.state, self.sequence = self.stored, self.stored_sequence
-
-
-@dataclass(slots=True, eq=False)
-class Batch(Generic[S]):
+class Batch:
     """Decided commands on their way into one commit."""
 
     submissions: list[Submission] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
     command_ids: set[UUID] = field(default_factory=set)
-    touched: set[tuple[str, str | None]] = field(default_factory=set)
-    """(aggregate, subject) of every event: what the log does not know yet."""
-    after: dict[str, tuple[S, int]] = field(default_factory=dict)
-    """Each aggregate's state and sequence once this batch has gone in."""
+    touched: set[tuple[AggregateKey, str | None]] = field(default_factory=set)
+    """Aggregate and subject of every event: what the log does not know yet."""
+    after: dict[AggregateKey, tuple[State, int]] = field(default_factory=dict)
+    """Each aggregate's state and sequence once this batch is appended."""
 
-    def without(self, aggregate_ids: set[str]) -> Batch[S]:
-        kept: Batch[S] = Batch()
+    def without(self, keys: set[AggregateKey]) -> Batch:
+        """The same without the commands of these aggregates."""
+        kept = Batch()
         for submission, proposal in zip(self.submissions, self.proposals, strict=True):
-            if submission.command.aggregate_id not in aggregate_ids:
+            if submission.aggregate_key not in keys:
                 kept.add(submission, proposal)
-        kept.after = {k: v for k, v in self.after.items() if k not in aggregate_ids}
+        kept.after = {key: after for key, after in self.after.items() if key not in keys}
         return kept
 
     def add(self, submission: Submission, proposal: Proposal) -> None:
@@ -57,7 +42,7 @@ class Batch(Generic[S]):
         self.proposals.append(proposal)
         self.command_ids.add(proposal.command.command_id)
         for event in proposal.events:
-            self.touched.add((submission.command.aggregate_id, event.subject))
+            self.touched.add((submission.aggregate_key, event.subject))
 
 
 @dataclass(slots=True)

@@ -1,8 +1,8 @@
 """The command bus: load, decide, group commit.
 
 Commands queue. While one append is in flight the next batch is decided and encoded, on the state that will be there
-if the one in flight succeeds; it is sent the moment the answer is in, before anybody is told of it. So PostgreSQL and
-Python work side by side, and the lock, the fsync and the NOTIFY are paid once per batch, without a timer.
+if the one in flight succeeds; it is sent the moment the answer is in, before anybody is told. So PostgreSQL and Python
+work side by side, and the lock, the fsync and the NOTIFY are paid once per batch, without a timer.
 
 Nothing is sent that was decided on a state that did not come true: when an append meets a conflict, whatever was
 decided after it for that aggregate goes back to the front of the queue, the tail is read, and it is decided again.
@@ -11,38 +11,38 @@ decided after it for that aggregate goes back to the front of the queue, the tai
 from __future__ import annotations
 
 import asyncio
-from typing import Generic, TypeVar
+from typing import Any
 
-from foldbook.eventstore.commands.results import CommandResult
-from foldbook.eventstore.commands.shard_bus import BusLimits, Lane
+from foldbook.eventstore.commands.shard_bus import BusLimits, ShardBus
+from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.decider import Decider
-from foldbook.eventstore.events import Command, Metadata
+from foldbook.eventstore.events import NO_METADATA, Command, Metadata
 from foldbook.eventstore.store import EventStore, shard_of
 
-S = TypeVar("S")
 
-_NO_METADATA = Metadata()
-
-
-class CommandBus(Generic[S]):
-    """Takes commands for the aggregates of one decider. ``start`` it inside a running event loop."""
+class CommandBus:
+    """Takes commands for the aggregates of one decider, or of several. ``start`` it inside a running event loop."""
 
     def __init__(
-        self, store: EventStore, decider: Decider[S], *, shard_count: int = 1, limits: BusLimits | None = None
+        self, store: EventStore, *deciders: Decider[Any], shard_count: int = 1, limits: BusLimits | None = None
     ) -> None:
+        by_type = {decider.name: decider for decider in deciders}
+        if len(by_type) < len(deciders):
+            raise ValueError("two deciders have one name")
+        self._aggregate_types = by_type.keys()
         self._shard_count = shard_count
-        self._lanes = [Lane(store, decider, shard, limits or BusLimits()) for shard in range(shard_count)]
+        self._shards = [ShardBus(store, by_type, shard, limits or BusLimits()) for shard in range(shard_count)]
 
     async def start(self) -> None:
-        for lane in self._lanes:
-            lane.start()
+        for shard in self._shards:
+            shard.start()
 
     async def stop(self) -> None:
         """Takes no more, answers everything it has, stops."""
-        await asyncio.gather(*(lane.stop() for lane in self._lanes))
+        await asyncio.gather(*(shard.stop() for shard in self._shards))
 
     def submit(
-        self, command: Command, *, metadata: Metadata = _NO_METADATA, expected_sequence: int | None = None
+        self, command: Command, *, metadata: Metadata = NO_METADATA, expected_sequence: int | None = None
     ) -> asyncio.Future[CommandResult]:
         """Queue a command; the future has its result once that is durable.
 
@@ -50,11 +50,13 @@ class CommandBus(Generic[S]):
         raises ``Refusal``, ``IdempotencyConflict``, ``Overloaded`` or ``StoreUnavailable``. Commands to one aggregate
         are decided in the order of submission.
         """
-        lane = self._lanes[shard_of(command.aggregate_id, self._shard_count)]
-        return lane.submit(command, metadata, expected_sequence)
+        key = command.aggregate_key
+        if key.type not in self._aggregate_types:
+            raise TypeError(f"{type(command).__name__}: no decider here has aggregate type {key.type!r}")
+        return self._shards[shard_of(key.id, self._shard_count)].submit(command, key, metadata, expected_sequence)
 
     async def execute(
-        self, command: Command, *, metadata: Metadata = _NO_METADATA, expected_sequence: int | None = None
+        self, command: Command, *, metadata: Metadata = NO_METADATA, expected_sequence: int | None = None
     ) -> CommandResult:
         """``submit``, and wait for the result."""
         return await self.submit(command, metadata=metadata, expected_sequence=expected_sequence)
@@ -62,31 +64,31 @@ class CommandBus(Generic[S]):
     @property
     def is_running(self) -> bool:
         """It takes commands."""
-        return all(lane.is_running for lane in self._lanes)
+        return all(shard.is_running for shard in self._shards)
 
     @property
     def queued(self) -> int:
         """Commands waiting to be decided."""
-        return sum(len(lane.queue) for lane in self._lanes)
+        return sum(len(shard.queue) for shard in self._shards)
 
     @property
     def in_flight(self) -> int:
         """Commands in an append that was not answered yet."""
-        return sum(len(lane.flight.submissions) if lane.flight else 0 for lane in self._lanes)
+        return sum(len(shard.flight.submissions) if shard.flight else 0 for shard in self._shards)
 
     @property
     def states_cached(self) -> int:
         """Aggregates whose state is in memory."""
-        return sum(len(lane.states) for lane in self._lanes)
+        return sum(len(shard.states) for shard in self._shards)
 
     @property
     def commits_total(self) -> int:
-        return sum(lane.commits_total for lane in self._lanes)
+        return sum(shard.commits_total for shard in self._shards)
 
     @property
     def commands_total(self) -> int:
-        return sum(lane.commands_total for lane in self._lanes)
+        return sum(shard.commands_total for shard in self._shards)
 
     @property
     def conflicts_total(self) -> int:
-        return sum(lane.conflicts_total for lane in self._lanes)
+        return sum(shard.conflicts_total for shard in self._shards)

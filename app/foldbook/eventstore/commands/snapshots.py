@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
@@ -16,6 +17,7 @@ import immutables
 import msgspec
 
 from foldbook.errors import StoreUnavailable
+from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.store import EventStore, Snapshot
 
 logger = logging.getLogger(__name__)
@@ -42,21 +44,21 @@ class StateCodec(Generic[S]):
         return self._decoder.decode(state)
 
 
-class Snapshotter(Generic[S]):
-    """Takes the snapshots of one shard, one after the other, beside everything else."""
+class Snapshotter:
+    """Takes the snapshots of one shard, one after the other, beside everything else. ``codecs``: by aggregate type."""
 
-    def __init__(self, store: EventStore, shard: int, codec: StateCodec[S]) -> None:
+    def __init__(self, store: EventStore, shard: int, codecs: Mapping[str, StateCodec[Any]]) -> None:
         self._store = store
         self._shard = shard
-        self._codec = codec
-        self._wanted: dict[str, tuple[S, int]] = {}
+        self._codecs = codecs
+        self._wanted: dict[AggregateKey, tuple[Any, int]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def want(self, aggregate_id: str, state: S, sequence: int) -> bool:
+    def want(self, key: AggregateKey, state: Any, sequence: int) -> bool:
         """Ask for a snapshot of ``state``, which is stored. False: too many are wanted already, ask another time."""
-        if len(self._wanted) >= WANTED_MAX and aggregate_id not in self._wanted:
+        if len(self._wanted) >= WANTED_MAX and key not in self._wanted:
             return False
-        self._wanted[aggregate_id] = (state, sequence)
+        self._wanted[key] = (state, sequence)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._take_all(), name=f"snapshots-{self._shard}")
         return True
@@ -68,16 +70,15 @@ class Snapshotter(Generic[S]):
 
     async def _take_all(self) -> None:
         while self._wanted:
-            aggregate_id, (state, sequence) = next(iter(self._wanted.items()))
-            del self._wanted[aggregate_id]
+            key, (state, sequence) = next(iter(self._wanted.items()))
+            del self._wanted[key]
+            codec = self._codecs[key.type]
             # A large state takes a while to encode; it is immutable, so another thread may read it.
-            encoded = await asyncio.to_thread(self._codec.encode, state)
+            encoded = await asyncio.to_thread(codec.encode, state)
             try:
-                await self._store.write_snapshot(
-                    self._shard, Snapshot(aggregate_id, sequence, self._codec.fingerprint, encoded)
-                )
+                await self._store.write_snapshot(self._shard, Snapshot(key, sequence, codec.fingerprint, encoded))
             except StoreUnavailable as error:
-                logger.warning("no snapshot of %s at %d: %s", aggregate_id, sequence, error)
+                logger.warning("no snapshot of %s at %d: %s", key.id, sequence, error)
 
 
 def _to_builtin(value: object) -> object:

@@ -7,33 +7,48 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import attrgetter
-from typing import Generic, TypeVar
 
 import msgspec
 
-from foldbook.eventstore.commands.batch import Aggregate
-from foldbook.eventstore.commands.results import persist
+from foldbook.eventstore.commands.batch import State
 from foldbook.eventstore.commands.snapshots import Snapshotter, StateCodec
 from foldbook.eventstore.decider import Decider
-from foldbook.eventstore.events import Event
+from foldbook.eventstore.events import AggregateKey, Event
+from foldbook.eventstore.retry import retry_while_unavailable
 from foldbook.eventstore.store import EventStore, StoredEvent
 
 logger = logging.getLogger(__name__)
 
-S = TypeVar("S")
-T = TypeVar("T")
+
+@dataclass(slots=True, eq=False)
+class Aggregate:
+    """A cached state: as the log has it, and as it will be once everything under way is appended."""
+
+    stored: State
+    stored_sequence: int
+    state: State
+    sequence: int
+    snapshot_sequence: int
+    """Where the latest snapshot was taken or asked for; 0: nowhere."""
+    is_stale: bool = False
+    """The log has more than ``stored``: read the tail before deciding anything."""
+
+    def go_back(self) -> None:
+        """To what the log has: nothing that is under way will be appended."""
+        self.state, self.sequence = self.stored, self.stored_sequence
 
 
-class States(Generic[S]):
+class StateCache:
     """``kept_max``: aggregates kept; ``snapshot_every``: events after which a state is cached in the database."""
 
     def __init__(
         self,
         store: EventStore,
-        decider: Decider[S],
+        deciders: Mapping[str, Decider[State]],
         shard: int,
         *,
         kept_max: int,
@@ -41,19 +56,19 @@ class States(Generic[S]):
         outage_max_s: float,
     ) -> None:
         self._store = store
-        self._decider = decider
+        self._deciders = deciders
         self._shard = shard
         self._kept_max = kept_max
         self._snapshot_every = snapshot_every
         self._outage_max_s = outage_max_s
-        self._codec = StateCodec(decider.state_type, decider.fold_version)
-        self._snapshotter = Snapshotter(store, shard, self._codec)
-        self._aggregates: OrderedDict[str, Aggregate[S]] = OrderedDict()
+        self._codecs = {name: StateCodec(d.state_type, d.fold_version) for name, d in deciders.items()}
+        self._snapshotter = Snapshotter(store, shard, self._codecs)
+        self._aggregates: OrderedDict[AggregateKey, Aggregate] = OrderedDict()
 
-    def __getitem__(self, aggregate_id: str) -> Aggregate[S]:
+    def __getitem__(self, key: AggregateKey) -> Aggregate:
         """A state that was loaded; it counts as used."""
-        aggregate = self._aggregates[aggregate_id]
-        self._aggregates.move_to_end(aggregate_id)
+        aggregate = self._aggregates[key]
+        self._aggregates.move_to_end(key)
         return aggregate
 
     def __len__(self) -> int:
@@ -68,100 +83,115 @@ class States(Generic[S]):
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    async def load(self, aggregate_ids: Iterable[str]) -> dict[str, Exception]:
+    def are_current(self, keys: Iterable[AggregateKey]) -> bool:
+        """Nothing needs to be read before deciding on these?"""
+        aggregates = self._aggregates
+        return all(key in aggregates and not aggregates[key].is_stale for key in keys)
+
+    async def load(self, keys: Iterable[AggregateKey]) -> dict[AggregateKey, Exception]:
         """Make these states current, in one query. Returns those that cannot be folded, and why.
 
         Raises ``StoreUnavailable``.
         """
-        after: dict[str, int] = {}
-        for aggregate_id in aggregate_ids:
-            aggregate = self._aggregates.get(aggregate_id)
+        after: dict[AggregateKey, int] = {}
+        for key in keys:
+            aggregate = self._aggregates.get(key)
             if aggregate is None:
-                after[aggregate_id] = 0
+                after[key] = 0
             elif aggregate.is_stale:
-                after[aggregate_id] = aggregate.stored_sequence
+                after[key] = aggregate.stored_sequence
         if not after:
             return {}
         await self._begin(after)
-        events = await self._persist(lambda: self._store.read_aggregates(self._shard, list(after.items())))
-        unreadable: dict[str, Exception] = {}
-        for aggregate_id, tail in groupby(events, attrgetter("aggregate_id")):
+        events = await retry_while_unavailable(
+            lambda: self._store.read_aggregates(self._shard, list(after.items())), self._outage_max_s
+        )
+        unreadable: dict[AggregateKey, Exception] = {}
+        for key, tail in groupby(events, attrgetter("aggregate_key")):
             try:
-                self._fold(self._aggregates[aggregate_id], tail)
+                self._fold(key, tail)
             except Exception as error:
-                logger.exception("aggregate %s cannot be folded", aggregate_id)
-                unreadable[aggregate_id] = error
-        for aggregate_id in after:
-            aggregate = self._aggregates[aggregate_id]
+                logger.exception("aggregate %s of type %s cannot be folded", key.id, key.type)
+                unreadable[key] = error
+        for key in after:
+            aggregate = self._aggregates[key]
             aggregate.go_back()
-            aggregate.is_stale = aggregate_id in unreadable
+            aggregate.is_stale = key in unreadable
         return unreadable
 
-    async def recall(self, subjects: Sequence[tuple[str, str]]) -> dict[tuple[str, str | None], list[Event]]:
-        """The events of each (aggregate id, subject) that a state no longer remembers, in one query."""
-        recalled: dict[tuple[str, str | None], list[Event]] = {subject: [] for subject in subjects}
+    async def recall(
+        self, subjects: Sequence[tuple[AggregateKey, str]]
+    ) -> dict[tuple[AggregateKey, str | None], list[Event]]:
+        """The events of each subject that its aggregate's state no longer remembers, in one query."""
+        recalled: dict[tuple[AggregateKey, str | None], list[Event]] = {subject: [] for subject in subjects}
         if subjects:
-            for event in await self._persist(lambda: self._store.read_subjects(self._shard, subjects)):
-                fact = self._decider.event_types.decode(event.type, event.schema_version, event.payload)
-                recalled[event.aggregate_id, event.subject].append(fact)
+            found = await retry_while_unavailable(
+                lambda: self._store.read_subjects(self._shard, subjects), self._outage_max_s
+            )
+            for event in found:
+                types = self._deciders[event.aggregate_type].event_types
+                fact = types.decode(event.type, event.schema_version, event.payload)
+                recalled[event.aggregate_key, event.subject].append(fact)
         return recalled
 
-    async def _begin(self, after: dict[str, int]) -> None:
+    async def _begin(self, after: dict[AggregateKey, int]) -> None:
         """Begin the states that are not there from their snapshots, or from nothing; ``after`` follows."""
-        cold = [aggregate_id for aggregate_id in after if aggregate_id not in self._aggregates]
+        cold = [key for key in after if key not in self._aggregates]
         if not cold:
             return
-        for aggregate_id in cold:
-            initial = self._decider.initial
-            self._aggregates[aggregate_id] = Aggregate(initial, 0, initial, 0, 0, is_stale=True)
-        fingerprint = self._codec.fingerprint
-        for snapshot in await self._persist(lambda: self._store.read_snapshots(self._shard, cold, fingerprint)):
-            aggregate = self._aggregates[snapshot.aggregate_id]
+        for key in cold:
+            initial = self._deciders[key.type].initial
+            self._aggregates[key] = Aggregate(initial, 0, initial, 0, 0, is_stale=True)
+        wanted = [(key, self._codecs[key.type].fingerprint) for key in cold]
+        snapshots = await retry_while_unavailable(
+            lambda: self._store.read_snapshots(self._shard, wanted), self._outage_max_s
+        )
+        for snapshot in snapshots:
+            key = snapshot.aggregate_key
+            aggregate = self._aggregates[key]
             try:
-                aggregate.stored = self._codec.decode(snapshot.state)
+                aggregate.stored = self._codecs[key.type].decode(snapshot.state)
             except msgspec.DecodeError as error:
-                logger.warning("the snapshot of %s is ignored: %s", snapshot.aggregate_id, error)
+                logger.warning("the snapshot of %s is ignored: %s", key.id, error)
                 continue
             aggregate.stored_sequence = aggregate.snapshot_sequence = snapshot.sequence
-            after[snapshot.aggregate_id] = snapshot.sequence
+            after[key] = snapshot.sequence
 
-    def _fold(self, aggregate: Aggregate[S], tail: Iterable[StoredEvent]) -> None:
+    def _fold(self, key: AggregateKey, tail: Iterable[StoredEvent]) -> None:
+        aggregate, decider = self._aggregates[key], self._deciders[key.type]
         for event in tail:
-            fact = self._decider.event_types.decode(event.type, event.schema_version, event.payload)
-            aggregate.stored = self._decider.evolve(aggregate.stored, fact)
+            fact = decider.event_types.decode(event.type, event.schema_version, event.payload)
+            aggregate.stored = decider.evolve(aggregate.stored, fact)
             aggregate.stored_sequence = event.sequence
-
-    def _persist(self, call: Callable[[], Awaitable[T]]) -> Awaitable[T]:
-        return persist(call, self._outage_max_s)
 
     # -- keeping up ------------------------------------------------------------------------------------------------
 
-    def store(self, after: dict[str, tuple[S, int]], broken: set[str]) -> None:
+    def store(self, after: Mapping[AggregateKey, tuple[State, int]], broken: set[AggregateKey]) -> None:
         """These states and sequences are what the log has now; of the broken it has something else."""
-        for aggregate_id, (state, sequence) in after.items():
-            if aggregate_id in broken:
+        for key, (state, sequence) in after.items():
+            if key in broken:
                 continue
-            aggregate = self._aggregates[aggregate_id]
+            aggregate = self._aggregates[key]
             aggregate.stored, aggregate.stored_sequence = state, sequence
             is_due = sequence - aggregate.snapshot_sequence >= self._snapshot_every
-            if is_due and self._snapshotter.want(aggregate_id, state, sequence):
+            if is_due and self._snapshotter.want(key, state, sequence):
                 aggregate.snapshot_sequence = sequence
-        for aggregate_id in broken & self._aggregates.keys():
-            aggregate = self._aggregates[aggregate_id]
+        for key in broken & self._aggregates.keys():
+            aggregate = self._aggregates[key]
             aggregate.go_back()
             aggregate.is_stale = True
 
-    def go_back(self, aggregate_ids: Iterable[str]) -> None:
-        """Nothing that was decided for these will go in."""
-        for aggregate_id in aggregate_ids:
-            if aggregate_id in self._aggregates:
-                self._aggregates[aggregate_id].go_back()
+    def go_back(self, keys: Iterable[AggregateKey]) -> None:
+        """Nothing that was decided for these will be appended."""
+        for key in keys:
+            if key in self._aggregates:
+                self._aggregates[key].go_back()
 
     def evict(self) -> None:
         """Forget the least recently used, but none that is ahead of the log."""
         surplus = len(self._aggregates) - self._kept_max
         if surplus > 0:
-            for aggregate_id in list(islice(self._aggregates, surplus)):
-                aggregate = self._aggregates[aggregate_id]
+            for key in list(islice(self._aggregates, surplus)):
+                aggregate = self._aggregates[key]
                 if aggregate.sequence == aggregate.stored_sequence:
-                    del self._aggregates[aggregate_id]
+                    del self._aggregates[key]

@@ -1,0 +1,54 @@
+"""A command in the bus, and what its sender is told."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from uuid import UUID
+
+import msgspec
+
+from foldbook.eventstore.events import AggregateKey, Command, Metadata
+
+
+class CommandResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The result of an accepted command, told only after COMMIT.
+
+    ``position`` and ``sequence`` are those of its last event, ``events`` the types. ``replayed``: the command was
+    answered before, and this is its first result.
+    """
+
+    aggregate_id: str
+    shard: int
+    position: int
+    sequence: int
+    events: tuple[str, ...]
+    command_id: UUID
+    replayed: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Submission:
+    """A command on its way through the bus, and the future that its sender awaits."""
+
+    command: Command
+    aggregate_key: AggregateKey
+    metadata: Metadata
+    expected_sequence: int | None
+    future: asyncio.Future[CommandResult]
+    fingerprint: bytes = b""
+    attempts: int = 0
+    is_subject_taken: bool = False
+    """Its subject was thought to be new, and the log knew better."""
+
+    @property
+    def subject_key(self) -> tuple[AggregateKey, str | None]:
+        return (self.aggregate_key, self.command.subject)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def succeed(self, result: CommandResult) -> None:
+        if not self.future.done():
+            self.future.set_result(result)

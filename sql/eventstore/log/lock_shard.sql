@@ -1,0 +1,16 @@
+-- The writer's lock, held until the end of the transaction: one writer at a time in a shard, and the head it builds on.
+create or replace function eventstore.lock_shard(p_shard integer)
+returns eventstore.commits
+language plpgsql
+as $$
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'append needs READ COMMITTED: it must see the commit that held the lock before it'
+            using errcode = 'FB001';
+    end if;
+    perform pg_advisory_xact_lock(1178553163, p_shard);
+    return eventstore.head(p_shard);
+end
+$$;
+comment on function eventstore.lock_shard is
+    'Takes the writer''s lock of a shard until the transaction ends, and returns the commit to follow.';
