@@ -64,7 +64,7 @@ class Postgres:
         return re.sub(r"^(\w+://[^/?]*)(/[^?]*)?", rf"\g<1>/{name}", self.dsn)
 
     def drop_database(self, dsn: str) -> None:
-        """Whoever is still connected is cut off."""
+        """Ends the connections that are still open."""
         self._administrate(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name_of(dsn))))
 
     def _administrate(self, statement: sql.Composed) -> None:

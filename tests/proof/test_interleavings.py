@@ -1,4 +1,4 @@
-"""Interleavings of transactions, each forced: whoever must wait is seen waiting before the other goes on."""
+"""Interleavings of transactions, each forced: the one that must wait is seen waiting before the other goes on."""
 
 from __future__ import annotations
 

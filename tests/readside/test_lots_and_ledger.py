@@ -196,7 +196,7 @@ def test_the_ledger_sums_to_zero_at_every_position_and_tells_what_it_was(
 
 
 def imbalance(connection: Connection) -> list[tuple[Any, ...]]:
-    found = connection.execute("select position, problem, currency, imbalance from audit.ledger_imbalance()")
+    found = connection.execute("select log_position, problem, currency, imbalance from audit.ledger_imbalance()")
     return [tuple(row.values()) for row in found]
 
 

@@ -125,7 +125,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     correlation_id: str | None = None
     causation_id: str | None = None
     raw_message: str | None = None
-    """What a broker sent, as it came."""
+    """The message that the command was made from, as it came."""
 
 
 NO_METADATA = Metadata()

@@ -1,5 +1,5 @@
 create or replace function audit.ledger_imbalance()
-returns table (shard integer, "position" bigint, currency text, imbalance numeric, problem text)
+returns table (shard integer, log_position bigint, currency text, imbalance numeric, problem text)
 language plpgsql
 stable
 as $$
@@ -16,7 +16,7 @@ begin
     group by e.shard, e.log_position, e.currency
     having sum(e.position + e.cash + e.exchange + e.fees) <> 0
     union all
-    -- What was taken out or put in whole still sums to zero; the balances know what was there.
+    -- Entries removed or added as a whole still sum to zero; the balances show what was there.
     select
         coalesce(b.shard, e.shard),
         null,
@@ -42,7 +42,7 @@ begin
     from (
         select l.shard, l.position
         from eventstore.subscriptions s
-        join eventstore.log l on l.shard = s.shard and l.position <= s.checkpoint
+        join trading.log l on l.shard = s.shard and l.position <= s.checkpoint
         where s.name = 'ledger'
             and l.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
     ) x
@@ -56,4 +56,4 @@ begin
 end
 $$;
 comment on function audit.ledger_imbalance is
-    'Where the ledger is wrong, over all of it: entries of a position in the log that do not sum to zero in a currency (unbalanced), an execution without entries (missing), entries of no execution (stray), a balance that is not the sum of its entries (balance, with what it has too much). No row: every execution has entries, and at every position of the log the ledger sums to zero in every currency.';
+    'Where the ledger does not add up: entries of a log position that do not sum to zero in a currency (unbalanced), an execution without entries (missing), entries without an execution (stray), a balance that is not the sum of its entries (balance, with the excess). No row: every execution has entries, and at every position of the log the ledger sums to zero in every currency.';

@@ -1,4 +1,4 @@
--- Commits are recorded in the order of their numbers: the last one up to a time is found by halving.
+-- Commits are recorded in the order of their numbers: the last one up to a time is found by bisection.
 create or replace function audit.commit_at(p_shard integer, p_time timestamptz)
 returns bigint
 language plpgsql

@@ -5,7 +5,7 @@ returns table (
 )
 language plpgsql
 stable
--- Found by a block range index; a plan made while the log is small would scan it for ever after.
+-- The commands are found by a block range index; a plan made while the log is small would keep scanning it.
 set enable_seqscan = off
 as $$
 #variable_conflict use_column

@@ -1,9 +1,9 @@
 create or replace function audit.position_as_of(
-    p_account text, p_symbol text, p_position bigint default 9223372036854775807
+    p_account text, p_symbol text, p_log_position bigint default 9223372036854775807
 )
 returns table (
     quantity numeric, avg_px numeric, cost numeric, realized_pnl numeric, fees jsonb, cycle bigint, multiplier numeric,
-    last_position bigint
+    last_log_position bigint
 )
 language plpgsql
 stable
@@ -19,9 +19,9 @@ begin
             trading.net_position(null, f.quantity, f.price * f.multiplier order by f.position, f.number),
             '{0,0,0,0}'
         ) as state
-        from trading.effective_fills(v_shard, p_account, p_symbol, p_position) f
+        from trading.effective_fills(v_shard, p_account, p_symbol, p_log_position) f
     ),
-    -- A fee that was taken back has been charged, and stays as a zero.
+    -- A fee that was taken back stays as a zero: it was charged once.
     charge as (
         select
             e.position,
@@ -33,13 +33,13 @@ begin
                 else (e.payload ->> 'fee')::numeric
             end as fee,
             coalesce((e.payload ->> 'multiplier')::numeric, 1) as multiplier
-        from eventstore.log e
+        from trading.log e
         cross join (values (1), (2)) c (number)
         where e.shard = v_shard
             and e.aggregate_id = p_account
             and e.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
             and e.payload ->> 'symbol' = p_symbol
-            and e.position <= p_position
+            and e.position <= p_log_position
     ),
     charged as (
         select
@@ -63,4 +63,4 @@ begin
 end
 $$;
 comment on function audit.position_as_of is
-    'An account''s position in a symbol after the events up to a position of the log, out of the log itself and of no read table; no row: it had none.';
+    'An account''s position in a symbol after the events up to a log position, folded from the log itself. No row: it had none.';

@@ -4,7 +4,8 @@ select
     c."commit",
     c.recorded_at,
     c.command_id,
-    c.aggregate_id as account,
+    c.aggregate_type,
+    c.aggregate_id,
     c.type,
     c.actor,
     c.outcome,
@@ -21,7 +22,7 @@ select
     ) as events
 from eventstore.commands c;
 comment on view audit.command_log is
-    'Every command ever answered, once however often it was sent: who asked, what came of it, and if it was refused, why.';
-comment on column audit.command_log.recorded_at is 'When it was answered the first time, by the database''s clock.';
+    'Every command ever answered, one row however often it was sent: who asked, what came of it and, if it was refused, why.';
+comment on column audit.command_log.recorded_at is 'When it was first answered, by the database''s clock.';
 comment on column audit.command_log.reason is 'The code of the refusal; null if it was accepted.';
-comment on column audit.command_log.events is 'What it led to, in order; null: nothing was left to do, or it was refused.';
+comment on column audit.command_log.events is 'The types of its events, in order; null: nothing was left to do, or it was refused.';

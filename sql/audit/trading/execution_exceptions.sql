@@ -1,7 +1,7 @@
 create or replace view audit.execution_exceptions as
 select
     e.shard,
-    e.position,
+    e.position as log_position,
     e.recorded_at,
     e.occurred_at,
     e.aggregate_id as account,
@@ -20,9 +20,9 @@ select
     e.command_id,
     e.metadata ->> 'actor' as actor,
     e.metadata ->> 'raw_message' as raw_message
-from eventstore.log e
+from trading.log e
 where e.type in ('UnmatchedExecutionRecorded', 'FillConflictDetected');
 comment on view audit.execution_exceptions is
-    'Executions that a broker reported and that were not applied: what nothing is known to belong to, and what contradicts an earlier report.';
-comment on column audit.execution_exceptions.is_applied is 'A bust or correction that came before its fill, and was applied when that came.';
+    'Executions that a broker reported and that were not applied: they belong to nothing that is known, or contradict an earlier report.';
+comment on column audit.execution_exceptions.is_applied is 'True of a bust or correction that came before its fill and was applied when the fill came.';
 comment on column audit.execution_exceptions.raw_message is 'What the broker sent, if it was handed in.';

@@ -1,7 +1,7 @@
--- Verifies a run of commits of one shard, whatever else happens in the log: all that a commit needs of the one before
--- it is that one's row. Every row is hashed anew and compared with the hash it carries; every commit is hashed anew
--- over the hashes its rows carry. So a changed row is told apart from its neighbours, and a row whose own hash was
--- changed along with it, or that is gone without a trace, is told by its commit.
+-- Verifies a run of commits of one shard, independently of the rest of the log: of the commit before it, a commit needs
+-- the row only. Every row is hashed again and compared with the hash it carries; every commit is hashed again over the
+-- hashes its rows carry. So a changed row shows itself, and a row that was changed together with its hash, or that is
+-- gone without a trace, shows in its commit.
 create or replace function audit.verify_commits(p_shard integer, p_from bigint, p_to bigint)
 returns table ("position" bigint, "commit" bigint, problem text, detail text)
 language plpgsql
@@ -163,7 +163,7 @@ begin
         from checked c
         where c.recorded_at < c.previously_recorded_at
         union all
-        -- This commit still fits what it once followed: it is the one before, or one before that, that was rewritten.
+        -- This commit still fits the one it once followed: the one before it, or an earlier one, was rewritten.
         select
             (select p.first_position from linked p where p.number = c.previous_number),
             c.previous_number,
@@ -275,7 +275,7 @@ begin
     select f.*
     from finding f
     union all
-    -- When no row of it tells more.
+    -- Unless a row of the commit shows what is wrong with it.
     select
         c.first_position,
         c.number,

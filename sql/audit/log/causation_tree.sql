@@ -1,6 +1,6 @@
 create or replace function audit.causation_tree(p_command_id uuid)
 returns table (
-    depth integer, command_id uuid, caused_by text, account text, type text, actor text, recorded_at timestamptz,
+    depth integer, command_id uuid, caused_by text, aggregate_type text, aggregate_id text, type text, actor text, recorded_at timestamptz,
     first_position bigint, events text[], is_asked boolean
 )
 language plpgsql
@@ -54,7 +54,8 @@ begin
         d.depth,
         d.command_id,
         d.caused_by,
-        l.account,
+        l.aggregate_type,
+        l.aggregate_id,
         l.type,
         l.actor,
         l.recorded_at,
@@ -63,8 +64,11 @@ begin
         d.command_id = p_command_id
     from descendant d
     left join audit.command_log l on l.command_id = d.command_id
+    -- A cause may lie outside the log. What is neither in the log nor the cause of anything there is not a tree.
+    where l.command_id is not null
+        or exists (select from caused e where e.caused_by = d.command_id::text)
     order by d.path;
 end
 $$;
 comment on function audit.causation_tree is
-    'What led to a command, and all that it and its causes led to, as a tree, depth first. Reads the whole log once.';
+    'What led to a command, and all that it and its causes led to, as a tree, depth first. No row: the log does not know the command. Reads the whole log once.';

@@ -1,4 +1,5 @@
--- Commands are found by their commit through a block range index, which reads whatever is younger than its last summary.
+-- Commands are found by their commit through a block range index, which reads everything younger than its last
+-- summary.
 create or replace function audit.summarize_commands()
 returns void
 language plpgsql
@@ -9,7 +10,7 @@ as $$
 begin
     perform brin_summarize_new_values('eventstore.commands_commit');
 exception when lock_not_available then
-    null; -- A vacuum is at it.
+    null; -- A vacuum is working on it.
 end
 $$;
 comment on function audit.summarize_commands is

@@ -1,8 +1,8 @@
-create or replace function audit.ledger_as_of(p_account text, p_position bigint)
+create or replace function audit.ledger_as_of(p_account text, p_log_position bigint)
 returns table (ledger_account text, currency text, balance numeric)
 language plpgsql
 stable
--- The account's executions are in the log's index, their entries under their positions: no index of the entries' own.
+-- The log's index finds the account's executions, their log positions find the entries: entries need no other index.
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -14,14 +14,14 @@ begin
         b.ledger_account,
         e.currency,
         sum(b.amount)
-    from eventstore.log l
+    from trading.log l
     join read.ledger_entries e on e.shard = l.shard and e.log_position = l.position
     cross join lateral (
         values ('position', e.position), ('cash', e.cash), ('exchange', e.exchange), ('fees', e.fees)
     ) b (ledger_account, amount)
     where l.shard = eventstore.shard_of(p_account)
         and l.aggregate_id = p_account
-        and l.position <= p_position
+        and l.position <= p_log_position
         and l.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
     group by b.ledger_account, e.currency
     having sum(b.amount) <> 0
@@ -29,4 +29,4 @@ begin
 end
 $$;
 comment on function audit.ledger_as_of is
-    'The balances of an account after the event at p_position of its shard''s log: the sums of its entries up to there, those that are not zero.';
+    'The balances of an account after the event at p_log_position of its shard''s log: the sums of its entries up to there, without those that are zero.';

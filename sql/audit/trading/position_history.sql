@@ -1,8 +1,8 @@
 create or replace function audit.position_history(
-    p_account text, p_symbol text, p_position bigint default 9223372036854775807
+    p_account text, p_symbol text, p_log_position bigint default 9223372036854775807
 )
 returns table (
-    "position" bigint, occurred_at timestamptz, recorded_at timestamptz, type text, order_id text, strategy_id text,
+    log_position bigint, occurred_at timestamptz, recorded_at timestamptz, type text, order_id text, strategy_id text,
     exec_id text, booked_quantity numeric, price numeric, fee numeric, fee_currency text, amended_by bigint,
     quantity numeric, avg_px numeric, cost numeric, realized_pnl numeric, cycle bigint, command_id uuid, actor text,
     raw_message text
@@ -21,7 +21,7 @@ begin
             f.*,
             trading.net_position(null, f.quantity, f.price * f.multiplier)
                 over (order by f.position, f.number rows unbounded preceding) as state
-        from trading.effective_fills(v_shard, p_account, p_symbol, p_position) f
+        from trading.effective_fills(v_shard, p_account, p_symbol, p_log_position) f
     )
     select
         f.position,
@@ -47,7 +47,7 @@ begin
     from folded f
     cross join lateral (
         select *
-        from eventstore.log e
+        from trading.log e
         where e.shard = v_shard and e.position = f.position
         limit 1
     ) e
@@ -55,4 +55,4 @@ begin
 end
 $$;
 comment on function audit.position_history is
-    'The fills that a position is made of, out of the log itself, each with its order, strategy, command, actor and the broker''s message, and the position after it. A fill that was busted is not among them; amended_by: the correction that made it what it is.';
+    'The fills that make up a position, from the log itself, each with its order, strategy, command, actor and the broker''s message, and the position after it. Busted fills are left out; amended_by is the log position of the correction that gave a fill its values.';

@@ -1,6 +1,6 @@
 create or replace function audit.order_history(p_account text, p_order_id text)
 returns table (
-    "position" bigint, sequence bigint, type text, occurred_at timestamptz, recorded_at timestamptz, actor text,
+    log_position bigint, sequence bigint, type text, occurred_at timestamptz, recorded_at timestamptz, actor text,
     command_type text, command_id uuid, correlation_id text, causation_id text, payload jsonb
 )
 language plpgsql
@@ -22,7 +22,7 @@ begin
         e.metadata ->> 'correlation_id',
         e.metadata ->> 'causation_id',
         e.payload
-    from eventstore.log e
+    from trading.log e
     left join eventstore.commands c
         on c.shard = e.shard
         and c.command_id = e.command_id
@@ -33,4 +33,4 @@ begin
 end
 $$;
 comment on function audit.order_history is
-    'Every event of an order, in order: when it happened, when it was recorded, who asked for it, by which command.';
+    'The events of an order, in order: when each happened, when it was recorded, who asked for it, and by which command.';

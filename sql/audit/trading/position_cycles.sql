@@ -1,8 +1,8 @@
 create or replace function audit.position_cycles(
-    p_account text, p_symbol text, p_position bigint default 9223372036854775807
+    p_account text, p_symbol text, p_log_position bigint default 9223372036854775807
 )
 returns table (
-    cycle bigint, side text, opened_position bigint, opened_at timestamptz, closed_position bigint,
+    cycle bigint, side text, opened_log_position bigint, opened_at timestamptz, closed_log_position bigint,
     closed_at timestamptz, fills bigint, realized_pnl numeric, fees jsonb
 )
 language plpgsql
@@ -19,7 +19,7 @@ begin
             f.*,
             trading.net_position(null, f.quantity, f.price * f.multiplier)
                 over (order by f.position, f.number rows unbounded preceding) as state
-        from trading.effective_fills(v_shard, p_account, p_symbol, p_position) f
+        from trading.effective_fills(v_shard, p_account, p_symbol, p_log_position) f
     ),
     step as (
         select
@@ -36,7 +36,7 @@ begin
     split as (
         select
             f.*,
-            -- Cut to 18 digits after the point; the part that opens bears the rest.
+            -- Cut to 18 digits after the point; the part that opens the next cycle bears the rest.
             case when f.is_flip then sign(f.fee) * div(abs(f.fee * f.before[1]) * 1e18, abs(f.quantity)) * 1e-18 end as closing_fee
         from flip f
     ),
@@ -48,7 +48,7 @@ begin
         from split s
         where s.is_flip
         union all
-        -- and everything else, the beginning of another by a flip included.
+        -- and everything else, including the part of a flip that opens the next cycle.
         select
             s.state[4], s.position, s.number + 1, s.fee_currency, s.fee - coalesce(s.closing_fee, 0),
             case when s.is_flip then 0 else s.state[3] - s.before[3] end,
@@ -73,9 +73,9 @@ begin
         s.cycle,
         s.side,
         s.opened_position,
-        (select e.occurred_at from eventstore.log e where e.shard = v_shard and e.position = s.opened_position),
+        (select e.occurred_at from trading.log e where e.shard = v_shard and e.position = s.opened_position),
         s.closed_position,
-        (select e.occurred_at from eventstore.log e where e.shard = v_shard and e.position = s.closed_position),
+        (select e.occurred_at from trading.log e where e.shard = v_shard and e.position = s.closed_position),
         s.fills,
         s.realized_pnl,
         s.fees
@@ -84,4 +84,4 @@ begin
 end
 $$;
 comment on function audit.position_cycles is
-    'A position from flat to flat, out of the log itself: when each cycle was opened and closed, what it realised, gross of fees, and its fees. A flip ends one cycle and begins the next, and its fee is split by quantity.';
+    'A position from flat to flat, from the log itself: when each cycle was opened and closed, what it realised, gross of fees, and its fees. A flip ends one cycle and begins the next, and its fee is split by quantity.';

@@ -1,6 +1,6 @@
 create or replace function audit.fills_of_position(p_account text, p_symbol text)
 returns table (
-    "position" bigint, occurred_at timestamptz, recorded_at timestamptz, order_id text, strategy_id text, exec_id text,
+    log_position bigint, occurred_at timestamptz, recorded_at timestamptz, order_id text, strategy_id text, exec_id text,
     booked_quantity numeric, price numeric, fee numeric, fee_currency text, command_id uuid, actor text
 )
 language plpgsql
@@ -9,7 +9,7 @@ as $$
 begin
     return query
     select
-        h.position,
+        h.log_position,
         h.occurred_at,
         h.recorded_at,
         h.order_id,
@@ -25,4 +25,4 @@ begin
 end
 $$;
 comment on function audit.fills_of_position is
-    'The fills that an account''s position in a symbol is made of now, and where each came from: audit.position_history without what they made of it.';
+    'The fills that make up an account''s position in a symbol now, and where each came from: audit.position_history without the position after each.';
