@@ -62,8 +62,8 @@ from generate_series(1, 20000) n;
 
 insert into eventstore.events
 select
-    0, n, 'u' || n % 50 || '/binance/simulated', (n + 49) / 50, 'OrderCreated', 1, 'o-' || n, gen_random_uuid(), '{}',
-    '{}', now(), now(), ''
+    0, n, 'order_book', 'u' || n % 50 || '/binance/simulated', (n + 49) / 50, 'OrderCreated', 1, 'o-' || n,
+    gen_random_uuid(), '{}', '{}', now(), now(), ''
 from generate_series(1, 20000) n;
 
 analyze read.orders, read.fills, eventstore.events;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -222,3 +223,43 @@ async def test_whatever_is_thrown_at_it_the_log_is_what_the_verdicts_say(store: 
     for account, command_ids in model.items():
         assert [e.command_id for e in stored if e.aggregate_id == account] == command_ids
         assert [e.sequence for e in stored if e.aggregate_id == account] == list(range(1, len(command_ids) + 1))
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_one_command_alone_is_judged_as_it_is_in_a_batch(store: EventStore, seed: int) -> None:
+    """A single command with a single event may take a shorter way into the log; the verdicts are the same on both."""
+    chance = random.Random(seed)
+    await store.append(0, [opened()])
+    await store.append(1, [opened()])
+    sent: list[Proposal] = []
+    for n in range(60):
+        if sent and chance.random() < 0.3:
+            proposal = chance.choice(sent)
+            if chance.random() < 0.3:
+                proposal = dataclasses.replace(proposal, fingerprint=b"other")
+        else:
+            stored = len(await store.read_log(0, 0, 1_000))
+            order_id = chance.choice([f"o-{n}", "o-0", "o-1"])
+            expected = chance.choice([None, stored, stored, stored - 1, stored + 1])
+            proposal = placed(order_id, expected, absent=chance.choice([None, order_id]))
+        sent.append(proposal)
+        nothing_else = propose(place(f"nothing-{n}", BOB), (), None)
+        (alone,) = await store.append(0, [proposal])
+        in_a_batch, _ = await store.append(1, [proposal, nothing_else])
+        assert alone == in_a_batch
+    alone_log, batch_log = await store.read_log(0, 0, 1_000), await store.read_log(1, 0, 1_000)
+    assert len(alone_log) > 5
+    assert [(e.position, e.sequence, e.command_id, e.payload) for e in alone_log[1:]] == [
+        (e.position, e.sequence, e.command_id, e.payload) for e in batch_log[1:]
+    ]
+
+
+async def test_a_page_of_an_aggregate_begins_anywhere(store: EventStore) -> None:
+    """Positions of one aggregate are not its sequences: others write in between."""
+    chance = random.Random(1)
+    owners = [chance.choice([ACCOUNT, BOB, "carol/binance/live"]) for _ in range(300)]
+    await store.append(0, [placed(f"o-{n}", None, owner) for n, owner in enumerate(owners)])
+    of_alice = [n + 1 for n, owner in enumerate(owners) if owner == ACCOUNT]
+    for after in range(0, 302, 7):
+        found = [e.position for e in await store.read_log(0, after, 5, KEY)]
+        assert found == [position for position in of_alice if position > after][:5]
