@@ -27,7 +27,7 @@ def read_report() -> Report:
 
 def render(report: Report) -> str:
     """Markdown: where and when, the table, and what misses its must."""
-    version = f"version {report.version}" if report.version else "a version before 0.1.0"
+    version = f"version {report.version}" if report.version else "version not recorded"
     machine = "; ".join(f"{name} {report.machine[name]}" for name in _CALIBRATION if name in report.machine)
     server, minutes = report.settings["server_version"], report.seconds / 60
     lines = [
