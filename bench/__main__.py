@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
-from bench.arena import arena
+from bench.against import compare_trees
+from bench.arena import arena, tell
 from bench.audit import measure_audit
 from bench.bus import measure_snapshot
 from bench.deciding import measure_deciding
@@ -23,20 +25,23 @@ from bench.latency import measure_latency
 from bench.loading import measure_loading
 from bench.machine import describe_machine, describe_settings
 from bench.memory import measure_memory
+from bench.pages import measure_pages
+from bench.readme import LATEST
 from bench.rebuild import measure_rebuild
-from bench.rounds import FULL, QUICK, Sizes, Stage, tell
+from bench.rounds import FULL, QUICK, Sizes, Stage
+from bench.small_rounds import measure_small_rounds
 from bench.table import Report, Row, format_table
 from bench.throughput import MEASUREMENTS, measure_throughput
-
-LATEST = Path(__file__).resolve().parent / "results" / "latest.json"
 
 OTHERS: dict[str, Callable[[Stage], list[Row]]] = {
     "deciding": measure_deciding,
     "snapshot": measure_snapshot,
-    "rebuild": measure_rebuild,
     "latency": measure_latency,
-    "audit": measure_audit,
+    "small-rounds": measure_small_rounds,
+    "rebuild": measure_rebuild,
+    "pages": measure_pages,
     "loading": measure_loading,
+    "audit": measure_audit,
     "growth": measure_growth,
     "memory": measure_memory,
 }
@@ -46,22 +51,39 @@ ALL = (*MEASUREMENTS, *OTHERS)
 def main(
     only: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(ALL)}; may be repeated.")] = None,
     quick: Annotated[bool, typer.Option(help="Tiny sizes: shows that it works, not how fast it is.")] = False,
-    seconds: Annotated[float | None, typer.Option(min=0.5, help="Length of one turn.")] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(help=f"name=number, may be repeated. Sizes: {', '.join(Sizes.__struct_fields__)}."),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Another checkout: compares the bus and the decider with its, in turns, and nothing else."),
+    ] = None,
 ) -> None:
-    """Measure Foldbook. Only a whole run writes its results."""
+    """Measure Foldbook. Only a whole run in full size writes its results (some 15 minutes on two quiet cores)."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # what runs is stopped on the way out
     wanted = set(only or ALL)
     if unknown := wanted - set(ALL):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(ALL)}")
-    sizes = QUICK if quick else FULL
-    if seconds is not None:
-        sizes = msgspec.structs.replace(sizes, slice_s=seconds)
+    sizes = _sized(QUICK if quick else FULL, size or [])
+    if against is not None:
+        with arena() as place:
+            print(compare_trees(place, sizes, against.resolve()))
+        return
     report = run(sizes, wanted)
     print(f"\n{describe(report)}\n\n{format_table(report.rows)}")
-    if not quick and wanted == set(ALL):
-        LATEST.parent.mkdir(exist_ok=True)
+    if sizes == FULL and wanted == set(ALL):
         LATEST.write_bytes(report.to_json())
-        tell(f"wrote {LATEST}")
+        tell(f"wrote {LATEST}; make README's table from it with python -m bench.readme")
+
+
+def _sized(sizes: Sizes, changes: list[str]) -> Sizes:
+    for name, _, number in (change.partition("=") for change in changes):
+        if name not in sizes.__struct_fields__:
+            raise typer.BadParameter(f"{name}: there are {', '.join(sizes.__struct_fields__)}")
+        kind = type(getattr(sizes, name))
+        sizes = msgspec.structs.replace(sizes, **{name: kind(float(number))})
+    return sizes
 
 
 def run(sizes: Sizes, wanted: set[str]) -> Report:
@@ -70,15 +92,21 @@ def run(sizes: Sizes, wanted: set[str]) -> Report:
         machine, settings = describe_machine(place.folder), describe_settings(place)
         slices: dict[str, list[float]] = {}
         rows: list[Row] = []
-        for measure in _chosen(wanted):
+        part_seconds: dict[str, float] = {}
+        for part, measure in _chosen(wanted).items():
+            began = time.monotonic()
             with ExitStack() as cleanup:
                 stage = Stage(place, sizes, cleanup)
                 rows += measure(stage)
                 slices |= {name: [turn.rate for turn in turns] for name, turns in stage.slices.items()}
+            part_seconds[part] = time.monotonic() - began
+            tell(f"-- {part}: {part_seconds[part]:.0f} s")
         describe_settings(place)  # durable to the end
     return Report(
         started_at=started_at.isoformat(timespec="seconds"),
+        version=metadata.version("foldbook"),
         seconds=time.monotonic() - started,
+        part_seconds=part_seconds,
         machine=machine,
         settings=settings,
         sizes=msgspec.structs.asdict(sizes),
@@ -87,11 +115,11 @@ def run(sizes: Sizes, wanted: set[str]) -> Report:
     )
 
 
-def _chosen(wanted: set[str]) -> list[Callable[[Stage], list[Row]]]:
-    chosen: list[Callable[[Stage], list[Row]]] = []
+def _chosen(wanted: set[str]) -> dict[str, Callable[[Stage], list[Row]]]:
+    chosen: dict[str, Callable[[Stage], list[Row]]] = {}
     if rates := wanted & set(MEASUREMENTS):
-        chosen.append(lambda stage: measure_throughput(stage, rates))
-    return chosen + [measure for name, measure in OTHERS.items() if name in wanted]
+        chosen["rates"] = lambda stage: measure_throughput(stage, rates)
+    return chosen | {name: measure for name, measure in OTHERS.items() if name in wanted}
 
 
 def describe(report: Report) -> str:

@@ -12,12 +12,13 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -26,6 +27,9 @@ from foldbook.postgres.migrations import migrate
 
 ROOT = Path(__file__).resolve().parents[1]
 SQL = Path(__file__).resolve().parent / "sql"
+ACCOUNTS = 10_000
+"""Of a filled log, unless said otherwise."""
+COMMIT_SIZE = 50
 READY_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
 
@@ -38,6 +42,7 @@ class Arena:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._server = EmbeddedPostgres(folder / "data")
+        self._filled: dict[tuple[int, int, int], str] = {}
 
     @property
     def dsn(self) -> str:
@@ -55,23 +60,59 @@ class Arena:
         self._server.stop()
 
     def create_database(self, template: str | None = None) -> str:
-        """The DSN of a new database: a copy of that at the DSN ``template``, to which nobody may be connected, or
-        migrated and empty."""
+        """The DSN of a new database: a copy of the one at the DSN ``template``, which must have no connections, or a
+        migrated, empty one."""
+        if template is not None:
+            return self._create_database(_name_of(template))
+        dsn = self.create_empty_database()
+        migrate(dsn, shard_count=1)
+        return dsn
+
+    def create_empty_database(self) -> str:
+        """The DSN of a new database with nothing in it."""
+        return self._create_database("template1")
+
+    def _create_database(self, template: str) -> str:
         name = f"bench_{secrets.token_hex(4)}"
         statement = sql.SQL("create database {} template {} owner foldbook").format(
-            sql.Identifier(name), sql.Identifier("template1" if template is None else _name_of(template))
+            sql.Identifier(name), sql.Identifier(template)
         )
         self._administrate(statement)
-        dsn = urlsplit(self.dsn)._replace(path=f"/{name}").geturl()
-        if template is None:
-            migrate(dsn, shard_count=1)
-        return dsn
+        return urlsplit(self.dsn)._replace(path=f"/{name}").geturl()
+
+    def filled_log(self, events: int, commit_size: int = COMMIT_SIZE, accounts: int = ACCOUNTS) -> str:
+        """The DSN of a new database with a log of so many events (``sql/fill_log.sql``), vacuumed and at rest.
+
+        The first of its kind is filled, which takes some 25 s per million events; the next ones are copies of it.
+        """
+        accounts = min(accounts, events // 5)
+        kind = (events, commit_size, accounts)
+        if kind not in self._filled:
+            tell(f"filling a log of {events:,} events, {commit_size} in a commit, {accounts:,} accounts")
+            dsn = self.create_database()
+            apply_sql(dsn, "fill_log")
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute("select bench.fill_log(%s, %s, %s)", [events, accounts, commit_size])
+            self.settle(dsn)
+            self._filled[kind] = dsn
+        return self.create_database(template=self._filled[kind])
+
+    def cpu_us(self) -> float:
+        """CPU microseconds that the server has used so far, its ended processes included."""
+        assert self._server.pid is not None
+        server = psutil.Process(self._server.pid)
+        own = server.cpu_times()
+        seconds = own.user + own.system + own.children_user + own.children_system
+        for child in server.children():
+            with suppress(psutil.NoSuchProcess):
+                seconds += sum(child.cpu_times()[:2])
+        return float(seconds) * 1e6
 
     def drop_database(self, dsn: str) -> None:
         self._administrate(sql.SQL("drop database {} with (force)").format(sql.Identifier(_name_of(dsn))))
 
     def settle(self, dsn: str) -> None:
-        """After a bulk load: what autovacuum and the checkpointer would otherwise do in the middle of a slice."""
+        """After a bulk load, do what autovacuum and the checkpointer would otherwise do in the middle of a slice."""
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("vacuum (analyze)")
         self.checkpoint()
@@ -109,7 +150,7 @@ def apply_sql(dsn: str, name: str) -> None:
 
 
 def run_child(module: str, task: msgspec.Struct, answer: type[T], environment: dict[str, str] | None = None) -> T:
-    """Run ``python -m <module>`` with ``task`` as JSON for its argument; what it prints last is ``answer`` as JSON."""
+    """Run ``python -m <module>`` with ``task`` as its JSON argument and decode the last line that it prints."""
     done = subprocess.run(
         [sys.executable, "-m", module, msgspec.json.encode(task).decode()],
         stdout=subprocess.PIPE,
@@ -122,7 +163,8 @@ def run_child(module: str, task: msgspec.Struct, answer: type[T], environment: d
 
 @contextmanager
 def engine(dsn: str, folder: Path, *arguments: str, **settings: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A subcommand of ``foldbook`` on the database at ``dsn``, stopped afterwards. ``settings``: FOLDBOOK_* by name."""
+    """Run a subcommand of ``foldbook`` on the database at ``dsn`` and stop it afterwards. ``settings`` are FOLDBOOK_*
+    variables."""
     environment = {f"FOLDBOOK_{name.upper()}": str(value) for name, value in settings.items()}
     process = subprocess.Popen(
         [sys.executable, "-m", "foldbook.cli", *arguments, "--until-stdin-closes"],
@@ -141,6 +183,11 @@ def engine(dsn: str, folder: Path, *arguments: str, **settings: Any) -> Iterator
         except subprocess.TimeoutExpired:
             process.kill()
         process.communicate()
+
+
+def tell(text: str) -> None:
+    """Progress, on standard error; the table goes to standard output."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def free_port() -> int:

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import median
 
 import psycopg
 
 from bench.arena import run_child
 from bench.bus_load import BusLoad
 from bench.rounds import Stage
-from bench.table import Row, Slice, ratio
+from bench.table import Row, Slice
+from bench.targets import UNDER_SNAPSHOT
 
 SNAPSHOT_SLICE_S = 5.0
 
@@ -41,24 +43,26 @@ class Bus:
             is_mixed=self.is_mixed,
             account_prefix=self.account_prefix,
         )
-        before = self._wal_syncs()
+        before = wal_syncs(self.dsn)
         turn = run_child("bench.bus_load", load, Slice)
-        if self.callers == 1 and self._wal_syncs() - before < turn.count:
+        if self.callers == 1 and wal_syncs(self.dsn) - before < turn.count:
             raise RuntimeError(f"{turn.count} commits, one after another, were answered with fewer fsyncs")
         return turn
 
-    def _wal_syncs(self) -> int:
-        with psycopg.connect(self.dsn) as connection:
-            row = connection.execute(_WAL_SYNCS).fetchone()
-        assert row is not None
-        return int(row[0])
+
+def wal_syncs(dsn: str) -> int:
+    """How often the server has synced its write-ahead log so far."""
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(_WAL_SYNCS).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def measure_snapshot(stage: Stage) -> list[Row]:
-    """256 callers on two databases in turns; another session holds a snapshot of one of them open all the time.
+    """256 callers on two databases in turns, while another session holds a snapshot of one of them open.
 
-    A snapshot of a database keeps the dead rows of that database alone from being cleared, so the other one shows, at
-    the same time, what the machine gives without. Each gets so many seconds of load in all.
+    A snapshot keeps dead rows from being cleared in its own database only, so the other database shows what the
+    machine does without one at the same time. Each gets ``snapshot_s`` seconds of load in all.
     """
     seconds = stage.sizes.snapshot_s
     without, under = "bus, 256 callers, no snapshot", "bus, 256 callers, under a snapshot"
@@ -66,19 +70,10 @@ def measure_snapshot(stage: Stage) -> list[Row]:
     with _snapshot(contestants[under].dsn):
         turns = stage.take_turns(contestants, rounds=round(seconds / SNAPSHOT_SLICE_S), slice_s=SNAPSHOT_SLICE_S)
     usual, slowed = [turn.rate for turn in turns[without]], [turn.rate for turn in turns[under]]
-    value, low, high = ratio(slowed, usual)
-    at_the_end, _, _ = ratio(slowed[-3:], usual[-3:])
-    return [
-        Row(
-            what=f"bus, 256 callers, {seconds:.0f} s under a snapshot ÷ without",
-            value=value,
-            low=low,
-            high=high,
-            must=0.95,
-            aim=1.0,
-            detail=f"{at_the_end:.2f} in the last {3 * SNAPSHOT_SLICE_S:.0f} s",
-        )
-    ]
+    at_the_end = median(slowed[-3:]) / median(usual[-3:])
+    what = f"bus, 256 callers, {seconds:.0f} s under a snapshot ÷ without"
+    detail = f"{at_the_end:.2f} in the last {3 * SNAPSHOT_SLICE_S:.0f} s"
+    return [UNDER_SNAPSHOT.quotient(what, slowed, usual, detail)]
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """A process of its own that drives the command bus: ``python -m bench.bus_load <BusLoad as JSON>`` prints a Slice.
 
 The bus and its callers share one process and one uvloop, as the API and the bus do. Each caller is a task that makes a
-command, awaits its result, and makes the next; the making of it counts. With ``rate`` set, commands are submitted at
-that pace instead, whether or not earlier ones were answered.
+command, awaits its result, and makes the next; making it is part of the time. With ``rate`` set, commands are submitted
+at that pace instead, whether or not earlier ones were answered. That ends at once when the bus's queue is full, and the
+Slice says so.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from uuid_utils.compat import uuid7
 from bench.clock import Stopwatch
 from bench.load import accounts, crowd, lives, open_account, orders
 from bench.table import Slice
-from foldbook.errors import Refusal
+from foldbook.errors import Overloaded, Refusal
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.postgres_store import PostgresStore
@@ -34,7 +35,7 @@ OPEN_ORDERS = 1_000
 
 
 class BusLoad(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do. ``account_prefix``: accounts that may exist already; empty: fresh ones. ``rate`` in commands/s."""
+    """What to do. Accounts with ``account_prefix`` may exist already; without it they are new. ``rate``: commands/s."""
 
     dsn: str
     seconds: float
@@ -53,6 +54,7 @@ class Driver:
         self._tag = uuid7().hex[-8:]
         self._names = accounts(load.account_prefix or f"bus{self._tag}", ACCOUNTS)
         self._is_over = False
+        self._is_refused = False
         self._done = 0
 
     async def run(self) -> Slice:
@@ -69,7 +71,7 @@ class Driver:
         measured = await self._watch(asyncio.gather(*tasks))
         self._is_over = True
         await asyncio.gather(*tasks)
-        return measured
+        return msgspec.structs.replace(measured, is_refused=self._is_refused)
 
     async def _open(self, name: str) -> None:
         with suppress(Refusal):  # already-exists: this makes the bus load its state
@@ -87,7 +89,11 @@ class Driver:
         while not self._is_over:
             due = int((time.perf_counter() - started) * rate)
             for _ in range(due - submitted):
-                future = self._bus.submit(next(commands))
+                try:
+                    future = self._bus.submit(next(commands))
+                except Overloaded:
+                    self._is_over = self._is_refused = True
+                    break
                 pending.add(future)
                 future.add_done_callback(pending.discard)
                 future.add_done_callback(self._count)

@@ -1,6 +1,6 @@
-"""What one fill costs the decider: decided and folded, on an account with many open orders, positions and risk kept.
+"""What it costs to decide and fold one fill, on an account with many open orders, positions and risk kept.
 
-CPU time of this process, for nothing here waits. Each turn takes the same fills on the same book.
+The figure is CPU time of this process, because nothing here waits. Each turn takes the same fills on the same book.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
-from statistics import median
 from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from bench.rounds import Stage, tell
+from bench.arena import tell
+from bench.rounds import Stage
 from bench.table import Row
+from bench.targets import DECIDING
 from foldbook.trading.book import ORDER_BOOK, Book
 from foldbook.trading.commands import BookCommand, OpenAccount, PlaceOrder, RecordExecution
 from foldbook.trading.values import ExecType, OrderType, Side, TimeInForce
@@ -23,7 +24,6 @@ ACCOUNT = "bench/venue/simulated"
 OPEN_ORDERS = 10_000
 FILLS = 2_000
 TURNS = 7
-MUST_US = 15.0
 
 
 def measure_deciding(stage: Stage) -> list[Row]:
@@ -33,18 +33,7 @@ def measure_deciding(stage: Stage) -> list[Row]:
         book = _execute(book, _order(number))
     fills = [_fill(number) for number in range(FILLS)]
     costs_us = [_turn(book, fills) for _ in range(TURNS)]
-    return [
-        Row(
-            what=f"decide and evolve a fill, {OPEN_ORDERS:,} open orders",
-            value=median(costs_us),
-            low=min(costs_us),
-            high=max(costs_us),
-            unit="us",
-            must=MUST_US,
-            is_cost=True,
-            detail="CPU time",
-        )
-    ]
+    return [DECIDING.row(f"decide and evolve a fill, {OPEN_ORDERS:,} open orders", costs_us, "CPU time")]
 
 
 def _turn(book: Book, fills: list[RecordExecution]) -> float:

@@ -1,19 +1,19 @@
 """What the first command on a very long account waits for: its state, with a snapshot and without.
 
-The account's log is filled, then its state is made by what the command bus uses. The snapshot is as old as it gets:
-``SNAPSHOT_EVERY`` events but one lie behind it.
+The account's log is filled, then the command bus's own cache loads its state. The snapshot is as old as snapshots get:
+all but one of ``SNAPSHOT_EVERY`` events lie behind it.
 """
 
 from __future__ import annotations
 
-from statistics import median, quantiles
+from statistics import quantiles
 
 import uvloop
 
 from bench.clock import Stopwatch
-from bench.growth import COMMIT_SIZE, fill_log
-from bench.rounds import Stage, tell
+from bench.rounds import Stage
 from bench.table import Row
+from bench.targets import LOADING, LOADING_WITHOUT_SNAPSHOT
 from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.eventstore.commands.snapshots import StateCodec
 from foldbook.eventstore.commands.state_cache import StateCache
@@ -25,32 +25,23 @@ from foldbook.trading.book import ORDER_BOOK
 
 LOADS = 50
 SNAPSHOT_EVERY = BusLimits().snapshot_every
-MUST_MS = 20.0
 
 
 def measure_loading(stage: Stage) -> list[Row]:
     events = stage.sizes.account_events
-    tell(f"filling a log of {events:,} events of one account")
-    dsn = fill_log(stage.place, events, COMMIT_SIZE, accounts=1)
+    dsn = stage.place.filled_log(events, accounts=1)
     without_ms, with_ms = uvloop.run(_load(as_role(dsn, ENGINE)))
     stage.place.drop_database(dsn)
     return [
-        Row(
-            what=f"loading an account of {events:,} events with a snapshot",
-            value=median(with_ms),
-            low=min(with_ms),
-            high=max(with_ms),
-            unit="ms",
-            must=MUST_MS,
-            is_cost=True,
-            detail=f"p95 {quantiles(with_ms, n=20)[18]:.1f} ms; {SNAPSHOT_EVERY - 1} events behind it",
+        LOADING.row(
+            f"loading an account of {events:,} events with a snapshot",
+            with_ms,
+            f"p95 {quantiles(with_ms, n=20)[18]:.1f} ms; {SNAPSHOT_EVERY - 1} events behind it",
         ),
-        Row(
-            what="the same without",
-            value=without_ms,
-            unit="ms",
-            is_cost=True,
-            detail=f"{events / without_ms * 1e3:,.0f} events/s, folded in Python",
+        LOADING_WITHOUT_SNAPSHOT.row(
+            f"loading an account of {events:,} events without a snapshot",
+            [without_ms],
+            f"{events / without_ms * 1e3:,.0f} events/s, folded in Python",
         ),
     ]
 
@@ -67,7 +58,7 @@ async def _load(dsn: str) -> tuple[float, list[float]]:
     for _ in range(LOADS):
         taken_ms, loaded = await _load_once(store, account)
         if loaded[account].stored != book.stored:
-            raise RuntimeError("a state that began with a snapshot is another one")
+            raise RuntimeError("the state that began with a snapshot differs")
         with_ms.append(taken_ms)
     await store.close()
     return without_ms, with_ms

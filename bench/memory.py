@@ -1,7 +1,7 @@
 """Resident memory of the engine process (``foldbook serve``: bus and API) after very many commands.
 
-1,000,000 commands on 10,000 accounts by NDJSON, orders that live (``load.py``): at any time 10,000 are open, most end
-filled or canceled.
+The commands come as NDJSON and are the lives of orders (``load.py``): 10,000 orders are open at any time, and most
+end filled or canceled.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import psutil
 
-from bench.arena import run_child, served
+from bench.arena import run_child, served, tell
 from bench.bulk_load import BulkLoad
-from bench.rounds import Stage, tell
+from bench.rounds import Stage
 from bench.table import Row, Slice
+from bench.targets import MEMORY
 
 CONNECTIONS = 2
 
@@ -33,17 +34,9 @@ def measure_memory(stage: Stage) -> list[Row]:
         after = _resident_mib(engine)
         peak = _peak_mib(process.pid)
     tell(f"memory: {turn.count:,} commands at {turn.rate:,.0f}/s")
-    return [
-        Row(
-            what=f"resident memory after {turn.count:,} commands on {sizes.memory_accounts:,} accounts",
-            value=after,
-            unit="MiB",
-            must=300,
-            aim=150,
-            is_cost=True,
-            detail=f"{before:.0f} MiB before, {peak:.0f} at its peak; {turn.rate:,.0f} commands/s",
-        )
-    ]
+    what = f"resident memory after {turn.count:,} commands on {sizes.memory_accounts:,} accounts"
+    detail = f"{before:.0f} MiB before, {peak:.0f} at its peak; {turn.rate:,.0f} commands/s"
+    return [MEMORY.row(what, [after], detail)]
 
 
 def _resident_mib(process: psutil.Process) -> float:

@@ -1,8 +1,8 @@
-"""A rebuild of each projection from a long log of mixed events; and of ``orders`` row by row in Python, in turns.
+"""A rebuild of each projection from a long log of mixed events, in turns with ``orders`` row by row in Python.
 
 The rebuild is the product's own, from its start until the new tables have taken the place of the old, indexes and all,
-while nothing is written. The other (``row_by_row.py``) gets a smaller piece of the same log, for it takes its time; it
-starts with an empty table, which is to its advantage.
+while nothing is written. The other (``row_by_row.py``) gets a smaller piece of the same log because it is slow. It
+starts with an empty table, which favours it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from statistics import median
 
 import uvloop
 
+from bench.arena import ACCOUNTS
 from bench.clock import Stopwatch
-from bench.growth import ACCOUNTS, fill_log
-from bench.rounds import Stage, tell
+from bench.rounds import Stage
 from bench.row_by_row import project_row_by_row
-from bench.table import Row, Slice, ratio
+from bench.table import Row, Slice
+from bench.targets import BY_ROW_BY_ROW, REBUILD, REBUILD_OF_ORDERS
 from foldbook.eventstore.readers.administration import ProjectionAdmin
 from foldbook.eventstore.readers.definitions import Definition
 from foldbook.eventstore.readers.runner import install_projections
@@ -25,16 +26,13 @@ from foldbook.postgres.roles import ENGINE, as_role
 from foldbook.resources import projection_files
 
 BY_ROW = "orders"
-"""The projection that is also done row by row."""
-ROUNDS_MAX = 3
-MUST = 100_000
-MUST_BY_ROW, AIM_BY_ROW = 150_000, 400_000
+"""The projection that is made row by row too."""
+ROUNDS_MAX = 2
 
 
 def measure_rebuild(stage: Stage) -> list[Row]:
     sizes = stage.sizes
-    tell(f"filling a log of {sizes.rebuild_events:,} events")
-    dsn = fill_log(stage.place, sizes.rebuild_events)
+    dsn = stage.place.filled_log(sizes.rebuild_events)
     definitions = [Definition.read(path) for path in projection_files()]
     rebuilds = {f"rebuild of {d.name}": Rebuild(dsn, sizes.rebuild_events, d.name, definitions) for d in definitions}
     theirs = f"{BY_ROW}, row by row in Python"
@@ -43,29 +41,17 @@ def measure_rebuild(stage: Stage) -> list[Row]:
     stage.place.drop_database(dsn)
     rates = {rebuild.name: [turn.rate for turn in turns[what]] for what, rebuild in rebuilds.items()}
     their_rates = [turn.rate for turn in turns[theirs]]
-    value, low, high = ratio(rates[BY_ROW], their_rates)
+    detail = f"{median(rates[BY_ROW]):,.0f}/s ÷ {median(their_rates):,.0f}/s"
     return [
         *(
-            Row(
-                what=f"rebuild of {name} from {sizes.rebuild_events:,} mixed events",
-                value=median(found),
-                low=min(found),
-                high=max(found),
-                unit="events/s",
-                must=MUST_BY_ROW if name == BY_ROW else MUST,
-                aim=AIM_BY_ROW if name == BY_ROW else None,
-                detail="from its start until the new tables serve",
+            (REBUILD_OF_ORDERS if name == BY_ROW else REBUILD).row(
+                f"rebuild of {name} from {sizes.rebuild_events:,} mixed events",
+                found,
+                "from its start until the new tables serve",
             )
             for name, found in rates.items()
         ),
-        Row(
-            what=f"rebuild of {BY_ROW} ÷ row by row in Python",
-            value=value,
-            low=low,
-            high=high,
-            must=15,
-            detail=f"{median(rates[BY_ROW]):,.0f}/s ÷ {median(their_rates):,.0f}/s",
-        ),
+        BY_ROW_BY_ROW.quotient(f"rebuild of {BY_ROW} ÷ row by row in Python", rates[BY_ROW], their_rates, detail),
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -10,12 +9,12 @@ from typing import Protocol
 
 import msgspec
 
-from bench.arena import Arena
+from bench.arena import Arena, tell
 from bench.table import Slice
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of everything. ``slice_s`` is the length of one turn."""
+    """How much of everything. ``slice_s`` is the length of one turn in seconds, ``..._s`` of other things likewise."""
 
     rounds: int
     slice_s: float
@@ -24,7 +23,10 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     row_by_row_events: int
     latency_s: float
     audit_events: int
+    audit_small_commits: int
     account_events: int
+    small_rounds_log: int
+    small_rounds: int
     short_log: int
     long_log: int
     memory_commands: int
@@ -33,15 +35,18 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
 
 FULL = Sizes(
     rounds=5,
-    slice_s=3,
-    snapshot_s=60,
+    slice_s=2,
+    snapshot_s=30,
     rebuild_events=1_000_000,
     row_by_row_events=20_000,
-    latency_s=20,
+    latency_s=12,
     audit_events=1_000_000,
+    audit_small_commits=250_000,
     account_events=1_000_000,
-    short_log=50_000,
-    long_log=5_000_000,
+    small_rounds_log=100_000,
+    small_rounds=300,
+    short_log=100_000,
+    long_log=3_000_000,
     memory_commands=1_000_000,
     memory_accounts=10_000,
 )
@@ -53,7 +58,10 @@ QUICK = Sizes(
     row_by_row_events=5_000,
     latency_s=3,
     audit_events=50_000,
+    audit_small_commits=10_000,
     account_events=20_000,
+    small_rounds_log=20_000,
+    small_rounds=50,
     short_log=20_000,
     long_log=100_000,
     memory_commands=20_000,
@@ -88,8 +96,3 @@ class Stage:
                 tell(f"round {number + 1}, {name}: {turn.rate:,.0f}/s")
         self.slices.update(turns)
         return turns
-
-
-def tell(text: str) -> None:
-    """Progress, beside the table that goes to standard output."""
-    print(text, file=sys.stderr, flush=True)

@@ -1,10 +1,9 @@
-"""What a measurement yields, how two of them make a ratio, and how the ratios are judged and printed."""
+"""What a measurement yields, and how its figures are judged and printed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from statistics import median
 
 import msgspec
 
@@ -16,7 +15,9 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """Commands, transactions or events done."""
     seconds: float
     cpu_share: float | None = None
-    """Of one core, by the process that offered the load (with the bus: the bus too)."""
+    """Of one core, by the process that offered the load; for the bus, the bus and its callers."""
+    is_refused: bool = False
+    """The offered load was more than could be done: it ended when the queue was full."""
 
     @property
     def rate(self) -> float:
@@ -24,22 +25,24 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(StrEnum):
-    """How a figure stands to its targets."""
+    """How a figure compares with its targets."""
 
     AIM = "reaches the aim"
     MUST = "reaches the must"
     MISSED = "MISSED"
     SHOWN = ""
+    NOT_MEASURED = "not measured"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the table: a figure, how far its rounds lie apart, and what it must and should be.
+    """A line of the table: a figure, the range of its rounds, and its targets.
 
-    ``is_cost``: less is better. No ``must``: for information.
+    ``is_cost``: less is better. Without a ``must`` the figure is for information only; without a ``value`` the
+    ``detail`` says why nothing was measured.
     """
 
     what: str
-    value: float
+    value: float | None
     low: float | None = None
     high: float | None = None
     unit: str = "x"
@@ -50,18 +53,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def verdict(self) -> Verdict:
+        if self.value is None:
+            return Verdict.NOT_MEASURED
         if self.must is None:
             return Verdict.SHOWN
         sign = -1 if self.is_cost else 1
         if self.aim is not None and sign * self.value >= sign * self.aim:
             return Verdict.AIM
         return Verdict.MUST if sign * self.value >= sign * self.must else Verdict.MISSED
-
-
-def ratio(ours: Sequence[float], base: Sequence[float]) -> tuple[float, float, float]:
-    """Median of ``ours`` ÷ median of ``base``, and the least and the greatest ratio of any one round."""
-    rounds = [mine / its for mine, its in zip(ours, base, strict=True)]
-    return median(ours) / median(base), min(rounds), max(rounds)
 
 
 def format_table(rows: Sequence[Row]) -> str:
@@ -76,16 +75,17 @@ def format_table(rows: Sequence[Row]) -> str:
     )
 
 
+def figure(value: float | None, unit: str = "x") -> str:
+    """Three digits, which is more than most of these figures are good for; nothing for None."""
+    if value is None:
+        return ""
+    return (f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}") + ("" if unit == "x" else f" {unit}")
+
+
 def _cells(row: Row) -> tuple[str, ...]:
-    def figure(value: float | None) -> str:
-        return "" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-    def measure(value: float) -> str:
-        return figure(value) + ("" if row.unit == "x" else f" {row.unit}")
-
     return (
         row.what,
-        measure(row.value),
+        figure(row.value, row.unit),
         "" if row.low is None else f"{figure(row.low)} - {figure(row.high)}",
         figure(row.must),
         figure(row.aim),
@@ -95,10 +95,15 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a run has to say; its JSON is ``bench/results/latest.json``."""
+    """Everything that a run found out; ``bench/results/latest.json`` is its JSON.
+
+    ``started_at`` is a time in RFC 3339, ``version`` Foldbook's, ``part_seconds`` how long each part took.
+    """
 
     started_at: str
+    version: str = ""
     seconds: float
+    part_seconds: dict[str, float] = {}
     machine: dict[str, str]
     settings: dict[str, str]
     sizes: dict[str, float]

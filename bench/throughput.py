@@ -6,45 +6,61 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
-from bench.arena import engine, served
+from bench.arena import engine, served, tell
 from bench.bulk import Bulk
 from bench.bus import Bus
 from bench.floor import Floor, prepare_floor
 from bench.http import CONNECTIONS, Http
+from bench.peer_axon import Axon, AxonUnavailable
 from bench.peer_eventsourcing import prepare_peer
-from bench.rounds import Contestant, Stage, tell
-from bench.table import Row, Slice, ratio
+from bench.rounds import Contestant, Stage
+from bench.table import Row, Slice
+from bench.targets import (
+    BY_EVENTSOURCING,
+    CALLERS_32_BY_PGBENCH,
+    CALLERS_256_BY_PGBENCH,
+    FOR_INFORMATION,
+    HTTP_BY_PGBENCH,
+    NDJSON_BY_PGBENCH,
+    ONE_CALLER_BY_AXON,
+    ONE_CALLER_BY_PGBENCH,
+    Target,
+)
 
 
 @dataclass(frozen=True)
 class Quotient:
-    """A row: the rate of ``ours`` ÷ the rate of ``base``. ``measurement``: what ``--only`` calls it."""
+    """A row: the rate of ``ours`` ÷ the rate of ``base``. ``measurement`` is its name for ``--only``."""
 
     measurement: str
-    what: str
     ours: str
     base: str
-    must: float | None = None
-    aim: float | None = None
+    target: Target
+
+    @property
+    def what(self) -> str:
+        return f"{self.ours} ÷ {self.base}"
 
 
 FLOOR_1, FLOOR_32 = "pgbench, 1 client", "pgbench, 32 clients"
 BUS_1, BUS_32, BUS_256 = "bus, 1 caller", "bus, 32 callers", "bus, 256 callers"
 BUS_MIXED = "bus, 256 callers, mixed commands"
-PEER = "eventsourcing"
+AXON = "Axon, 1 caller"
+PEER = "the package eventsourcing"
 HTTP = f"HTTP orders, {CONNECTIONS} connections"
 HTTP_PROJECTED = f"{HTTP}, projector running"
 BULK = "NDJSON commands"
 
 QUOTIENTS = (
-    Quotient("bus", f"{BUS_32} ÷ {FLOOR_32}", BUS_32, FLOOR_32, must=0.65, aim=1.0),
-    Quotient("bus", f"{BUS_256} ÷ {FLOOR_32}", BUS_256, FLOOR_32, must=0.8, aim=1.5),
-    Quotient("bus", f"{BUS_1} ÷ {FLOOR_1}", BUS_1, FLOOR_1, must=0.3, aim=0.6),
-    Quotient("bus", f"{BUS_MIXED} ÷ {FLOOR_32}", BUS_MIXED, FLOOR_32),
-    Quotient("peer", f"{BUS_256} ÷ the package {PEER}", BUS_256, PEER, must=10, aim=30),
-    Quotient("http", f"{HTTP} ÷ {FLOOR_32}", HTTP, FLOOR_32, must=0.25, aim=0.5),
-    Quotient("http", f"{HTTP_PROJECTED} ÷ {FLOOR_32}", HTTP_PROJECTED, FLOOR_32),
-    Quotient("bulk", f"{BULK} ÷ {FLOOR_32}", BULK, FLOOR_32, must=0.6, aim=1.0),
+    Quotient("axon", BUS_1, AXON, ONE_CALLER_BY_AXON),
+    Quotient("bus", BUS_1, FLOOR_1, ONE_CALLER_BY_PGBENCH),
+    Quotient("bus", BUS_32, FLOOR_32, CALLERS_32_BY_PGBENCH),
+    Quotient("bus", BUS_256, FLOOR_32, CALLERS_256_BY_PGBENCH),
+    Quotient("bus", BUS_MIXED, FLOOR_32, FOR_INFORMATION),
+    Quotient("eventsourcing", BUS_256, PEER, BY_EVENTSOURCING),
+    Quotient("http", HTTP, FLOOR_32, FOR_INFORMATION),
+    Quotient("http", HTTP_PROJECTED, FLOOR_32, HTTP_BY_PGBENCH),
+    Quotient("ndjson", BULK, FLOOR_32, NDJSON_BY_PGBENCH),
 )
 MEASUREMENTS = tuple(dict.fromkeys(quotient.measurement for quotient in QUOTIENTS))
 
@@ -52,20 +68,26 @@ MEASUREMENTS = tuple(dict.fromkeys(quotient.measurement for quotient in QUOTIENT
 def measure_throughput(stage: Stage, measurements: set[str]) -> list[Row]:
     """Everything that the rows of these measurements need takes turns."""
     quotients = [quotient for quotient in QUOTIENTS if quotient.measurement in measurements]
-    needed = [name for name in _MAKERS if any(name in (q.ours, q.base) for q in quotients)]
-    turns = stage.take_turns({name: _MAKERS[name](stage) for name in needed})
-    return [_row(quotient, turns) for quotient in quotients]
+    contestants: dict[str, Contestant] = {}
+    missing: dict[str, str] = {}
+    for name in [name for name in _MAKERS if any(name in (q.ours, q.base) for q in quotients)]:
+        try:
+            contestants[name] = _MAKERS[name](stage)
+        except AxonUnavailable as error:
+            tell(f"{name}: not measured: {error}")
+            missing[name] = str(error)
+    turns = stage.take_turns(contestants)
+    return [q.target.not_measured(q.what, missing[q.base]) if q.base in missing else _row(q, turns) for q in quotients]
 
 
 def _row(quotient: Quotient, turns: dict[str, list[Slice]]) -> Row:
     ours, base = turns[quotient.ours], turns[quotient.base]
-    value, low, high = ratio([turn.rate for turn in ours], [turn.rate for turn in base])
-    rate, its_rate = (median(turn.rate for turn in slices) for slices in (ours, base))
+    rates, its_rates = ([turn.rate for turn in slices] for slices in (ours, base))
     shares = [turn.cpu_share for turn in ours if turn.cpu_share is not None]
-    detail = f"{rate:,.0f}/s ÷ {its_rate:,.0f}/s"
+    detail = f"{median(rates):,.0f}/s ÷ {median(its_rates):,.0f}/s"
     if shares and quotient.ours in (HTTP, HTTP_PROJECTED, BULK):
         detail += f"; client took {sum(shares) / len(shares):.0%} of a core"
-    return Row(what=quotient.what, value=value, low=low, high=high, must=quotient.must, aim=quotient.aim, detail=detail)
+    return quotient.target.quotient(quotient.what, rates, its_rates, detail)
 
 
 def _floor(clients: int) -> Callable[[Stage], Contestant]:
@@ -99,6 +121,7 @@ _MAKERS: dict[str, Callable[[Stage], Contestant]] = {
     HTTP: lambda stage: Http(_serve(stage)),
     HTTP_PROJECTED: lambda stage: Http(_serve(stage, is_projected=True)),
     BULK: lambda stage: Bulk(_serve(stage)),
-    FLOOR_1: _floor(1),
+    AXON: lambda stage: Axon(stage, callers=1),
     BUS_1: _bus(1),
+    FLOOR_1: _floor(1),
 }

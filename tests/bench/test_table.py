@@ -5,16 +5,18 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from bench.table import Report, Row, Slice, Verdict, format_table, ratio
+from bench.table import Report, Row, Slice, Verdict, format_table
+from bench.targets import Target
 
 
 def test_a_ratio_is_of_medians_and_its_range_of_rounds() -> None:
-    assert ratio([10.0, 30.0, 20.0], [10.0, 10.0, 5.0]) == (2.0, 1.0, 4.0)
+    row = Target(must=1).quotient("", [10.0, 30.0, 20.0], [10.0, 10.0, 5.0])
+    assert (row.value, row.low, row.high) == (2.0, 1.0, 4.0)
 
 
 def test_rounds_that_do_not_pair_up_make_no_ratio() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        ratio([1.0, 2.0], [1.0])
+        Target().quotient("", [1.0, 2.0], [1.0])
 
 
 def test_a_rate_is_per_second() -> None:
@@ -40,6 +42,18 @@ def test_a_figure_is_judged_by_its_targets(value: float, is_cost: bool, verdict:
 
 def test_what_has_no_target_is_only_shown() -> None:
     assert Row(what="", value=0.0).verdict is Verdict.SHOWN
+
+
+def test_a_row_keeps_its_target() -> None:
+    row = Target(must=10, aim=5, unit="ms", is_cost=True).row("latency", [9.0, 4.0, 5.0])
+    assert (row.value, row.low, row.high, row.verdict) == (5.0, 4.0, 9.0, Verdict.AIM)
+    assert (row.must, row.aim, row.unit) == (10, 5, "ms")
+
+
+def test_what_was_not_measured_says_why() -> None:
+    row = Target(must=1, aim=2).not_measured("ours ÷ Axon", "java not found on this machine")
+    assert row.verdict is Verdict.NOT_MEASURED
+    assert "not measured: java not found on this machine" in format_table([row])
 
 
 def test_the_table_lines_up() -> None:
