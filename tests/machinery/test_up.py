@@ -124,12 +124,15 @@ def test_the_printed_lines_work_and_ctrl_c_ends_everything(engine: Engine) -> No
     assert "/docs" in engine.line("its OpenAPI")
     assert answers(f"{engine.url}/docs")
 
-    lines = re.findall(r"^ +(?:position=\$\()?curl .*$", engine.said, re.MULTILINE)
-    assert len(lines) == 3
-    said = shell("\n".join(lines))
+    printed = re.search(r"^A first order.*?\n(.*?)^Ctrl-C", engine.said, re.DOTALL | re.MULTILINE)
+    assert printed is not None
+    assert printed[1].count("curl ") == 4
+    said = shell(printed[1])
     assert '["OrderCreated"]' in said
     assert '["OrderFilled"]' in said
-    assert '"cum_qty":"0.2"' in said.replace(" ", "")
+    assert '"cum_qty":"1.5"' in said.replace(" ", "")
+    again = shell(printed[1])
+    assert again.splitlines()[-1] == said.splitlines()[-1], "the lines can be pasted again"
 
     psql = re.search(r"^In psql:\n +(.*)$", engine.said, re.MULTILINE)
     assert psql is not None
