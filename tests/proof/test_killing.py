@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.machinery.test_up import Engine, engine
+from tests.machinery.engine import Engine, engine
 from tests.proof.callers import calling
 from tests.proof.killing import PARTS, lap, shuffled
 
