@@ -12,7 +12,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,16 +61,6 @@ PAGES_WITH_COMMANDS = [page for page in PAGES if any(block.is_run for block in b
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    """A running engine whose log is not fresh."""
-    engine = Engine(tmp_path / "data")
-    engine.start()
-    engine.place_and_read("earlier")
-    yield engine
-    engine.stop()
-
-
-@pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """What a reader has: the files of this checkout, and an environment with ``foldbook`` in it."""
     folder = tmp_path / "checkout"
@@ -87,6 +76,8 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("page", PAGES_WITH_COMMANDS, ids=lambda page: str(page.relative_to(CHECKOUT)))
 def test_every_command_of_a_page_runs(page: Path, engine: Engine, checkout: Path, tmp_path: Path) -> None:
+    engine.start()
+    engine.place_and_read("earlier")  # so that no page relies on a log that is fresh
     failures = tmp_path / "failures"
     failures.touch()
     script = tmp_path / "page.sh"

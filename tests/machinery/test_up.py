@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import psycopg
-import pytest
 
 from foldbook.postgres.embedded import EmbeddedPostgres
 from tests.machinery.engine import Engine, answers
 from tests.machinery.waiting import until
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    """An engine that is not started yet; its folder lies in one that only its maker may enter."""
-    private = tmp_path / "private"
-    private.mkdir(mode=0o700)
-    engine = Engine(private / "data")
-    yield engine
-    if engine.process is not None and engine.process.poll() is None:
-        engine.stop(signal.SIGTERM)
 
 
 def shell(line: str) -> str:
@@ -77,12 +64,15 @@ def test_a_second_one_on_the_same_folder_is_refused(engine: Engine) -> None:
 
 
 def test_a_port_that_is_taken_is_named(engine: Engine) -> None:
+    engine.environment |= {"FOLDBOOK_PROT": "8001"}
     with socket.create_server(("127.0.0.1", engine.port)):
         done = subprocess.run(
             [sys.executable, "-m", "foldbook.cli", "up"], env=engine.environment, capture_output=True, text=True
         )
     assert done.returncode == 1
     assert "FOLDBOOK_PORT" in done.stderr
+    assert f"by process {os.getpid()}, " in done.stderr
+    assert "FOLDBOOK_PROT is not a setting; did you mean FOLDBOOK_PORT?" in done.stderr
 
 
 def test_each_part_comes_back_when_it_is_killed(engine: Engine) -> None:

@@ -22,8 +22,10 @@ def check_address(settings: Settings) -> None:
         family, *_, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
         socket.create_server(address[:2], family=family).close()
     except OSError as error:
-        holder = _holder(settings.port) if error.errno == errno.EADDRINUSE else ""
-        reason = f"{error.strerror}{holder and f', by {holder}'}"
+        reason = error.strerror
+        if error.errno == errno.EADDRINUSE:
+            holder = _holder(settings.port)
+            reason = "it is in use" + (f" by {holder}" if holder else "")
         raise AddressError(
             f"can't listen on {settings.host} port {settings.port} ({reason}): "
             "set FOLDBOOK_HOST and FOLDBOOK_PORT to an address that is free"
