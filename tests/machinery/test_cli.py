@@ -87,6 +87,13 @@ def test_psql_passes_arguments_on(database: str) -> None:
     assert (done.returncode, done.stdout) == (0, "42\n")
 
 
+@pytest.mark.parametrize("program", ["psql", "pg_dump", "pg_restore"])
+def test_a_client_program_explains_itself(program: str, tmp_path: Path) -> None:
+    done = foldbook(program, "--help", FOLDBOOK_DATA_DIR=str(tmp_path / "none"), DATABASE_URL="")
+    assert (done.returncode, done.stdout.split()[0]) == (0, program)
+    assert not (tmp_path / "none").exists()
+
+
 def test_migrate_without_a_running_engine(tmp_path: Path) -> None:
     done = foldbook("migrate", FOLDBOOK_DATA_DIR=str(tmp_path), DATABASE_URL="")
     assert (done.returncode, done.stdout) == (0, "migrated\n")

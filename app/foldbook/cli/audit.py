@@ -41,7 +41,10 @@ def verify(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compute every hash of the log again; ends with code 5 if something is wrong."""
+    """Compute every hash of the log again and compare.
+
+    Ends with code 5 if something is wrong.
+    """
     if folder is not None and resume is not None:
         raise typer.BadParameter("an export is always verified as a whole", param_hint="--resume")
     settings = read_settings()
@@ -82,7 +85,10 @@ def anchor(
         Path | None, typer.Option(help=f"Signing key, made on first use; {KEY_FILE} in the data folder if not given.")
     ] = None,
 ) -> None:
-    """Sign the log's head, one JSON line per shard. Keep the lines out of reach of whoever can write to the log."""
+    """Sign the log's head, one JSON line per shard.
+
+    Keep the lines where nobody who can write to the log can change them.
+    """
     from foldbook.audit.anchor import encode, sign, signing_key
 
     settings = read_settings()

@@ -14,9 +14,9 @@ from foldbook.engine.database import running_database
 from foldbook.postgres.binaries import client_program
 
 PROGRAMS = {
-    "psql": "Open psql on the database; what follows is passed on to it.",
-    "pg_dump": "Back the database up with pg_dump; what follows is passed on to it.",
-    "pg_restore": "Restore a backup with pg_restore; what follows is passed on to it.",
+    "psql": "Run psql on the database, with your arguments.",
+    "pg_dump": "Run pg_dump on the database, with your arguments.",
+    "pg_restore": "Run pg_restore on the database, with your arguments.",
 }
 
 
@@ -30,9 +30,11 @@ def add_client_programs(cli: typer.Typer) -> None:
 def _run_program(context: typer.Context) -> None:
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-    settings = read_settings()
     assert context.info_name is not None
     program = str(client_program(context.info_name))
+    if context.args[:1] in (["--help"], ["--version"]):  # needs no database, and only works in the first place
+        os.execv(program, [program, *context.args])
+    settings = read_settings()
     options = conninfo_to_dict(settings.owner_dsn)
     # Other users can read a process's arguments, but not its environment.
     if password := options.pop("password", None):

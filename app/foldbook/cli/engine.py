@@ -14,7 +14,10 @@ from foldbook.postgres.roles import NOT_SEPARATED
 
 
 def up() -> None:
-    """Start PostgreSQL, the API and the projector; Ctrl-C stops them."""
+    """Start PostgreSQL, the projector and the API.
+
+    Ctrl-C stops them.
+    """
     from foldbook.engine.up import up
 
     warn_of_unknown_variables()
@@ -22,7 +25,7 @@ def up() -> None:
 
 
 def serve(until_stdin_closes: UntilStdinCloses = False) -> None:
-    """Serve the API alone, on a database that is there and migrated."""
+    """Serve the API alone, on a migrated database."""
     from foldbook.engine.database import require_log
     from foldbook.engine.server import create_server
 
@@ -44,7 +47,7 @@ def serve(until_stdin_closes: UntilStdinCloses = False) -> None:
 
 
 def migrate() -> None:
-    """Bring the database's tables and functions to this program's version."""
+    """Bring the database to this program's version."""
     from foldbook.postgres.migrations import migrate as migrate_database
 
     warn_of_unknown_variables()
@@ -57,7 +60,10 @@ def migrate() -> None:
 
 
 def doctor(as_json: Json = False) -> None:
-    """Print versions, settings (without secrets), and the state of the engine and its database."""
+    """Print versions, settings, and how the engine is doing.
+
+    Secrets are left out.
+    """
     from foldbook.engine.doctor import examine
 
     report = examine(read_settings())

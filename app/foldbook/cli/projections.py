@@ -41,7 +41,10 @@ def list_all(as_json: Json = False) -> None:
 
 @projections.command()
 def status(name: Name, as_json: Json = False) -> None:
-    """One projection: its state on each shard, what it failed at, its last reset, rebuild or verification."""
+    """One projection in detail.
+
+    Its state on each shard, what it failed at, and its last reset, rebuild or verification.
+    """
     rows = _rows(run(_status(name)))
     if as_json:
         print_json({"projections": rows})
@@ -55,13 +58,19 @@ def status(name: Name, as_json: Json = False) -> None:
 
 @projections.command()
 def reset(name: Name, as_json: Json = False) -> None:
-    """Empty the tables and replay the log into them; readers see them fill."""
+    """Empty the tables and replay the log into them.
+
+    Readers see them fill.
+    """
     _print_statuses(run(_with_progress(name, ProjectionAdmin.start_reset)), as_json)
 
 
 @projections.command()
 def rebuild(name: Name, as_json: Json = False) -> None:
-    """Replay the log into new tables, then swap; readers see the old ones until then."""
+    """Replay the log into new tables, then swap.
+
+    Readers see the old ones until then.
+    """
     _print_statuses(run(_with_progress(name, ProjectionAdmin.start_rebuild)), as_json)
 
 
@@ -70,7 +79,10 @@ def verify(
     name: Annotated[str | None, typer.Argument(help="The projection; all of them if not given.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Fold the log afresh and compare, row by row; ends with code 5 if there is a difference."""
+    """Fold the log afresh and compare, row by row.
+
+    Ends with code 5 if there is a difference.
+    """
 
     async def work() -> list[dict[str, Any]]:
         async with _admin() as admin:
@@ -106,7 +118,10 @@ def skip(
     actor: Annotated[str | None, typer.Option(help="Who decides this; by default, the user who is logged in.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Skip the event that a projection is stopped at; the decision is recorded in eventstore.dead_letters."""
+    """Skip the event that a projection is stopped at.
+
+    The decision is recorded in eventstore.dead_letters.
+    """
 
     async def work() -> list[ProjectionStatus]:
         async with _admin() as admin:
@@ -118,7 +133,7 @@ def skip(
 
 @projections.command("run")
 def run_all(until_stdin_closes: UntilStdinCloses = False) -> None:
-    """Keep all projections up to date; ends at SIGTERM or SIGINT."""
+    """Keep all projections up to date, until stopped."""
     if until_stdin_closes:
         end_with_stdin()
     else:

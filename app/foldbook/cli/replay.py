@@ -29,7 +29,10 @@ At = Annotated[
 def replay_account(
     account: Annotated[str, typer.Argument(help="user/exchange/broker")], at: At = None, as_json: Json = False
 ) -> None:
-    """Fold an account's events from the first; the same events give the same digest."""
+    """Fold an account's events, up to now or earlier.
+
+    The same events give the same state, and the same digest of it.
+    """
     if not is_account(account):
         tell(f"{account} is not an account: user/exchange/broker, the broker one of live, simulated, backtest")
         raise typer.Exit(Exit.USAGE)
