@@ -17,6 +17,7 @@
     ├── Problem                 a request cannot be answered as it is     (api.problems)
     ├── AlreadyRunning          another engine works on the data folder   (engine.lock)
     ├── LockError               the data folder is not free               (engine.lock)
+    ├── AddressError            the API cannot listen on its address      (engine.address)
     └── SupervisorError         a part cannot be started or kept running  (engine.supervisor)
 
 Every code is registered once, by the module that raises it, with the HTTP status and the title that it has there. The

@@ -151,8 +151,9 @@ async def test_from_the_command_line(database: str) -> None:
         assert refused.returncode == 1
         assert "not stopped at position 1 " in refused.stderr
         position = str(stopped.position)
-        done = await foldbook(database, "projections", "skip", "orders", "--position", position, *arguments)
+        done = await foldbook(database, "projections", "skip", "orders", "--position", position, *arguments, "--json")
         assert done.returncode == 0, done.stderr
+        assert [row["name"] for row in json.loads(done.stdout)["projections"]] == ["orders"]
         await caught_up(database)
         assert [letter[2] for letter in stopped.letters()] == ["olivia"]
         doctor = await foldbook(database, "doctor", "--json")
