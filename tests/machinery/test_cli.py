@@ -20,7 +20,7 @@ from foldbook.cli.lifetime import is_about_a_file, run
 from foldbook.errors import StoreUnavailable
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.postgres_store import PostgresStore
-from foldbook.eventstore.readers.projections import live_work
+from foldbook.eventstore.readers.runner import LiveRounds
 from foldbook.postgres.connection import connect
 from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.resources import projection_files
@@ -183,7 +183,7 @@ def test_errors_about_files_and_about_connections(error: OSError, is_file: bool)
 
 async def install(dsn: str) -> None:
     connection = await connect(dsn)
-    await live_work("orders", 0)(connection)
+    await LiveRounds("orders", 0)(connection)
     await connection.close()
 
 
