@@ -19,7 +19,8 @@ from foldbook.eventstore.readers.projections import Definition
 from foldbook.resources import projection_files
 from foldbook.trading.commands import BookCommand
 from foldbook.trading.events import OrderReplaceRequested
-from foldbook.trading.order import Order, evolve_order
+from foldbook.trading.order import Order
+from foldbook.trading.order_events import evolve_order
 from foldbook.trading.values import ZERO, ExecType, PendingRequest
 from tests.builders import ACCOUNT, cancel, open_account, place, replace_order, report, trade
 from tests.readside.histories import Happening, write

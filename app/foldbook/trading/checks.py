@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from foldbook.errors import Refusal
-from foldbook.trading.values import EXACT, FRACTION_DIGITS_MAX, INTEGER_DIGITS_MAX, ZERO, OrderType
+from foldbook.trading.values import EXACT, FRACTION_DIGITS_MAX, INTEGER_DIGITS_MAX, ONE, ZERO, OrderType
 
 LIMIT_TYPES = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 STOP_TYPES = (OrderType.STOP, OrderType.STOP_LIMIT)
@@ -16,9 +16,10 @@ def invalid(name: str, what: str) -> Refusal:
 
 
 def check_positive(name: str, amount: Decimal) -> None:
+    if is_amount(amount) and amount > ZERO:
+        return
     check_amount(name, amount)
-    if amount <= ZERO:
-        raise invalid(name, "must be greater than 0")
+    raise invalid(name, "must be greater than 0")
 
 
 def check_amount(name: str, amount: Decimal) -> None:
@@ -31,6 +32,8 @@ def check_amount(name: str, amount: Decimal) -> None:
 
 def is_amount(amount: Decimal) -> bool:
     """Is it finite, with no more digits than amounts have? Not by as_tuple(): building the digits takes longer."""
+    if amount.same_quantum(ONE):
+        return amount.adjusted() < INTEGER_DIGITS_MAX  # an integer without an exponent
     if not amount.is_finite() or amount.adjusted() >= INTEGER_DIGITS_MAX:
         return False
     smallest = amount.scaleb(FRACTION_DIGITS_MAX, EXACT)

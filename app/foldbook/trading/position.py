@@ -12,7 +12,7 @@ The same fold as an SQL aggregate: ``trading.net_position``.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
+from decimal import Decimal
 from itertools import chain
 from typing import TypeAlias, cast
 
@@ -20,7 +20,7 @@ import immutables
 import msgspec
 
 from foldbook.trading.events import ExecutionEvent, FillBusted, FillCorrected, OrderFilled
-from foldbook.trading.values import ONE, ZERO, Side, canonical
+from foldbook.trading.values import ONE, QUOTIENTS, ZERO, Side, average
 
 POSITION_WINDOW = 128
 """How many fills of a symbol can still be busted or corrected as if they had never been, or had been others."""
@@ -30,12 +30,9 @@ PAGE = 16
 
 RELEASED_DIGITS = 36
 """Digits after the point of the cost that a reduction releases; what is cut off stays in the position."""
-AVERAGE_DIGITS = 18
 
-# Cost times quantity, of amounts as large as they get, with 36 digits more for the quotient: some 250 digits.
-_EXACT = Context(prec=400, traps=[Inexact, InvalidOperation, Overflow])
-_add, _subtract, _multiply = _EXACT.add, _EXACT.subtract, _EXACT.multiply
-_divide_int, _shift = _EXACT.divide_int, _EXACT.scaleb
+_add, _subtract, _multiply = QUOTIENTS.add, QUOTIENTS.subtract, QUOTIENTS.multiply
+_divide_int, _shift = QUOTIENTS.divide_int, QUOTIENTS.scaleb
 
 _UP, _DOWN = Decimal(RELEASED_DIGITS), Decimal(-RELEASED_DIGITS)
 
@@ -99,7 +96,7 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     @property
     def avg_px(self) -> Decimal:
         """Cost per unit, 18 digits after the point, half even; 0 while flat, as FIX AvgPx (6)."""
-        return _average(self.cost, _multiply(self.quantity, self.multiplier)) if self.quantity else ZERO
+        return average(self.cost, self.quantity, self.multiplier)
 
     def holds(self, order_id: str, exec_id: str) -> bool:
         """Whether the fill is in the window. One that is not can only be reversed."""
@@ -137,7 +134,7 @@ def evolve_position(position: Position | None, event: ExecutionEvent) -> Positio
         return _busted(before, cast(FillBusted, event))
     if event_type is FillCorrected:
         return _corrected(before, cast(FillCorrected, event))
-    raise TypeError(f"{event_type.__name__} is no execution")
+    raise TypeError(f"{event_type.__name__} is not an execution")
 
 
 def net(totals: Totals, quantity: Decimal, unit_cost: Decimal) -> Totals:
@@ -292,13 +289,3 @@ def _day(transact_time: datetime | None) -> int:
     if transact_time is None:
         return 0
     return (transact_time if transact_time.tzinfo is UTC else transact_time.astimezone(UTC)).toordinal()
-
-
-def _average(cost: Decimal, units: Decimal) -> Decimal:
-    scaled = _EXACT.scaleb(cost.copy_abs(), AVERAGE_DIGITS)
-    whole, rest = _EXACT.divmod(scaled, units.copy_abs())
-    over = _EXACT.compare(_add(rest, rest), units.copy_abs())
-    if over > 0 or (over == 0 and whole.as_tuple().digits[-1] % 2):
-        whole = _add(whole, ONE)
-    average = _EXACT.scaleb(whole, -AVERAGE_DIGITS)
-    return canonical(average if cost.is_signed() is units.is_signed() else average.copy_negate())
