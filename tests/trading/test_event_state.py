@@ -169,7 +169,12 @@ def test_what_traded_before_a_replace_raises_the_quantity_first() -> None:
     assert isinstance(restated, OrderUpdate)
     assert isinstance(fill, OrderUpdate)
     assert (type(restated).__name__, restated.quantity, restated.leaves_qty) == ("OrderRestated", SEVEN, SEVEN)
-    assert (fill.quantity, fill.cum_qty, fill.overfill_qty, fill.working_state) == (SEVEN, SEVEN, ZERO, OrdStatus.FILLED)
+    assert (fill.quantity, fill.cum_qty, fill.overfill_qty, fill.working_state) == (
+        SEVEN,
+        SEVEN,
+        ZERO,
+        OrdStatus.FILLED,
+    )
 
 
 def test_the_kill_switch_says_of_an_outline_what_its_last_event_said() -> None:
