@@ -13,7 +13,7 @@ from foldbook.trading.commands import BookCommand, SetTradingState
 from foldbook.trading.events import EVENT_TYPES, OrderCreated, OrderEvent, OrderUpdate
 from foldbook.trading.order import Order, outline_of, state_of
 from foldbook.trading.order_events import evolve_order
-from foldbook.trading.values import ZERO, ExecType, OrdStatus, PendingRequest, TradingState
+from foldbook.trading.values import ZERO, OrdStatus, PendingRequest, TradingState
 from tests.builders import (
     ACCOUNT,
     NOW,
@@ -25,7 +25,7 @@ from tests.builders import (
     report,
     trade,
 )
-from tests.trading.lives import Life, commands
+from tests.trading.lives import Life, commands, sums_of
 
 STATE = tuple(name for name in OrderUpdate.__struct_fields__ if name not in OrderEvent.__struct_fields__)
 
@@ -34,25 +34,6 @@ SEVEN = Decimal(7)
 
 def said_by(event: OrderUpdate) -> dict[str, Any]:
     return {name: getattr(event, name) for name in STATE}
-
-
-def sums_of(order: Order) -> dict[str, Any]:
-    """From the fills as they stand, every one of them."""
-    fees: dict[str, Decimal] = {}
-    standing = []
-    for exec_id, execution in order.executions.items():
-        if execution.fee is not None and execution.fee_currency is not None:
-            fees.setdefault(execution.fee_currency, ZERO)
-        if execution.exec_type is ExecType.TRADE and (fill := order.standing(exec_id)) is not None:
-            standing.append(fill)
-    for fill in standing:
-        if fill.fee is not None and fill.fee_currency is not None:
-            fees[fill.fee_currency] += fill.fee
-    return {
-        "cum_qty": sum((fill.last_qty for fill in standing), ZERO),
-        "cum_cost": sum((fill.last_qty * fill.last_px for fill in standing), ZERO),
-        "fees": fees,
-    }
 
 
 @given(asked=commands())
