@@ -47,7 +47,7 @@ set quantity = %(quantity)s, limit_price = %(limit_price)s, stop_price = %(stop_
     updated_at = %(occurred_at)s, last_position = %(position)s, sequence = %(sequence)s
 where account = %(account)s and order_id = %(order_id)s
 """
-_ABSENT = {
+_ABSENT: dict[str, Any] = {
     "expire_at": None, "limit_price": None, "stop_price": None, "working_state": "CREATED", "pending_request": "NONE",
     "cum_qty": "0", "cum_cost": "0", "leaves_qty": "0", "overfill_qty": "0", "fees": {}, "broker_order_id": None,
     "reason": None,
