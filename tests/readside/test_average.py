@@ -21,7 +21,7 @@ from tests.readside.histories import Happening, write
 from tests.trading.lives import Life
 
 CASES = [
-    # Its 19th digit and those behind it are 49999...: rounded to 21 digits first, it would end in 9.
+    # Its digits from the 19th on are 49966: rounded to 21 digits first, to ...678500, it would end in 9.
     ("64250", "2986", "1", "21.517079705291359678"),
     ("602", "6", "1", "100.333333333333333333"),
     ("2", "3", "1", "0.666666666666666667"),

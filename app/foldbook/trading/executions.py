@@ -25,7 +25,7 @@ from foldbook.trading.events import (
 from foldbook.trading.order import Execution, Order, working_state_of
 from foldbook.trading.order_events import event_about, evolved
 from foldbook.trading.state import Book
-from foldbook.trading.values import EXACT, ONE, ZERO, ExecType, add, subtract
+from foldbook.trading.values import ONE, ZERO, ExecType, add, add_product, subtract
 
 
 def trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
@@ -67,7 +67,7 @@ def trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]
         requested_limit_price=None if requested is None else requested.limit_price,
         requested_stop_price=None if requested is None else requested.stop_price,
         cum_qty=cum_qty,
-        cum_cost=add(order.cum_cost, EXACT.multiply(last_qty, last_px)),
+        cum_cost=add_product(order.cum_cost, last_qty, last_px),
         leaves_qty=ZERO if is_filled or order.has_ended else subtract(quantity, cum_qty),
         overfill_qty=subtract(cum_qty, quantity) or ZERO if is_filled else ZERO,
         fees=order.fees if fee is None else charged(order.fees, fee, command.fee_currency),
@@ -149,7 +149,7 @@ def _revision(
         "is_reversal": not book.holds(created.symbol, created.order_id, root),
     }
     cum_qty = subtract(order.cum_qty, standing.last_qty)
-    cum_cost = subtract(order.cum_cost, EXACT.multiply(standing.last_qty, standing.last_px))
+    cum_cost = add_product(order.cum_cost, standing.last_qty.copy_negate(), standing.last_px)
     if report.exec_type is ExecType.TRADE_CANCEL:
         return (
             event_about(
@@ -179,7 +179,7 @@ def _revision(
             FillCorrected,
             **told,
             cum_qty=add(cum_qty, last_qty),
-            cum_cost=add(cum_cost, EXACT.multiply(last_qty, last_px)),
+            cum_cost=add_product(cum_cost, last_qty, last_px),
             fees=fees if fee is None else charged(fees, fee, fee_currency),
             last_qty=last_qty,
             last_px=last_px,

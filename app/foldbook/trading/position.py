@@ -42,6 +42,9 @@ Totals: TypeAlias = tuple[Decimal, Decimal, Decimal, int]
 Fees: TypeAlias = tuple[immutables.Map[str, Decimal], Decimal]
 """By currency, and those in the quote currency."""
 
+Booking: TypeAlias = tuple[str, str | None, Decimal, Decimal]
+"""A fill before it has its totals: order_id, exec_id, quantity and unit cost as in ``Fill``."""
+
 NOTHING: Totals = (ZERO, ZERO, ZERO, 0)
 
 
@@ -168,7 +171,7 @@ _BUY = Side.BUY  # a member looked up on its class costs as much as an addition
 
 def _filled(before: Position, event: ExecutionEvent) -> Position:
     fees = _charged((before.fees, before.quote_fees), event, event.fee, event.fee_currency)
-    return _booked(before, event, fees, _fill(event, event.exec_id))
+    return _booked(before, event, fees, _booking(event, event.exec_id))
 
 
 def _busted(before: Position, event: FillBusted) -> Position:
@@ -176,7 +179,7 @@ def _busted(before: Position, event: FillBusted) -> Position:
     if event.fee is not None:
         fees = _charged(fees, event, event.fee.copy_negate(), event.fee_currency)
     if event.is_reversal:
-        return _booked(before, event, fees, _opposite(_fill(event, event.exec_ref_id)))
+        return _booked(before, event, fees, _opposite(_booking(event, event.exec_ref_id)))
     kept, place = before.kept(), before.place(event.order_id, event.exec_ref_id)
     return _refolded(before, event, fees, (*kept[:place], *kept[place + 1 :]))
 
@@ -186,22 +189,22 @@ def _corrected(before: Position, event: FillCorrected) -> Position:
     if event.previous_fee is not None:
         fees = _charged(fees, event, event.previous_fee.copy_negate(), event.previous_fee_currency)
     fees = _charged(fees, event, event.fee, event.fee_currency)
-    fill = _fill(event, event.exec_ref_id)
+    booking = _booking(event, event.exec_ref_id)
     if event.is_reversal:
         previous_quantity = _signed(event, event.previous_qty, event.previous_fee, event.previous_fee_currency)
-        previous = Fill(event.order_id, None, previous_quantity, _unit_cost(event, event.previous_px))
-        return _booked(before, event, fees, _opposite(previous), fill)
+        previous = (event.order_id, None, previous_quantity, _unit_cost(event, event.previous_px))
+        return _booked(before, event, fees, _opposite(previous), booking)
     kept, place = before.kept(), before.place(event.order_id, event.exec_ref_id)
-    return _refolded(before, event, fees, (*kept[:place], fill, *kept[place + 1 :]))
+    return _refolded(before, event, fees, (*kept[:place], Fill(*booking), *kept[place + 1 :]))
 
 
-def _booked(before: Position, event: ExecutionEvent, fees: Fees, *fills: Fill) -> Position:
+def _booked(before: Position, event: ExecutionEvent, fees: Fees, *fills: Booking) -> Position:
     """Fills after the others."""
     totals: Totals = (before.quantity, before.cost, before.realized_pnl, before.cycle)
     base, pages, page = before.base, before.pages, before.page
-    for fill in fills:
-        totals = net(totals, fill.quantity, fill.unit_cost)
-        page = (*page, _with_totals(fill, totals))
+    for order_id, exec_id, quantity, unit_cost in fills:
+        totals = net(totals, quantity, unit_cost)
+        page = (*page, Fill(order_id, exec_id, quantity, unit_cost, totals))
         if len(page) == PAGE:
             base, pages, page = _turned(base, pages, page)
     return _after(before, event, totals, fees, base, pages, page)
@@ -222,14 +225,10 @@ def _refolded(before: Position, event: ExecutionEvent, fees: Fees, kept: tuple[F
     folded: list[Fill] = []
     for fill in kept:
         totals = net(totals, fill.quantity, fill.unit_cost)
-        folded.append(_with_totals(fill, totals))
+        folded.append(Fill(fill.order_id, fill.exec_id, fill.quantity, fill.unit_cost, totals))
     full = len(folded) - len(folded) % PAGE
     pages = tuple(tuple(folded[place : place + PAGE]) for place in range(0, full, PAGE))
     return _after(before, event, totals, fees, before.base, pages, tuple(folded[full:]))
-
-
-def _with_totals(fill: Fill, totals: Totals) -> Fill:
-    return Fill(fill.order_id, fill.exec_id, fill.quantity, fill.unit_cost, totals)
 
 
 def _after(
@@ -256,13 +255,14 @@ def _after(
 # -- what an execution says --------------------------------------------------------------------------------------
 
 
-def _fill(event: ExecutionEvent, exec_id: str) -> Fill:
+def _booking(event: ExecutionEvent, exec_id: str) -> Booking:
     quantity = _signed(event, event.last_qty, event.fee, event.fee_currency)
-    return Fill(event.order_id, exec_id, quantity, _unit_cost(event, event.last_px))
+    return event.order_id, exec_id, quantity, _unit_cost(event, event.last_px)
 
 
-def _opposite(fill: Fill) -> Fill:
-    return Fill(fill.order_id, None, fill.quantity.copy_negate(), fill.unit_cost)
+def _opposite(booking: Booking) -> Booking:
+    order_id, _exec_id, quantity, unit_cost = booking
+    return order_id, None, quantity.copy_negate(), unit_cost
 
 
 def _signed(event: ExecutionEvent, last_qty: Decimal, fee: Decimal | None, fee_currency: str | None) -> Decimal:

@@ -114,7 +114,7 @@ def _evolve_order(book: Book, event: Any, is_execution: bool) -> Book:
     before = orders.get(order_id)
     # Of an order that it had forgotten, the book knows what the event says: whether it works again, or may.
     after = outline_of(event) if before is None or before.is_outline else evolved(before, event)
-    is_live = after.is_live
+    is_live = bool(event.leaves_qty) or after.is_live
     if is_live:
         orders = orders.set(order_id, after)
     elif before is not None:

@@ -163,15 +163,19 @@ def canonical(value: Decimal) -> Decimal:
 
 
 def add(a: Decimal, b: Decimal) -> Decimal:
-    return _trimmed(EXACT.add(a, b))
+    return _trimmed(_add(a, b))
 
 
 def subtract(a: Decimal, b: Decimal) -> Decimal:
-    return _trimmed(EXACT.subtract(a, b))
+    return _trimmed(_subtract(a, b))
 
 
-def multiply(a: Decimal, b: Decimal) -> Decimal:
-    return _trimmed(EXACT.multiply(a, b))
+_add, _subtract, _multiply = EXACT.add, EXACT.subtract, EXACT.multiply
+
+
+def add_product(a: Decimal, b: Decimal, c: Decimal) -> Decimal:
+    """a + b * c"""
+    return _trimmed(_add(a, _multiply(b, c)))
 
 
 def _trimmed(value: Decimal) -> Decimal:
