@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from foldbook.errors import Refusal
-from foldbook.trading.values import EXACT, FRACTION_DIGITS_MAX, INTEGER_DIGITS_MAX, ONE, ZERO, OrderType
+from foldbook.trading.values import EXACT, FRACTION_DIGITS_MAX, INTEGER_DIGITS_MAX, ZERO, OrderType
 
 LIMIT_TYPES = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 STOP_TYPES = (OrderType.STOP, OrderType.STOP_LIMIT)
@@ -32,12 +32,12 @@ def check_amount(name: str, amount: Decimal) -> None:
 
 def is_amount(amount: Decimal) -> bool:
     """Is it finite, with no more digits than amounts have? Not by as_tuple(): building the digits takes longer."""
-    if amount.same_quantum(ONE):
-        return amount.adjusted() < INTEGER_DIGITS_MAX  # an integer without an exponent
     if not amount.is_finite() or amount.adjusted() >= INTEGER_DIGITS_MAX:
         return False
-    smallest = amount.scaleb(FRACTION_DIGITS_MAX, EXACT)
-    return smallest == smallest.to_integral_value()
+    return not EXACT.remainder(amount, _SMALLEST)
+
+
+_SMALLEST = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
 
 
 def check_price(name: str, price: Decimal | None, order_type: OrderType, *, is_needed: bool) -> None:
