@@ -48,7 +48,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return hashlib.blake2b(content, digest_size=16).digest()
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A fact about one aggregate. Its type is the name of its class, its payload the JSON of its fields.
 
     ``schema_version`` counts the shapes the payload has had; an upcaster (SQL) leads from each to the next.

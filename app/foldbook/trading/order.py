@@ -135,7 +135,10 @@ class Order(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_live(self) -> bool:
-        """Is it open, or may an answer make it so? A filled order works on if a replace for more is accepted."""
+        """Is it open, or may an answer make it so? A filled order works on if a replace for more is accepted.
+
+        Each event about the order tells, so that a book that has forgotten the order needs no more (``outline_of``).
+        """
         return self.is_open or (bool(self.requests) and self.working_state is _FILLED)
 
     @property

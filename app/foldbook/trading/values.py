@@ -87,7 +87,7 @@ class PendingRequest(StrEnum):
 
 
 class ExecType(StrEnum):
-    """FIX ExecType (150): what a broker reports; FIX tells the two rejections in a message of their own (35=9)."""
+    """FIX ExecType (150): what a broker reports; FIX has a message of its own for the two rejections (35=9)."""
 
     PENDING_NEW = "PENDING_NEW"
     NEW = "NEW"
