@@ -25,7 +25,9 @@ from foldbook.trading.events import (
 from foldbook.trading.order import Execution, Order, working_state_of
 from foldbook.trading.order_events import event_about, evolved
 from foldbook.trading.state import Book
-from foldbook.trading.values import ONE, ZERO, ExecType, add, add_product, subtract
+from foldbook.trading.values import ONE, ZERO, ExecType, PendingRequest, add, add_product, subtract
+
+_NONE = PendingRequest.NONE  # looked up on its class, a member costs as much as an addition
 
 
 def trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
@@ -51,7 +53,9 @@ def trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]
         order = evolved(order, events[0])
     created, quantity, fee = order.created, order.quantity, command.fee
     instrument = book.instrument(created.symbol)
-    requested = order.requested if order.requests else None
+    pending_request, requested = _NONE, None
+    if order.requests:
+        pending_request, requested = order.pending_request, order.requested
     is_filled = cum_qty >= quantity
     filled = OrderFilled(
         order_id=created.order_id,
@@ -62,7 +66,7 @@ def trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]
         limit_price=order.limit_price,
         stop_price=order.stop_price,
         working_state=working_state_of(order, cum_qty),
-        pending_request=order.pending_request,
+        pending_request=pending_request,
         requested_quantity=None if requested is None else requested.quantity,
         requested_limit_price=None if requested is None else requested.limit_price,
         requested_stop_price=None if requested is None else requested.stop_price,
