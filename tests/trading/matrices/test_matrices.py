@@ -1,6 +1,6 @@
 """FIX 4.4 volume 4, appendix D: the order state change matrices, step by step through the order book.
 
-One module for each section, the matrices named by their numbers; how to read them is told in ``case``. Where a matrix
+One module for each section, the matrices named by their numbers; ``case`` says how to read them. Where a matrix
 lets the broker choose (a request is rejected, or accepted) each path is a case. Not here, because no command or report
 of ours can say it:
 
