@@ -1,18 +1,40 @@
-# `make up` starts Foldbook, `make test` tests it. Needs Python 3.11 or newer, make, and the package index pip uses.
+# `make up` starts Foldbook, `make test` tests it. Needs Python 3.11 or newer, make, and the package index that pip uses.
 
-# The first that runs and is new enough; another: make PYTHON=/path/to/python
-PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
-	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 
-# What is installed is stamped with a digest of what asked for it: nothing is done twice, and a change is noticed.
-DIGEST := $(shell cat pyproject.toml constraints.txt | cksum | tr ' ' '-')
-MADE := $(VENV)/.made
-RUNTIME := $(VENV)/.runtime-$(DIGEST)
-DEVELOPMENT := $(VENV)/.development-$(DIGEST)
-BENCHMARK := $(VENV)/.benchmark-$(DIGEST)
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# The Python of the environment, else the first that is new enough. To choose: make PYTHON=/path/to/python
+PYTHON ?= $(shell for python in $(BIN)/python python3.11 python3.12 python3.13 python3.14 python3; do \
+	command -v $$python >/dev/null && $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+# The interpreter behind every link to it, and its version; empty if it is missing or too old.
+INTERPRETER := $(shell $(PYTHON) -c 'import os, sys; sys.version_info >= (3, 11) or sys.exit(1); \
+	print(os.path.realpath(sys.executable), "%d.%d" % sys.version_info[:2])' 2>/dev/null)
+
+# Stamps: an environment is good for one interpreter in one place, and what is installed in it for one list of packages.
+# So nothing is done twice, and a change is noticed. While pip runs there is no stamp: if it fails or is interrupted, the
+# next make begins with an empty environment.
+WHERE := pwd -P; echo "$(INTERPRETER)"
+digest = $(shell { $(1); } | cksum | tr ' ' '-')
+MADE := $(VENV)/.stamp-made-$(call digest,$(WHERE))
+PACKAGES := $(call digest,$(WHERE); cat pyproject.toml constraints.txt)
+RUNTIME := $(VENV)/.stamp-runtime-$(PACKAGES)
+BENCHMARK := $(VENV)/.stamp-benchmark-$(PACKAGES)
+DEVELOPMENT := $(VENV)/.stamp-development-$(PACKAGES)
+
+EVERYTHING := .[test,dev,bench]
+FOR_BENCHMARKS := .[test,bench]
+
+# $(call install,what,stamps): a dot for every package that pip looks at.
+define install
+@rm -f $(VENV)/.stamp-*
+@echo "Installing Python packages into $(VENV): a minute or two the first time, by the speed of the package index."
+@{ $(BIN)/python -u -m pip install --disable-pip-version-check --progress-bar off --constraint constraints.txt \
+	--editable '$(1)' && touch $(MADE) $(2); } | while read -r line; do case "$$line" in \
+	Collecting*) printf .;; 'Installing collected'*) printf ' unpacking ... ';; esac; done
+@test -e $(MADE) || { echo "pip failed; see above. The next make begins again."; exit 1; }
+@echo "done."
+endef
 
 .PHONY: up test lint bench soak clean
 
@@ -38,18 +60,17 @@ clean:
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(MADE):
-	@test -n "$(PYTHON)" || { echo "Foldbook needs Python 3.11 or newer; name one: make PYTHON=/path/to/python"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@test -n "$(INTERPRETER)" || { echo "Foldbook needs Python 3.11 or newer$(if $(PYTHON),; $(PYTHON) is not)." \
+		"Name one: make PYTHON=/path/to/python"; exit 1; }
+	@echo "Making $(VENV) with $(INTERPRETER)"
+	@$(firstword $(INTERPRETER)) -m venv --clear $(VENV)
 	@touch $@
 
 $(RUNTIME): | $(MADE)
-	$(INSTALL) --editable .
-	@touch $@
+	$(call install,.,$@)
 
 $(DEVELOPMENT): | $(MADE)
-	$(INSTALL) --editable '.[test,dev,bench]'
-	@touch $@ $(RUNTIME)
+	$(call install,$(EVERYTHING),$@ $(BENCHMARK) $(RUNTIME))
 
 $(BENCHMARK): | $(MADE)
-	$(INSTALL) --editable '.[test,bench]'
-	@touch $@ $(RUNTIME)
+	$(call install,$(FOR_BENCHMARKS),$@ $(RUNTIME))

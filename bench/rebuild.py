@@ -19,7 +19,8 @@ from bench.row_by_row import project_row_by_row
 from bench.table import Row, Slice
 from bench.targets import BY_ROW_BY_ROW, REBUILD, REBUILD_OF_ORDERS
 from foldbook.eventstore.readers.administration import ProjectionAdmin
-from foldbook.eventstore.readers.projections import Definition, install_projections
+from foldbook.eventstore.readers.definitions import Definition
+from foldbook.eventstore.readers.runner import install_projections
 from foldbook.postgres.connection import connect
 from foldbook.postgres.roles import ENGINE, as_role
 from foldbook.resources import projection_files

@@ -24,7 +24,8 @@ import pytest
 from psycopg import sql
 from testcontainers.community.postgres import PostgresContainer
 
-from foldbook.eventstore.readers.projections import Definition, install_projections
+from foldbook.eventstore.readers.definitions import Definition
+from foldbook.eventstore.readers.runner import install_projections
 from foldbook.postgres.connection import connect
 from foldbook.postgres.embedded import SETTINGS, EmbeddedPostgres
 from foldbook.postgres.migrations import migrate
@@ -63,7 +64,7 @@ class Postgres:
         return re.sub(r"^(\w+://[^/?]*)(/[^?]*)?", rf"\g<1>/{name}", self.dsn)
 
     def drop_database(self, dsn: str) -> None:
-        """Whoever is still connected is cut off."""
+        """Ends the connections that are still open."""
         self._administrate(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name_of(dsn))))
 
     def _administrate(self, statement: sql.Composed) -> None:

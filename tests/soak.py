@@ -25,7 +25,7 @@ from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.postgres.roles import ENGINE, as_role
 from tests.conftest import Postgres, embedded_postgres, name_of, prepare
 from tests.eventstore.test_store_contract import opened
-from tests.machinery.test_up import Engine
+from tests.machinery.engine import Engine
 from tests.proof.callers import calling
 from tests.proof.crashing import WAYS, crash_in_a_burst
 from tests.proof.killing import EVERYTHING, PARTS, lap, shuffled

@@ -115,6 +115,7 @@ comment on column eventstore.subscriptions.error is
 create table eventstore.projections (
     name text primary key,
     definition_hash text not null,
+    aggregate_types text[] not null,
     tables text[] not null,
     installed_at timestamptz not null default clock_timestamp()
 );

@@ -6,6 +6,7 @@ Each field is read from ``FOLDBOOK_`` and its name in capitals; the database's U
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from functools import cached_property
@@ -23,8 +24,8 @@ ENVIRONMENT_PREFIX = "FOLDBOOK_"
 
 
 def default_data_dir() -> Path:
-    """Below the user's data home (XDG Base Directory Specification); for root where system services keep state,
-    because its PostgreSQL runs as another user, who has no way into root's home."""
+    """Below the user's data home (XDG Base Directory Specification). For root, where system services keep their state:
+    its PostgreSQL runs as another user, who cannot enter root's home."""
     if os.geteuid() == 0:
         return Path("/var/lib/foldbook")
     home = os.environ.get("XDG_DATA_HOME", "")
@@ -32,9 +33,12 @@ def default_data_dir() -> Path:
 
 
 class Settings(BaseSettings):
-    """What a person may decide about one engine."""
+    """What an operator decides about one engine."""
 
-    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, frozen=True, populate_by_name=True)
+    # An empty variable is one that is not set: nobody means the folder "" by it.
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, frozen=True, populate_by_name=True
+    )
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """Address that the API listens on."""
@@ -73,9 +77,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _check_scheme(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None or not value.get_secret_value():
-            return None
-        if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
             raise ValueError("is not of the form postgresql://user:password@host:port/database")
         return value
 
@@ -85,18 +87,18 @@ class Settings(BaseSettings):
 
     @property
     def owner_dsn(self) -> str:
-        """The database's URL for who migrates, for libpq and asyncpg alike. May contain a password: print ``masked``
-        instead."""
+        """The database's URL as its owner, who migrates; for libpq and asyncpg alike. It may contain a password: print
+        it ``masked``."""
         return self._dsn_of(OWNER)
 
     @cached_property
     def dsn(self) -> str:
-        """The same, for the engine. Asks a database that is not embedded whether it knows the role."""
+        """The database's URL as the engine. Asks a database that is not embedded whether it knows the role."""
         return self._dsn_of(ENGINE)
 
     @cached_property
     def auditor_dsn(self) -> str:
-        """The same, for who only looks."""
+        """The database's URL as an auditor, who only reads."""
         return self._dsn_of(AUDITOR)
 
     def _dsn_of(self, role: str) -> str:
@@ -124,12 +126,20 @@ class Settings(BaseSettings):
 
 
 def masked(url: str) -> str:
-    """A database's URL with its passwords replaced by ``***``; rather too much of it than too little."""
+    """A database's URL with its passwords replaced by ``***``; in doubt it hides more than the password."""
     url = re.sub(r"^(\w+://[^:@/?]*:).*@", r"\1***@", url)
     return re.sub(r"([?&]\w*password\w*=)[^&]*", r"\1***", url)
 
 
 def unknown_variables() -> list[str]:
-    """Variables that look like settings and are none: most likely misspelt."""
-    known = {ENVIRONMENT_PREFIX + name.upper() for name in Settings.model_fields}
-    return sorted(name for name in os.environ if name.startswith(ENVIRONMENT_PREFIX) and name not in known)
+    """Variables that look like settings but are not: most likely misspelt."""
+    return sorted(name for name in os.environ if name.startswith(ENVIRONMENT_PREFIX) and name not in _variables())
+
+
+def nearest_variable(name: str) -> str | None:
+    """The setting's variable that ``name`` most likely meant; None if none is close."""
+    return next(iter(difflib.get_close_matches(name, _variables(), n=1, cutoff=0.75)), None)
+
+
+def _variables() -> list[str]:
+    return [ENVIRONMENT_PREFIX + name.upper() for name in Settings.model_fields]

@@ -17,6 +17,7 @@
     ├── Problem                 a request cannot be answered as it is     (api.problems)
     ├── AlreadyRunning          another engine works on the data folder   (engine.lock)
     ├── LockError               the data folder is not free               (engine.lock)
+    ├── AddressError            the API cannot listen on its address      (engine.address)
     └── SupervisorError         a part cannot be started or kept running  (engine.supervisor)
 
 Every code is registered once, by the module that raises it, with the HTTP status and the title that it has there. The
@@ -144,6 +145,7 @@ class LogMismatch(
 register(
     {
         "internal": (500, "The engine failed"),
+        "invalid-command": (422, "The command breaks a rule"),
         SequenceConflict.CODE: (412, "The aggregate is at another sequence"),
         "unknown-projection": (404, "There is no such projection"),
         "projection-busy": (409, "The projection is busy"),

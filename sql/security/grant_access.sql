@@ -1,6 +1,6 @@
--- Who may do what; the owner, who migrates, calls this whenever it has. The engine reads everything and writes the log
--- through append alone; what it may write itself can be made again: read tables, checkpoints, snapshots.
--- Where the owner can't have roles made, all of it remains his, and he runs the engine.
+-- Says who may do what. The owner calls this after every migration. The engine reads everything, and writes the log
+-- through append alone; everything else that it may write can be made again: read tables, checkpoints, snapshots.
+-- An owner who cannot make the roles keeps everything, and runs the engine.
 create or replace function eventstore.grant_access()
 returns boolean
 language plpgsql
@@ -11,7 +11,7 @@ begin
     revoke execute on all functions in schema eventstore, trading, audit, upcast from public;
     if not eventstore.make_roles() then
         if not pg_has_role((select n.nspowner from pg_namespace n where n.nspname = 'read'), 'usage') then
-            raise exception 'the read tables belong to foldbook_engine, and % is no member of it', current_user
+            raise exception 'the read tables belong to foldbook_engine, and % is not a member of it', current_user
                 using
                     errcode = 'FB004',
                     hint = format(
@@ -25,14 +25,14 @@ begin
     grant usage on schema read to foldbook_auditor;
     grant usage on schema eventstore, trading, audit, upcast to foldbook_engine, foldbook_auditor;
 
-    grant select on all tables in schema eventstore, audit to foldbook_engine;
+    grant select on all tables in schema eventstore, trading, audit to foldbook_engine;
     grant insert, update, delete
     on eventstore.subscriptions, eventstore.projections, eventstore.projection_runs, eventstore.dead_letters,
         eventstore.snapshots
     to foldbook_engine;
     grant execute on all functions in schema eventstore, trading, audit, upcast to foldbook_engine;
 
-    -- What was made by another role, by a restore without owners for example.
+    -- Objects that another role made, as a restore without owners does.
     for v_statement in
         select format('alter table %s owner to foldbook_engine', c.oid::regclass)
         from pg_class c
@@ -47,8 +47,14 @@ begin
         union all
         select format('alter schema %I owner to foldbook_engine', n.nspname)
         from eventstore.projections p
-        join pg_namespace n on n.nspname in ('rebuild_' || p.name, 'verify_' || p.name)
+        cross join unnest('{input,rebuild,verify}'::text[]) as s (copy)
+        join pg_namespace n on n.nspname = eventstore.projection_schema(s.copy, p.name)
         where n.nspowner <> 'foldbook_engine'::regrole
+        union all
+        select format('alter view %s owner to foldbook_engine', c.oid::regclass)
+        from eventstore.projections p
+        join pg_class c on c.relnamespace = to_regnamespace(quote_ident(eventstore.projection_schema('input', p.name)))
+        where c.relowner <> 'foldbook_engine'::regrole
     loop
         execute v_statement;
     end loop;
@@ -57,10 +63,10 @@ begin
     on eventstore.events, eventstore.commands, eventstore.commits, eventstore.log, eventstore.log_info,
         eventstore.subscriptions, eventstore.dead_letters
     to foldbook_auditor;
-    grant select on all tables in schema audit, read to foldbook_auditor;
+    grant select on all tables in schema trading, audit, read to foldbook_auditor;
     alter default privileges for role foldbook_engine grant select on tables to foldbook_auditor;
     grant execute on all functions in schema trading, audit, upcast to foldbook_auditor;
-    -- Of the event store, what only looks.
+    -- Of the event store, the functions that only read.
     for v_statement in
         select format('grant execute on routine %s to foldbook_auditor', p.oid::regprocedure)
         from pg_proc p
@@ -73,4 +79,4 @@ begin
 end
 $$;
 comment on function eventstore.grant_access is
-    'Gives the engine and auditors what they need and nothing more. False: they have no roles of their own.';
+    'Gives the engine and the auditors what they need and nothing more. False: there are no separate roles for them.';

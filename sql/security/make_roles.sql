@@ -10,7 +10,7 @@ begin
             begin
                 execute format('create role %I', v_role);
             exception when duplicate_object or unique_violation then
-                null; -- Roles are the cluster's: another database's migration was quicker.
+                null; -- Roles belong to the whole cluster: the migration of another database was quicker.
             end;
         end if;
         if not pg_has_role(v_role, 'usage') then
@@ -23,4 +23,4 @@ exception when insufficient_privilege then
 end
 $$;
 comment on function eventstore.make_roles is
-    'Makes the roles of the engine and of auditors, if they are not there, and makes the owner a member of both. False: the owner may not.';
+    'Makes the roles of the engine and of auditors if they do not exist, and the owner a member of both. False: the owner may not make roles.';

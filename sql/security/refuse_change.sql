@@ -8,9 +8,9 @@ begin
 end
 $$;
 comment on function eventstore.refuse_change is
-    'Refuses UPDATE, DELETE and TRUNCATE of the log''s tables, to their owner too.';
+    'Refuses UPDATE, DELETE and TRUNCATE of the log''s tables, even to their owner.';
 
--- One call per statement: what append inserts never gets here. Always: whatever session_replication_role says.
+-- For each statement: append only inserts, and never calls it. Always enabled: session_replication_role does not matter.
 create or replace trigger refuse_change
 before update or delete or truncate on eventstore.events
 for each statement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ import uvicorn
 from pydantic import SecretStr
 
 from foldbook.config import Settings
+from foldbook.engine.domains import DOMAINS, Domain
 from foldbook.engine.server import create_server
 from foldbook.engine.wiring import projection_runner
 from tests.conftest import Postgres
@@ -67,8 +68,8 @@ class Engine:
         return answer
 
     async def get(self, path: str, **parameters: Any) -> dict[str, Any]:
-        """The answer to a question that is to succeed."""
-        response = await self.client.get(path, params=parameters)
+        """The answer to a question that is to succeed. ``parameters`` join those in ``path``."""
+        response = await self.client.get(httpx.URL(path).copy_merge_params(parameters))
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         return answer
@@ -109,10 +110,10 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Engine]:
+async def serving(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> AsyncIterator[Engine]:
     """The API, without a projector."""
     listening = socket.create_server(("127.0.0.1", 0))
-    server = create_server(settings)
+    server = create_server(settings, domains)
     # Signals are pytest's business.
     task = asyncio.create_task(server._serve(sockets=[listening]))
     try:
@@ -129,8 +130,8 @@ async def serving(settings: Settings) -> AsyncIterator[Engine]:
 
 
 @asynccontextmanager
-async def projecting(settings: Settings) -> AsyncIterator[None]:
-    runner = projection_runner(settings)
+async def projecting(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> AsyncIterator[None]:
+    runner = projection_runner(settings, domains)
     await runner.start()
     try:
         yield

@@ -68,7 +68,7 @@ async def trade(client: httpx.AsyncClient, at: str, exec_id: str, qty: str, px: 
         '{"order_id": "a"}'.encode("utf-16"),
     ],
 )
-async def test_a_body_that_is_no_json_object_is_malformed(client: httpx.AsyncClient, at: str, content: bytes) -> None:
+async def test_a_body_that_is_not_an_object_is_malformed(client: httpx.AsyncClient, at: str, content: bytes) -> None:
     assert_problem(await send(client, f"{at}/orders", content), 400, "malformed")
 
 
@@ -126,7 +126,7 @@ AMOUNTS = [
 
 
 @pytest.mark.parametrize("amount", [*AMOUNTS, "0", "0.000", "-1", "-0.5"])
-async def test_a_quantity_or_price_that_is_no_positive_amount_is_refused(
+async def test_a_quantity_or_price_that_is_not_a_positive_amount_is_refused(
     client: httpx.AsyncClient, at: str, amount: str
 ) -> None:
     for field in ("quantity", "limit_price"):
@@ -305,6 +305,28 @@ async def test_a_body_of_more_than_1_mib_is_too_large(client: httpx.AsyncClient,
         ("?min_position=1.5", "min_position"),
         ("?min_position=99999999999999999999", "min_position"),
         ("/orders?limit=0", "limit"),
+        ("/orders?limit=1.0", "limit"),
+        ("/orders?limit=", "limit"),
+        ("/orders?limit=%201", "limit"),
+        ("/orders?limit=1%20", "limit"),
+        ("/orders?limit=+1", "limit"),
+        ("/orders?limit=%2B1", "limit"),
+        ("/orders?limit=1_0", "limit"),
+        ("/orders?limit=0x1", "limit"),
+        ("/orders?limit=true", "limit"),
+        ("/orders?limit=%D9%A1", "limit"),
+        ("/orders?limit=1%0A", "limit"),
+        ("/orders?limit=5&limit=5", "limit"),
+        ("/orders?symbol=A&symbol=B", "symbol"),
+        ("/orders?account=alice", "account"),
+        ("/orders?reader=x", "reader"),
+        ("/orders?after=1e3", "after"),
+        ("?min_position=1.0", "min_position"),
+        ("/admin/log/verify?shard=0.0", "shard"),
+        ("/admin/log/verify?shard=1", "shard"),
+        ("/admin/projections/orders?name=fills", "name"),
+        ("/events?after=1.0", "after"),
+        ("/events?type=A&limit=1&type=A", "type"),
         ("/orders?limit=1001", "limit"),
         ("/orders?after=x", "after"),
         ("/orders?status=open,LOST", "status"),

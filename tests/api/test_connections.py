@@ -134,7 +134,13 @@ async def test_a_client_that_goes_away_half_way_harms_nobody(engine: Engine) -> 
     assert (await engine.place("o-2"))["sequence"] == 3
 
 
-async def test_what_is_no_http_is_refused(engine: Engine) -> None:
+async def test_a_path_that_is_not_ascii_is_not_http(engine: Engine) -> None:
+    async with connected(engine) as (reader, writer):
+        writer.write(post("o-1", path=f"{AT.replace('alice', 'älice')}/orders"))
+        assert (await asyncio.wait_for(reader.readline(), 20)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_what_is_not_http_is_refused(engine: Engine) -> None:
     async with connected(engine) as (reader, writer):
         writer.write(b"HELLO\r\n\r\n")
         assert (await asyncio.wait_for(reader.readline(), 20)).startswith(b"HTTP/1.1 400 ")

@@ -149,7 +149,7 @@ async def test_a_report_that_breaks_a_rule_is_refused_whatever_its_order_is(
 
 
 async def test_what_the_broker_sent_stands_beside_the_event(engine: Engine) -> None:
-    """Whatever it is, and it is no part of what was said: a retry may tell it differently."""
+    """Any text, and not part of the content: a retry may give another one."""
     await engine.open()
     await engine.place()
     raw = "8=FIX.4.4\u00019=1\u000135=8\u0001\r\n\u00e9\u20ac" + "x" * 8000

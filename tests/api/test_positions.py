@@ -122,6 +122,7 @@ async def test_as_of_shows_what_the_log_said_then(engine: Engine) -> None:
     assert await shown(as_of=times[doubled]) == ("4", "105", str(doubled), doubled)
     just_before = datetime.fromisoformat(times[doubled]) - timedelta(microseconds=1)
     assert await shown(as_of=just_before.isoformat()) == ("2", "100", str(bought), bought)
+    assert await shown(as_of=times[doubled].replace("Z", "999Z")) == ("4", "105", str(doubled), doubled)
     assert await shown(as_of="2999-01-01T00:00:00Z") == ("1", "99", str(gone), gone)
 
 
@@ -194,6 +195,9 @@ async def test_what_is_not_there(engine: Engine) -> None:
         ({"as_of": "2026-01-02T03:04:05Z", "as_of_position": 1}, "as_of"),
         ({"as_of": "2026-01-02T03:04:05"}, "as_of"),
         ({"as_of": "yesterday"}, "as_of"),
+        ({"as_of": "2026-01-02T03:04:05 01:00"}, "as_of"),
+        ({"as_of": "9999-12-31T23:59:59-14:00"}, "as_of"),
+        ({"as_of_position": "1.0"}, "as_of_position"),
         ({"as_of_position": -1}, "as_of_position"),
     ],
 )

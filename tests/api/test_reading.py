@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import psycopg
 import pytest
 
 from foldbook.api.queries.documents import Account, Book, EventPage, FillPage, History, Order, OrderPage
@@ -27,10 +28,10 @@ async def test_a_query_waits_for_its_position_2_seconds_at_most(database: str, p
     async with serving(settings) as engine:
         await engine.open()
         position = (await engine.place())["position"]
-        late = await engine.client.get(path, params={"min_position": position})
+        late = await engine.client.get(httpx.URL(path).copy_merge_params({"min_position": position}))
         assert_problem(late, 504, "projection-behind", min_position=position, checkpoint=0)
 
-        waiting = asyncio.create_task(engine.client.get(path, params={"min_position": position}))
+        waiting = asyncio.create_task(engine.client.get(httpx.URL(path).copy_merge_params({"min_position": position})))
         async with projecting(settings):
             response = await waiting
         assert response.status_code == 200
@@ -48,7 +49,7 @@ async def test_every_write_is_read_back_at_once(engine: Engine) -> None:
             f"{AT}/orders?limit=1000",
             f"{AT}/book?limit=1000",
         ):
-            response = await engine.client.get(path, params={"min_position": position})
+            response = await engine.client.get(httpx.URL(path).copy_merge_params({"min_position": position}))
             assert f'"o-{n}"' in response.text
             assert int(response.headers["x-position"]) >= position
 
@@ -183,12 +184,51 @@ async def test_the_log_ascends_from_the_first_to_the_last_event(engine: Engine) 
         return [event["position"] for event in everything["events"] if event[name] == value]
 
     assert await positions(type="OrderFilled") == where("type", "OrderFilled") != []
+    assert (
+        await positions(aggregate_type="order_book")
+        == where("aggregate_type", "order_book")
+        == list(range(1, last + 1))
+    )
+    assert (
+        await positions(aggregate_type="access") == await positions(aggregate_type="access", aggregate_id=OTHER) == []
+    )
+    assert await positions(aggregate_type="order_book", aggregate_id=OTHER) == where("aggregate_id", OTHER)
     assert await positions(aggregate_id=OTHER) == where("aggregate_id", OTHER) != []
     assert await positions(subject="o-2") == where("subject", "o-2") != []
     assert await positions(subject="o-2", type="OrderFilled", after=where("subject", "o-2")[1], limit=1) == [
         where("subject", "o-2")[2]
     ]
     assert await positions(type="NoSuchEvent") == []
+
+
+async def test_a_search_by_type_ends_early_and_goes_on_with_next(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            """
+            insert into eventstore.events (
+                shard, position, aggregate_type, aggregate_id, sequence, type, schema_version, subject, command_id,
+                payload, metadata, occurred_at, recorded_at, hash
+            )
+            select
+                0, n, 'thing', 'a', n, case when n = 150000 then 'Rare' else 'Common' end, 1, null, gen_random_uuid(),
+                '{}', '{}', now(), now(), ''
+            from generate_series(1, 150000) n
+            """
+        )
+        connection.execute("insert into eventstore.commits values (0, 1, 1, 150000, now(), '', '')")
+    async with serving(settings_for(database)) as engine:
+        assert await engine.get("/events", type="Rare") == {"head": 150_000, "events": [], "next": 100_000}
+        rest = await engine.get("/events", type="Rare", after=100_000)
+        assert [event["position"] for event in rest["events"]] == [150_000]
+        assert "next" not in rest
+        assert await engine.get("/events", type="Never", after=50_000) == {"head": 150_000, "events": []}
+        assert (await engine.get("/events", type="Common", limit=1))["next"] == 1
+        # The events of one aggregate are searched in the same way, and those of another are not counted.
+        of_one = await engine.get("/events", type="Rare", aggregate_id="a")
+        assert of_one == {"head": 150_000, "events": [], "next": 100_000}
+        assert await engine.get("/events", type="Rare", aggregate_id="b") == {"head": 150_000, "events": []}
+        of_type = await engine.get("/events", aggregate_type="order_book")
+        assert of_type == {"head": 150_000, "events": [], "next": 100_000}
 
 
 async def test_answers_are_what_the_interface_says_they_are(engine: Engine) -> None:
@@ -208,7 +248,7 @@ async def test_answers_are_what_the_interface_says_they_are(engine: Engine) -> N
         ("/events", EventPage),
         ("/events?limit=1", EventPage),
     ):
-        response = await engine.client.get(path, params={"min_position": last})
+        response = await engine.client.get(httpx.URL(path).copy_merge_params({"min_position": last}))
         assert response.status_code == 200, path
         msgspec.json.decode(response.content, type=document)
         fields = set(response.json())

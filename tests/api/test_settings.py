@@ -195,6 +195,14 @@ async def test_the_last_price_of_each_symbol_is_read_back(engine: Engine) -> Non
     assert late["replayed"]
 
 
+async def test_a_time_is_cut_to_microseconds_and_a_leap_second_is_the_next(engine: Engine) -> None:
+    await engine.open()
+    for symbol, said in (("A", "2025-12-31T23:59:59.999999999Z"), ("B", "2016-12-31T18:59:60-05:00")):
+        last = await engine.put(f"{AT}/prices/{symbol}", {"price": "1", "occurred_at": said})
+    prices = (await engine.get(f"{AT}/prices", min_position=last["position"]))["prices"]
+    assert [price["occurred_at"] for price in prices] == ["2025-12-31T23:59:59.999999Z", "2017-01-01T00:00:00.000000Z"]
+
+
 async def test_symbols_may_be_called_like_calls(engine: Engine) -> None:
     await engine.open()
     for symbol in ("risk", "prices", "instruments", "halt"):

@@ -17,7 +17,7 @@ from foldbook.audit import resume
 from foldbook.audit import verify as verification
 from foldbook.audit.report import AuditError, Checkpoint
 from foldbook.audit.verify import verify
-from foldbook.cli import audit as cli
+from foldbook.cli import progress
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.trading.book import ORDER_BOOK
@@ -174,8 +174,8 @@ def test_how_far_it_is_is_kept_in_a_file(tmp_path: Path) -> None:
 def test_progress_is_plain_lines_where_there_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "LINE_INTERVAL_S", 0)
-    with cli.ProgressDisplay("verified") as display:
+    monkeypatch.setattr(progress, "LINE_INTERVAL_S", 0)
+    with progress.ProgressDisplay("verified") as display:
         display.show(0, 18, 39)
         display.show(0, 39, 39)
     assert capsys.readouterr().err == (

@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
+import socket
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from foldbook.cli.exits import Exit
+from foldbook.cli.lifetime import is_about_a_file, run
+from foldbook.errors import StoreUnavailable
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.eventstore.readers.runner import LiveRounds
+from foldbook.postgres.connection import connect
 from foldbook.postgres.embedded import EmbeddedPostgres
+from foldbook.resources import projection_files
 from foldbook.trading.book import ORDER_BOOK
 from tests.builders import ACCOUNT, open_account, place, trade
 
 
-def foldbook(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def foldbook(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "foldbook.cli", *arguments], env=os.environ | variables, capture_output=True, text=True
+        [sys.executable, "-m", "foldbook.cli", *arguments],
+        cwd=cwd,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
     )
+
+
+async def trade_a_little(dsn: str) -> None:
+    store = PostgresStore(dsn)
+    bus = CommandBus(store, ORDER_BOOK)
+    await bus.start()
+    for command in (open_account(), place(), trade("e-1", "0.5")):
+        await bus.execute(command)
+    await bus.stop()
+    await store.close()
 
 
 def test_a_wrong_setting_is_named() -> None:
@@ -64,6 +87,13 @@ def test_psql_passes_arguments_on(database: str) -> None:
     assert (done.returncode, done.stdout) == (0, "42\n")
 
 
+@pytest.mark.parametrize("program", ["psql", "pg_dump", "pg_restore"])
+def test_a_client_program_explains_itself(program: str, tmp_path: Path) -> None:
+    done = foldbook(program, "--help", FOLDBOOK_DATA_DIR=str(tmp_path / "none"), DATABASE_URL="")
+    assert (done.returncode, done.stdout.split()[0]) == (0, program)
+    assert not (tmp_path / "none").exists()
+
+
 def test_migrate_without_a_running_engine(tmp_path: Path) -> None:
     done = foldbook("migrate", FOLDBOOK_DATA_DIR=str(tmp_path), DATABASE_URL="")
     assert (done.returncode, done.stdout) == (0, "migrated\n")
@@ -76,17 +106,124 @@ def test_migrate_without_a_running_engine(tmp_path: Path) -> None:
     server.stop()
 
 
-def test_replay_tells_the_state_at_a_position_and_its_digest(database: str) -> None:
-    async def trade_a_little() -> None:
-        store = PostgresStore(database)
-        bus = CommandBus(store, ORDER_BOOK)
-        await bus.start()
-        for command in (open_account(), place(), trade("e-1", "0.5")):
-            await bus.execute(command)
-        await bus.stop()
-        await store.close()
+def test_a_misspelt_variable_is_named(database: str) -> None:
+    done = foldbook("migrate", DATABASE_URL=database, FOLDBOOK_SHADRS="2")
+    assert done.returncode == 0
+    assert done.stderr == "foldbook: warning: FOLDBOOK_SHADRS is not a setting; did you mean FOLDBOOK_SHARDS?\n"
 
-    asyncio.run(trade_a_little())
+
+def test_the_version() -> None:
+    assert foldbook("--version").stdout == f"{metadata.version('foldbook')}\n"
+
+
+def test_help_explains_every_exit_code() -> None:
+    said = foldbook("--help").stdout
+    assert [code for code in Exit if f"  {code.value}  {code.meaning}" not in said] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["serve"], Exit.OTHER_LOG),
+        (["projections", "verify"], Exit.OTHER_LOG),
+        (["audit", "export", "folder"], Exit.FAILED),
+    ],
+)
+def test_a_database_without_a_log(command: list[str], code: Exit, empty_database: str, tmp_path: Path) -> None:
+    done = foldbook(*command, cwd=tmp_path, DATABASE_URL=empty_database)
+    assert done.returncode == code
+    assert "migrate" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_serving_without_a_database(tmp_path: Path) -> None:
+    done = foldbook("serve", DATABASE_URL=f"postgresql://foldbook@/foldbook?host={tmp_path}")
+    assert done.returncode == 4
+
+
+def test_serving_on_a_port_that_is_taken(database: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = foldbook("serve", DATABASE_URL=database, FOLDBOOK_PORT=port)
+    assert done.returncode == 1
+    assert f"port {port} (it is in use by process {os.getpid()}, " in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["audit", "export", "{}/folder"], ["audit", "anchor", "{}/anchors"], ["audit", "verify", "--resume", "{}/r"]],
+)
+def test_a_file_that_cannot_be_written_is_named(command: list[str], database: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    arguments = [word.format(tmp_path / "file") for word in command]
+    done = foldbook(*arguments, DATABASE_URL=database, FOLDBOOK_DATA_DIR=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == f"foldbook: {arguments[-1]}: Not a directory\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_file"),
+    [
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "anchors"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), False),  # a socket's folder
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), False),
+        (TimeoutError(), False),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), False),
+    ],
+)
+def test_errors_about_files_and_about_connections(error: OSError, is_file: bool) -> None:
+    async def fail() -> None:
+        raise error
+
+    assert is_about_a_file(error) is is_file
+    with pytest.raises(OSError if is_file else StoreUnavailable):
+        run(fail())
+
+
+async def install(dsn: str) -> None:
+    connection = await connect(dsn)
+    await LiveRounds("orders", 0)(connection)
+    await connection.close()
+
+
+def test_verifying_every_projection(database: str) -> None:
+    asyncio.run(trade_a_little(database))
+    asyncio.run(install(database))
+    done = foldbook("projections", "verify", DATABASE_URL=database)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "orders: 2 rows, 0 different" in done.stdout.splitlines()
+    with psycopg.connect(database) as connection:
+        connection.execute("update read.orders set quantity = 7")
+    assert foldbook("projections", "verify", "fills", DATABASE_URL=database).returncode == 0
+    done = foldbook("projections", "verify", "--json", DATABASE_URL=database)
+    assert done.returncode == 5
+    found = json.loads(done.stdout)
+    assert not found["equal"]
+    assert [each["name"] for each in found["projections"] if not each["equal"]] == ["orders"]
+    assert len(found["projections"]) == len(projection_files())
+
+
+def test_exporting_as_json(database: str, tmp_path: Path) -> None:
+    done = foldbook("audit", "export", str(tmp_path / "export"), "--json", DATABASE_URL=database)
+    assert [shard["events"] for shard in json.loads(done.stdout)["shards"]] == [0]
+
+
+def test_a_backup_is_restored_while_no_engine_runs(own_postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    asyncio.run(trade_a_little(own_postgres.dsn))
+    dump, restored = str(tmp_path / "dump"), str(tmp_path / "restored")
+    done = foldbook("pg_dump", "--format=custom", f"--file={dump}", DATABASE_URL=own_postgres.dsn)
+    assert (done.returncode, done.stderr) == (0, "")
+    options = ("--exit-on-error", "--single-transaction", "--clean", "--if-exists")
+    for _ in range(2):  # into an empty folder, and over what is there
+        done = foldbook("pg_restore", *options, dump, FOLDBOOK_DATA_DIR=restored, DATABASE_URL="")
+        assert (done.returncode, done.stderr) == (0, "")
+    count = ("psql", "-A", "-t", "-c", "select count(*) from eventstore.events")
+    assert foldbook(*count, FOLDBOOK_DATA_DIR=restored, DATABASE_URL="").stdout == "3\n"
+
+
+def test_replay_tells_the_state_at_a_position_and_its_digest(database: str) -> None:
+    asyncio.run(trade_a_little(database))
     whole = foldbook("replay", ACCOUNT, "--json", DATABASE_URL=database)
     found = json.loads(whole.stdout)
     assert (found["sequence"], found["state"]["orders"]["o-1"]["cum_qty"]) == (3, "0.5")
@@ -97,3 +234,17 @@ def test_replay_tells_the_state_at_a_position_and_its_digest(database: str) -> N
     assert foldbook("replay", "bob/binance/live", DATABASE_URL=database).returncode == 1
     assert foldbook("replay", "bob", DATABASE_URL=database).returncode == 2
     assert foldbook("replay", ACCOUNT, "--at", "noon", DATABASE_URL=database).returncode == 2
+
+
+def test_replay_says_how_far_it_went(database: str) -> None:
+    asyncio.run(trade_a_little(database))
+    now = json.loads(foldbook("replay", ACCOUNT, "--json", DATABASE_URL=database).stdout)
+    assert (now["up_to"], now["head"]) == (3, 3)
+    assert now["state"]["positions"]["BTCUSDT"]["day"] == "2026-01-02"
+    beyond = foldbook("replay", ACCOUNT, "--at", "4", DATABASE_URL=database)
+    assert (beyond.returncode, beyond.stdout) == (1, "")
+    assert beyond.stderr == "foldbook: shard 0 ends at position 3: there is nothing at 4 yet\n"
+    future = foldbook("replay", ACCOUNT, "--at", "2999-01-01T00:00:00Z", DATABASE_URL=database)
+    assert (future.returncode, future.stdout) == (2, "")
+    assert "is in the future" in future.stderr
+    assert "up_to      2" in foldbook("replay", ACCOUNT, "--at", "2", DATABASE_URL=database).stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from foldbook.config import Settings, default_data_dir, masked, unknown_variables
+from foldbook.config import Settings, default_data_dir, masked, nearest_variable, unknown_variables
 
 
 def test_each_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -32,7 +32,6 @@ def test_each_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch,
         ("FOLDBOOK_SHARDS", "1025"),
         ("FOLDBOOK_QUEUE_MAX", "-1"),
         ("FOLDBOOK_LOG_LEVEL", "loud"),
-        ("FOLDBOOK_HOST", ""),
         ("DATABASE_URL", "host=db dbname=foldbook"),
     ],
 )
@@ -42,9 +41,17 @@ def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str
         Settings()
 
 
-def test_an_empty_database_url_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", "")
+def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = Settings().describe()
+    for name in (*variables, "FOLDBOOK_DATABASE_URL"):
+        monkeypatch.setenv(name, "")
+    assert Settings().describe() == variables
     assert Settings().is_embedded
+
+
+def test_a_host_that_is_empty_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        Settings(host="")
 
 
 def test_secrets_are_not_shown() -> None:
@@ -84,3 +91,17 @@ def test_the_default_folder_is_below_the_data_home(monkeypatch: pytest.MonkeyPat
 def test_misspelt_variables_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOLDBOOK_SHARD", "4")
     assert unknown_variables() == ["FOLDBOOK_SHARD"]
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("FOLDBOOK_PROT", "FOLDBOOK_PORT"),
+        ("FOLDBOOK_DATADIR", "FOLDBOOK_DATA_DIR"),
+        ("FOLDBOOK_SHARD", "FOLDBOOK_SHARDS"),
+        ("FOLDBOOK_LOGLEVEL", "FOLDBOOK_LOG_LEVEL"),
+        ("FOLDBOOK_COLOUR_OF_THE_SKY", None),
+    ],
+)
+def test_the_variable_that_was_meant(name: str, nearest: str | None) -> None:
+    assert nearest_variable(name) == nearest

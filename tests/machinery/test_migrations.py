@@ -96,7 +96,7 @@ language plpgsql as $$ begin end $$;
 
 def test_a_projection_whose_file_is_gone_goes_with_it(database: str) -> None:
     with psycopg.connect(database) as connection:
-        connection.execute("select eventstore.projection_install('ghost', 'h', %s)", [GHOST])
+        connection.execute("select eventstore.projection_install('ghost', 'h', %s, '{order_book}')", [GHOST])
     assert one(database, "select count(*) from eventstore.subscriptions where name = 'ghost'") == 1
     migrate(database, shard_count=1)
     assert one(database, "select to_regclass('read.ghosts') is null and to_regproc('read.project_ghost') is null")

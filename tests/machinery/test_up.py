@@ -8,109 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
-import httpx
 import psutil
 import psycopg
-import pytest
 
 from foldbook.postgres.embedded import EmbeddedPostgres
+from tests.machinery.engine import Engine, answers
 from tests.machinery.waiting import until
-
-
-class Engine:
-    """A running ``foldbook up`` and what it printed."""
-
-    def __init__(self, data_dir: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.data_dir = data_dir
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.environment = os.environ | {
-            "FOLDBOOK_PORT": str(self.port),
-            "FOLDBOOK_DATA_DIR": str(data_dir),
-            "DATABASE_URL": "",
-        }
-        self.process: subprocess.Popen[str] | None = None
-        self.said = ""
-
-    def start(self) -> None:
-        """Return when it said that it is ready."""
-        out = (self.data_dir.parent / "said").open("w+")
-        with out:
-            process = self.process = subprocess.Popen(
-                [sys.executable, "-m", "foldbook.cli", "up"], env=self.environment, stdout=out, stderr=out, text=True
-            )
-        path = Path(out.name)
-        until(lambda: "Ctrl-C stops everything" in path.read_text() or process.poll() is not None)
-        self.said = path.read_text()
-        assert process.poll() is None, self.said
-
-    def stop(self, how: signal.Signals = signal.SIGINT) -> int:
-        assert self.process is not None
-        self.process.send_signal(how)
-        return self.process.wait(60)
-
-    def processes(self) -> list[psutil.Process]:
-        """The supervisor and everything below it."""
-        assert self.process is not None
-        supervisor = psutil.Process(self.process.pid)
-        return [supervisor, *supervisor.children(recursive=True)]
-
-    def part(self, *words: str) -> psutil.Process:
-        """The process whose command line has ``words``."""
-        (found,) = [process for process in self.processes() if set(words) <= set(command_line(process))]
-        return found
-
-    def postgres(self) -> psutil.Process:
-        (found,) = [process for process in self.processes() if "-D" in command_line(process)]
-        return found
-
-    def line(self, start: str) -> str:
-        """The first printed line that starts so."""
-        return next(line.strip() for line in self.said.splitlines() if line.strip().startswith(start))
-
-    def place_and_read(self, order_id: str) -> None:
-        account = "/accounts/bob/binance/simulated"
-        with httpx.Client(base_url=self.url, trust_env=False) as client:
-            client.post("/accounts", json={"user": "bob", "exchange": "binance", "broker": "simulated"})
-            order = {"strategy_id": "s", "symbol": "BTCUSDT", "side": "BUY", "order_type": "MARKET", "quantity": "1"}
-            placed = client.post(f"{account}/orders", json=order | {"order_id": order_id, "time_in_force": "GTC"})
-            assert placed.status_code == 201, placed.text
-            self.read(order_id, min_position=placed.json()["position"])
-
-    def read(self, order_id: str, min_position: int = 0) -> None:
-        """Return when the order can be read: parts that were killed take a moment to find each other again."""
-        url = f"{self.url}/accounts/bob/binance/simulated/orders/{order_id}"
-        until(lambda: answers(f"{url}?min_position={min_position}"))
-
-
-def command_line(process: psutil.Process) -> list[str]:
-    """Empty once it has ended, as a server's backends do at any time."""
-    try:
-        return process.cmdline()
-    except psutil.NoSuchProcess:
-        return []
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    """An engine that is not started yet; its folder lies in one that only its maker may enter."""
-    private = tmp_path / "private"
-    private.mkdir(mode=0o700)
-    engine = Engine(private / "data")
-    yield engine
-    if engine.process is not None and engine.process.poll() is None:
-        engine.stop(signal.SIGTERM)
-
-
-def answers(url: str) -> bool:
-    try:
-        return bool(httpx.get(url, trust_env=False).status_code == 200)
-    except httpx.TransportError:
-        return False
 
 
 def shell(line: str) -> str:
@@ -124,12 +28,15 @@ def test_the_printed_lines_work_and_ctrl_c_ends_everything(engine: Engine) -> No
     assert "/docs" in engine.line("its OpenAPI")
     assert answers(f"{engine.url}/docs")
 
-    lines = re.findall(r"^ +(?:position=\$\()?curl .*$", engine.said, re.MULTILINE)
-    assert len(lines) == 3
-    said = shell("\n".join(lines))
+    printed = re.search(r"^A first order.*?\n(.*?)^Ctrl-C", engine.said, re.DOTALL | re.MULTILINE)
+    assert printed is not None
+    assert printed[1].count("curl ") == 4
+    said = shell(printed[1])
     assert '["OrderCreated"]' in said
     assert '["OrderFilled"]' in said
-    assert '"cum_qty":"0.2"' in said.replace(" ", "")
+    assert '"cum_qty":"1.5"' in said.replace(" ", "")
+    again = shell(printed[1])
+    assert again.splitlines()[-1] == said.splitlines()[-1], "the lines can be pasted again"
 
     psql = re.search(r"^In psql:\n +(.*)$", engine.said, re.MULTILINE)
     assert psql is not None
@@ -157,12 +64,15 @@ def test_a_second_one_on_the_same_folder_is_refused(engine: Engine) -> None:
 
 
 def test_a_port_that_is_taken_is_named(engine: Engine) -> None:
+    engine.environment |= {"FOLDBOOK_PROT": "8001"}
     with socket.create_server(("127.0.0.1", engine.port)):
         done = subprocess.run(
             [sys.executable, "-m", "foldbook.cli", "up"], env=engine.environment, capture_output=True, text=True
         )
     assert done.returncode == 1
     assert "FOLDBOOK_PORT" in done.stderr
+    assert f"by process {os.getpid()}, " in done.stderr
+    assert "FOLDBOOK_PROT is not a setting; did you mean FOLDBOOK_PORT?" in done.stderr
 
 
 def test_each_part_comes_back_when_it_is_killed(engine: Engine) -> None:

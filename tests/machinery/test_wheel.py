@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from foldbook.engine.welcome import FIRST_ORDER
+
 TOOLS = {"test", "dev", "bench"}
 CHECKOUT = Path(__file__).parents[2]
 
@@ -68,6 +70,7 @@ def test_it_carries_what_is_not_python(installed: Path) -> None:
     carried = {path.relative_to(resources) for path in resources.rglob("*.*")}
     assert there
     assert there <= carried
+    assert (installed / "foldbook" / FIRST_ORDER.relative_to(CHECKOUT / "app" / "foldbook")).exists()
 
 
 def test_it_migrates_a_database(installed: Path, empty_database: str) -> None:

@@ -66,7 +66,7 @@ class Callers:
                 self._is_over.set()
 
     async def ask_again(self) -> None:
-        """Whoever asks again is told what he was told the first time."""
+        """A retry gets the answer that was given the first time."""
         for asked in self.remembered:
             answer = await self._answer_to(asked.key, asked.call)
             assert answer == asked.answer | {"replayed": True}, asked.call

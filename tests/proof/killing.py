@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import psutil
 
 from foldbook.postgres.embedded import EmbeddedPostgres
-from tests.machinery.test_up import Engine, command_line
+from tests.machinery.engine import Engine, command_line
 from tests.proof.callers import Callers
 from tests.proof.soundness import Connection, assert_gapless, assert_recorded, assert_sealed, head_of, recorded
 from tests.readside.projecting import assert_equal_to_fresh_folds, caught_up, connected, until

@@ -25,7 +25,7 @@ from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Event
 from foldbook.eventstore.postgres_store import PostgresStore
-from foldbook.eventstore.readers.projections import live_work
+from foldbook.eventstore.readers.runner import LiveRounds
 from foldbook.eventstore.specification import Specification
 from foldbook.postgres.connection import connect
 from foldbook.postgres.roles import ENGINE, as_role
@@ -205,7 +205,7 @@ class TwoEngines(RuleBasedStateMachine):
         try:
             await connection.fetchrow("select * from eventstore.projection_round('live', $1, 0, $2)", name, limit)
             if limit == 10:
-                await live_work(name, 0)(connection)
+                await LiveRounds(name, 0)(connection)
         finally:
             await connection.close()
 
@@ -257,7 +257,7 @@ class TwoEngines(RuleBasedStateMachine):
         connection = await connect(self._dsn)
         try:
             if is_held:
-                await connection.execute("select pg_advisory_lock(1178553163, 0)")
+                await connection.execute("select pg_advisory_lock(eventstore.append_lock_class(), 0)")
             yield connection
         finally:
             await connection.close()

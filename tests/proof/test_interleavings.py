@@ -1,4 +1,4 @@
-"""Interleavings of transactions, each forced: whoever must wait is seen waiting before the other goes on."""
+"""Interleavings of transactions, each forced: the one that must wait is seen waiting before the other goes on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.postgres_store import PostgresStore
-from foldbook.eventstore.readers.projections import ProjectionRunner
+from foldbook.eventstore.readers.runner import ProjectionRunner
 from foldbook.eventstore.store import Fate, Proposal, Verdict
 from foldbook.trading.book import ORDER_BOOK
 from tests.builders import ACCOUNT, created, open_account, place
@@ -69,8 +69,8 @@ async def waiting_appends(dsn: str, count: int) -> None:
         with connected(dsn) as connection:
             row = connection.execute(
                 "select count(*) from pg_locks l join pg_database d on d.oid = l.database"
-                " where d.datname = current_database() and l.locktype = 'advisory' and l.classid = 1178553163"
-                " and not l.granted"
+                " where d.datname = current_database() and l.locktype = 'advisory'"
+                " and l.classid = eventstore.append_lock_class() and not l.granted"
             ).fetchone()
         return row == (count,)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.machinery.test_up import Engine, engine
+from tests.machinery.conftest import engine
+from tests.machinery.engine import Engine
 from tests.proof.callers import calling
 from tests.proof.killing import PARTS, lap, shuffled
 

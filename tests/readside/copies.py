@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from foldbook.eventstore.readers.projections import Definition
+from foldbook.eventstore.readers.definitions import Definition
 from foldbook.resources import projection_files
 from tests.readside.histories import Happening, write
 
@@ -24,7 +24,8 @@ class Copies:
         self.tables: list[str] = []
         for copy in ("whole", "cut"):
             made = connection.execute(
-                "select eventstore.projection_create(%s, %s, %s) as tables", [copy, definition.name, definition.sql]
+                "select eventstore.projection_create(%s, %s, %s, %s) as tables",
+                [copy, definition.name, definition.sql, list(definition.aggregate_types)],
             ).fetchone()
             assert made is not None
             self.tables = made["tables"]

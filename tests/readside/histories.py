@@ -18,7 +18,7 @@ OPEN = ("CREATED", "NEW", "PARTIALLY_FILLED")
 
 WRITE = """
 with lock as materialized (
-    select pg_advisory_xact_lock(1178553163, 0)
+    select pg_advisory_xact_lock(eventstore.append_lock_class(), 0)
 ),
 head as materialized (
     select h.* from lock, eventstore.head(0) h
@@ -26,21 +26,25 @@ head as materialized (
 event as (
     select
         h.last_position + e.ordinal as position,
+        e.aggregate_type,
         e.account,
-        coalesce((select max(o.sequence) from eventstore.events o where o.aggregate_id = e.account), 0)
-            + row_number() over (partition by e.account order by e.ordinal) as sequence,
+        coalesce((
+            select max(o.sequence)
+            from eventstore.events o
+            where o.aggregate_id = e.account and o.aggregate_type = e.aggregate_type
+        ), 0) + row_number() over (partition by e.aggregate_type, e.account order by e.ordinal) as sequence,
         e.type,
         e.order_id,
         e.payload,
         e.occurred_at
-    from head h, unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[])
-        with ordinality e (account, order_id, type, payload, occurred_at, ordinal)
+    from head h, unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[])
+        with ordinality e (aggregate_type, account, order_id, type, payload, occurred_at, ordinal)
 ),
 new_event as (
     insert into eventstore.events
     select
-        0, position, 'order_book', account, sequence, type, 1, order_id, gen_random_uuid(), payload, '{}', occurred_at,
-        now(), ''
+        0, position, aggregate_type, account, sequence, type, 1, order_id, gen_random_uuid(), payload, '{}',
+        occurred_at, now(), ''
     from event
 )
 insert into eventstore.commits
@@ -58,6 +62,7 @@ class Happening:
     type: str
     payload: dict[str, str]
     occurred_at: datetime = BEGIN
+    aggregate_type: str = "order_book"
 
     @property
     def order_id(self) -> str | None:
@@ -70,6 +75,7 @@ def write(connection: psycopg.Connection[Any], history: Iterable[Happening]) -> 
     row = connection.execute(
         WRITE,
         [
+            [e.aggregate_type for e in events],
             [e.account for e in events],
             [e.order_id for e in events],
             [e.type for e in events],

@@ -11,7 +11,9 @@ from typing import Any
 import psycopg
 
 from foldbook.eventstore.readers.administration import ProjectionAdmin
-from foldbook.eventstore.readers.projections import Definition, ProjectionRunner, ProjectionStatus
+from foldbook.eventstore.readers.definitions import Definition
+from foldbook.eventstore.readers.runner import ProjectionRunner
+from foldbook.eventstore.readers.status import ProjectionStatus
 from foldbook.resources import projection_files
 
 DEFINITIONS = [Definition.read(path) for path in projection_files()]

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
-from foldbook.eventstore.readers.projections import Definition
+from foldbook.eventstore.readers.definitions import Definition
 from foldbook.resources import projection_files
 from tests.readside.histories import Fold, Happening, book_created, histories, write
 
@@ -29,7 +29,8 @@ def connection(database: str) -> Iterator[psycopg.Connection[Row]]:
         for definition in map(Definition.read, projection_files()):
             for copy in ("whole", "cut"):
                 opened.execute(
-                    "select eventstore.projection_create(%s, %s, %s)", [copy, definition.name, definition.sql]
+                    "select eventstore.projection_create(%s, %s, %s, %s)",
+                    [copy, definition.name, definition.sql, list(definition.aggregate_types)],
                 )
         yield opened
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
-from foldbook.eventstore.readers.projections import Definition
+from foldbook.eventstore.readers.definitions import Definition
 from foldbook.resources import projection_files
 from foldbook.trading.values import EXACT
 from tests.readside.executions import (
@@ -60,7 +60,8 @@ def connection(database: str) -> Iterator[Connection]:
             if definition.name in NAMES:
                 for copy in COPIES:
                     opened.execute(
-                        "select eventstore.projection_create(%s, %s, %s)", [copy, definition.name, definition.sql]
+                        "select eventstore.projection_create(%s, %s, %s, %s)",
+                        [copy, definition.name, definition.sql, list(definition.aggregate_types)],
                     )
         yield opened
 
@@ -195,7 +196,7 @@ def test_the_ledger_sums_to_zero_at_every_position_and_tells_what_it_was(
 
 
 def imbalance(connection: Connection) -> list[tuple[Any, ...]]:
-    found = connection.execute("select position, problem, currency, imbalance from audit.ledger_imbalance()")
+    found = connection.execute("select log_position, problem, currency, imbalance from audit.ledger_imbalance()")
     return [tuple(row.values()) for row in found]
 
 

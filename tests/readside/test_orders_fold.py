@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
 from foldbook.eventstore.events import Event
-from foldbook.eventstore.readers.projections import Definition
+from foldbook.eventstore.readers.definitions import Definition
 from foldbook.resources import projection_files
 from foldbook.trading.commands import BookCommand
 from foldbook.trading.events import OrderReplaceRequested
@@ -39,7 +39,10 @@ def connection(database: str) -> Iterator[psycopg.Connection[Row]]:
     (definition,) = (d for d in map(Definition.read, projection_files()) if d.name == "orders")
     with psycopg.connect(database, autocommit=True, row_factory=dict_row) as opened:
         for copy in ("whole", "cut"):
-            opened.execute("select eventstore.projection_create(%s, %s, %s)", [copy, definition.name, definition.sql])
+            opened.execute(
+                "select eventstore.projection_create(%s, %s, %s, %s)",
+                [copy, definition.name, definition.sql, list(definition.aggregate_types)],
+            )
         yield opened
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from foldbook.eventstore.readers.projections import install_projections
+from foldbook.eventstore.readers.runner import install_projections
 from foldbook.postgres.connection import connect
 from tests.readside.histories import write_book, write_many
 from tests.readside.projecting import DEFINITIONS, NAMES, connected

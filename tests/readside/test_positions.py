@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
 from foldbook.eventstore.events import Event
-from foldbook.eventstore.readers.projections import Definition
+from foldbook.eventstore.readers.definitions import Definition
 from foldbook.resources import projection_files
 from foldbook.trading import position as position_module
 from foldbook.trading.book import ORDER_BOOK
@@ -40,7 +40,10 @@ def connection(database: str) -> Iterator[psycopg.Connection[Row]]:
     """With two empty copies of the projection."""
     with psycopg.connect(database, autocommit=True, row_factory=dict_row) as opened:
         for copy in COPIES:
-            opened.execute("select eventstore.projection_create(%s, %s, %s)", [copy, "positions", DEFINITION.sql])
+            opened.execute(
+                "select eventstore.projection_create(%s, %s, %s, %s)",
+                [copy, "positions", DEFINITION.sql, list(DEFINITION.aggregate_types)],
+            )
         yield opened
 
 
@@ -107,7 +110,7 @@ def test_an_auditor_folds_the_log_itself_to_the_same(
         found = connection.execute("select * from audit.position_as_of(%s, %s, %s)", asked).fetchone()
         assert found is not None
         assert found.pop("avg_px") == position.avg_px
-        found.pop("last_position")
+        found.pop("last_log_position")
         assert found == shown(position)
 
         fills = connection.execute("select * from audit.position_history(%s, %s, %s)", asked).fetchall()
@@ -119,9 +122,9 @@ def test_an_auditor_folds_the_log_itself_to_the_same(
         assert [cycle["cycle"] for cycle in cycles] == list(range(1, position.cycle + 1))
         with localcontext(prec=400):
             assert sum(cycle["realized_pnl"] for cycle in cycles) == position.realized_pnl
-        assert all(cycle["closed_position"] is not None for cycle in cycles[:-1])
+        assert all(cycle["closed_log_position"] is not None for cycle in cycles[:-1])
         if cycles:
-            assert (cycles[-1]["closed_position"] is None) == bool(position.quantity)
+            assert (cycles[-1]["closed_log_position"] is None) == bool(position.quantity)
 
 
 ALICE = "alice/binance/simulated"
@@ -203,7 +206,7 @@ def test_a_flip_ends_a_cycle_and_begins_the_next_and_its_fee_is_split_by_quantit
     write_executions(connection, [(ALICE, event) for event in events])
     asked = "select * from audit.position_cycles('alice/binance/simulated', 'BTC-USDT')"
     first, second = connection.execute(asked).fetchall()
-    names = ("cycle", "side", "opened_position", "closed_position", "fills", "realized_pnl", "fees")
+    names = ("cycle", "side", "opened_log_position", "closed_log_position", "fills", "realized_pnl", "fees")
     assert [first[name] for name in names] == [1, "LONG", 1, 2, 2, 20, {"USDT": "1.333333333333333333"}]
     assert [second[name] for name in names] == [2, "SHORT", 2, 3, 2, 40, {"USDT": "0.666666666666666667"}]
     assert first["closed_at"] == second["opened_at"] is not None
@@ -214,7 +217,7 @@ def test_what_a_position_is_made_of_after_a_bust_and_a_correction(connection: ps
     events = [kept, gone, fixed, busted("1", "105", "e-2"), corrected(fixed, "2", "109")]
     write_executions(connection, [(ALICE, event) for event in events])
     fills = connection.execute("select * from audit.position_history(%s, 'BTC-USDT')", [ALICE]).fetchall()
-    names = ("position", "exec_id", "booked_quantity", "price", "amended_by", "quantity", "cost")
+    names = ("log_position", "exec_id", "booked_quantity", "price", "amended_by", "quantity", "cost")
     assert [[fill[name] for name in names] for fill in fills] == [
         [1, "e-1", 2, 100, None, 2, 200],
         [3, "e-3", 2, 109, 5, 4, 418],

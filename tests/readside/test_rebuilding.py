@@ -71,7 +71,8 @@ async def test_rebuilt_tables_have_the_indexes_and_keys_of_the_old_ones(database
             assert connection.execute(indexes).fetchall() == before
             key_or_index = re.compile(r"^ *(primary key|unique) \(|^create (unique )?index", re.MULTILINE)
             assert len(before) == sum(len(key_or_index.findall(definition.sql)) for definition in DEFINITIONS)
-        assert connection.execute("select nspname from pg_namespace where nspname ~ '_orders|_fills'").fetchall() == []
+        left = "select nspname from pg_namespace where nspname ~ '^(rebuild|verify)_'"
+        assert connection.execute(left).fetchall() == []
 
 
 async def test_reset_empties_the_tables_and_replays(database: str) -> None:

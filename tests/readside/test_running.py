@@ -8,8 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
+from foldbook.eventstore.readers.definitions import Definition
 from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.postgres.migrations import migrate
 from tests.readside.histories import Happening, book_created, write, write_book, write_many
@@ -119,8 +119,10 @@ async def test_without_any_notification_the_poll_finds_what_was_written(database
     with connected(database) as connection:
         async with projecting(database) as runner:
             await runner._listener.stop()
-            write_many(connection, 50)
-            await caught_up(database)
+            # A hint from before may still find the first of these; the poll alone finds the second.
+            for _ in range(2):
+                write_book(connection)
+                await caught_up(database)
 
 
 async def test_a_poison_event_stops_only_the_projection_that_fails_on_it(database: str) -> None:
@@ -172,7 +174,7 @@ async def test_a_changed_definition_rebuilds_itself_while_the_old_tables_serve(d
             "e.payload ->> 'fee_currency', (e.payload ->> 'last_qty')::numeric * (e.payload ->> 'last_px')::numeric,",
             1,
         )
-        changed = [replace(fills, sql=wider, sha256="changed"), *(d for d in DEFINITIONS if d.name != "fills")]
+        changed = [Definition.parse("fills", wider), *(d for d in DEFINITIONS if d.name != "fills")]
         with reader.transaction():
             before = reader.execute("select count(*) from read.fills").fetchone()
             async with projecting(database, changed):
@@ -186,7 +188,7 @@ async def test_a_changed_definition_rebuilds_itself_while_the_old_tables_serve(d
                 reader.execute("commit; begin")
 
                 async def is_swapped() -> bool:
-                    return (await status_of(database, "fills")).definition_hash == "changed"
+                    return (await status_of(database, "fills")).definition_hash == changed[0].sha256
 
                 await until(is_swapped)
                 await caught_up(database)

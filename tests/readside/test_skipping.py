@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import subprocess
@@ -15,7 +14,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from foldbook.errors import ProjectionError
-from foldbook.eventstore.readers.projections import Definition
+from foldbook.eventstore.readers.definitions import Definition
 from tests.readside.histories import Happening, write, write_book, write_many
 from tests.readside.projecting import (
     DEFINITIONS,
@@ -140,7 +139,7 @@ def changed(old: str, new: str, count: int = -1) -> Definition:
     orders = next(d for d in DEFINITIONS if d.name == "orders")
     sql = orders.sql.replace(old, new, count)
     assert sql != orders.sql
-    return Definition("orders", sql, hashlib.sha256(sql.encode()).hexdigest())
+    return Definition.parse("orders", sql)
 
 
 async def test_from_the_command_line(database: str) -> None:
@@ -152,8 +151,9 @@ async def test_from_the_command_line(database: str) -> None:
         assert refused.returncode == 1
         assert "not stopped at position 1 " in refused.stderr
         position = str(stopped.position)
-        done = await foldbook(database, "projections", "skip", "orders", "--position", position, *arguments)
+        done = await foldbook(database, "projections", "skip", "orders", "--position", position, *arguments, "--json")
         assert done.returncode == 0, done.stderr
+        assert [row["name"] for row in json.loads(done.stdout)["projections"]] == ["orders"]
         await caught_up(database)
         assert [letter[2] for letter in stopped.letters()] == ["olivia"]
         doctor = await foldbook(database, "doctor", "--json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldbook.eventstore.commands.snapshots import StateCodec
+from foldbook.trading import risk_checks
 from foldbook.trading.commands import PlaceOrder
 from foldbook.trading.events import OrderCreated
 from foldbook.trading.instrument import UNKNOWN, Instrument, instrument_of
@@ -28,7 +30,9 @@ from foldbook.trading.risk import (
     with_price,
     with_state,
 )
-from foldbook.trading.risk_checks import Denial, check_limits, check_order, check_replace
+from foldbook.trading.risk_checks import check_order, check_replace
+from foldbook.trading.risk_denial import Denial
+from foldbook.trading.risk_limits import check_limits
 from foldbook.trading.values import OrderType, Rate, RiskLimits, Side, TimeInForce, TradingState
 from tests.builders import NOW, created, place
 
@@ -556,6 +560,92 @@ def test_a_market_order_asks_for_more_only_at_a_fresh_price(quantity: str, denia
         now=at(61),
     )
     assert seen == denial
+
+
+# -- the order of the checks -------------------------------------------------------------------------------------
+
+LIMIT_OF = {
+    "symbol-not-allowed": "allowed_symbols",
+    "reduce-only": "reduce_only",
+    "max-quantity": "max_quantity",
+    "stale-price": "price_age_max_s",
+    "max-notional": "max_notional",
+    "price-collar": "price_collar",
+    "max-position": "max_position",
+    "max-open-orders": "max_open_orders",
+    "order-rate": "max_order_rate",
+    "message-rate": "max_message_rate",
+    "daily-loss": "max_daily_loss",
+    "duplicate-order": "duplicate_window_s",
+}
+
+TOO_TIGHT: dict[str, Any] = {
+    "allowed_symbols": (OTHER,),
+    "reduce_only": True,
+    "max_quantity": Decimal(1),
+    "price_age_max_s": 1,
+    "max_notional": Decimal(1),
+    "price_collar": Decimal("0.01"),
+    "max_position": Decimal(1),
+    "max_open_orders": 1,
+    "max_order_rate": Rate(count=1, interval_s=60),
+    "max_message_rate": Rate(count=1, interval_s=60),
+    "max_daily_loss": Decimal(1),
+    "duplicate_window_s": 60,
+}
+
+
+def documented_codes() -> tuple[list[str], list[str]]:
+    """The checks of the state and the instrument, and those of the limits, as the docstring lists them."""
+    _, _, listed = (risk_checks.__doc__ or "").partition("in this order:")
+    listed, _, _ = listed.partition("\n\nA check is")
+    general, _, of_limits = listed.partition("3. ")
+    return re.findall("``([a-z-]+)``", general), re.findall("``([a-z-]+)``", of_limits)
+
+
+def denials_one_after_the_other(command: PlaceOrder) -> list[str]:
+    """The codes that deny the order when all is wrong at once, each put right when it has denied."""
+    trading_states = ["HALTED", "REDUCING", "ACTIVE"]
+    steps = {"tick-size": "tick_size", "lot-size": "lot_size"}
+    instrument: dict[str, Any] = {"tick_size": Decimal("0.3"), "lot_size": Decimal("0.3")}
+    scopes = {None: dict(TOO_TIGHT), SYMBOL: dict(TOO_TIGHT)}
+    codes: list[str] = []
+    while True:
+        like_it = {"quantity": str(command.quantity), "order_type": command.order_type}
+        risk = risk_of(
+            *(limits(scope, **values) for scope, values in scopes.items()),
+            price("50"),
+            is_open(Side.BUY, "1"),
+            sent(0, limit_price=command.limit_price, **like_it),
+            state(trading_states[0]),
+        )
+        denial = when(
+            risk, command, Instrument(**instrument), realized="-2", symbol_realized="-2", open_orders=1, seconds=2
+        )
+        if denial is None:
+            return codes
+        codes.append(denial.code)
+        if denial.code in ("halted", "reducing"):
+            del trading_states[0]
+        elif denial.code in steps:
+            del instrument[steps[denial.code]]
+        else:
+            del next(values for values in scopes.values() if LIMIT_OF[denial.code] in values)[LIMIT_OF[denial.code]]
+
+
+@pytest.mark.parametrize(
+    ("command", "not_asked"), [(order(), {"stale-price"}), (market(), {"tick-size", "price-collar"})]
+)
+def test_the_first_denial_wins_in_the_order_that_is_documented(command: PlaceOrder, not_asked: set[str]) -> None:
+    general, of_limits = documented_codes()
+    in_order = [code for code in general + of_limits + of_limits if code not in not_asked]
+    assert denials_one_after_the_other(command) == in_order
+
+
+def test_every_limit_is_documented_and_checked() -> None:
+    _, of_limits = documented_codes()
+    assert of_limits == list(LIMIT_OF)
+    assert set(LIMIT_OF.values()) == set(TOO_TIGHT) == set(RiskLimits.__struct_fields__)
 
 
 # -- what is remembered ------------------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""The HTTP interface: commands in, queries out, problems told (RFC 9457)."""
+"""The HTTP interface: commands in, queries out, errors as problem details (RFC 9457)."""

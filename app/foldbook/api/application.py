@@ -1,63 +1,52 @@
-"""The ASGI application: every call of the interface, given what answers it."""
+"""The ASGI application: commands and routes put together, given what answers them.
+
+Commands are calls of their declarations, answered by the front; the rest are routes of Litestar's, behind it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
-from litestar import Litestar, Request
+from litestar import Litestar
 from litestar.di import Provide
-from litestar.types import Message, Scope
+from litestar.routes import HTTPRoute
+from litestar.types import ASGIApp, Message, Scope
 
-from foldbook.api.commands import bulk
-from foldbook.api.commands import handlers as commands
 from foldbook.api.commands.bulk import BulkCommands
-from foldbook.api.commands.calls import Application, CommandCalls, ShortWay
-from foldbook.api.commands.handlers import Bus, provide_envelope
-from foldbook.api.docs import docs_handlers, openapi_document
+from foldbook.api.commands.calls import Bus, CommandCalls
+from foldbook.api.docs import docs_routes, openapi_document
+from foldbook.api.front import Front, shape
+from foldbook.api.gate import Application, BodyLimits, Gate, GatedRoutes
 from foldbook.api.operations import health, verification
 from foldbook.api.operations import projections as admin
 from foldbook.api.operations.metrics import Requests
 from foldbook.api.operations.verification import LogVerifier
-from foldbook.api.problems import Problem, answer_problem
-from foldbook.api.queries import log, orders, positions, settings
+from foldbook.api.problems import answer_problem
+from foldbook.api.queries import accounts, fills, instruments, log, orders, positions, risk
+from foldbook.api.queries.parameters import check_query_parameters
 from foldbook.api.queries.reader import Reader
+from foldbook.eventstore.events import Command
 from foldbook.eventstore.readers.administration import ProjectionAdmin
 
-COMMAND_CALLS = (
-    commands.open_account,
-    commands.place_order,
-    commands.request_cancel,
-    commands.request_replace,
-    commands.record_execution,
-    commands.define_instrument,
-    commands.record_price,
-    commands.set_risk_limits,
-    commands.halt_trading,
-    commands.reduce_trading,
-    commands.resume_trading,
-)
-CALLS = (
-    *COMMAND_CALLS,
-    bulk.execute_commands,
-    orders.get_account,
-    orders.get_book,
-    orders.get_orders,
-    orders.get_order,
-    orders.get_history,
-    orders.get_fills,
-    orders.get_exceptions,
-    *settings.CALLS,
+ROUTES = (
+    *accounts.CALLS,
+    *orders.CALLS,
+    *fills.CALLS,
+    *risk.CALLS,
+    *instruments.CALLS,
     *positions.CALLS,
-    log.get_events,
+    *log.CALLS,
     *admin.CALLS,
     verification.verify_log,
     *health.CALLS,
 )
+"""What is not a command."""
 
 
 def create_application(
+    commands: Sequence[type[Command]],
     bus: Bus,
     reader: Reader,
     projection_admin: ProjectionAdmin,
@@ -67,18 +56,19 @@ def create_application(
     body_bytes_max: int,
     bulk_bytes_max: int,
     bulk_window_max: int,
-) -> ShortWay:
-    """``running``: what has to run while the application does; entered when the server starts."""
+) -> Front:
+    """``commands``: those that can be sent. ``running``: what has to run while the application does; entered when the
+    server starts."""
     requests = Requests()
-    bulk_commands = BulkCommands(bus, window_max=bulk_window_max, body_bytes_max=bulk_bytes_max)
+    gate = Gate(BodyLimits("application/json", body_bytes_max))
+    calls = CommandCalls(commands, bus, requests.count)
+    bulk = BulkCommands(commands, bus, requests.count, window_max=bulk_window_max, body_bytes_max=bulk_bytes_max)
     dependencies = {
         "bus": Provide(lambda: bus, sync_to_thread=False),
         "reader": Provide(lambda: reader, sync_to_thread=False),
         "admin": Provide(lambda: projection_admin, sync_to_thread=False),
         "verifier": Provide(lambda: verifier, sync_to_thread=False),
-        "bulk": Provide(lambda: bulk_commands, sync_to_thread=False),
         "requests": Provide(lambda: requests, sync_to_thread=False),
-        "envelope": Provide(provide_envelope, sync_to_thread=False),
     }
 
     async def count(message: Message, scope: Scope) -> None:
@@ -86,24 +76,25 @@ def create_application(
             http = cast(dict[str, Any], scope)
             requests.count(http["method"], http.get("path_template", "unknown"), message["status"])
 
+    def gated(app: ASGIApp) -> ASGIApp:
+        return cast(ASGIApp, GatedRoutes(cast(Application, app), gate))
+
+    document = openapi_document(ROUTES, tuple(sorted(dependencies)), tuple(commands))
     litestar = Litestar(
-        [*CALLS, *docs_handlers(openapi_document(tuple(CALLS), tuple(sorted(dependencies))))],
+        [*ROUTES, *docs_routes(document)],
         dependencies=dependencies,
         exception_handlers={Exception: answer_problem},
-        before_request=_refuse_unknown_parameters,
+        middleware=[gated],
+        before_request=check_query_parameters,
         before_send=[count],
         lifespan=[running],
-        request_max_body_size=body_bytes_max,
+        request_max_body_size=None,  # the gate's business
         openapi_config=None,
         logging_config=None,
     )
-    calls = CommandCalls(COMMAND_CALLS, bus, requests.count, body_bytes_max=body_bytes_max)
-    return ShortWay(cast(Application, litestar), calls)
-
-
-async def _refuse_unknown_parameters(request: Request[Any, Any, Any]) -> None:
-    """A misspelt filter must not be taken for none."""
-    known = request.route_handler.parsed_fn_signature.parameters
-    for name in request.query_params:
-        if name not in known:
-            raise Problem("malformed", f"there is no query parameter {name!r} here", field=name)
+    others = {
+        shape(route.path_format): route.methods - {"OPTIONS"}
+        for route in litestar.routes
+        if isinstance(route, HTTPRoute)
+    }
+    return Front(cast(Application, litestar), calls, bulk, gate, others)

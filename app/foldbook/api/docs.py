@@ -1,23 +1,27 @@
-"""The OpenAPI document and a page to read and try it, served without any other host."""
+"""The OpenAPI document and a page to read and try it, served without any other host.
+
+Litestar describes its routes, the commands' declarations describe the commands.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from importlib import metadata, resources
-from typing import Any
 
 import msgspec
-from litestar import Litestar, Response, get
+from litestar import Litestar, Response, get, route
 from litestar.di import Provide
+from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import FromPath
+from msgspec import Struct
 
-from foldbook.api.commands import bulk
-from foldbook.api.commands.handlers import provide_envelope
-from foldbook.api.commands.schemas import CommandLine
+from foldbook.api.commands.calls import command_calls
+from foldbook.api.commands.openapi import command_paths
 from foldbook.api.problems import Problem
+from foldbook.eventstore.events import Command
 
 _STATIC = resources.files("foldbook.api") / "static"
 _FILES = {
@@ -32,16 +36,26 @@ _HEADERS = {
 }
 
 
-@lru_cache(maxsize=1)
-def openapi_document(handlers: tuple[HTTPRouteHandler, ...], injected: tuple[str, ...]) -> bytes:
-    """The OpenAPI 3.1 document of ``handlers``, the parameters ``injected`` left out. It takes half a second: once."""
+class Welcome(Struct, frozen=True, kw_only=True):
+    """Where to go from ``/``."""
+
+    name: str = "foldbook"
+    version: str
+    docs: str = "/docs"
+    openapi: str = "/openapi.json"
+    ready: str = "/health/ready"
+
+
+@lru_cache(maxsize=2)
+def openapi_document(
+    routes: tuple[HTTPRouteHandler, ...], injected: tuple[str, ...], commands: tuple[type[Command], ...]
+) -> bytes:
+    """The OpenAPI 3.1 document of ``routes``, the parameters ``injected`` left out, and ``commands``. It takes half a
+    second: once."""
     described = Litestar(
-        handlers,
+        routes,
         logging_config=None,
-        dependencies={
-            **{name: Provide(lambda: None, sync_to_thread=False) for name in injected},
-            "envelope": Provide(provide_envelope, sync_to_thread=False),
-        },
+        dependencies={name: Provide(lambda: None, sync_to_thread=False) for name in injected},
         openapi_config=OpenAPIConfig(
             title="Foldbook",
             version=metadata.version("foldbook"),
@@ -51,27 +65,22 @@ def openapi_document(handlers: tuple[HTTPRouteHandler, ...], injected: tuple[str
         ),
     )
     document = described.openapi_schema.to_schema()
-    _describe_lines(document)
+    paths, schemas = command_paths(commands, command_calls(commands))
+    for path, operations in paths.items():
+        document["paths"].setdefault(path, {}).update(operations)
+    # A type that both use is in both, and means the same.
+    document["components"]["schemas"] = schemas | document["components"]["schemas"]
     return msgspec.json.encode(document)
 
 
-def _describe_lines(document: dict[str, Any]) -> None:
-    """What Litestar cannot know: the lines that ``POST /commands`` reads and writes."""
-    (line,), components = msgspec.json.schema_components([CommandLine], ref_template="#/components/schemas/{name}")
-    for name, schema in components.items():
-        document["components"]["schemas"].setdefault(name, schema)
-    answers = [{"$ref": f"#/components/schemas/{name}"} for name in ("CommandAnswer", "ProblemDocument")]
-    call = document["paths"]["/commands"]["post"]
-    call["requestBody"] = {"required": True, "content": {bulk.MEDIA_TYPE: {"schema": line}}}
-    call["responses"]["200"] = {
-        "description": "A line for each line",
-        "content": {bulk.MEDIA_TYPE: {"schema": {"anyOf": answers}}},
-    }
-
-
-def docs_handlers(document: bytes) -> list[HTTPRouteHandler]:
+def docs_routes(document: bytes) -> list[HTTPRouteHandler]:
     page = (_STATIC / "docs.html").read_bytes()
     files = {name: (path.read_bytes(), media_type) for name, (path, media_type) in _FILES.items()}
+    welcome = Welcome(version=metadata.version("foldbook"))
+
+    @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
+    async def get_welcome() -> Response[Welcome]:
+        return Response(welcome)
 
     @get("/openapi.json", include_in_schema=False)
     async def get_document() -> Response[bytes]:
@@ -88,4 +97,4 @@ def docs_handlers(document: bytes) -> list[HTTPRouteHandler]:
         content, media_type = files[name]
         return Response(content, media_type=media_type, headers=_HEADERS)
 
-    return [get_document, get_page, get_file]
+    return [get_welcome, get_document, get_page, get_file]

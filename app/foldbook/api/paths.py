@@ -1,4 +1,4 @@
-"""Accounts and orders in a path. What no account or order can be called is unknown (404), not malformed."""
+"""Accounts and orders in the path of a query. A name that no account or order can have is unknown (404)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from foldbook.trading.values import NAME, is_account
 OF_ACCOUNT = "/accounts/{user:str}/{exchange:str}/{broker:str}"
 OF_ORDER = f"{OF_ACCOUNT}/orders/{{order_id:str}}"
 OF_INSTRUMENT = f"{OF_ACCOUNT}/instruments/{{symbol:str}}"
-OF_PRICE = f"{OF_ACCOUNT}/prices/{{symbol:str}}"
 
 _NAME = re.compile(NAME)
 
@@ -30,10 +29,3 @@ def order_id_of(text: str) -> str:
 
 def is_symbol(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
-
-
-def symbol_to_set(text: str) -> str:
-    """Of a call that says what a symbol is: one that can be none breaks a rule."""
-    if not is_symbol(text):
-        raise Problem("invalid-command", f"symbol: matches {NAME}", field="symbol")
-    return text

@@ -1,14 +1,14 @@
 """Problem details (RFC 9457): every error of the interface, the framework's own included, as one kind of document.
 
-A code is stable; whoever raises it registers its status and title (``foldbook.errors``). ``problem_of`` is the one
-place that turns exceptions into problems, and it cannot fail.
+A code is stable; the module that raises it registers its status and title (``foldbook.errors``). ``problem_of`` is the
+one place that turns exceptions into problems, and it cannot fail.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -38,7 +38,7 @@ register(
     }
 )
 UNREGISTERED = Kind(409, "The command was refused")
-"""What a code is that this program does not know: the refusal of a newer one, replayed."""
+"""For a code that this program does not know: a refusal that a newer program recorded, replayed."""
 
 _CODE_OF_STATUS = {
     400: "malformed",
@@ -94,7 +94,7 @@ class Problem(FoldbookError):
         return _ENCODER.encode(self.document())
 
 
-_ENCODER = msgspec.json.Encoder(enc_hook=str)  # a detail of whatever type is told, and never an error of its own
+_ENCODER = msgspec.json.Encoder(enc_hook=str)  # a detail of any type can be shown
 
 
 def body_too_large(bytes_max: int) -> Problem:
@@ -102,7 +102,7 @@ def body_too_large(bytes_max: int) -> Problem:
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem that tells a caller of ``error``; what nobody foresaw is logged and told without details."""
+    """What the caller is shown of ``error``. An error that nobody foresaw is logged, and shown without details."""
     match error:
         case Problem():
             return error
@@ -157,14 +157,18 @@ def answer_problem(_: Request[Any, Any, Any], error: Exception) -> Response[byte
     return Response(problem.to_json(), status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
-def told(*codes: str) -> dict[int, ResponseSpec]:
-    """The problems that a call can answer with, for its documentation."""
-    by_status: dict[int, list[str]] = {}
+def by_status(codes: Iterable[str]) -> dict[int, list[str]]:
+    grouped: dict[int, list[str]] = {}
     for code in codes:
-        by_status.setdefault((kind_of(code) or UNREGISTERED).status, []).append(code)
+        grouped.setdefault((kind_of(code) or UNREGISTERED).status, []).append(code)
+    return grouped
+
+
+def problem_responses(*codes: str) -> dict[int, ResponseSpec]:
+    """The problems that a route can answer with, for its documentation."""
     return {
         status: ResponseSpec(
             ProblemDocument, generate_examples=False, media_type=MEDIA_TYPE, description=", ".join(same_status)
         )
-        for status, same_status in by_status.items()
+        for status, same_status in by_status(codes).items()
     }

@@ -1,18 +1,14 @@
-"""``foldbook audit``: is the log what it was?"""
+"""``foldbook audit``: verify the log, export it, anchor it."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from foldbook.audit import resume as resuming
 from foldbook.audit.export import export as export_log
@@ -21,11 +17,13 @@ from foldbook.audit.offline import verify_export
 from foldbook.audit.report import Checkpoint, Report
 from foldbook.audit.verify import current_checkpoints
 from foldbook.audit.verify import verify as verify_log
-from foldbook.cli.terminal import Exit, Json, print_json, read_settings, run
+from foldbook.cli.exits import Exit
+from foldbook.cli.lifetime import run
+from foldbook.cli.progress import ProgressDisplay
+from foldbook.cli.terminal import Json, print_json, read_settings
 from foldbook.config import Settings
 from foldbook.engine.console import tell
 
-LINE_INTERVAL_S = 5.0
 KEY_FILE = "anchor.key"
 
 audit = typer.Typer(help="The log: verify it, export it, anchor it.", no_args_is_help=True)
@@ -39,13 +37,16 @@ def verify(
         Path | None, typer.Option(help=f"Public key of the anchors; {KEY_FILE}.pub in the data folder if not given.")
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Keep in this file how far it is; go on from there if it was broken off.")
+        Path | None, typer.Option(help="Keep the progress in this file, and continue from it after an interruption.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compute every hash of the log anew; ends with code 5 if something is wrong."""
+    """Compute every hash of the log again and compare.
+
+    Ends with code 5 if something is wrong.
+    """
     if folder is not None and resume is not None:
-        raise typer.BadParameter("an export is verified in one go", param_hint="--resume")
+        raise typer.BadParameter("an export is always verified as a whole", param_hint="--resume")
     settings = read_settings()
     anchored = _read_anchors(settings, anchors, key) if anchors is not None else []
     with ProgressDisplay("verified") as display:
@@ -63,12 +64,16 @@ def verify(
 
 @audit.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="An empty folder, or one to be made.")],
+    folder: Annotated[Path, typer.Argument(help="A folder that is empty or does not exist yet.")],
     rows: Annotated[Format, typer.Option("--format", help="How the rows are written.")] = Format.NDJSON,
+    as_json: Json = False,
 ) -> None:
     """Write the log to files that can be verified without a database."""
     with ProgressDisplay("exported") as display:
         manifest = run(export_log(read_settings().auditor_dsn, folder, rows, on_progress=display.show))
+    if as_json:
+        print_json(msgspec.to_builtins(manifest))
+        return
     for head in manifest.shards:
         typer.echo(f"shard {head.shard}: {head.events} events, {head.commits} commits, head {head.hash}")
 
@@ -80,7 +85,10 @@ def anchor(
         Path | None, typer.Option(help=f"Signing key, made on first use; {KEY_FILE} in the data folder if not given.")
     ] = None,
 ) -> None:
-    """Sign how far the log is and what its hash is, one line per shard. Keep it where the log is not."""
+    """Sign the log's head, one JSON line per shard.
+
+    Keep the lines where nobody who can write to the log can change them.
+    """
     from foldbook.audit.anchor import encode, sign, signing_key
 
     settings = read_settings()
@@ -124,39 +132,3 @@ def _print(report: Report) -> None:
             typer.echo(f"  position {f.position}, commit {f.commit or '-'}: {f.problem}: {f.detail}")
     for guard in report.missing_guards:
         tell(f"not protected: {guard}")
-
-
-class ProgressDisplay:
-    """A bar on a terminal, a line now and then elsewhere; both on standard error."""
-
-    def __init__(self, done: str) -> None:
-        self._done = done
-        self._told_at = time.monotonic()
-        self._tasks: dict[int, TaskID] = {}
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("events " + done),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-
-    def __enter__(self) -> ProgressDisplay:
-        if self._bar.console.is_terminal:
-            self._bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._bar.console.is_terminal:
-            self._bar.stop()
-
-    def show(self, shard: int, events: int, events_total: int) -> None:
-        if self._bar.console.is_terminal:
-            if shard not in self._tasks:
-                self._tasks[shard] = self._bar.add_task(f"shard {shard}", total=events_total)
-            self._bar.update(self._tasks[shard], completed=events)
-        elif time.monotonic() - self._told_at > LINE_INTERVAL_S:
-            self._told_at = time.monotonic()
-            tell(f"shard {shard}: {events} of {events_total} events {self._done}")

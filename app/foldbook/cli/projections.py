@@ -1,4 +1,4 @@
-"""``foldbook projections``: how the read tables are doing, and what to do when they are not well."""
+"""``foldbook projections``: the state of the read tables, and their repair."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from foldbook.cli.exits import Exit
+from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_stop
 from foldbook.cli.terminal import (
-    Exit,
     Json,
     UntilStdinCloses,
-    end_with_stdin,
     print_json,
     print_rows,
     read_settings,
-    run,
-    start_logging,
-    wait_for_stop,
+    warn_of_unknown_variables,
 )
 from foldbook.engine.console import tell
 from foldbook.eventstore.readers.administration import ProjectionAdmin
-from foldbook.eventstore.readers.projections import ProjectionStatus, Run
+from foldbook.eventstore.readers.status import ProjectionStatus, Run
 
 PROGRESS_INTERVAL_S = 1.0
 COLUMNS = ("name", "shard", "state", "checkpoint", "head", "lag", "skipped", "definition_hash")
@@ -38,16 +36,15 @@ Name = Annotated[str, typer.Argument(help="The projection: the name of its file.
 @projections.command("list")
 def list_all(as_json: Json = False) -> None:
     """All projections, and how far behind the log they are."""
-    rows = _rows(run(_status(None)))
-    if as_json:
-        print_json({"projections": rows})
-    else:
-        print_rows(rows, COLUMNS)
+    _print_statuses(run(_status(None)), as_json)
 
 
 @projections.command()
 def status(name: Name, as_json: Json = False) -> None:
-    """One projection: its state on each shard, what it failed at, its last reset, rebuild or verification."""
+    """One projection in detail.
+
+    Its state on each shard, what it failed at, and its last reset, rebuild or verification.
+    """
     rows = _rows(run(_status(name)))
     if as_json:
         print_json({"projections": rows})
@@ -61,34 +58,55 @@ def status(name: Name, as_json: Json = False) -> None:
 
 @projections.command()
 def reset(name: Name, as_json: Json = False) -> None:
-    """Empty the tables and replay the log into them; readers see them fill."""
-    _print_outcome(run(_with_progress(name, ProjectionAdmin.start_reset)), as_json)
+    """Empty the tables and replay the log into them.
+
+    Readers see them fill.
+    """
+    _print_statuses(run(_with_progress(name, ProjectionAdmin.start_reset)), as_json)
 
 
 @projections.command()
 def rebuild(name: Name, as_json: Json = False) -> None:
-    """Replay the log into new tables, then swap; readers see the old ones until then."""
-    _print_outcome(run(_with_progress(name, ProjectionAdmin.start_rebuild)), as_json)
+    """Replay the log into new tables, then swap.
+
+    Readers see the old ones until then.
+    """
+    _print_statuses(run(_with_progress(name, ProjectionAdmin.start_rebuild)), as_json)
 
 
 @projections.command()
-def verify(name: Name, as_json: Json = False) -> None:
-    """Fold the log afresh and compare, row by row; ends with code 5 if there is a difference."""
+def verify(
+    name: Annotated[str | None, typer.Argument(help="The projection; all of them if not given.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Fold the log afresh and compare, row by row.
 
-    async def work() -> dict[str, Any]:
+    Ends with code 5 if there is a difference.
+    """
+
+    async def work() -> list[dict[str, Any]]:
         async with _admin() as admin:
-            outcome: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(await admin.verify(name)))
-            return outcome
+            names = [name] if name else sorted({status.name for status in await admin.status()})
+            found = []
+            for each in names:
+                verification = msgspec.json.decode(msgspec.json.encode(await admin.verify(each)))
+                found.append({"name": each, **verification})
+                if not as_json:
+                    _print_verification(found[-1])
+            return found
 
-    outcome = run(work())
+    found = run(work())
+    is_equal = all(each["equal"] for each in found)
     if as_json:
-        print_json(outcome)
-    else:
-        typer.echo(f"{outcome['rows']} rows, {outcome['rows_different']} different")
-        for difference in outcome["differences"]:
-            typer.echo(f"  {difference}")
-    if not outcome["equal"]:
+        print_json({"equal": is_equal, "projections": found})
+    if not is_equal:
         raise typer.Exit(Exit.DIFFERENT)
+
+
+def _print_verification(found: dict[str, Any]) -> None:
+    typer.echo(f"{found['name']}: {found['rows']} rows, {found['rows_different']} different")
+    for difference in found["differences"]:
+        typer.echo(f"  {difference}")
 
 
 @projections.command()
@@ -97,23 +115,29 @@ def skip(
     position: Annotated[int, typer.Option(min=1, help="Position of the event that it is stopped at.")],
     reason: Annotated[str, typer.Option(help="Why it may be left out.")],
     shard: Annotated[int, typer.Option(min=0)] = 0,
-    actor: Annotated[str | None, typer.Option(help="Who decides so; by default, who is logged in.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Who decides this; by default, the user who is logged in.")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Go on behind an event that the projection is stopped at; recorded in eventstore.dead_letters."""
+    """Skip the event that a projection is stopped at.
+
+    The decision is recorded in eventstore.dead_letters.
+    """
 
     async def work() -> list[ProjectionStatus]:
         async with _admin() as admin:
             await admin.skip(name, shard, position, reason=reason, actor=actor or getpass.getuser())
             return await admin.status(name)
 
-    print_rows(_rows(run(work())), COLUMNS)
+    _print_statuses(run(work()), as_json)
 
 
 @projections.command("run")
 def run_all(until_stdin_closes: UntilStdinCloses = False) -> None:
-    """Keep all projections up to date; ends at SIGTERM or SIGINT."""
+    """Keep all projections up to date, until stopped."""
     if until_stdin_closes:
         end_with_stdin()
+    else:
+        warn_of_unknown_variables()
     settings = read_settings()
     start_logging(settings)
 
@@ -163,7 +187,7 @@ def _progress(name: str, run: Run) -> str:
     return f"{name}: {run.events_done} of {run.events_total} events, {run.events_per_second}/s{left}"
 
 
-def _print_outcome(statuses: list[ProjectionStatus], as_json: bool) -> None:
+def _print_statuses(statuses: list[ProjectionStatus], as_json: bool) -> None:
     rows = _rows(statuses)
     if as_json:
         print_json({"projections": rows})

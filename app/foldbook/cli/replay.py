@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
-from typing import Annotated
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
 
 import typer
 
-from foldbook.cli.terminal import Exit, Json, print_json, read_settings, run
+from foldbook.audit.verify import current_checkpoints
+from foldbook.cli.exits import Exit
+from foldbook.cli.lifetime import run
+from foldbook.cli.terminal import Json, print_json, read_settings
 from foldbook.config import Settings
 from foldbook.engine.console import tell
 from foldbook.eventstore.postgres_store import PostgresStore
@@ -19,42 +22,57 @@ from foldbook.trading.values import is_account
 
 At = Annotated[
     str | None,
-    typer.Option(help="A position, or an RFC 3339 time: the state as it was recorded then. Without: as it is now."),
+    typer.Option(help="A position of the log, or an RFC 3339 time: the state as recorded by then. Default: now."),
 ]
 
 
 def replay_account(
     account: Annotated[str, typer.Argument(help="user/exchange/broker")], at: At = None, as_json: Json = False
 ) -> None:
-    """Fold an account's events from the first; the same events give the same digest."""
+    """Fold an account's events, up to now or earlier.
+
+    The same events give the same state, and the same digest of it.
+    """
     if not is_account(account):
-        tell(f"{account} is no account: user/exchange/broker, the broker one of live, simulated, backtest")
+        tell(f"{account} is not an account: user/exchange/broker, the broker one of live, simulated, backtest")
         raise typer.Exit(Exit.USAGE)
     to_position, to_time = _moment(at)
-    found = run(_replay(read_settings(), account, to_position, to_time))
+    settings = read_settings()
+    shard = shard_of(account, settings.shards)
+    head, found = run(_replay(settings, account, shard, to_position, to_time))
+    if to_position is not None and to_position > head:
+        tell(f"shard {shard} ends at position {head}: there is nothing at {to_position} yet")
+        raise typer.Exit(Exit.FAILED)
     if found.sequence == 0:
         tell(f"the log has no event of {account}{f' up to {at}' if at else ''}")
         raise typer.Exit(Exit.FAILED)
     result = {
         "account": found.aggregate_id,
+        "shard": shard,
+        "up_to": to_time.isoformat() if to_time else head if to_position is None else to_position,
+        "head": head,
         "sequence": found.sequence,
         "position": found.position,
         "sha256": found.sha256,
-        "state": json.loads(found.state_json),
+        "state": _readable(json.loads(found.state_json)),
     }
     if as_json:
         print_json(result)
         return
-    for name in ("account", "sequence", "position", "sha256"):
-        typer.echo(f"{name:<10} {result[name]}")
-    typer.echo(json.dumps(result["state"], indent=2))
+    for name, value in result.items():
+        typer.echo(json.dumps(value, indent=2) if name == "state" else f"{name:<10} {value}")
 
 
-async def _replay(settings: Settings, account: str, to_position: int | None, to_time: datetime | None) -> Replay[Book]:
+async def _replay(
+    settings: Settings, account: str, shard: int, to_position: int | None, to_time: datetime | None
+) -> tuple[int, Replay[Book]]:
+    """The shard's head, and the fold up to there or earlier."""
+    heads = {checkpoint.shard: checkpoint.events for checkpoint in await current_checkpoints(settings.auditor_dsn)}
+    head = heads.get(shard, 0)
     store = PostgresStore(settings.dsn)
     try:
-        shard = shard_of(account, settings.shards)
-        return await replay(store, ORDER_BOOK, shard, account, to_position=to_position, to_time=to_time)
+        to_position = head if to_position is None else to_position
+        return head, await replay(store, ORDER_BOOK, shard, account, to_position=to_position, to_time=to_time)
     finally:
         await store.close()
 
@@ -68,4 +86,21 @@ def _moment(at: str | None) -> tuple[int | None, datetime | None]:
         time = datetime.fromisoformat(at)
     except ValueError:
         raise typer.BadParameter("is neither a position nor an RFC 3339 time", param_hint="--at") from None
-    return None, time if time.tzinfo else time.replace(tzinfo=UTC)
+    time = time if time.tzinfo else time.replace(tzinfo=UTC)
+    if time > datetime.now(UTC):
+        raise typer.BadParameter("is in the future: what will be recorded by then is not known", param_hint="--at")
+    return None, time
+
+
+def _readable(state: Any) -> Any:
+    """The state with days as dates. The digest is over the state's own JSON, in which a day is a number."""
+    if isinstance(state, list):
+        return [_readable(each) for each in state]
+    if isinstance(state, dict):
+        return {name: _day(value) if name == "day" else _readable(value) for name, value in state.items()}
+    return state
+
+
+def _day(ordinal: int) -> str | None:
+    """A date; None for day 0, before the first fill."""
+    return date.fromordinal(ordinal).isoformat() if ordinal else None

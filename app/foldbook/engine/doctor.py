@@ -9,28 +9,20 @@ from typing import Any
 import psycopg
 
 from foldbook.config import Settings, unknown_variables
+from foldbook.engine.database import connect, log_facts
 from foldbook.engine.lock import running_on
 from foldbook.postgres.binaries import DISTRIBUTION
 from foldbook.postgres.roles import ENGINE, NOT_SEPARATED, may_take_on
 from foldbook.resources import ROOT
 
-CONNECT_TIMEOUT_S = 5
-
 Report = dict[str, dict[str, Any]]
 
 _PROJECTIONS = "select name, shard, state, lag, skipped, error from eventstore.projection_status()"
-_LOG = """
-select
-    (select version_num from eventstore.alembic_version) as revision,
-    i.log_id::text,
-    i.shard_count,
-    (select sum(c.last_position)::bigint from generate_series(0, i.shard_count - 1) s, eventstore.head(s) c) as events
-from eventstore.log_info i
-"""
 
 
 def examine(settings: Settings) -> Report:
     """Facts by section. ``database.reachable`` decides whether all is well."""
+    database, projections = _database_and_projections(settings)
     return {
         "program": {
             "foldbook": metadata.version("foldbook"),
@@ -41,8 +33,8 @@ def examine(settings: Settings) -> Report:
         },
         "settings": settings.describe() | {"not known (misspelt?)": ", ".join(unknown_variables())},
         "engine": _engine(settings),
-        "database": _database(settings),
-        "projections": _projections(settings),
+        "database": database,
+        "projections": projections,
     }
 
 
@@ -51,33 +43,21 @@ def _engine(settings: Settings) -> dict[str, Any]:
     return {"running": False} if holder is None else {"running": True, "pid": holder["pid"], "url": holder["url"]}
 
 
-def _database(settings: Settings) -> dict[str, Any]:
+def _database_and_projections(settings: Settings) -> tuple[dict[str, Any], dict[str, str]]:
     try:
-        with psycopg.connect(settings.owner_dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
-            facts: dict[str, Any] = {
-                "reachable": True,
-                "server": connection.info.parameter_status("server_version"),
-            }
-            try:
-                row = connection.execute(_LOG).fetchone()
-            except psycopg.errors.UndefinedTable:
-                row = None
-            if row is None:
-                return facts | {"migrated": False}
-            names = ("revision", "log_id", "shard_count", "events")
+        with connect(settings) as connection:
+            server = {"reachable": True, "server": connection.info.parameter_status("server_version")}
+            facts = log_facts(connection)
+            if facts is None:
+                return server | {"migrated": False}, {}
             roles = "separated" if may_take_on(connection, ENGINE) else NOT_SEPARATED
-            return facts | {"migrated": True} | dict(zip(names, row, strict=True)) | {"roles": roles}
+            return server | {"migrated": True} | facts._asdict() | {"roles": roles}, _projections(connection)
     except psycopg.OperationalError as error:
-        return {"reachable": False, "error": str(error).strip()}
+        return {"reachable": False, "error": str(error).strip()}, {}
 
 
-def _projections(settings: Settings) -> dict[str, str]:
-    try:
-        with psycopg.connect(settings.owner_dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
-            rows = connection.execute(_PROJECTIONS).fetchall()
-    except psycopg.Error:  # not to be reached, or not migrated: the section above says so
-        return {}
-    return {f"{name}:{shard}": _health(*facts) for name, shard, *facts in rows}
+def _projections(connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, str]:
+    return {f"{name}:{shard}": _health(*facts) for name, shard, *facts in connection.execute(_PROJECTIONS)}
 
 
 def _health(state: str, lag: int, skipped: int, error: dict[str, Any] | None) -> str:

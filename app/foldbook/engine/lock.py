@@ -25,7 +25,7 @@ class AlreadyRunning(FoldbookError, code="already-running", title="An engine wor
 
 
 class LockError(FoldbookError, code="lock", title="The data folder is not free"):
-    """The folder is not free, and no engine runs on it."""
+    """Something other than a running engine holds the folder."""
 
 
 @contextlib.contextmanager

@@ -1,60 +1,47 @@
-"""What ``foldbook up`` prints when everything runs: where things are, and a first order to paste."""
+"""What ``foldbook up`` prints when everything runs: where things are, and a first order to paste.
+
+The first order is ``first_order.sh``, which README shows too. Its ids are fixed, and a command that was done before is
+answered as the first time: so the lines can be pasted again, into any log.
+"""
 
 from __future__ import annotations
 
-import json
 import shlex
-import time
+import sys
+from pathlib import Path
+from textwrap import indent
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from foldbook.config import Settings
 from foldbook.postgres.binaries import client_program
 
-# Reads are eventually consistent: a read that names a command's position waits until it is there.
-_POSITION = r"""sed -n 's/.*"position":\([0-9]*\).*/\1/p'"""
-
-ACCOUNT = {"user": "alice", "exchange": "binance", "broker": "simulated"}
+FIRST_ORDER = Path(__file__).with_name("first_order.sh")
+DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def welcome(settings: Settings) -> str:
-    """The order's id is new at every start, so that the lines work as often as they are pasted."""
-    account = f"/accounts/{'/'.join(ACCOUNT.values())}"
-    order_id = f"order-{int(time.time())}"
-    order = {
-        "order_id": order_id,
-        "strategy_id": "first-steps",
-        "symbol": "BTCUSDT",
-        "side": "BUY",
-        "order_type": "LIMIT",
-        "quantity": "0.5",
-        "limit_price": "64250.1",
-        "time_in_force": "GTC",
-    }
-    fill = {
-        "order_id": order_id,
-        "exec_type": "TRADE",
-        "exec_id": f"{order_id}-fill",
-        "last_qty": "0.2",
-        "last_px": "64250",
-    }
+    """The text, to be printed as it is."""
     return f"""
 Foldbook is ready.
 
   API           {settings.url}
   its OpenAPI   {settings.url}/docs
   data          {settings.data_dir if settings.is_embedded else "the PostgreSQL of DATABASE_URL"}
+  command line  {Path(sys.executable).with_name("foldbook")} --help
 
 In psql:
   {psql_line(settings)}
 
-A first order: open an account and place it; fill a part; read it back, the fill included.
-  {_post(settings, "/accounts", ACCOUNT)}; echo && {_post(settings, f"{account}/orders", order)}; echo
-  position=$({_post(settings, f"{account}/execution-reports", fill)} | tee /dev/stderr | {_POSITION}); echo
-  curl -sS "{settings.url}{account}/orders/{order_id}?min_position=${{position:-0}}"; echo
-
+A first order, from another terminal: open an account, place an order, report its fill, read it back.
+{indent(first_order(settings), "  ")}
 Ctrl-C stops everything.
 """
+
+
+def first_order(settings: Settings) -> str:
+    """Lines for a shell, with this engine's address."""
+    return FIRST_ORDER.read_text().replace(DEFAULT_URL, settings.url)
 
 
 def psql_line(settings: Settings) -> str:
@@ -63,8 +50,3 @@ def psql_line(settings: Settings) -> str:
     if not settings.is_embedded:
         return f'{shlex.quote(psql)} "$DATABASE_URL"'
     return shlex.join([psql, make_conninfo("", **conninfo_to_dict(settings.owner_dsn))])
-
-
-def _post(settings: Settings, path: str, body: dict[str, str]) -> str:
-    curl = ["curl", "-sS", "-H", "Content-Type: application/json", "-d", json.dumps(body), f"{settings.url}{path}"]
-    return shlex.join(curl)

@@ -5,39 +5,38 @@ Nothing imports this but the command line and ``foldbook.engine.server``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from foldbook.api.application import create_application
-from foldbook.api.commands.calls import ShortWay
+from foldbook.api.front import Front
 from foldbook.api.operations.verification import LogVerifier
 from foldbook.api.queries.reader import Reader
 from foldbook.config import Settings
+from foldbook.engine.domains import DOMAINS, Domain, commands_of, definitions_of
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.readers.administration import ProjectionAdmin
 from foldbook.eventstore.readers.listener import Listener
-from foldbook.eventstore.readers.projections import Definition, ProjectionRunner
 from foldbook.eventstore.readers.read_gate import ReadGate
-from foldbook.resources import projection_files
-from foldbook.trading.book import ORDER_BOOK
+from foldbook.eventstore.readers.runner import ProjectionRunner
 
 BULK_WINDOW_MAX = 512
 
 
-def api(settings: Settings) -> ShortWay:
+def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
     """The HTTP interface, with the bus and the readers behind it; they run while the server serves it."""
     store = PostgresStore(settings.dsn)
     limits = BusLimits(
         queue_max=settings.queue_max, batch_max=settings.batch_max, aggregates_max=settings.aggregates_max
     )
-    bus = CommandBus(store, ORDER_BOOK, shard_count=settings.shards, limits=limits)
+    bus = CommandBus(store, *(domain.decider for domain in domains), shard_count=settings.shards, limits=limits)
     listener = Listener(settings.dsn)
     gate = ReadGate(settings.dsn)
     gate.listen(listener)
     reader = Reader(settings.dsn, gate, settings.shards)
-    admin = projection_admin(settings)
+    admin = projection_admin(settings, domains)
 
     @asynccontextmanager
     async def running(_: object) -> AsyncIterator[None]:
@@ -53,6 +52,7 @@ def api(settings: Settings) -> ShortWay:
             yield
 
     return create_application(
+        commands_of(domains),
         bus,
         reader,
         admin,
@@ -65,21 +65,17 @@ def api(settings: Settings) -> ShortWay:
     )
 
 
-def projection_runner(settings: Settings) -> ProjectionRunner:
+def projection_runner(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> ProjectionRunner:
     """Keeps the read tables up to date."""
     return ProjectionRunner(
         settings.dsn,
-        _definitions(),
-        projection_admin(settings).rebuild,
+        definitions_of(domains),
+        projection_admin(settings, domains).rebuild,
         interval_s=settings.projection_interval_ms / 1000,
         poll_interval_s=settings.poll_interval_ms / 1000,
     )
 
 
-def projection_admin(settings: Settings) -> ProjectionAdmin:
+def projection_admin(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> ProjectionAdmin:
     """Resets, rebuilds and verifies the read tables."""
-    return ProjectionAdmin(settings.dsn, _definitions())
-
-
-def _definitions() -> list[Definition]:
-    return [Definition.read(path) for path in projection_files()]
+    return ProjectionAdmin(settings.dsn, definitions_of(domains))

@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 
 from foldbook.errors import UnknownEvent
+from foldbook.eventstore.declaration import Declaration
 
 
 class AggregateKey(NamedTuple):
@@ -39,6 +40,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     aggregate_type: ClassVar[str]
     """The name of the decider that decides it."""
+    declaration: ClassVar[Declaration | None] = None
+    """Who may send it, and how; None: it cannot be sent from outside."""
     creates_subject: ClassVar[bool] = False
     """The subject must be new to the aggregate: its absence is checked when the command is appended."""
 
@@ -122,7 +125,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     correlation_id: str | None = None
     causation_id: str | None = None
     raw_message: str | None = None
-    """What a broker sent, as it came."""
+    """The message that the command was made from, as it came."""
 
 
 NO_METADATA = Metadata()

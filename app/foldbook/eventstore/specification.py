@@ -2,10 +2,10 @@
 
 ::
 
-    ORDERS = Specification(ORDER_BOOK)
+    COUNTERS = Specification(COUNTER)
 
-    def test_a_canceled_order_is_closed() -> None:
-        ORDERS.given(book_created(), created("o-1"), canceled("o-1")).when(cancel("o-1")).then_refused("order-closed")
+    def test_a_counter_stops_at_its_limit() -> None:
+        COUNTERS.given(Added(amount=999, total=999)).when(Add(amount=2)).then_refused("counter-too-high")
 
 A command is decided as the bus decides it: what the state has forgotten of the command's subject is recalled from the
 events given, and from those that earlier commands led to.

@@ -6,13 +6,16 @@ on the wire is its text behind one version byte (``jsonb_send``, version 1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import asyncpg
 
 from foldbook.errors import LogMismatch
+
+Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 COMMAND_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
@@ -31,10 +34,13 @@ UNREACHABLE = (
 )
 """What a lost, restarting or exhausted server raises: nothing was wrong with what was asked."""
 
+# What a session of the engine depends on is set when it connects, whatever the database or the role says.
 _SERVER_SETTINGS = {
     "application_name": "foldbook",
     "timezone": "UTC",
     "jit": "off",
+    # A command is answered after COMMIT: what was answered must be on disk.
+    "synchronous_commit": "on",
     # A peer that died without a word is noticed within some 20 s, on both sides.
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
@@ -51,7 +57,7 @@ def _jsonb_from_wire(value: bytes) -> bytes:
     return bytes(value[1:])
 
 
-async def set_codecs(connection: asyncpg.Connection[Any]) -> None:
+async def set_codecs(connection: Connection) -> None:
     """jsonb and json as bytes."""
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=_jsonb_to_wire, decoder=_jsonb_from_wire, format="binary"
@@ -61,26 +67,35 @@ async def set_codecs(connection: asyncpg.Connection[Any]) -> None:
 
 @contextmanager
 def _in_its_role() -> Iterator[None]:
-    """What a server says to a role that is not there, or that the login may not take on."""
+    """Translates what a server answers when the role is missing, or when the login may not take it on."""
     try:
         yield
     except (asyncpg.InvalidParameterValueError, asyncpg.InsufficientPrivilegeError) as error:
         raise LogMismatch(f"run `foldbook migrate` as the database's owner first: {error}") from error
 
 
-async def connect(dsn: str) -> asyncpg.Connection[Any]:
-    """One connection, for a reader or writer that keeps it. Raises :class:`LogMismatch` if its role is missing."""
+async def connect(
+    dsn: str, *, command_timeout_s: float = COMMAND_TIMEOUT_S, settings: Mapping[str, str] = MappingProxyType({})
+) -> Connection:
+    """One connection, for a reader or writer that keeps it.
+
+    A statement that takes longer than ``command_timeout_s`` raises ``TimeoutError`` and is canceled. ``settings`` are
+    those of the session that differ from the engine's own. Raises :class:`LogMismatch` if the role is missing.
+    """
     with _in_its_role():
-        connection: asyncpg.Connection[Any] = await asyncpg.connect(
-            dsn, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S, server_settings=_SERVER_SETTINGS
+        connection: Connection = await asyncpg.connect(
+            dsn,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=command_timeout_s,
+            server_settings={**_SERVER_SETTINGS, **settings},
         )
     await set_codecs(connection)
     return connection
 
 
 async def create_pool(dsn: str, *, min_size: int, max_size: int) -> asyncpg.Pool[Any]:
-    """Connections for questions. ``max_size`` bounds how many are asked at once. Raises :class:`LogMismatch` if its
-    role is missing."""
+    """Connections for queries. ``max_size`` bounds how many run at once. Raises :class:`LogMismatch` if the role is
+    missing."""
     with _in_its_role():
         pool: asyncpg.Pool[Any] = await asyncpg.create_pool(
             dsn,

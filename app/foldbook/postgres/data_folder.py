@@ -17,8 +17,8 @@ def make_data_folder(folder: Path) -> None:
 
 
 def open_own(path: Path, mode: str) -> IO[Any]:
-    """Open a file of the data folder that only its owner may read: the folder's owner, whoever opens it. Never through
-    a link: the folder may belong to somebody whom root should not follow."""
+    """Open a file of the data folder that only the folder's owner may read, even when root opens it. Never through a
+    link: the folder may belong to somebody whom root should not follow."""
     file = open(path, mode, opener=_without_links)  # noqa: SIM115
     folder = path.parent.stat()
     if os.fstat(file.fileno()).st_uid != folder.st_uid and os.fstat(file.fileno()).st_nlink == 1:

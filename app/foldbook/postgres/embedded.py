@@ -8,7 +8,7 @@
         postgres.start.log  what the server said before it opened its log
 
 Nobody but the owner of the socket's folder can reach the server (no TCP), and nobody gets in without a password. The
-role ``foldbook`` owns the database ``foldbook`` and is no superuser; the role ``postgres`` is one, used by the set-up.
+role ``foldbook`` owns the database ``foldbook`` and is not a superuser; the set-up uses ``postgres``, which is one.
 
 *Folders that the server's user may not enter.* As root the server runs as an unprivileged user (``binaries.py``), who
 often can't enter the folders above its own. So it is started with its folder as working directory, entered by root

@@ -3,7 +3,7 @@
 One transaction under one advisory lock: the schemas, the revisions of ``alembic/``, every file of ``sql/`` that is not
 a read model if one of them changed since they were last applied, and the log's identity. It happens as a whole or not
 at all, and two programs that start at once take turns. Read tables are not made here: they are disposable and belong to
-their projections (``foldbook.eventstore.readers.projections``).
+their projections (``foldbook.eventstore.readers``).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sqlalchemy
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
+from psycopg import sql
 
 from foldbook.errors import FoldbookError, LogMismatch, StoreUnavailable
 from foldbook.resources import ROOT, alembic_folder, code_files, projection_files
@@ -26,29 +27,40 @@ from foldbook.resources import ROOT, alembic_folder, code_files, projection_file
 OLDEST_SERVER = 150000
 CONNECT_TIMEOUT_S = 10
 
+MIGRATION_LOCK = 1178553162
+"""The advisory lock of a migration. SQL holds the numbers of the others, and none exists when this one is taken."""
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 # A question's body names read tables, which are made after it, by their projections.
-_BEGIN = """
+_BEGIN = f"""
 set local lock_timeout = '60s';
 set local check_function_bodies = off;
-select pg_advisory_xact_lock(1178553163, -1);
-create schema if not exists eventstore;
-create schema if not exists read;
-create schema if not exists upcast;
-create schema if not exists trading;
-create schema if not exists audit
+select pg_advisory_xact_lock({MIGRATION_LOCK});
+create schema if not exists read
 """
 
-# What has a file is made from it; a signature or a result that changed, or a file that is gone, must leave nothing
+# What has a file is made from it. A signature or a result that changed, or a file that is gone, must leave nothing
 # behind. Tables depend on no code, but for their triggers, which are code. Upcasters stay: what was once written is
-# read for ever. Somebody else's view of ours would go, too: it is his to drop.
+# read for ever. The views through which projections read the log go first, and are made again afterwards. A view of
+# somebody else's that reads one of ours would go with it, so its owner has to drop it.
+_NAME_CODE_SCHEMAS = "select set_config('foldbook.code_schemas', %s::text[]::text, true)"
 _DROP_CODE = """
 do $$
 declare
+    v_schemas regnamespace[] := current_setting('foldbook.code_schemas')::regnamespace[];
     v_others text;
     v_statement text;
 begin
+    for v_statement in
+        select format('drop view if exists %I.log cascade', n.nspname)
+        from eventstore.projections p
+        cross join unnest('{input,rebuild,verify}'::text[]) as s (copy)
+        join pg_namespace n on n.nspname = s.copy || '_' || p.name
+    loop
+        execute v_statement;
+    end loop;
+
     select string_agg(distinct pg_describe_object(d.classid, d.objid, 0), ', ')
     into v_others
     from pg_depend d
@@ -59,10 +71,10 @@ begin
     left join pg_proc f on d.classid = 'pg_proc'::regclass and f.oid = d.objid
     left join pg_trigger t on d.classid = 'pg_trigger'::regclass and t.oid = d.objid
     left join pg_class w on w.oid = t.tgrelid
-    where coalesce(c.relnamespace, p.pronamespace) = any ('{eventstore,trading,audit}'::regnamespace[])
+    where coalesce(c.relnamespace, p.pronamespace) = any (v_schemas)
         and d.deptype in ('n', 'a')
         and coalesce(v.relnamespace, f.pronamespace, w.relnamespace, 0)
-            <> all ('{eventstore,trading,audit}'::regnamespace[]);
+            <> all (v_schemas);
     if v_others is not null then
         raise exception 'these depend on views or functions that are made anew: %', v_others
             using errcode = 'FB005', hint = 'drop them, migrate, and make them again';
@@ -72,12 +84,12 @@ begin
         select unnest(array(
             select format('drop view if exists %s cascade', c.oid::regclass)
             from pg_class c
-            where c.relnamespace = any ('{eventstore,trading,audit}'::regnamespace[])
+            where c.relnamespace = any (v_schemas)
                 and c.relkind = 'v'
             union all
             select format('drop routine if exists %s cascade', p.oid::regprocedure)
             from pg_proc p
-            where p.pronamespace = any ('{eventstore,trading,audit}'::regnamespace[])
+            where p.pronamespace = any (v_schemas)
         ))
     loop
         execute v_statement;
@@ -86,8 +98,10 @@ end
 $$
 """
 
-_QUALIFIED_NAME = re.compile(rb"\b((?:eventstore|trading|audit|upcast)\.\w+)")
-_SCHEMA_OF_FOLDER = {"security": "eventstore", "upcasters": "upcast"}
+_QUALIFIED_NAME = re.compile(rb"\b(\w+\.\w+)")
+_UPCASTERS = "upcast"
+_SCHEMA_OF_FOLDER = {"security": "eventstore", "upcasters": _UPCASTERS}
+"""A folder of ``sql/`` is a schema of the same name, but for these."""
 
 
 _UNREACHABLE = ("08", "53", "57")  # connection exception, insufficient resources, operator intervention
@@ -125,6 +139,8 @@ def _migrate(dsn: str, shard_count: int) -> bool:
         if connection.info.server_version < OLDEST_SERVER:
             raise LogMismatch(f"the server is PostgreSQL {connection.info.server_version // 10000}, not 15 or newer")
         connection.execute(_BEGIN)
+        for schema in code_schemas():
+            connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
         _upgrade_tables(session)
         _replace_code(connection)
         separated = connection.execute("select eventstore.grant_access()").fetchone()
@@ -151,12 +167,14 @@ def _replace_code(connection: Connection) -> None:
     wanted = {str(path.relative_to(ROOT)): hashlib.sha256(text).hexdigest() for path, text in files.items()}
     if dict(connection.execute("select path, sha256 from eventstore.code").fetchall()) == wanted:
         return
+    connection.execute(_NAME_CODE_SCHEMAS, [[schema for schema in code_schemas() if schema != _UPCASTERS]])
     connection.execute(_DROP_CODE)
     for path in in_order_of_need(files):
         try:
             connection.execute(files[path])
         except psycopg.Error as error:
             raise MigrationError(f"the database refused {path}: {str(error).strip()}") from error
+    connection.execute("select eventstore.projection_make_inputs()")
     connection.execute("delete from eventstore.code")
     connection.cursor().executemany("insert into eventstore.code (path, sha256) values (%s, %s)", list(wanted.items()))
 
@@ -172,8 +190,18 @@ def in_order_of_need(files: dict[Path, bytes]) -> list[Path]:
 
 
 def _name_of(path: Path) -> bytes:
+    return f"{schema_of(path)}.{path.stem}".encode()
+
+
+def schema_of(path: Path) -> str:
+    """The schema of what a file of ``code_files`` defines: the first folder says it."""
     folder = path.relative_to(ROOT / "sql").parts[0]
-    return f"{_SCHEMA_OF_FOLDER.get(folder, folder)}.{path.stem}".encode()
+    return _SCHEMA_OF_FOLDER.get(folder, folder)
+
+
+def code_schemas() -> list[str]:
+    """The schemas of what ``code_files`` define, and that of upcasters, whether there are any or not."""
+    return sorted({_UPCASTERS, *map(schema_of, code_files())})
 
 
 def _identify_log(connection: Connection, shard_count: int) -> None:

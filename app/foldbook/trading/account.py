@@ -19,7 +19,7 @@ from foldbook.trading.events import (
 from foldbook.trading.instrument import defined_instrument
 from foldbook.trading.order import REQUESTS_MAX
 from foldbook.trading.risk import ACCOUNT_SCOPE
-from foldbook.trading.risk_checks import check_limits
+from foldbook.trading.risk_limits import check_limits
 from foldbook.trading.state import Book, names_of
 from foldbook.trading.values import PendingRequest, RiskLimits, is_account
 

@@ -37,7 +37,7 @@ def decide(command: BookCommand, book: Book) -> Sequence[Event]:
     """The events that ``command`` leads to; none if it was done before. Raises ``Refusal``."""
     rule = _RULES.get(type(command))
     if rule is None:
-        raise TypeError(f"{type(command).__name__} is no command of an order book")
+        raise TypeError(f"{type(command).__name__} is not a command of an order book")
     if book.account is None and type(command) is not OpenAccount:
         raise Refusal("unknown-account", f"no order book is open for account {command.account}")
     return rule(command, book)

@@ -1,14 +1,37 @@
-"""What can be asked of an order book."""
+"""What can be asked of an order book. Each command is declared here, once: its fields, who may send it, and how.
+
+A field's type says what it may hold and how it travels (``values``); ``declaration`` says the rest
+(``foldbook.eventstore.declaration``). The docstrings are the calls' documentation.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
+from typing import Annotated, ClassVar
 
 import msgspec
 
+from foldbook.eventstore.declaration import FLAT, Call, Declaration
 from foldbook.eventstore.events import Command
-from foldbook.trading.values import ONE, ExecType, OrderType, RiskLimits, Side, TimeInForce, TradingState
+from foldbook.trading.values import (
+    ONE,
+    AccountName,
+    Amount,
+    ExecType,
+    Name,
+    OrderId,
+    OrderType,
+    Reason,
+    RiskLimits,
+    Side,
+    Symbol,
+    Text,
+    TimeInForce,
+    TradingState,
+)
+
+OF_ACCOUNT = "/accounts/{account}"
+OF_ORDER = f"{OF_ACCOUNT}/orders/{{order_id}}"
 
 
 class BookCommand(Command, frozen=True, kw_only=True):
@@ -16,7 +39,7 @@ class BookCommand(Command, frozen=True, kw_only=True):
 
     aggregate_type = "order_book"
 
-    account: str
+    account: AccountName
 
     @property
     def aggregate_id(self) -> str:
@@ -24,11 +47,17 @@ class BookCommand(Command, frozen=True, kw_only=True):
 
 
 class OpenAccount(BookCommand, frozen=True, kw_only=True):
-    """Opens the order book."""
+    """Open the order book of an account."""
+
+    declaration: ClassVar = Declaration(
+        role="operator",
+        calls=(Call(method="POST", path="/accounts", creates=OF_ACCOUNT),),
+        refusals=("already-exists",),
+    )
 
 
 class OrderCommand(BookCommand, frozen=True, kw_only=True):
-    order_id: str
+    order_id: OrderId
 
     @property
     def subject(self) -> str | None:
@@ -36,49 +65,81 @@ class OrderCommand(BookCommand, frozen=True, kw_only=True):
 
 
 class PlaceOrder(OrderCommand, frozen=True, kw_only=True):
-    """Places an order. Quantities and prices are canonical decimals (``values.canonical``)."""
+    """Place an order."""
 
+    declaration: ClassVar = Declaration(
+        role="trader",
+        calls=(Call(method="POST", path=f"{OF_ACCOUNT}/orders", creates=OF_ORDER),),
+        refusals=("unknown-account", "duplicate-order"),
+    )
     creates_subject = True
 
-    strategy_id: str
-    symbol: str
+    strategy_id: Name
+    symbol: Name
     side: Side
     order_type: OrderType
-    quantity: Decimal
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    time_in_force: TimeInForce
+    quantity: Amount
+    limit_price: Amount | None = None
+    stop_price: Amount | None = None
+    time_in_force: TimeInForce = TimeInForce.DAY
+    """FIX 59: absent means DAY."""
     expire_at: datetime | None = None
 
 
 class RequestCancel(OrderCommand, frozen=True, kw_only=True):
-    """Asks the broker to take the order off the market."""
+    """Ask for a cancel."""
+
+    declaration: ClassVar = Declaration(
+        role="trader",
+        calls=(Call(method="POST", path=f"{OF_ORDER}/cancel", may_be_empty=True),),
+        refusals=("unknown-account", "unknown-order", "order-closed", "too-many-requests"),
+    )
 
 
 class RequestReplace(OrderCommand, frozen=True, kw_only=True):
-    """Asks the broker for another quantity or another price; what is absent stays as it is."""
+    """Ask for another quantity or another price. What is absent stays as it is.
 
-    quantity: Decimal | None = None
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
+    If our own risk checks refuse it, it is recorded as denied: the answer has the event `OrderReplaceDenied`.
+    """
+
+    declaration: ClassVar = Declaration(
+        role="trader",
+        calls=(Call(method="POST", path=f"{OF_ORDER}/replace"),),
+        refusals=("unknown-account", "unknown-order", "order-closed", "too-many-requests"),
+    )
+
+    quantity: Amount | None = None
+    limit_price: Amount | None = None
+    stop_price: Amount | None = None
 
 
 class RecordExecution(OrderCommand, frozen=True, kw_only=True):
-    """Tells what the broker said happened to an order: an execution report (FIX 35=8)."""
+    """Record an execution report (FIX 35=8): what the broker said happened to an order.
+
+    What happened is a fact: a report is not refused because its order is closed or unknown. A report that fits nothing
+    known, or contradicts it, is recorded for somebody to look at, in `GET .../exceptions`.
+    """
+
+    declaration: ClassVar = Declaration(
+        role="broker",
+        calls=(Call(method="POST", path=f"{OF_ACCOUNT}/execution-reports"),),
+        refusals=("unknown-account",),
+        carries_raw_message=True,
+    )
 
     exec_type: ExecType
-    exec_id: str | None = None
-    exec_ref_id: str | None = None
+    exec_id: Text | None = None
+    exec_ref_id: Text | None = None
     """The execution that a TRADE_CANCEL or TRADE_CORRECT is about: the original, or its latest correction."""
-    last_qty: Decimal | None = None
-    last_px: Decimal | None = None
-    fee: Decimal | None = None
-    fee_currency: str | None = None
-    quantity: Decimal | None = None
+    last_qty: Amount | None = None
+    last_px: Amount | None = None
+    fee: Amount | None = None
+    fee_currency: Name | None = None
+    quantity: Amount | None = None
     """OrderQty of a REPLACED or RESTATED order."""
-    limit_price: Decimal | None = None
-    reason: str | None = None
-    broker_order_id: str | None = None
+    limit_price: Amount | None = None
+    reason: Reason | None = None
+    broker_order_id: Text | None = None
     transact_time: datetime | None = msgspec.field(default=None, name="occurred_at")
 
     @property
@@ -87,40 +148,96 @@ class RecordExecution(OrderCommand, frozen=True, kw_only=True):
 
 
 class DefineInstrument(BookCommand, frozen=True, kw_only=True):
-    """Says what a symbol is in this account; said again, it changes. The multiplier and the currencies stay as they
-    are while the account has a position or an open order in the symbol."""
+    """Say what a symbol is in this account; said again, it changes.
 
-    symbol: str
-    tick_size: Decimal | None = None
+    Absent are: prices and quantities of any step, a multiplier of 1, currencies unknown. The multiplier and the
+    currencies stay as they are while the account has a position or an open order in the symbol.
+    """
+
+    declaration: ClassVar = Declaration(
+        role="broker",
+        calls=(Call(method="PUT", path=f"{OF_ACCOUNT}/instruments/{{symbol}}"),),
+        refusals=("unknown-account", "instrument-in-use", "too-many-symbols"),
+    )
+
+    symbol: Symbol
+    tick_size: Amount | None = None
     """Prices are multiples of it."""
-    lot_size: Decimal | None = None
+    lot_size: Amount | None = None
     """Quantities are multiples of it."""
-    multiplier: Decimal = ONE
+    multiplier: Amount = ONE
     """Units of the quote currency for one unit of quantity at a price of 1."""
-    base_currency: str | None = None
-    quote_currency: str | None = None
+    base_currency: Name | None = None
+    quote_currency: Name | None = None
 
 
 class SetRiskLimits(BookCommand, frozen=True, kw_only=True):
-    """Replaces the limits of the account, or of one symbol in it. Both hold."""
+    """Replace all limits of the account, or those of one symbol in it. Both hold.
 
-    symbol: str | None = None
-    limits: RiskLimits
+    A limit that is absent ends.
+    """
+
+    declaration: ClassVar = Declaration(
+        role="risk",
+        calls=(Call(method="PUT", path=f"{OF_ACCOUNT}/risk"),),
+        refusals=("unknown-account", "too-many-symbols"),
+    )
+
+    symbol: Name | None = None
+    limits: Annotated[RiskLimits, FLAT]
 
 
 class SetTradingState(BookCommand, frozen=True, kw_only=True):
-    """Halts, restricts or resumes trading. With ``cancel_open_orders`` it is the kill switch."""
+    """Halt, restrict or resume trading. With `cancel_open_orders` it is the kill switch."""
+
+    declaration: ClassVar = Declaration(
+        role="risk",
+        calls=(
+            Call(
+                name="HaltTrading",
+                method="POST",
+                path=f"{OF_ACCOUNT}/halt",
+                description="The kill switch: no order leaves any more, and every open one is asked to be cancelled.",
+                fixed={"state": TradingState.HALTED},
+                defaults={"cancel_open_orders": True},
+                may_be_empty=True,
+            ),
+            Call(
+                name="ReduceTrading",
+                method="POST",
+                path=f"{OF_ACCOUNT}/reduce",
+                description="Let the account only make its positions smaller.",
+                fixed={"state": TradingState.REDUCING, "cancel_open_orders": False},
+                may_be_empty=True,
+            ),
+            Call(
+                name="ResumeTrading",
+                method="POST",
+                path=f"{OF_ACCOUNT}/resume",
+                description="Let the account trade again.",
+                fixed={"state": TradingState.ACTIVE, "cancel_open_orders": False},
+                may_be_empty=True,
+            ),
+        ),
+        refusals=("unknown-account",),
+    )
 
     state: TradingState
-    reason: str | None = None
+    reason: Reason | None = None
     cancel_open_orders: bool = False
 
 
 class RecordPrice(BookCommand, frozen=True, kw_only=True):
-    """The last price of a symbol, as the market data has it."""
+    """Record the last price of a symbol. A price older than the one that is known changes nothing."""
 
-    symbol: str
-    price: Decimal
+    declaration: ClassVar = Declaration(
+        role="broker",
+        calls=(Call(method="PUT", path=f"{OF_ACCOUNT}/prices/{{symbol}}"),),
+        refusals=("unknown-account", "too-many-symbols"),
+    )
+
+    symbol: Symbol
+    price: Amount
     transact_time: datetime | None = msgspec.field(default=None, name="occurred_at")
 
     @property
@@ -135,7 +252,7 @@ COMMANDS: tuple[type[Command], ...] = (
     RequestReplace,
     RecordExecution,
     DefineInstrument,
+    RecordPrice,
     SetRiskLimits,
     SetTradingState,
-    RecordPrice,
 )

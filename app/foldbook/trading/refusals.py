@@ -14,6 +14,5 @@ register(
         "order-closed": (409, "The order is closed"),
         "too-many-requests": (409, "Too many requests about the order wait for the broker's answer"),
         "too-many-symbols": (409, "The account has too many symbols"),
-        "invalid-command": (422, "The command breaks a rule"),
     }
 )

@@ -21,7 +21,8 @@ from foldbook.trading.events import (
 )
 from foldbook.trading.order import REQUESTS_MAX, Order
 from foldbook.trading.risk import ACCOUNT_SCOPE
-from foldbook.trading.risk_checks import Denial, check_order, check_replace
+from foldbook.trading.risk_checks import check_order, check_replace
+from foldbook.trading.risk_denial import Denial
 from foldbook.trading.state import Book, names_of, reopened
 from foldbook.trading.values import ZERO, PendingRequest, TimeInForce
 

@@ -5,14 +5,26 @@ from __future__ import annotations
 import re
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from enum import StrEnum
-from typing import NewType
+from typing import Annotated, NewType
 
 import msgspec
+from msgspec import Meta
+
+from foldbook.eventstore.declaration import AsText, InPath
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
 """What a user, exchange, order, strategy or symbol may be called."""
 
-BROKERS = ("live", "simulated", "backtest")
+
+class Broker(StrEnum):
+    """The last part of an account: who executes its orders."""
+
+    LIVE = "live"
+    SIMULATED = "simulated"
+    BACKTEST = "backtest"
+
+
+BROKERS = tuple(Broker)
 
 AccountId = NewType("AccountId", str)
 """``user/exchange/broker``: the identity of an order book."""
@@ -27,6 +39,44 @@ FRACTION_DIGITS_MAX = 18
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
+
+
+def amount(text: str) -> Decimal:
+    """The canonical decimal that ``text``, in plain notation, says."""
+    value = Decimal(text)
+    # Most amounts are written canonically; to see that is cheaper than to make them so once more.
+    return canonical(value) if text[0] == "-" or (text[-1] == "0" and "." in text) else value
+
+
+# -- the types of what a request says: limits, and how it travels ------------------------------------------------
+
+_END = r"(?!\n)$"
+"""The end of a pattern: ``$`` alone would let a line feed follow, and JSON Schema has no ``\\Z``."""
+
+NAME_PATTERN = f"^{NAME}{_END}"
+ACCOUNT_PATTERN = f"^{NAME}/{NAME}/({'|'.join(BROKERS)}){_END}"
+AMOUNT_PATTERN = rf"^-?[0-9]{{1,{INTEGER_DIGITS_MAX}}}(\.[0-9]{{1,{FRACTION_DIGITS_MAX}}})?{_END}"
+
+Name = Annotated[str, Meta(pattern=NAME_PATTERN, examples=["BTC-USDT"])]
+Symbol = Annotated[Name, InPath(detail=f"matches {NAME}")]
+OrderId = Annotated[Name, InPath("unknown-order", f"an order id matches {NAME}")]
+AccountName = Annotated[
+    str,
+    Meta(pattern=ACCOUNT_PATTERN, examples=["alice/binance/simulated"]),
+    InPath(
+        "unknown-account",
+        "an account is user/exchange/broker, the broker live, simulated or backtest",
+        parts={"user": Name, "exchange": Name, "broker": Broker},
+    ),
+]
+Amount = Annotated[
+    Decimal,
+    Meta(description="An exact decimal in plain notation.", examples=["64250.1"]),
+    AsText(amount, AMOUNT_PATTERN),
+]
+Text = Annotated[str, Meta(pattern=rf"^[^\x00-\x1f\x7f]{{1,128}}{_END}")]
+Reason = Annotated[str, Meta(pattern=rf"^[^\x00-\x1f\x7f]{{1,1000}}{_END}")]
+Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
 
 class Side(StrEnum):
@@ -113,34 +163,34 @@ class TradingState(StrEnum):
 class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """At most ``count`` in any ``interval_s`` seconds."""
 
-    count: int
-    interval_s: int
+    count: Count
+    interval_s: Count
 
 
 class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What an account, or one symbol in it, may do; what is absent is not limited."""
 
-    max_quantity: Decimal | None = None
+    max_quantity: Amount | None = None
     """Of one order."""
-    max_notional: Decimal | None = None
+    max_notional: Amount | None = None
     """Of one order: quantity * price * multiplier, in the quote currency."""
-    price_collar: Decimal | None = None
+    price_collar: Amount | None = None
     """How far a price may be from the last price, as a fraction of it: 0.05 is five percent."""
-    max_position: Decimal | None = None
+    max_position: Amount | None = None
     """Of one symbol, long or short, if all its open orders on that side were filled."""
-    max_open_orders: int | None = None
+    max_open_orders: Count | None = None
     max_order_rate: Rate | None = None
     """Orders."""
     max_message_rate: Rate | None = None
     """Orders, replaces and cancels; a cancel counts but always passes."""
-    max_daily_loss: Decimal | None = None
+    max_daily_loss: Amount | None = None
     """Realised today (UTC), fees in the quote currency included, in each quote currency."""
     reduce_only: bool = False
-    allowed_symbols: tuple[str, ...] | None = None
+    allowed_symbols: tuple[Name, ...] | None = None
     """Of an account."""
-    duplicate_window_s: int | None = None
+    duplicate_window_s: Count | None = None
     """An order like an earlier one of the last so many seconds, but for its id, is taken for a mistake."""
-    price_age_max_s: int | None = None
+    price_age_max_s: Count | None = None
     """A last price older than that is stale: market orders are denied."""
 
 

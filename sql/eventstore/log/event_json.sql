@@ -5,6 +5,7 @@ stable parallel safe
 return json_build_object(
     'shard', (p_event).shard,
     'position', (p_event).position,
+    'aggregate_type', (p_event).aggregate_type,
     'aggregate_id', (p_event).aggregate_id,
     'sequence', (p_event).sequence,
     'type', (p_event).type,
@@ -19,4 +20,4 @@ return json_build_object(
     'raw_message', (p_event).metadata ->> 'raw_message',
     'payload', (p_event).payload
 );
-comment on function eventstore.event_json is 'An event as HTTP tells it.';
+comment on function eventstore.event_json is 'An event as HTTP shows it.';

@@ -3,34 +3,40 @@ create or replace function eventstore.query_events(
     p_after bigint,
     p_limit integer,
     p_type text default null,
+    p_aggregate_type text default null,
     p_aggregate_id text default null,
     p_subject text default null,
-    p_aggregate_type text default null
+    p_search_max bigint default 100000
 )
-returns table ("position" bigint, items json, next bigint)
+returns table ("position" bigint, document json)
 language plpgsql
 stable
 as $$
+declare
+    v_head bigint := (eventstore.head(p_shard)).last_position;
+    -- Types have no index, so that a search for a rare one could walk the whole shard.
+    v_searched_to bigint := case
+        when p_subject is null
+            and (p_type is not null or p_aggregate_type is not null and p_aggregate_id is null)
+            then eventstore.search_end(p_shard, p_after, p_search_max, p_aggregate_type, p_aggregate_id)
+    end;
 begin
     return query
-    with candidate as materialized (
-        -- One more than asked for tells whether there is more.
-        select l as event, row_number() over (order by l.position) as ordinal
-        from eventstore.read_log(p_shard, p_after, p_limit + 1, p_type, p_aggregate_type, p_aggregate_id, p_subject) l
-    ),
-    page as (
-        select
-            coalesce(json_agg(eventstore.event_json(c.event) order by c.ordinal), '[]') as items,
-            max((c.event).position) as last_position
-        from candidate c
-        where c.ordinal <= p_limit
-    )
     select
-        (eventstore.head(p_shard)).last_position,
-        p.items,
-        case when exists (select from candidate c where c.ordinal > p_limit) then p.last_position end
-    from page p;
+        v_head,
+        eventstore.page(
+            'events',
+            array_agg(eventstore.event_json(l) order by l.position),
+            array_agg(l.position order by l.position),
+            p_limit,
+            json_build_object('head', v_head),
+            v_searched_to
+        )
+    -- One more than asked for, to see whether there is a next page.
+    from eventstore.read_log(
+        p_shard, p_after, p_limit + 1, p_type, p_aggregate_type, p_aggregate_id, p_subject, v_searched_to
+    ) l;
 end
 $$;
 comment on function eventstore.query_events is
-    'A page of the log with its head; next is the position after which the next page begins, if there is one.';
+    'A page of the log, with its head; next is a position. A search by type ends after p_search_max events: its page may be short or empty, and next says where to go on.';

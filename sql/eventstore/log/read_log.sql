@@ -5,7 +5,8 @@ create or replace function eventstore.read_log(
     p_type text default null,
     p_aggregate_type text default null,
     p_aggregate_id text default null,
-    p_subject text default null
+    p_subject text default null,
+    p_until bigint default null
 )
 returns setof eventstore.log
 language plpgsql
@@ -14,6 +15,8 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
 as $$
+declare
+    v_until bigint := coalesce(p_until, 9223372036854775807);
 begin
     -- One plan per question: each has its own index, and a filter that is not there costs nothing.
     if p_subject is not null then
@@ -29,7 +32,7 @@ begin
         )
         select a.*
         from about a
-        where a.position > p_after
+        where a.position > p_after and a.position <= v_until
         order by a.position
         limit p_limit;
     elsif p_aggregate_id is not null then
@@ -37,7 +40,9 @@ begin
         with aggregate as materialized (
             select
                 t.type,
-                eventstore.sequence_at(p_shard, t.type, p_aggregate_id, p_after) as after_sequence
+                eventstore.sequence_at(p_shard, t.type, p_aggregate_id, p_after) as after_sequence,
+                case when p_until is not null then eventstore.sequence_at(p_shard, t.type, p_aggregate_id, p_until) end
+                    as until_sequence
             from eventstore.aggregate_types_of(p_shard, p_aggregate_id) as t (type)
             where p_aggregate_type is null or t.type = p_aggregate_type
         )
@@ -48,6 +53,7 @@ begin
             from eventstore.log l
             where l.shard = p_shard and l.aggregate_id = p_aggregate_id and l.aggregate_type = a.type
                 and l.sequence > a.after_sequence
+                and l.sequence <= coalesce(a.until_sequence, v_until)
                 and (p_type is null or l.type = p_type)
             order by l.sequence
             limit p_limit
@@ -58,7 +64,7 @@ begin
         return query
         select l.*
         from eventstore.log l
-        where l.shard = p_shard and l.position > p_after
+        where l.shard = p_shard and l.position > p_after and l.position <= v_until
             and (p_aggregate_type is null or l.aggregate_type = p_aggregate_type)
             and (p_type is null or l.type = p_type)
         order by l.position
@@ -67,4 +73,4 @@ begin
 end
 $$;
 comment on function eventstore.read_log is
-    'Events of a shard after a position, ascending; of one type, aggregate type, aggregate or subject where given.';
+    'Events of a shard after a position, and up to one where given, ascending; of one type, aggregate type, aggregate or subject where given.';

@@ -14,8 +14,8 @@ declare
     v_done bigint := p_from;
     v_letter record;
 begin
-    -- A session keeps its plans. Those made for tables that were all but empty find rows by whatever index comes first,
-    -- and would crawl through tables that have grown before they were analyzed.
+    -- A session keeps its plans. Plans made while the tables were all but empty use whatever index comes first, and would
+    -- crawl through tables that have grown since and have not been analyzed.
     if v_is_bulk or v_head not between v_planned_for / 2 and v_planned_for * 2 then
         discard plans;
         perform set_config('foldbook.planned_for', v_head::text, false);
@@ -25,7 +25,11 @@ begin
     end if;
     perform set_config(
         'search_path',
-        format('%I, %s', v_schema, case when p_is_slice then 'pg_temp' else 'eventstore, pg_temp' end),
+        case
+            when p_is_slice then format('pg_temp, %I', v_schema)
+            when p_copy = 'live' then format('read, %I, pg_temp', eventstore.projection_schema('input', p_projection))
+            else format('%I, pg_temp', v_schema)
+        end,
         true
     );
 

@@ -1,4 +1,6 @@
-create or replace function eventstore.projection_create(p_copy text, p_projection text, p_definition text)
+create or replace function eventstore.projection_create(
+    p_copy text, p_projection text, p_definition text, p_aggregate_types text[]
+)
 returns text[]
 language plpgsql
 as $$
@@ -8,9 +10,17 @@ declare
 begin
     perform eventstore.projection_drop(p_copy, p_projection);
     perform eventstore.projection_make_schema(p_copy, p_projection);
+    perform eventstore.projection_make_input(v_schema, p_aggregate_types);
     perform set_config('search_path', format('%I, pg_temp', v_schema), true);
     execute p_definition;
     perform set_config('search_path', v_path, true);
+
+    if exists (select from pg_proc p where p.pronamespace = v_schema::regnamespace and p.prosqlbody is not null) then
+        raise exception 'projection % is bound to the schema that it was made in', p_projection
+            using
+                errcode = 'FB014',
+                hint = 'Write the body of its function as a string, without BEGIN ATOMIC: its names are looked up when it runs.';
+    end if;
 
     insert into eventstore.subscriptions (shard, name, definition_hash)
     select
@@ -28,5 +38,5 @@ begin
     );
 end
 $$;
-comment on function eventstore.projection_create(text, text, text) is
+comment on function eventstore.projection_create(text, text, text, text[]) is
     'Makes an empty shadow copy of a projection in a schema of its own, in place of an older one; returns its tables.';

@@ -21,4 +21,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_defer_indexes(text, text) is
-    'Drops the indexes that no key needs and returns their definitions: filled first, a table is indexed at a third of the cost.';
+    'Drops the indexes that no key needs and returns their definitions. To index a table after it was filled costs a third.';

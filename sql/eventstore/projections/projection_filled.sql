@@ -7,4 +7,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_filled(text, text, integer, bigint) is
-    'Says that all slices of a shadow copy are folded up to a position.';
+    'Moves the checkpoint of a shadow copy to the position up to which all its slices are folded.';

@@ -9,7 +9,7 @@ begin
         finished_at = clock_timestamp(),
         error = p_error
     where r.name = p_projection;
-    perform pg_advisory_unlock(1178553164, hashtext(p_projection));
+    perform pg_advisory_unlock(eventstore.projection_lock_class(), hashtext(p_projection));
 end
 $$;
 comment on function eventstore.projection_finish(text, text) is

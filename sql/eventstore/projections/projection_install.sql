@@ -1,4 +1,6 @@
-create or replace function eventstore.projection_install(p_projection text, p_definition_hash text, p_definition text)
+create or replace function eventstore.projection_install(
+    p_projection text, p_definition_hash text, p_definition text, p_aggregate_types text[]
+)
 returns boolean
 language plpgsql
 as $$
@@ -6,14 +8,14 @@ begin
     if exists (select from eventstore.projections p where p.name = p_projection) then
         return false;
     end if;
-    perform pg_advisory_xact_lock(1178553164, hashtext(p_projection));
+    perform pg_advisory_xact_lock(eventstore.projection_lock_class(), hashtext(p_projection));
     if exists (select from eventstore.projections p where p.name = p_projection) then
         return false;
     end if;
-    perform eventstore.projection_create('rebuild', p_projection, p_definition);
-    perform eventstore.projection_replace(p_projection, p_definition_hash);
+    perform eventstore.projection_create('rebuild', p_projection, p_definition, p_aggregate_types);
+    perform eventstore.projection_replace(p_projection, p_definition_hash, p_aggregate_types);
     return true;
 end
 $$;
-comment on function eventstore.projection_install(text, text, text) is
-    'Makes the empty tables of a projection that is not there yet; false: it is there, whatever it was made from.';
+comment on function eventstore.projection_install(text, text, text, text[]) is
+    'Makes the empty tables of a projection that is not there yet. False: it is there, whatever it was made from.';

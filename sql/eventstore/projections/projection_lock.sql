@@ -3,7 +3,7 @@ returns boolean
 language plpgsql
 as $$
 begin
-    if not pg_try_advisory_lock(1178553164, hashtext(p_projection)) then
+    if not pg_try_advisory_lock(eventstore.projection_lock_class(), hashtext(p_projection)) then
         return false;
     end if;
     insert into eventstore.projection_runs (name, kind)

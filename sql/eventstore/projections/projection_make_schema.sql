@@ -12,4 +12,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_make_schema is
-    'Makes the schema of a shadow copy for who owns the live one: the engine, who may make none in this database.';
+    'Makes a schema that belongs to a projection. Its owner is that of schema read: the engine, which may not make schemas itself.';

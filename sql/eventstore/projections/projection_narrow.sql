@@ -1,4 +1,4 @@
--- Called when a round has failed. Halves the range until the event that fails is alone; what comes before it goes in.
+-- Called when a round has failed. Halves the range until the event that fails is alone, and folds in what comes before it.
 create or replace function eventstore.projection_narrow(p_projection text, p_shard integer, p_limit bigint)
 returns jsonb
 language plpgsql
@@ -34,23 +34,11 @@ begin
     end loop;
 
     if v_done < v_end then
-        v_error := jsonb_build_object(
-            'position', v_end,
-            'sqlstate', v_sqlstate,
-            'message', v_message,
-            'attempts', 1,
-            'since', clock_timestamp()
-        );
-        if v_earlier -> 'position' = v_error -> 'position' then
-            v_error := v_error || jsonb_build_object(
-                'attempts', (v_earlier ->> 'attempts')::integer + 1,
-                'since', v_earlier -> 'since'
-            );
-        end if;
+        v_error := eventstore.projection_failure(v_earlier, v_end, v_sqlstate, v_message);
     end if;
     perform eventstore.subscription_move(p_projection, p_shard, v_done, v_error);
     return v_error;
 end
 $$;
 comment on function eventstore.projection_narrow(text, integer, bigint) is
-    'Finds the event that a projection fails on, folds in what comes before it, and records the error; null: none failed.';
+    'Finds the event that a projection fails on, folds in what comes before it, and records the error. Null: none failed.';

@@ -1,12 +1,17 @@
-create or replace function eventstore.projection_replace(p_projection text, p_definition_hash text)
+-- What a projection reads, the view `log`, moves too: to schema input_<projection>, which is made once and stays.
+create or replace function eventstore.projection_replace(
+    p_projection text, p_definition_hash text, p_aggregate_types text[]
+)
 returns void
 language plpgsql
 as $$
 declare
     v_shadow text := eventstore.projection_schema('rebuild', p_projection);
+    v_input text := eventstore.projection_schema('input', p_projection);
     v_tables text[];
     v_table text;
 begin
+    execute format('drop function if exists read.%I(integer, bigint, bigint)', 'project_' || p_projection);
     for v_table in
         select unnest(p.tables)
         from eventstore.projections p
@@ -14,7 +19,10 @@ begin
     loop
         execute format('drop table read.%I', v_table);
     end loop;
-    execute format('drop function if exists read.%I(integer, bigint, bigint)', 'project_' || p_projection);
+    if to_regnamespace(quote_ident(v_input)) is null then
+        perform eventstore.projection_make_schema('input', p_projection);
+    end if;
+    execute format('drop view if exists %I.log', v_input);
 
     select array_agg(c.relname order by c.relname)
     into v_tables
@@ -27,12 +35,14 @@ begin
     execute format(
         'alter function %I.%I(integer, bigint, bigint) set schema read', v_shadow, 'project_' || p_projection
     );
+    execute format('alter view %I.log set schema %I', v_shadow, v_input);
     execute format('drop schema %I', v_shadow);
 
-    insert into eventstore.projections (name, definition_hash, tables)
-    values (p_projection, p_definition_hash, v_tables)
+    insert into eventstore.projections (name, definition_hash, aggregate_types, tables)
+    values (p_projection, p_definition_hash, p_aggregate_types, v_tables)
     on conflict (name) do update set
         definition_hash = excluded.definition_hash,
+        aggregate_types = excluded.aggregate_types,
         tables = excluded.tables,
         installed_at = clock_timestamp();
 
@@ -46,5 +56,5 @@ begin
     where s.name = p_projection;
 end
 $$;
-comment on function eventstore.projection_replace(text, text) is
+comment on function eventstore.projection_replace(text, text, text[]) is
     'Drops the live tables, function and checkpoints of a projection and moves those of its rebuilt copy to their place.';

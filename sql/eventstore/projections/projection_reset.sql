@@ -5,7 +5,7 @@ as $$
 declare
     v_table text;
 begin
-    -- How long readers may queue behind this while it waits for others that are still reading.
+    -- Readers queue behind this while it waits for others that are still reading: not for longer than this.
     perform set_config('lock_timeout', '50ms', true);
     perform
     from eventstore.subscriptions s

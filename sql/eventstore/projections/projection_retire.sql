@@ -12,11 +12,12 @@ begin
         where p.name <> all (p_projections)
         order by p.name
     loop
-        perform pg_advisory_xact_lock(1178553164, hashtext(v_retired.name));
+        perform pg_advisory_xact_lock(eventstore.projection_lock_class(), hashtext(v_retired.name));
         foreach v_table in array v_retired.tables loop
             execute format('drop table if exists read.%I', v_table);
         end loop;
         execute format('drop function if exists read.%I(integer, bigint, bigint)', 'project_' || v_retired.name);
+        execute format('drop schema if exists %I cascade', eventstore.projection_schema('input', v_retired.name));
         delete from eventstore.subscriptions s where s.name = v_retired.name;
         delete from eventstore.projection_runs r where r.name = v_retired.name;
         delete from eventstore.projections p where p.name = v_retired.name;
@@ -25,4 +26,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_retire(text[]) is
-    'Drops the projections that are none of these, their tables and checkpoints: their files are gone. What was skipped stays on record.';
+    'Drops every projection but these, with its tables and checkpoints: its file is gone. What was skipped stays on record.';

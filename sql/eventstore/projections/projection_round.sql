@@ -32,7 +32,7 @@ begin
         and s.name = v_subscription
     for no key update skip locked;
     if not found then
-        return; -- Another process is at it.
+        return; -- Another process is doing a round.
     end if;
     v_to := v_from + least(p_limit, v_head - v_from);
     if v_to > v_from then
@@ -43,4 +43,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_round(text, text, integer, bigint, bigint) is
-    'One round of a projection: at most p_limit events, up to the head or p_target, and the checkpoint with them. No row: another process is at it.';
+    'One round of a projection: at most p_limit events, up to the head or p_target, and the checkpoint with them. No row: another process is doing one.';

@@ -12,7 +12,7 @@ begin
     from eventstore.subscriptions s
     where s.shard = p_shard
         and s.name = p_projection
-    for no key update; -- Whoever is at it has ended its round.
+    for no key update; -- Waits until a round under way has ended.
     if (v_subscription.error ->> 'position')::bigint is distinct from p_position then
         raise exception 'projection % is not stopped at position % of shard %', p_projection, p_position, p_shard
             using
@@ -29,4 +29,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_skip is
-    'Has a projection go on behind the event that it is stopped at, and records who decided so, and why.';
+    'Lets a projection go on behind the event that it is stopped at, and records who decided so, and why.';

@@ -1,20 +1,15 @@
 -- Workers that fill a shadow copy side by side each see a slice of the log: some of its aggregates, with all of their
--- events in order. No two of them ever meet in a row, for a row belongs to one aggregate.
-create or replace function eventstore.projection_slice(p_slice integer, p_slices integer)
+-- events in order. No two of them ever write the same row, because a row belongs to one aggregate.
+create or replace function eventstore.projection_slice(p_aggregate_types text[], p_slice integer, p_slices integer)
 returns void
 language plpgsql
 as $$
 begin
     execute format(
-        $view$
-        create temporary view log as
-        select *
-        from eventstore.log e
-        where (hashtext(e.aggregate_id) & 2147483647) %% %s = %s
-        $view$,
-        p_slices, p_slice
+        'create temporary view log as %s and (hashtext(e.aggregate_id) & 2147483647) %% %s = %s',
+        eventstore.projection_input(p_aggregate_types), p_slices, p_slice
     );
 end
 $$;
-comment on function eventstore.projection_slice(integer, integer) is
+comment on function eventstore.projection_slice(text[], integer, integer) is
     'Makes this session see one of p_slices slices of the log in projection_apply(..., true).';

@@ -7,6 +7,7 @@ returns table (
     lag bigint,
     state text,
     definition_hash text,
+    aggregate_types text[],
     skipped bigint,
     error jsonb,
     run jsonb
@@ -23,7 +24,7 @@ begin atomic
         join pg_locks l
             on l.locktype = 'advisory'
             and l.database = (select d.oid from pg_database d where d.datname = current_database())
-            and l.classid = 1178553164
+            and l.classid = eventstore.projection_lock_class()
             and l.objid::bigint = hashtext(r.name)::bigint & 4294967295
             and l.granted
         where r.finished_at is null
@@ -69,6 +70,7 @@ begin atomic
             else 'live'
         end,
         p.definition_hash,
+        p.aggregate_types,
         (
             select count(*)
             from eventstore.dead_letters d

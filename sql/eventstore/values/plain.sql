@@ -3,4 +3,4 @@ returns text
 language sql
 immutable parallel safe
 return trim_scale(p_amount)::text;
-comment on function eventstore.plain is 'An amount as HTTP tells it: exact, without exponent, without trailing zeros.';
+comment on function eventstore.plain is 'An amount as HTTP shows it: exact, without exponent, without trailing zeros.';

@@ -5,4 +5,4 @@ create or replace aggregate eventstore.total(numeric) (
     parallel = safe
 );
 comment on aggregate eventstore.total(numeric) is
-    'sum() for a few numbers: sum() is made for many, and its state costs more than adding them. Null without any.';
+    'sum() for a few numbers: the state of sum() costs more than adding them. Null if there are none.';

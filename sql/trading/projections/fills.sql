@@ -1,3 +1,10 @@
+-- Aggregate types: order_book
+-- Folds: OrderFilled, FillBusted, FillCorrected, FillConflictDetected, UnmatchedExecutionRecorded
+-- Ignores: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
+--   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderReopened, OrderCancelRequested,
+--   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending,
+--   OrderReplaced, OrderReplaceRejected, InstrumentDefined, RiskLimitsSet, TradingStateChanged, PriceRecorded
+--
 -- Every fill, one row per OrderFilled: by account, strategy and symbol. And every execution report that was not applied.
 --
 -- A fill that was corrected shows what it is now and what it was at first; one that was busted stays, marked. Both are
@@ -55,13 +62,13 @@ create index execution_exceptions_by_account on execution_exceptions (account, p
 comment on table fills is 'Fills in the order of the log. Disposable: `foldbook projections rebuild fills`.';
 comment on column fills.position is 'Position of the OrderFilled.';
 comment on column fills.exec_id is 'The broker''s name for the fill.';
-comment on column fills.last_qty is 'As last corrected; the price and the fee likewise.';
+comment on column fills.last_qty is 'As last corrected; so are the price and the fee.';
 comment on column fills.fee is 'What the broker charged, in fee_currency; negative for a rebate.';
 comment on column fills.occurred_at is 'Business time: the venue''s clock.';
-comment on column fills.is_busted is 'It never was: it counts for nothing.';
-comment on column fills.changed_position is 'Position of the last FillCorrected or of the FillBusted; null: the fill stands as it was reported.';
-comment on column fills.original_qty is 'What was reported at first; the original columns are null unless the fill was corrected.';
-comment on table execution_exceptions is 'Executions that were reported and not applied, for somebody to look at: one row per event.';
+comment on column fills.is_busted is 'The fill was busted: it counts for nothing.';
+comment on column fills.changed_position is 'Position of the last FillCorrected or of the FillBusted; null: the fill is as it was reported.';
+comment on column fills.original_qty is 'As first reported; the original columns are null unless the fill was corrected.';
+comment on table execution_exceptions is 'Executions that were reported and not applied, for a person to look at: one row per event.';
 comment on column execution_exceptions.type is 'UnmatchedExecutionRecorded or FillConflictDetected.';
 comment on column execution_exceptions.exec_ref_id is 'The execution that a bust or a correction names.';
 
@@ -69,7 +76,7 @@ create function project_fills(p_shard integer, p_from bigint, p_to bigint)
 returns void
 language plpgsql
 set plan_cache_mode = force_generic_plan
--- A plan made while the log is small would scan it for ever after.
+-- A plan made while the log is small would keep scanning it.
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_hashjoin = off

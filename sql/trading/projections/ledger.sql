@@ -1,3 +1,11 @@
+-- Aggregate types: order_book
+-- Folds: OrderFilled, FillBusted, FillCorrected
+-- Ignores: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
+--   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderReopened, OrderCancelRequested,
+--   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending,
+--   OrderReplaced, OrderReplaceRejected, FillConflictDetected, UnmatchedExecutionRecorded, InstrumentDefined,
+--   RiskLimitsSet, TradingStateChanged, PriceRecorded
+--
 -- Double entry: what each execution moved, in entries that sum to zero in each currency, and the balances they make.
 --
 -- An entry is one currency of one execution, with a column for each ledger account that it moves; a row that does not sum
@@ -41,20 +49,20 @@ create table ledger_balances (
 ) with (fillfactor = 45);
 
 comment on table ledger_entries is 'Double entry: what each execution moved, a row per currency. A row that does not sum to zero is refused. Disposable: `foldbook projections rebuild ledger`.';
-comment on column ledger_entries.log_position is 'Position of the OrderFilled, FillBusted or FillCorrected: the log tells the rest.';
+comment on column ledger_entries.log_position is 'Position of the OrderFilled, FillBusted or FillCorrected: the log has the rest.';
 comment on column ledger_entries.entry is '1 to 3: the fill, or the opposite of what stood for it; 4 to 6: what a correction puts in its place.';
 comment on column ledger_entries.account is 'The account that traded.';
-comment on column ledger_entries.currency is 'A symbol that names no base is its own unit, and `<symbol>/quote` is that of its money.';
-comment on column ledger_entries.position is 'What the account got (positive) or gave of what it holds; so cash.';
-comment on column ledger_entries.exchange is 'The other half of a trade: what the market got or gave.';
-comment on column ledger_entries.fees is 'What those got who charged for it.';
+comment on column ledger_entries.currency is 'A symbol without a base currency is its own unit; without a quote currency, its money is in `<symbol>/quote`.';
+comment on column ledger_entries.position is 'What the account received (positive) or gave of what it holds; cash likewise.';
+comment on column ledger_entries.exchange is 'The other side of the trade: what the market received or gave.';
+comment on column ledger_entries.fees is 'What the recipients of the fees received.';
 comment on table ledger_balances is 'The sums of ledger_entries, a column for each ledger account. A row that does not sum to zero is refused.';
 
 create function project_ledger(p_shard integer, p_from bigint, p_to bigint)
 returns void
 language plpgsql
 set plan_cache_mode = force_generic_plan
--- A plan made while the tables are small would scan them for ever after.
+-- A plan made while the tables are small would keep scanning them.
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -79,7 +87,7 @@ begin
             -1,
             standing.payload
         from log e
-        -- What was never filled has no payload here, and fails as not null.
+        -- For a fill that never was there is no payload, and the insert fails on a not-null constraint.
         left join lateral (
             select s.payload
             from log s

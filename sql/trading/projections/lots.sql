@@ -1,3 +1,11 @@
+-- Aggregate types: order_book
+-- Folds: OrderFilled, FillBusted, FillCorrected
+-- Ignores: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
+--   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderReopened, OrderCancelRequested,
+--   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending,
+--   OrderReplaced, OrderReplaceRejected, FillConflictDetected, UnmatchedExecutionRecorded, InstrumentDefined,
+--   RiskLimitsSet, TradingStateChanged, PriceRecorded
+--
 -- FIFO lots: what each fill opened, which later fills closed it, and what that made.
 --
 -- A fill is a leg: a signed quantity at a place. Where it meets a position of the other sign it closes lots, the oldest
@@ -29,9 +37,9 @@ create table lots (
     primary key (account, symbol, opened_position, opened_leg)
 ) with (fillfactor = 80);
 
--- Lots are looked up by place and by amount. The planner, which can't tell the two indexes apart while it knows little of
--- the table, would read a symbol's lots from first to last; each serves one collation, and so one of the two only. Unique,
--- because an index that is not is built after a rebuild, which needs it.
+-- Lots are looked up by place and by amount. While the planner knows little about the table, it cannot tell the two
+-- indexes apart, and would read a symbol's lots from first to last. Each index serves another collation, and so only one
+-- of the two look-ups. Unique, because other indexes are built after a rebuild, and the rebuild needs this one.
 create unique index lots_by_amount on lots (account collate "C", symbol collate "C", opened_to);
 
 create table lot_closings (
@@ -64,28 +72,28 @@ create table lot_positions (
 
 comment on table lots is 'FIFO lots, first opened first closed. Disposable: `foldbook projections rebuild lots`.';
 comment on column lots.opened_position is 'Position of the OrderFilled, or of the bust or correction that was booked as a fill of its own.';
-comment on column lots.opened_leg is '1: the values that a correction booked after the reversal of the old ones; else 0.';
-comment on column lots.exec_id is 'The opening fill''s.';
-comment on column lots.quantity is 'What was opened, positive: long.';
-comment on column lots.remaining is 'What is open, signed as quantity; its sum is the position.';
+comment on column lots.opened_leg is '1 for the values that a correction books after reversing the old ones, else 0.';
+comment on column lots.exec_id is 'The exec_id of the opening fill.';
+comment on column lots.quantity is 'What was opened; positive if long.';
+comment on column lots.remaining is 'What is still open, signed like quantity; the sum over the lots is the position.';
 comment on column lots.realized_pnl is 'Sum over its closings. Exact; gross of fees.';
 comment on column lots.opened_at is 'Business time of the opening fill.';
-comment on column lots.closed_position is 'Where the last of it was closed; null: it is open.';
-comment on column lots.opened_to is 'What had ever been opened in the symbol with this lot, long or short.';
+comment on column lots.closed_position is 'Where the last of it was closed; null while it is open.';
+comment on column lots.opened_to is 'All that was ever opened in the symbol, long or short, up to and including this lot.';
 comment on table lot_closings is 'What each fill closed of each lot.';
-comment on column lot_closings.exec_id is 'The closing fill''s.';
-comment on column lot_closings.quantity is 'What was closed, signed as the lot.';
-comment on column lot_closings.close_multiplier is 'The closing fill''s; the lot has its own.';
+comment on column lot_closings.exec_id is 'The exec_id of the closing fill.';
+comment on column lot_closings.quantity is 'What was closed, signed like the lot.';
+comment on column lot_closings.close_multiplier is 'The multiplier of the closing fill; the lot has its own.';
 comment on column lot_closings.realized_pnl is 'quantity * (close_price * close_multiplier - lot_price * the lot''s multiplier).';
-comment on table lot_positions is 'How far the lots of a symbol are.';
+comment on table lot_positions is 'The totals of the lots of each symbol.';
 comment on column lot_positions.quantity is 'The sum of what remains of its lots.';
-comment on column lot_positions.opened_quantity is 'What was ever opened in it, long or short; less what is open: what was ever closed.';
+comment on column lot_positions.opened_quantity is 'All that was ever opened in it, long or short. Less what is open, it is all that was ever closed.';
 
 create function project_lots(p_shard integer, p_from bigint, p_to bigint)
 returns void
 language plpgsql
 set plan_cache_mode = force_generic_plan
--- A plan made while the tables are small would scan them for ever after.
+-- A plan made while the tables are small would keep scanning them.
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_mergejoin = off
@@ -96,7 +104,7 @@ declare
     v_changes jsonb;
     v_undone jsonb;
 begin
-    -- The legs that busts and corrections leave: each as the last of them says, one that is taken out with quantity 0.
+    -- The legs that busts and corrections change: each with the values of the last of them, a removed one with quantity 0.
     select jsonb_agg(c)
     into v_changes
     from (
@@ -301,7 +309,7 @@ begin
                 and t.symbol = u.symbol
                 and t.opened_quantity > u.opened
         ),
-        -- Where nothing was ever opened, as if it never was.
+        -- A symbol in which nothing is left that was ever opened is forgotten.
         forgotten as (
             delete from lot_positions t
             using undone u
@@ -314,7 +322,7 @@ begin
         from leg l;
     end if;
 
-    -- From here on rows are looked up one by one where it says lateral, and whatever else is joined is hashed.
+    -- From here on, laterals look rows up one by one; all other joins are hashed.
     perform set_config('enable_hashjoin', 'on', true), set_config('enable_nestloop', 'off', true);
 
     with fill as (
@@ -448,8 +456,8 @@ begin
             )
         ) l
     ),
-    -- The ends of lots and of closings on one line. Below each end, down to the next, lie one lot and one closing: those
-    -- that end there or above, and nearest.
+    -- The ends of lots and of closings on one line. The stretch below each end, down to the next, belongs to one lot and
+    -- one closing: the nearest that end there or above.
     line as (
         select l.account, l.symbol, l.opened_to as till, l.place as lot_place, null::bigint as closing_place
         from laid l

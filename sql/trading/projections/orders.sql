@@ -1,3 +1,11 @@
+-- Aggregate types: order_book
+-- Folds: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
+--   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderReopened, OrderCancelRequested,
+--   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending,
+--   OrderReplaced, OrderReplaceRejected, OrderFilled, FillBusted, FillCorrected
+-- Ignores: FillConflictDetected, UnmatchedExecutionRecorded, InstrumentDefined, RiskLimitsSet, TradingStateChanged,
+--   PriceRecorded
+--
 -- Every order: what was asked for, how far it has traded, where it stands. And every order book: those orders that are
 -- open are its pending ones.
 --
@@ -179,8 +187,13 @@ begin
         where e.shard = p_shard
             and e.position > p_from
             and e.position <= p_to
-            and e.type <> 'OrderCreated'
-            and e.payload ? 'side' -- so do all events about an order that the book knows
+            and e.type in (
+                'OrderDenied', 'OrderSubmitted', 'OrderAccepted', 'OrderRejected', 'OrderCanceled',
+                'OrderExpired', 'OrderSuspended', 'OrderDoneForDay', 'OrderRestated', 'OrderReopened',
+                'OrderCancelRequested', 'OrderCancelPending', 'OrderCancelRejected',
+                'OrderReplaceRequested', 'OrderReplaceDenied', 'OrderReplacePending', 'OrderReplaced',
+                'OrderReplaceRejected', 'OrderFilled', 'FillBusted', 'FillCorrected'
+            )
         union all
         -- A correction takes out what was reported before, too.
         select

@@ -1,3 +1,11 @@
+-- Aggregate types: order_book
+-- Folds: OrderFilled, FillBusted, FillCorrected
+-- Ignores: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
+--   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderReopened, OrderCancelRequested,
+--   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending,
+--   OrderReplaced, OrderReplaceRejected, FillConflictDetected, UnmatchedExecutionRecorded, InstrumentDefined,
+--   RiskLimitsSet, TradingStateChanged, PriceRecorded
+--
 -- Every position, and every execution that made it: one row per account and symbol, and a journal.
 --
 -- An entry of the journal says what the position was after it, and is never rewritten. So a position as of any position
@@ -49,31 +57,31 @@ create table position_entries (
     primary key (account, symbol, position)
 );
 
--- Unique, because an index that is not would be built after a rebuild, which needs it.
+-- Unique, because other indexes are built after a rebuild, and the rebuild needs this one.
 create unique index position_amendments on position_entries (account, symbol, position, amended_position)
 where amended_position is not null;
 
 comment on table positions is 'Positions by average cost, one per account and symbol. Disposable: `foldbook projections rebuild positions`.';
 comment on column positions.quantity is 'Negative while short. A fee in the base currency is taken from it.';
 comment on column positions.cost is 'Exact sum of quantity * price * multiplier of what is held; the average price is cost / (quantity * multiplier).';
-comment on column positions.realized_pnl is 'Of all time, gross of fees: realized_pnl - cost is the cash that the fills have brought.';
+comment on column positions.realized_pnl is 'Since the first fill, gross of fees: realized_pnl - cost is the cash that the fills have brought.';
 comment on column positions.cycle is 'How many times the position was opened; a flip ends one cycle and begins the next.';
-comment on column positions.fees is 'Of all time: amounts by currency.';
+comment on column positions.fees is 'Since the first fill: amounts by currency.';
 comment on column positions.last_position is 'Position of the last execution.';
 comment on table position_entries is 'Every execution, in the order of the log, and the position after it. Rows are never rewritten. Disposable: `foldbook projections rebuild positions`.';
 comment on column position_entries.position is 'Position of the execution in the log.';
 comment on column position_entries.type is 'OrderFilled, FillBusted or FillCorrected.';
 comment on column position_entries.exec_ref_id is 'The exec_id of the fill that a bust or a correction is about.';
-comment on column position_entries.fill_quantity is 'The fill that it brings, at last_px: signed, less a fee in the base currency. Null: it brings none.';
-comment on column position_entries.reversed_quantity is 'The fill that it reverses, at reversed_px: as booked now, with the sign turned. Null: it reverses none.';
-comment on column position_entries.amended_position is 'The entry whose fill it takes out or replaces. Null: it amends none.';
-comment on column position_entries.quantity is 'The position after it; so cost, realized_pnl, cycle and fees.';
+comment on column position_entries.fill_quantity is 'The quantity of the fill that it adds, at last_px: signed, less a fee in the base currency. Null: it adds none.';
+comment on column position_entries.reversed_quantity is 'The quantity of the fill that it reverses, at reversed_px, with the opposite sign. Null: it reverses none.';
+comment on column position_entries.amended_position is 'The entry whose fill it removes or replaces. Null: it amends none.';
+comment on column position_entries.quantity is 'The position after it; likewise cost, realized_pnl, cycle and fees.';
 
 create function project_positions(p_shard integer, p_from bigint, p_to bigint)
 returns void
 language plpgsql
 set plan_cache_mode = force_generic_plan
--- Rows are found by their keys: a plan made while the tables are small would scan them for ever after.
+-- Rows are found by their keys; a plan made while the tables are small would keep scanning them.
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -225,7 +233,7 @@ begin
         from positions p
         where p.account = v_said.account and p.symbol = v_said.symbol;
 
-        -- The fill that it brings, and the one that it takes back.
+        -- The fill that it adds, and the one that it takes back.
         v_quantity := trading.signed_quantity(
             v_said.side, v_said.last_qty, v_said.fee, v_said.fee_currency, v_said.base_currency
         );
@@ -253,7 +261,7 @@ begin
                 v_state := trading.net_fill(v_state, null, v_quantity, v_said.last_px * v_said.multiplier);
             end if;
         else
-            -- The entry that brought the fill: its OrderFilled, or the last correction that was booked as it came.
+            -- The entry that added the fill: its OrderFilled, or the last correction that was booked when it came.
             select e.position
             into v_amended
             from position_entries e
@@ -266,12 +274,12 @@ begin
             order by e.position desc
             limit 1;
             if v_amended is null then
-                raise exception 'position % tells of a fill that never was: % of order %',
+                raise exception 'position % is about a fill that never was: % of order %',
                     v_next, v_said.exec_ref_id, v_said.order_id
                     using errcode = 'FB013';
             end if;
 
-            -- The entry before v_first tells what the log says now.
+            -- Finds v_first, such that the entry before it agrees with what the log says now.
             v_first := v_amended;
             loop
                 select min(e.amended_position)

@@ -1,3 +1,11 @@
+-- Aggregate types: order_book
+-- Folds: InstrumentDefined, RiskLimitsSet, TradingStateChanged, PriceRecorded
+-- Ignores: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
+--   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderReopened, OrderCancelRequested,
+--   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending,
+--   OrderReplaced, OrderReplaceRejected, OrderFilled, FillBusted, FillCorrected, FillConflictDetected,
+--   UnmatchedExecutionRecorded
+--
 -- What an account was told to keep to, and what it knows of its symbols: the trading state, the limits, the
 -- instruments, the last prices. Of each the latest stands.
 --
@@ -49,20 +57,20 @@ create table prices (
     primary key (account, symbol)
 ) with (fillfactor = 50);
 
-comment on table account_settings is 'Trading states of the accounts that were ever told one; else it is ACTIVE. Disposable: `foldbook projections rebuild settings`.';
+comment on table account_settings is 'Trading states of the accounts that were ever given one; any other account is ACTIVE. Disposable: `foldbook projections rebuild settings`.';
 comment on column account_settings.trading_state is 'ACTIVE, REDUCING or HALTED.';
-comment on column account_settings.reason is 'Why, as whoever changed it said.';
+comment on column account_settings.reason is 'The reason that was given for the change.';
 comment on column account_settings.position is 'Position of the TradingStateChanged.';
-comment on table risk_limits is 'The limits of an account, and of each symbol that has some of its own.';
-comment on column risk_limits.symbol is 'Empty: the limits are the account''s.';
-comment on column risk_limits.limits is 'As set, with exact amounts as text: what is absent is not limited.';
+comment on table risk_limits is 'The limits of an account, and of each symbol that has its own.';
+comment on column risk_limits.symbol is 'Empty for the limits of the account.';
+comment on column risk_limits.limits is 'As they were set, exact amounts as text; what is absent is not limited.';
 comment on column risk_limits.position is 'Position of the RiskLimitsSet.';
 comment on table instruments is 'What a symbol is in an account, as it was defined.';
-comment on column instruments.tick_size is 'Prices are multiples of it; null: any.';
-comment on column instruments.lot_size is 'Quantities are multiples of it; null: any.';
+comment on column instruments.tick_size is 'Prices are multiples of it; null: any price.';
+comment on column instruments.lot_size is 'Quantities are multiples of it; null: any quantity.';
 comment on column instruments.multiplier is 'Units of the quote currency for one unit of quantity at a price of 1.';
 comment on column instruments.position is 'Position of the InstrumentDefined.';
-comment on table prices is 'The last price of each symbol, as the account was told.';
+comment on table prices is 'The last price of each symbol that was recorded for the account.';
 comment on column prices.occurred_at is 'Business time: the market data''s clock.';
 comment on column prices.position is 'Position of the PriceRecorded.';
 
@@ -70,7 +78,7 @@ create function project_settings(p_shard integer, p_from bigint, p_to bigint)
 returns void
 language plpgsql
 set plan_cache_mode = force_generic_plan
--- Rows are found by their keys: a plan made while the tables are small would scan or hash them for ever after.
+-- Rows are found by their keys: a plan made while the tables are small would keep scanning or hashing them.
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_mergejoin = off
@@ -99,7 +107,7 @@ begin
             e.occurred_at,
             e.recorded_at
         from last_event l
-        -- With a limit, it can only be a look-up by key.
+        -- The limit makes it a look-up by key.
         cross join lateral (
             select *
             from log e

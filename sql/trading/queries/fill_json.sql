@@ -1,4 +1,4 @@
--- p_fill is a row of read.fills: a record, because read tables come and go.
+-- p_fill is a row of read.fills: a record, because read tables are dropped and made again.
 create or replace function trading.fill_json(p_fill record)
 returns json
 language plpgsql
@@ -29,4 +29,4 @@ begin
     );
 end
 $$;
-comment on function trading.fill_json is 'A fill as HTTP tells it.';
+comment on function trading.fill_json is 'A fill as HTTP shows it.';

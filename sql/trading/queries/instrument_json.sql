@@ -1,4 +1,4 @@
--- p_instrument is a row of read.instruments: a record, because read tables come and go.
+-- p_instrument is a row of read.instruments: a record, because read tables are dropped and made again.
 create or replace function trading.instrument_json(p_instrument record)
 returns json
 language plpgsql
@@ -18,4 +18,4 @@ begin
     );
 end
 $$;
-comment on function trading.instrument_json is 'An instrument as HTTP tells it.';
+comment on function trading.instrument_json is 'An instrument as HTTP shows it.';

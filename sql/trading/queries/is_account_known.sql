@@ -4,9 +4,9 @@ language sql
 stable parallel safe
 begin atomic
     select exists (
-        select from eventstore.log l
+        select from trading.log l
         where l.shard = p_shard and l.aggregate_id = p_account and l.sequence = 1
     );
 end;
 comment on function trading.is_account_known is
-    'Whether an order book was ever opened for the account: asked of the log, which knows before any read table.';
+    'Whether an order book was ever opened for the account. Reads the log, which knows before any read table.';

@@ -6,7 +6,7 @@ language sql
 stable parallel safe
 begin atomic
     select exists (
-        select from eventstore.log l
+        select from trading.log l
         where l.shard = p_shard
             and l.subject = p_order_id
             and l.aggregate_id = p_account
@@ -16,4 +16,4 @@ begin atomic
     );
 end;
 comment on function trading.is_execution_applied is
-    'Whether a bust or correction that came too early was applied after all, later than position p_after: when its fill had come.';
+    'Whether a bust or a correction that came before its fill was applied later than position p_after, once the fill had come.';

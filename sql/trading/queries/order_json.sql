@@ -1,4 +1,4 @@
--- p_order is a row of read.orders: a record, because read tables come and go.
+-- p_order is a row of read.orders: a record, because read tables are dropped and made again.
 create or replace function trading.order_json(p_order record)
 returns json
 language plpgsql
@@ -40,4 +40,4 @@ begin
     );
 end
 $$;
-comment on function trading.order_json is 'An order as HTTP tells it.';
+comment on function trading.order_json is 'An order as HTTP shows it.';

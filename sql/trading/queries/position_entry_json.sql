@@ -1,4 +1,4 @@
--- p_entry is a row of read.position_entries: a record, because read tables come and go.
+-- p_entry is a row of read.position_entries: a record, because read tables are dropped and made again.
 create or replace function trading.position_entry_json(p_entry record, p_event eventstore.log)
 returns json
 language plpgsql
@@ -35,4 +35,4 @@ begin
 end
 $$;
 comment on function trading.position_entry_json is
-    'An execution as HTTP tells it, the position after it, and where it came from.';
+    'An execution as HTTP shows it, with the position after it and the command it came from.';

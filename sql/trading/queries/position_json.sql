@@ -1,4 +1,4 @@
--- p_position has the columns of read.positions: a record, because read tables come and go.
+-- p_position has the columns of read.positions: a record, because read tables are dropped and made again.
 create or replace function trading.position_json(p_position record)
 returns json
 language plpgsql
@@ -24,4 +24,4 @@ begin
     );
 end
 $$;
-comment on function trading.position_json is 'A position as HTTP tells it.';
+comment on function trading.position_json is 'A position as HTTP shows it.';

@@ -1,5 +1,5 @@
 create or replace function trading.query_account(p_shard integer, p_account text)
-returns table ("position" bigint, body json)
+returns table ("position" bigint, document json)
 language plpgsql
 stable
 as $$
@@ -23,4 +23,4 @@ begin
         );
 end
 $$;
-comment on function trading.query_account is 'One account; its body is null while the read table does not know it.';
+comment on function trading.query_account is 'One account; the document is null while the read table does not have it.';

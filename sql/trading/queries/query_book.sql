@@ -1,5 +1,5 @@
 create or replace function trading.query_book(p_shard integer, p_account text, p_after bigint, p_limit integer)
-returns table ("position" bigint, body json, items json, next bigint)
+returns table ("position" bigint, document json)
 language plpgsql
 stable
 set enable_seqscan = off
@@ -9,30 +9,30 @@ as $$
 begin
     return query
     with candidate as materialized (
-        -- One more than asked for tells whether there is more.
+        -- One more than asked for, to see whether there is a next page.
         select o.*
         from read.orders o
-        where o.account = p_account and o.created_position > p_after and o.is_open
+        where o.account = p_account
+            and o.created_position > p_after
+            and o.is_open
         order by o.created_position
         limit p_limit + 1
     ),
-    numbered as (
-        select c as entry, row_number() over (order by c.created_position) as ordinal
-        from candidate c
-    ),
-    page as (
+    pending as (
         select
-            coalesce(
-                json_agg(trading.order_json(n.entry) order by n.ordinal) filter (where n.ordinal <= p_limit),
-                '[]'
-            ) as items,
-            case when count(*) > p_limit then max((n.entry).created_position) filter (where n.ordinal = p_limit) end as next
-        from numbered n
+            array_agg(trading.order_json(c) order by c.created_position) as orders,
+            array_agg(c.created_position order by c.created_position) as created_positions
+        from candidate c
     )
-    select a.position, a.body, p.items, p.next
+    select
+        a.position,
+        case
+            when a.document is not null
+                then eventstore.page('pending_orders', p.orders, p.created_positions, p_limit, a.document)
+        end
     from trading.query_account(p_shard, p_account) a
-    cross join page p;
+    cross join pending p;
 end
 $$;
 comment on function trading.query_book is
-    'One account with a page of its pending orders, as they were created; next as in query_orders.';
+    'One account with a page of its pending orders, in the order of their creation; next is a position of creation. The document is null while the read table does not have the account.';

@@ -9,10 +9,10 @@ create or replace function trading.query_fill_totals(
     p_after_symbol text,
     p_limit integer
 )
-returns table ("position" bigint, items json, next text)
+returns table ("position" bigint, document json)
 language plpgsql
 stable
--- A filter that is not there vanishes from a custom plan, and what is left finds its index.
+-- An absent filter vanishes from a custom plan, so that the remaining ones find their index.
 set plan_cache_mode = force_custom_plan
 as $$
 begin
@@ -48,8 +48,7 @@ begin
                 json_object_agg(t.fee_currency, eventstore.plain(t.fee) order by t.fee_currency)
                     filter (where t.fee_currency is not null),
                 '{}'
-            ) as fees,
-            row_number() over (order by t.strategy_id, t.symbol) as ordinal
+            ) as fees
         from total_by_currency t
         where (t.strategy_id, t.symbol) > (p_after_strategy_id, p_after_symbol)
             -- Without any grouping there is one total, and it comes first.
@@ -60,8 +59,9 @@ begin
     )
     select
         eventstore.checkpoint(p_shard, 'fills'),
-        coalesce(
-            json_agg(
+        eventstore.page(
+            'totals',
+            array_agg(
                 json_build_object(
                     'strategy_id', nullif(c.strategy_id, ''),
                     'symbol', nullif(c.symbol, ''),
@@ -72,15 +72,13 @@ begin
                     'sold_cost', eventstore.plain(c.sold_cost),
                     'fees', c.fees
                 )
-                order by c.ordinal
-            ) filter (where c.ordinal <= p_limit),
-            '[]'
-        ),
-        case
-            when count(*) > p_limit then max(c.strategy_id || '/' || c.symbol) filter (where c.ordinal = p_limit)
-        end
+                order by c.strategy_id, c.symbol
+            ),
+            array_agg(c.strategy_id || '/' || c.symbol order by c.strategy_id, c.symbol),
+            p_limit
+        )
     from candidate c;
 end
 $$;
 comment on function trading.query_fill_totals is
-    'The totals of the fills that stand, by strategy, symbol or both; next, strategy/symbol, is the total after which the next page begins.';
+    'The totals of the fills that were not busted, by strategy, symbol or both; next is strategy/symbol.';

@@ -7,12 +7,12 @@ create or replace function trading.query_fills(
     p_after_position bigint,
     p_limit integer
 )
-returns table ("position" bigint, items json, next text)
+returns table ("position" bigint, document json)
 language plpgsql
 stable
--- A filter that is not there vanishes from a custom plan, and what is left finds its index.
+-- An absent filter vanishes from a custom plan, so that the remaining ones find their index.
 set plan_cache_mode = force_custom_plan
--- Nobody asks for all of it: rows are read in the order of an index until the page is full.
+-- Rows are read in the order of an index, until the page is full.
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -20,7 +20,7 @@ as $$
 begin
     return query
     with candidate as materialized (
-        -- One more than asked for tells whether there is more.
+        -- One more than asked for, to see whether there is a next page.
         select f.*
         from read.fills f
         where (p_shard is null or f.shard = p_shard and f.position > p_after_position)
@@ -30,22 +30,17 @@ begin
             and (p_symbol is null or f.symbol = p_symbol)
         order by f.shard, f.position
         limit p_limit + 1
-    ),
-    numbered as (
-        select c as fill, row_number() over (order by c.shard, c.position) as ordinal
-        from candidate c
     )
     select
         eventstore.checkpoint(p_shard, 'fills'),
-        coalesce(
-            json_agg(trading.fill_json(n.fill) order by n.ordinal) filter (where n.ordinal <= p_limit), '[]'
-        ),
-        case
-            when count(*) > p_limit
-                then max((n.fill).shard || ':' || (n.fill).position) filter (where n.ordinal = p_limit)
-        end
-    from numbered n;
+        eventstore.page(
+            'fills',
+            array_agg(trading.fill_json(c) order by c.shard, c.position),
+            array_agg(c.shard || ':' || c.position order by c.shard, c.position),
+            p_limit
+        )
+    from candidate c;
 end
 $$;
 comment on function trading.query_fills is
-    'A page of fills in the order of the log; next, shard:position, is the fill after which the next page begins.';
+    'A page of fills in the order of the log; next is shard:position.';

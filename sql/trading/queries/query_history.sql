@@ -5,7 +5,7 @@ create or replace function trading.query_history(
     p_after bigint,
     p_limit integer
 )
-returns table (is_account_known boolean, is_order_known boolean, "position" bigint, items json, next bigint)
+returns table (is_account_known boolean, "position" bigint, document json)
 language plpgsql
 stable
 as $$
@@ -13,15 +13,25 @@ begin
     return query
     select
         trading.is_account_known(p_shard, p_account),
-        exists (
-            select from eventstore.log l
-            where l.shard = p_shard and l.subject = p_order_id and l.aggregate_id = p_account
-        ),
-        e.position,
-        e.items,
-        e.next
-    from eventstore.query_events(p_shard, p_after, p_limit, null, p_account, p_order_id) e;
+        (eventstore.head(p_shard)).last_position,
+        case
+            when exists (
+                select
+                from trading.log l
+                where l.shard = p_shard
+                    and l.subject = p_order_id
+                    and l.aggregate_id = p_account
+            )
+                then eventstore.page(
+                    'events',
+                    array_agg(eventstore.event_json(l) order by l.position),
+                    array_agg(l.position order by l.position),
+                    p_limit
+                )
+        end
+    -- One more than asked for, to see whether there is a next page.
+    from eventstore.read_log(p_shard, p_after, p_limit + 1, null, 'order_book', p_account, p_order_id) l;
 end
 $$;
 comment on function trading.query_history is
-    'A page of the events of one order, read from the log itself; next as in query_events.';
+    'A page of the events of one order, read from the log itself; next is a position. The document is null if the log has no such order.';

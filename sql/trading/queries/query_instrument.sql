@@ -1,5 +1,5 @@
 create or replace function trading.query_instrument(p_shard integer, p_account text, p_symbol text)
-returns table (is_account_known boolean, "position" bigint, body json)
+returns table (is_account_known boolean, "position" bigint, document json)
 language plpgsql
 stable
 as $$
@@ -15,4 +15,4 @@ begin
         );
 end
 $$;
-comment on function trading.query_instrument is 'One instrument; its body is null while the read table does not know it.';
+comment on function trading.query_instrument is 'One instrument; the document is null while the read table does not have it.';

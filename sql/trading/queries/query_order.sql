@@ -1,5 +1,5 @@
 create or replace function trading.query_order(p_shard integer, p_account text, p_order_id text)
-returns table (is_account_known boolean, "position" bigint, body json)
+returns table (is_account_known boolean, "position" bigint, document json)
 language plpgsql
 stable
 as $$
@@ -15,4 +15,4 @@ begin
         );
 end
 $$;
-comment on function trading.query_order is 'One order; its body is null while the read table does not know it.';
+comment on function trading.query_order is 'One order; the document is null while the read table does not have it.';

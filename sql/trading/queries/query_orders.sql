@@ -7,12 +7,12 @@ create or replace function trading.query_orders(
     p_after bigint,
     p_limit integer
 )
-returns table (is_account_known boolean, "position" bigint, items json, next bigint)
+returns table ("position" bigint, document json)
 language plpgsql
 stable
--- A filter that is not there vanishes from a custom plan, and what is left finds its index.
+-- An absent filter vanishes from a custom plan, so that the remaining ones find their index.
 set plan_cache_mode = force_custom_plan
--- Nobody asks for all of it: rows are read in the order of an index until the page is full.
+-- Rows are read in the order of an index, until the page is full.
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -23,7 +23,7 @@ declare
 begin
     return query
     with candidate as materialized (
-        -- One more than asked for tells whether there is more.
+        -- One more than asked for, to see whether there is a next page.
         select o.*
         from read.orders o
         where o.account = p_account
@@ -38,20 +38,20 @@ begin
             and (p_strategy_id is null or o.strategy_id = p_strategy_id)
         order by o.created_position
         limit p_limit + 1
-    ),
-    numbered as (
-        select c as entry, row_number() over (order by c.created_position) as ordinal
-        from candidate c
     )
     select
-        trading.is_account_known(p_shard, p_account),
         eventstore.checkpoint(p_shard, 'orders'),
-        coalesce(
-            json_agg(trading.order_json(n.entry) order by n.ordinal) filter (where n.ordinal <= p_limit), '[]'
-        ),
-        case when count(*) > p_limit then max((n.entry).created_position) filter (where n.ordinal = p_limit) end
-    from numbered n;
+        case
+            when trading.is_account_known(p_shard, p_account)
+                then eventstore.page(
+                    'orders',
+                    array_agg(trading.order_json(c) order by c.created_position),
+                    array_agg(c.created_position order by c.created_position),
+                    p_limit
+                )
+        end
+    from candidate c;
 end
 $$;
 comment on function trading.query_orders is
-    'A page of the orders of an account, as they were created; next is the position of creation after which the next page begins.';
+    'A page of the orders of an account, in the order of their creation; next is a position of creation. The document is null if the account is unknown.';

@@ -5,10 +5,10 @@ create or replace function trading.query_position_history(
     p_after bigint,
     p_limit integer
 )
-returns table (is_account_known boolean, is_position_known boolean, "position" bigint, items json, next bigint)
+returns table (is_account_known boolean, "position" bigint, document json)
 language plpgsql
 stable
--- Nobody asks for all of it: rows are read in the order of an index until the page is full.
+-- Rows are read in the order of an index, until the page is full.
 set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -19,7 +19,7 @@ as $$
 begin
     return query
     with candidate as materialized (
-        -- One more than asked for tells whether there is more.
+        -- One more than asked for, to see whether there is a next page.
         select e.*
         from read.position_entries e
         where e.account = p_account
@@ -27,28 +27,22 @@ begin
             and e.position > p_after
         order by e.position
         limit p_limit + 1
-    ),
-    numbered as (
-        select
-            c.position,
-            c as entry,
-            l as event,
-            row_number() over (order by c.position) as ordinal
-        from candidate c
-        join eventstore.log l on l.shard = c.shard and l.position = c.position
     )
     select
         trading.is_account_known(p_shard, p_account),
-        exists (select from read.positions p where p.account = p_account and p.symbol = p_symbol),
         eventstore.checkpoint(p_shard, 'positions'),
-        coalesce(
-            json_agg(trading.position_entry_json(n.entry, n.event) order by n.ordinal)
-                filter (where n.ordinal <= p_limit),
-            '[]'
-        ),
-        case when count(*) > p_limit then max(n.position) filter (where n.ordinal = p_limit) end
-    from numbered n;
+        case
+            when exists (select from read.positions p where p.account = p_account and p.symbol = p_symbol)
+                then eventstore.page(
+                    'executions',
+                    array_agg(trading.position_entry_json(c, l) order by c.position),
+                    array_agg(c.position order by c.position),
+                    p_limit
+                )
+        end
+    from candidate c
+    join eventstore.log l on l.shard = c.shard and l.position = c.position;
 end
 $$;
 comment on function trading.query_position_history is
-    'A page of the executions that made a position, with the position after each; next is the position after which the next page begins.';
+    'A page of the executions that made a position, with the position after each; next is a position of the log. The document is null while the read table does not have the position.';

@@ -1,169 +1,211 @@
-"""Command calls on the short way, past Litestar's request machinery.
+"""Command calls: the requests that carry one command, and how each is answered.
 
-One order, one POST; one price, one PUT: at many thousands a second, building a request object and resolving parameters
-costs several times what the command itself does. So the handlers in ``commands.py``, which stay Litestar's own for
-routing errors and the OpenAPI document, are called here directly: the body is decoded once, straight into its type, and
-the answer is encoded once. Whatever is no such call goes on to Litestar.
+One order, one POST; one price, one PUT: at many thousands a second, a framework's request object and its resolution of
+parameters cost several times what the command itself does. So a call is compiled from the command's declaration: its
+body is decoded once, straight into its type, and its result is encoded once. This is the one implementation, whichever
+way a request comes in: over the protocol's fast path (``protocol``) or any ASGI server (``foldbook.api.front``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from types import NoneType
-from typing import Any, NamedTuple, get_args, get_type_hints
+import string
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from operator import attrgetter
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
 
 import msgspec
-from litestar import Response
-from litestar.handlers import HTTPRouteHandler
 
-from foldbook.api.commands.handlers import Bus, Envelope, envelope_of
-from foldbook.api.problems import MEDIA_TYPE, Problem, body_too_large, problem_of
-from foldbook.api.queries.documents import CommandAnswer
+from foldbook.api.commands.envelope import envelope_of
+from foldbook.api.gate import Headers, Reply
+from foldbook.api.problems import MEDIA_TYPE, Problem, problem_of
+from foldbook.eventstore.command_json import CommandBody, content_of, declaration_of, fields_in_path, identity_of
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.commands.submission import CommandResult
+from foldbook.eventstore.declaration import Call
+from foldbook.eventstore.events import Command
 
-Message = dict[str, Any]
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-"""ASGI 3, as servers speak it."""
+Bus = CommandBus
 
-Counted = Callable[[str, str, int], None]
-"""Told of every answer: method, path template, status."""
+CountResponse = Callable[[str, str, int], None]
+"""Counts a response: method, path template, status."""
 
-_PARAMETER = re.compile(r"\{(\w+):str\}")
-_JSON = re.compile(rb"application/json(;.*)?", re.IGNORECASE)
+JSON = b"application/json"
+
+_PARAMETER = re.compile(r"\{(\w+)\}")
+_PLAIN = (string.ascii_letters + string.digits + "-._~/:").encode()
 _ENCODER = msgspec.json.Encoder()
 
 
-class Reply(NamedTuple):
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
+@cache
+def result_type(identity: str) -> type[msgspec.Struct]:
+    """The document that answers a command whose aggregate is named by the field ``identity``: the place of its last
+    event in the log."""
+    title = "".join(word.title() for word in identity.split("_"))
+    return msgspec.defstruct(
+        f"{title}CommandResult",
+        [
+            (identity, str),
+            ("shard", int),
+            ("position", int),
+            ("sequence", int),
+            ("events", tuple[str, ...]),
+            ("command_id", UUID),
+            ("replayed", bool),
+        ],
+        frozen=True,
+        gc=False,
+    )
+
+
+class ResultDocument:
+    """Makes the documents that answer the commands of one type."""
+
+    def __init__(self, command: type[Command]) -> None:
+        self.type: Any = result_type(identity_of(command))
+
+    def __call__(self, result: CommandResult) -> Any:
+        return self.type(
+            result.aggregate_id,
+            result.shard,
+            result.position,
+            result.sequence,
+            result.events,
+            result.command_id,
+            result.replayed,
+        )
 
 
 class CommandCall:
-    """A handler, its path, and the decoder of its body."""
+    """A call of a command."""
 
-    def __init__(self, handler: HTTPRouteHandler) -> None:
-        (template,) = handler.paths
-        (self.method,) = map(str, handler.http_methods)
-        body_type = get_type_hints(handler.fn)["data"]
-        self.template = _PARAMETER.sub(r"{\1}", template)
-        self.word = next(part for part in reversed(self.template.split("/")) if not part.startswith("{"))
-        self.path = re.compile(_PARAMETER.sub(r"(?P<\1>[^/]+)", template))
-        self.answer: Callable[..., Awaitable[Response[CommandAnswer]]] = handler.fn
-        self._decoder = msgspec.json.Decoder(body_type)
-        self._may_be_empty = NoneType in get_args(body_type)
+    def __init__(self, command: type[Command], call: Call) -> None:
+        self.command_type = command
+        self.call = call
+        self.method = call.method
+        self.name = call.name or command.__name__
+        self.body = CommandBody(command, call)
+        self.document = ResultDocument(command)
+        self.in_path = fields_in_path(command, call)
+        words = [part for part in call.path.split("/") if part and not part.startswith("{")]
+        self.word = words[-1]
+        """The last word of its path, which names it: the last segment, or the one before the last name."""
+        names = {f"{{{field.name}}}": list(field.parts) for field in self.in_path}
+        parts = call.path.split("/")
+        self.template = "/".join(
+            "/".join(f"{{{name}}}" for name in names[part]) if part in names else part for part in parts
+        )
+        """Its path as HTTP knows it: a parameter for each segment."""
+        self._path = re.compile(
+            "/".join(f"({_segments(len(names[part]))})" if part in names else re.escape(part) for part in parts)
+        )
+        self._readers = [field.read for field in self.in_path]
+        self._location = None if call.creates is None else _Location(command, call.creates)
 
-    def decode(self, body: bytes) -> object:
-        if not body and self._may_be_empty:
-            return None
-        return self._decoder.decode(body)
+    def match(self, path: str) -> tuple[str, ...] | None:
+        """What the path names; None if it is not a path of this call."""
+        found = self._path.fullmatch(path)
+        return None if found is None else found.groups()
+
+    async def reply(self, bus: Bus, named: Sequence[str], headers: Headers, body: bytes) -> Reply:
+        """Raises whatever is wrong with the request or the command."""
+        content = self.body.decode(body)
+        command_id, metadata, expected_sequence = envelope_of(headers)
+        values = [read(text) for read, text in zip(self._readers, named, strict=True)]
+        form = self.body.form
+        command = form.command(content, command_id, datetime.now(UTC), *values)
+        result = await bus.submit(
+            command, metadata=form.metadata(content, metadata), expected_sequence=expected_sequence
+        )
+        document = _ENCODER.encode(self.document(result))
+        response_headers = _headers(JSON, document)
+        response_headers.append((b"etag", b'"%d"' % result.sequence))
+        if self._location is None:
+            return Reply(200, response_headers, document)
+        response_headers.append((b"location", self._location(command)))
+        return Reply(200 if result.replayed else 201, response_headers, document)
+
+
+def _segments(count: int) -> str:
+    return "/".join(["[^/]+"] * count)
+
+
+class _Location:
+    """The path of what a command creates."""
+
+    def __init__(self, command: type[Command], template: str) -> None:
+        content = content_of(command)
+        names = [content[key].name for key in _PARAMETER.findall(template)]
+        self._format = _PARAMETER.sub("%s", template.replace("%", "%%"))
+        self._values = attrgetter(*names)
+
+    def __call__(self, command: Command) -> bytes:
+        path = self._format % self._values(command)
+        # Names need no quotes, and to see that is cheaper.
+        return path.encode() if not path.encode().translate(None, _PLAIN) else quote(path, safe="/:").encode()
+
+
+def command_calls(commands: Iterable[type[Command]]) -> list[CommandCall]:
+    return [CommandCall(command, call) for command in commands for call in declaration_of(command).calls]
 
 
 class CommandCalls:
-    """The command calls by path, and how each is answered."""
+    """The command calls by path; ``count`` counts every response."""
 
-    def __init__(self, handlers: Iterable[HTTPRouteHandler], bus: Bus, count: Counted, *, body_bytes_max: int) -> None:
+    def __init__(self, commands: Iterable[type[Command]], bus: Bus, count: CountResponse) -> None:
         self._bus = bus
-        self._count = count
-        self.body_bytes_max = body_bytes_max
-        # Every command call of a method has a word of its own: the last part of its path, or the one before a name.
-        self._calls = {(call.method, call.word): call for call in map(CommandCall, handlers)}
+        self.count = count
+        self.all = command_calls(commands)
+        if len({call.name for call in self.all}) < len(self.all):
+            raise ValueError("two calls have the same name")
+        self.methods = tuple({call.method: None for call in self.all})
+        # Every call of a method has a word of its own, so that one look finds the only call that a path can be.
+        self._calls: dict[tuple[str, str], CommandCall] = {}
+        for call in self.all:
+            other = self._calls.setdefault((call.method, call.word), call)
+            if other is not call:
+                raise ValueError(
+                    f"two calls have the word {call.word!r}: {call.method} {other.template} and {call.template}"
+                )
 
-    def find(self, method: str, path: str) -> tuple[CommandCall, dict[str, str]] | None:
-        """The call that this request is, with the parameters in its path."""
-        before, _, last = path.rpartition("/")
-        for word in (last, before.rpartition("/")[2]):
+    def find(self, method: str, path: str) -> tuple[CommandCall, tuple[str, ...]] | None:
+        """The call that this request is, with what its path names."""
+        rest = path
+        while rest:
+            rest, _, word = rest.rpartition("/")
             call = self._calls.get((method, word))
-            if call is not None and (match := call.path.fullmatch(path)) is not None:
-                return call, match.groupdict()
+            if call is not None and (named := call.match(path)) is not None:
+                return call, named
         return None
 
-    async def reply(
-        self, call: CommandCall, parameters: Mapping[str, str], headers: Mapping[bytes, bytes], body: bytes
-    ) -> Reply:
-        """The answer, whatever happens. ``headers``: by lower-case name."""
+    def at(self, path: str) -> list[CommandCall]:
+        """All calls of this path."""
+        found = (self.find(method, path) for method in self.methods)
+        return [one[0] for one in found if one is not None]
+
+    async def reply(self, call: CommandCall, named: Sequence[str], headers: Headers, body: bytes) -> Reply:
+        """The response, whatever happens, to a request that the gate let in."""
         try:
-            _check_media_type(headers)
-            response = await call.answer(
-                bus=self._bus, data=call.decode(body), envelope=_envelope_of(headers), **parameters
-            )
-            content = _ENCODER.encode(response.content)
+            reply = await call.reply(self._bus, named, headers, body)
         except Exception as error:
-            return self.refuse(call, problem_of(error))
-        status = response.status_code or 200
-        self._count(call.method, call.template, status)
-        return Reply(status, _headers(b"application/json", content, response.headers), content)
+            return self.refuse(call.method, call.template, problem_of(error))
+        self.count(call.method, call.template, reply.status)
+        return reply
 
-    def refuse(self, call: CommandCall, problem: Problem) -> Reply:
-        content = problem.to_json()
-        self._count(call.method, call.template, problem.status)
-        return Reply(problem.status, _headers(MEDIA_TYPE.encode(), content, problem.headers), content)
+    def refuse(self, method: str, template: str, problem: Problem) -> Reply:
+        self.count(method, template, problem.status)
+        return problem_reply(problem)
 
 
-def _check_media_type(headers: Mapping[bytes, bytes]) -> None:
-    media_type = headers.get(b"content-type")
-    if media_type is not None and not _JSON.fullmatch(media_type):
-        raise Problem("unsupported-media-type", "the body must be application/json")
+def problem_reply(problem: Problem) -> Reply:
+    document = problem.to_json()
+    more = [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+    return Reply(problem.status, [*_headers(MEDIA_TYPE.encode(), document), *more], document)
 
 
-def _headers(media_type: bytes, content: bytes, more: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [
-        (b"content-type", media_type),
-        (b"content-length", b"%d" % len(content)),
-        *[(name.encode(), value.encode()) for name, value in more.items()],
-    ]
-
-
-def _envelope_of(headers: Mapping[bytes, bytes]) -> Envelope:
-    def text(name: bytes) -> str | None:
-        value = headers.get(name)
-        return None if value is None else value.decode()
-
-    return envelope_of(text(b"idempotency-key"), text(b"if-match"), text(b"x-actor"), text(b"x-correlation-id"))
-
-
-class ShortWay:
-    """An ASGI application in front of another: takes the command calls, whatever the server."""
-
-    def __init__(self, app: Application, calls: CommandCalls) -> None:
-        self._app = app
-        self.calls = calls
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (found := self.calls.find(scope["method"], scope["path"])) is None:
-            await self._app(scope, receive, send)
-            return
-        call, parameters = found
-        headers = dict(scope["headers"])
-        try:
-            body = await self._read(scope, headers, receive)
-        except Problem as problem:
-            reply = self.calls.refuse(call, problem)
-        else:
-            if body is None:
-                return
-            reply = await self.calls.reply(call, parameters, headers, body)
-        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
-        await send({"type": "http.response.body", "body": reply.body, "more_body": False})
-
-    async def _read(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> bytes | None:
-        """The body; None when the client went away before it was there. Raises ``Problem``: there is too much."""
-        if scope["query_string"]:
-            raise Problem("malformed", "a command takes no query parameters")
-        bytes_max = self.calls.body_bytes_max
-        length = headers.get(b"content-length")
-        if length is not None and int(length) > bytes_max:
-            raise body_too_large(bytes_max)
-        body, is_more = b"", True
-        while is_more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            body += message["body"]
-            if len(body) > bytes_max:
-                raise body_too_large(bytes_max)
-            is_more = message["more_body"]
-        return body
+def _headers(media_type: bytes, document: bytes) -> list[tuple[bytes, bytes]]:
+    return [(b"content-type", media_type), (b"content-length", b"%d" % len(document))]

@@ -1,8 +1,11 @@
-"""Command calls over uvicorn's HTTP/1.1 connection, without an ASGI exchange around each.
+"""The fast path: command calls over uvicorn's HTTP/1.1 connection, without an ASGI exchange around each.
 
-Of what a server does for one small request, the scope, the events and the two messages of ASGI take about as long as
-the command itself. So a plain command call (its length known, its connection kept alive, nothing before it unanswered)
-is read and answered right here. Every other request takes uvicorn's own way to the application.
+The scope, the events and the two messages of ASGI take about as long as a command itself. So a plain command call (its
+length known, its connection kept alive, nothing before it unanswered) is read and answered here. Every other request,
+and every one that the gate does not let in, takes uvicorn's own way to the front, which answers it the same.
+
+This relies on what uvicorn does not promise: its protocol's callbacks, and what they look at in ``cycle``. So its
+version is bounded in ``pyproject.toml``, and ``tests/api/test_protocol.py`` compares its source with what is here.
 """
 
 from __future__ import annotations
@@ -13,9 +16,9 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from foldbook.api.commands.calls import CommandCall, CommandCalls
-
-_METHODS = {b"POST": "POST", b"PUT": "PUT"}
-"""Of command calls."""
+from foldbook.api.front import Front
+from foldbook.api.gate import Headers
+from foldbook.api.problems import Problem
 
 
 class CommandProtocol(HttpToolsProtocol):
@@ -23,9 +26,10 @@ class CommandProtocol(HttpToolsProtocol):
 
     cycle: Any
 
-    def __init__(self, calls: CommandCalls, **given: Any) -> None:
+    def __init__(self, front: Front, **given: Any) -> None:
         super().__init__(**given)
-        self._calls = calls
+        self._calls: CommandCalls = front.calls
+        self._gate = front.gate
 
     def on_headers_complete(self) -> None:
         exchange = self._begin_exchange()
@@ -42,34 +46,40 @@ class CommandProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         if type(self.cycle) is _Exchange:
-            task = self.loop.create_task(self._answer(self.cycle))
+            task = self.loop.create_task(self._respond(self.cycle))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
         else:
             super().on_message_complete()
 
     def _begin_exchange(self) -> _Exchange | None:
-        """What to answer here; None: it is no plain command call."""
-        parser = self.parser
-        method = parser.get_method()
-        if method not in _METHODS or not (self.cycle is None or self.cycle.response_complete):
+        """What to answer here; None: the request takes uvicorn's way."""
+        is_first = self.cycle is None or self.cycle.response_complete
+        if not is_first or b"%" in self.url or b"?" in self.url or not self.url.isascii():
             return None
-        if b"%" in self.url or b"?" in self.url:
-            return None
-        if (found := self._calls.find(_METHODS[method], self.url.decode("latin-1"))) is None:
+        method, path = self.parser.get_method().decode(), self.url.decode()
+        if (found := self._calls.find(method, path)) is None:
             return None
         headers = dict(self.headers)
-        is_plain = (
-            int(headers.get(b"content-length", b"0")) <= self._calls.body_bytes_max
-            and b"transfer-encoding" not in headers
+        if not self._is_plain(headers):
+            return None
+        try:
+            self._gate.admit(headers)
+        except Problem:
+            return None
+        return _Exchange(*found, headers)
+
+    def _is_plain(self, headers: Headers) -> bool:
+        parser = self.parser
+        return (
+            b"transfer-encoding" not in headers
             and not self.expect_100_continue
             and not parser.should_upgrade()
-            and parser.should_keep_alive()
+            and bool(parser.should_keep_alive())
         )
-        return _Exchange(*found, headers) if is_plain else None
 
-    async def _answer(self, exchange: _Exchange) -> None:
-        reply = await self._calls.reply(exchange.call, exchange.parameters, exchange.headers, exchange.body)
+    async def _respond(self, exchange: _Exchange) -> None:
+        reply = await self._calls.reply(exchange.call, exchange.named, exchange.headers, exchange.body)
         exchange.response_complete = True
         if self.transport.is_closing():
             return
@@ -96,13 +106,13 @@ class _Exchange:
         "headers",
         "keep_alive",
         "message_event",
-        "parameters",
+        "named",
         "response_complete",
     )
 
-    def __init__(self, call: CommandCall, parameters: dict[str, str], headers: dict[bytes, bytes]) -> None:
+    def __init__(self, call: CommandCall, named: tuple[str, ...], headers: Headers) -> None:
         self.call = call
-        self.parameters = parameters
+        self.named = named
         self.headers = headers
         self.body = b""
         self.keep_alive = True

@@ -1,1 +1,1 @@
-"""What operators ask and do over HTTP: projections, verification, health, metrics."""
+"""Operations over HTTP: projections, verification of the log, health, metrics."""

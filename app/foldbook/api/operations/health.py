@@ -1,9 +1,10 @@
-"""Is it alive, is it ready, how much has it done."""
+"""Health and metrics, for whatever watches the engine."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal
 
 from litestar import Response, get
@@ -11,17 +12,17 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from foldbook.api.commands.handlers import Bus
+from foldbook.api.commands.calls import Bus
 from foldbook.api.operations.metrics import Requests, exposition
 from foldbook.api.operations.projections import statuses
-from foldbook.api.problems import Problem, told
+from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.reader import Reader
 from foldbook.errors import StoreUnavailable
-from foldbook.eventstore.readers.projections import ProjectionStatus
+from foldbook.eventstore.readers.status import ProjectionStatus
 from foldbook.resources import projection_files
 
 ANSWER_TIMEOUT_S = 2.0
-READ_TABLES = {path.stem for path in projection_files()}
+PROJECTIONS = {path.stem for path in projection_files()}
 
 
 class Live(Struct, frozen=True):
@@ -38,18 +39,17 @@ async def get_live() -> Live:
     return Live()
 
 
-@get("/health/ready", tags=["operations"], responses=told("not-ready"))
+@get("/health/ready", tags=["operations"], responses=problem_responses("not-ready"))
 async def get_ready(bus: NamedDependency[Bus], reader: NamedDependency[Reader]) -> Ready:
-    """Commands are taken, the database answers, the read tables are there."""
+    """The engine takes commands, the database answers, and every read table exists."""
     if not bus.is_running:
-        raise Problem("not-ready", "commands are not taken")
+        raise Problem("not-ready", "the engine does not take commands")
     try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            projections = await statuses(reader)
-    except (StoreUnavailable, TimeoutError) as error:
-        raise Problem("not-ready", f"the database does not answer: {error}") from None
-    if missing := READ_TABLES - {row.name for row in projections}:
-        raise Problem("not-ready", f"there is no projection {', '.join(sorted(missing))} yet")
+        projections = await _statuses_in_time(reader)
+    except StoreUnavailable as error:
+        raise Problem("not-ready", error.detail) from None
+    if missing := PROJECTIONS - {row.name for row in projections}:
+        raise Problem("not-ready", f"the read tables are being made: {', '.join(sorted(missing))}")
     return Ready()
 
 
@@ -57,14 +57,20 @@ async def get_ready(bus: NamedDependency[Bus], reader: NamedDependency[Reader]) 
 async def get_metrics(
     bus: NamedDependency[Bus], reader: NamedDependency[Reader], requests: NamedDependency[Requests]
 ) -> Response[bytes]:
-    """For Prometheus. Without a database there is no lag to tell of, and the rest all the same."""
+    """Metrics for Prometheus. While the database does not answer, the lag of projections is missing."""
     projections: Sequence[ProjectionStatus] = ()
-    try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            projections = await statuses(reader)
-    except (StoreUnavailable, TimeoutError):
-        pass
+    with suppress(StoreUnavailable):
+        projections = await _statuses_in_time(reader)
     return Response(exposition(bus, requests, projections), media_type=CONTENT_TYPE_LATEST)
 
 
 CALLS = (get_live, get_ready, get_metrics)
+
+
+async def _statuses_in_time(reader: Reader) -> list[ProjectionStatus]:
+    """Raises ``StoreUnavailable``, also when the database takes too long."""
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            return await statuses(reader)
+    except TimeoutError as error:
+        raise StoreUnavailable(f"the database did not answer within {ANSWER_TIMEOUT_S:g} s") from error

@@ -1,4 +1,4 @@
-"""What there is to measure, for Prometheus."""
+"""Metrics in the Prometheus text format."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from foldbook.api.commands.handlers import Bus
-from foldbook.eventstore.readers.projections import ProjectionStatus
+from foldbook.api.commands.calls import Bus
+from foldbook.eventstore.readers.status import ProjectionStatus
 
 
 class Requests:
-    """Counts answers by method, path template and status."""
+    """Counts HTTP requests by method, path template and status."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str, int]] = Counter()
@@ -24,8 +24,8 @@ class Requests:
         self.counts[method, path, status] += 1
 
 
-class _Moment(Collector):
-    """Everything, at one moment."""
+class _Snapshot(Collector):
+    """All metrics at one moment."""
 
     def __init__(self, bus: Bus, requests: Requests, statuses: Sequence[ProjectionStatus]) -> None:
         self._bus = bus
@@ -34,17 +34,23 @@ class _Moment(Collector):
 
     def collect(self) -> Iterator[Metric]:
         bus = self._bus
-        yield GaugeMetricFamily("foldbook_commands_queued", "Commands that wait to be decided", bus.queued)
-        yield GaugeMetricFamily("foldbook_commands_in_flight", "Commands in an unanswered append", bus.in_flight)
+        yield GaugeMetricFamily("foldbook_commands_queued", "Commands waiting to be decided", bus.queued)
+        yield GaugeMetricFamily(
+            "foldbook_commands_in_flight", "Commands in the append that is under way", bus.in_flight
+        )
         yield CounterMetricFamily("foldbook_commits", "Append transactions", bus.commits_total)
         yield CounterMetricFamily("foldbook_commands", "Commands recorded, refusals included", bus.commands_total)
-        yield CounterMetricFamily("foldbook_conflicts", "Commands that another writer overtook", bus.conflicts_total)
-        answers = CounterMetricFamily("foldbook_http_requests", "Answers", labels=("method", "path", "status"))
+        yield CounterMetricFamily(
+            "foldbook_conflicts", "Commands decided again because another writer came first", bus.conflicts_total
+        )
+        requests = CounterMetricFamily(
+            "foldbook_http_requests", "HTTP requests answered", labels=("method", "path", "status")
+        )
         for (method, path, status), count in self._requests.counts.items():
-            answers.add_metric((method, path, str(status)), count)
-        yield answers
+            requests.add_metric((method, path, str(status)), count)
+        yield requests
         lag = GaugeMetricFamily(
-            "foldbook_projection_lag", "Events that a projection has yet to see", labels=("projection", "shard")
+            "foldbook_projection_lag", "Events that a projection has not folded yet", labels=("projection", "shard")
         )
         for row in self._statuses:
             lag.add_metric((row.name, str(row.shard)), row.lag)
@@ -52,7 +58,6 @@ class _Moment(Collector):
 
 
 def exposition(bus: Bus, requests: Requests, statuses: Sequence[ProjectionStatus]) -> bytes:
-    """In the Prometheus text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Moment(bus, requests, statuses))
+    registry.register(_Snapshot(bus, requests, statuses))
     return generate_latest(registry)

@@ -1,4 +1,4 @@
-"""What operators do: look at projections, reset, rebuild and verify them."""
+"""Administration of projections: status, reset, rebuild, verification, skipping an event."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import Annotated
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, JSONBody
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct, structs
 
-from foldbook.api.commands.handlers import envelope_of
-from foldbook.api.problems import told
-from foldbook.api.queries.reader import Reader, reaching
-from foldbook.eventstore.readers.administration import ProjectionAdmin, Verification
-from foldbook.eventstore.readers.projections import Failure, ProjectionStatus, Run, projection_status
+from foldbook.api.commands.envelope import actor_of
+from foldbook.api.problems import problem_responses
+from foldbook.api.queries.reader import Reader, unreachable_as_unavailable
+from foldbook.api.queries.responses import compact
+from foldbook.eventstore.readers.administration import ProjectionAdmin
+from foldbook.eventstore.readers.copies import Verification
+from foldbook.eventstore.readers.status import Failure, ProjectionStatus, Run, projection_status
 
 CALL_PROBLEMS = ("unknown-projection", "projection-busy", "unavailable")
 
@@ -30,8 +32,8 @@ class ShardStatus(Struct, frozen=True, kw_only=True):
 
 
 class Projection(Struct, frozen=True, kw_only=True):
-    """``checkpoint``, ``head``, ``lag`` and ``skipped`` count events, of all shards together. ``run``: the last
-    reset, rebuild or verification, and how far it is."""
+    """``checkpoint``, ``head``, ``lag`` and ``skipped`` are counts of events, summed over all shards. ``run``: the last
+    reset, rebuild or verification, with its progress."""
 
     name: str
     checkpoint: int
@@ -46,7 +48,7 @@ class Projection(Struct, frozen=True, kw_only=True):
 
 
 class Skip(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``position``: of the event that the projection is stopped at, as its ``error`` says."""
+    """``position``: the position of the event that stopped the projection, from its ``error``."""
 
     position: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     reason: Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
@@ -57,66 +59,74 @@ class Projections(Struct, frozen=True):
     projections: list[Projection]
 
 
-@get("/admin/projections", tags=["admin"], responses=told("unavailable"))
+@get("/admin/projections", tags=["admin"], responses=problem_responses("unavailable"))
 async def get_projections(reader: NamedDependency[Reader]) -> Projections:
-    """All projections, and how far behind the log they are."""
+    """All projections, with their lag behind the log."""
     return Projections(_by_name(await statuses(reader)))
 
 
-@get("/admin/projections/{name:str}", tags=["admin"], responses=told("unknown-projection", "unavailable"))
+@get("/admin/projections/{name:str}", tags=["admin"], responses=problem_responses("unknown-projection", "unavailable"))
 async def get_projection(reader: NamedDependency[Reader], name: FromPath[str]) -> Projection:
-    """One projection, and how far its last reset, rebuild or verification is."""
+    """One projection, with the progress of its last reset, rebuild or verification."""
     return await _projection(reader, name)
 
 
-@post("/admin/projections/{name:str}/reset", tags=["admin"], status_code=202, responses=told(*CALL_PROBLEMS))
+@post(
+    "/admin/projections/{name:str}/reset", tags=["admin"], status_code=202, responses=problem_responses(*CALL_PROBLEMS)
+)
 async def reset_projection(
     admin: NamedDependency[ProjectionAdmin], reader: NamedDependency[Reader], name: FromPath[str]
 ) -> Response[Projection]:
-    """Begin to empty the live tables and replay the log into them. Progress: `run` of the projection."""
-    with reaching():
-        _leave(await admin.start_reset(name))
-    return await _begun(reader, name)
+    """Start to empty the live tables and replay the log into them. The projection's `run` shows the progress."""
+    with unreachable_as_unavailable():
+        _ignore_outcome(await admin.start_reset(name))
+    return await _accepted(reader, name)
 
 
-@post("/admin/projections/{name:str}/rebuild", tags=["admin"], status_code=202, responses=told(*CALL_PROBLEMS))
+@post(
+    "/admin/projections/{name:str}/rebuild",
+    tags=["admin"],
+    status_code=202,
+    responses=problem_responses(*CALL_PROBLEMS),
+)
 async def rebuild_projection(
     admin: NamedDependency[ProjectionAdmin], reader: NamedDependency[Reader], name: FromPath[str]
 ) -> Response[Projection]:
-    """Begin to fill new tables, which then take the place of the live ones. Progress: `run` of the projection."""
-    with reaching():
-        _leave(await admin.start_rebuild(name))
-    return await _begun(reader, name)
+    """Start to fill new tables, which then replace the live ones. The projection's `run` shows the progress."""
+    with unreachable_as_unavailable():
+        _ignore_outcome(await admin.start_rebuild(name))
+    return await _accepted(reader, name)
 
 
 @post(
     "/admin/projections/{name:str}/verify",
     tags=["admin"],
     status_code=200,
-    responses=told("projection-failed", *CALL_PROBLEMS),
+    responses=problem_responses("projection-failed", *CALL_PROBLEMS),
 )
 async def verify_projection(admin: NamedDependency[ProjectionAdmin], name: FromPath[str]) -> Verification:
     """Fold the log afresh and compare with the live tables, row by row."""
-    with reaching():
-        return await admin.verify(name)
+    with unreachable_as_unavailable():
+        verification = await admin.verify(name)
+    return structs.replace(verification, differences=Raw(compact(bytes(verification.differences))))
 
 
 @post(
     "/admin/projections/{name:str}/skip",
     tags=["admin"],
     status_code=200,
-    responses=told("unknown-projection", "projection-not-stopped", "malformed", "unavailable"),
+    responses=problem_responses("unknown-projection", "projection-not-stopped", "malformed", "unavailable"),
 )
 async def skip_event(
     admin: NamedDependency[ProjectionAdmin],
     reader: NamedDependency[Reader],
     name: FromPath[str],
     data: JSONBody[Skip],
-    x_actor: Annotated[str | None, HeaderParameter(name="X-Actor", description="Who decides so.")] = None,
+    x_actor: Annotated[str | None, HeaderParameter(name="X-Actor", description="Who decided it.")] = None,
 ) -> Projection:
-    """Have the projection go on behind the event that it is stopped at. Recorded, with the `X-Actor`."""
-    actor = envelope_of(None, None, x_actor, None).metadata.actor
-    with reaching():
+    """Let a stopped projection continue after the event that stopped it. The skip is recorded, with its `X-Actor`."""
+    actor = actor_of(x_actor)
+    with unreachable_as_unavailable():
         await admin.skip(name, data.shard, data.position, reason=data.reason, actor=actor)
     return await _projection(reader, name)
 
@@ -135,12 +145,12 @@ async def _projection(reader: Reader, name: str) -> Projection:
     return projection
 
 
-async def _begun(reader: Reader, name: str) -> Response[Projection]:
+async def _accepted(reader: Reader, name: str) -> Response[Projection]:
     return Response(await _projection(reader, name), headers={"Location": f"/admin/projections/{name}"})
 
 
-def _leave(task: asyncio.Task[None]) -> None:
-    """To itself: how it ends is told by the projection's status."""
+def _ignore_outcome(task: asyncio.Task[None]) -> None:
+    """The projection's status shows how the task ended; asyncio need not report its exception."""
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 

@@ -1,17 +1,16 @@
-"""Asks whether the log is what it was."""
+"""Verification of the log: whether any event, command or commit was changed after it was recorded."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
 
 from litestar import get
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
 from msgspec import Struct
 
-from foldbook.api.problems import Problem, told
-from foldbook.api.queries.reader import reaching
+from foldbook.api.problems import problem_responses
+from foldbook.api.queries.parameters import Shard, check_shard
+from foldbook.api.queries.reader import unreachable_as_unavailable
 from foldbook.audit.report import ShardReport
 from foldbook.audit.verify import verify
 from foldbook.errors import Overloaded
@@ -20,7 +19,7 @@ RETRY_AFTER_S = 10
 
 
 class LogVerification(Struct, frozen=True):
-    """``events``: how many were verified; ``head_hash``: hexadecimal, stands for all of them."""
+    """``events``: how many were verified; ``head_hash``: the hash that seals all of them, hexadecimal."""
 
     ok: bool
     events: int
@@ -29,7 +28,7 @@ class LogVerification(Struct, frozen=True):
 
 
 class LogVerifier:
-    """Verifies one shard at a time: it costs the database two connections' work for as long as the log is."""
+    """Verifies one shard at a time, because a verification keeps two connections of the database busy until it ends."""
 
     def __init__(self, dsn: str, shard_count: int) -> None:
         self.shard_count = shard_count
@@ -40,17 +39,14 @@ class LogVerifier:
         if self._turn.locked():
             raise Overloaded("a verification is under way", retry_after_s=RETRY_AFTER_S)
         async with self._turn:
-            with reaching():
+            with unreachable_as_unavailable():
                 (report,) = (await verify(self._dsn, shard=shard)).shards
         return report
 
 
-@get("/admin/log/verify", tags=["admin"], responses=told("malformed", "overloaded", "unavailable"))
-async def verify_log(
-    verifier: NamedDependency[LogVerifier], shard: Annotated[int, QueryParameter(ge=0, le=1023)] = 0
-) -> LogVerification:
-    """Compute every hash of a shard anew, up to where it is now; takes some 10 s for a million events."""
-    if shard >= verifier.shard_count:
-        raise Problem("malformed", f"shard is less than {verifier.shard_count}", field="shard")
+@get("/admin/log/verify", tags=["admin"], responses=problem_responses("malformed", "overloaded", "unavailable"))
+async def verify_log(verifier: NamedDependency[LogVerifier], shard: Shard = 0) -> LogVerification:
+    """Compute every hash of a shard again, up to its present head. A million events take 13 to 18 seconds."""
+    check_shard(shard, verifier.shard_count)
     report = await verifier.verify(shard)
     return LogVerification(report.ok, report.events, report.head_hash, report.first_bad_position)

@@ -1,1 +1,1 @@
-"""Questions over HTTP: documents from the read tables and from the log."""
+"""Queries over HTTP: documents from the read tables and from the log."""

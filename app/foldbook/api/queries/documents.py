@@ -1,6 +1,6 @@
-"""What HTTP answers: results of commands, and the documents that queries give.
+"""The documents that answer queries.
 
-The documents of queries are made by the SQL functions ``query_*``; these types say what they look like.
+The SQL functions ``query_*`` make them; these types describe them, for OpenAPI and for clients.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from foldbook.api.commands.schemas import Broker
 from foldbook.trading.values import (
+    Broker,
     ExecType,
     OrderType,
     OrdStatus,
@@ -24,18 +24,6 @@ from foldbook.trading.values import (
 )
 
 Figure = Annotated[str, Meta(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="An exact decimal.", examples=["64250.1"])]
-
-
-class CommandAnswer(Struct, frozen=True):
-    """The result of a command: the position and the sequence of its last event."""
-
-    account: str
-    shard: int
-    position: int
-    sequence: int
-    events: tuple[str, ...]
-    command_id: UUID
-    replayed: bool
 
 
 class Account(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,7 +38,7 @@ class Account(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a pending replace asks for."""
+    """The terms that a pending replace asks for."""
 
     quantity: Figure
     limit_price: Figure | None
@@ -58,8 +46,8 @@ class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Order(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``overfill_qty``: how far ``cum_qty`` exceeds ``quantity``. ``fees``: their sum by currency. ``reason``: why it
-    ended, in the broker's words, or the code of the risk check that denied it."""
+    """``overfill_qty``: by how much ``cum_qty`` exceeds ``quantity``. ``fees``: their sum by currency. ``reason``: why
+    the order ended, in the broker's words, or the code of the risk check that denied it."""
 
     order_id: str
     account: str
@@ -89,7 +77,7 @@ class Order(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Book(Account, frozen=True, kw_only=True):
-    """An account with its pending orders, a page of them."""
+    """An account with one page of its pending orders."""
 
     pending_orders: list[Order]
     next: int | None = None
@@ -105,6 +93,7 @@ class RecordedEvent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     shard: int
     position: int
+    aggregate_type: str
     aggregate_id: str
     sequence: int
     type: str
@@ -126,15 +115,17 @@ class History(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class EventPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A page of the log. ``head``: the last position of the shard. With ``next``, ``events`` may be short or empty."""
+
     events: list[RecordedEvent]
     head: int
     next: int | None = None
 
 
 class Fill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """As last corrected. What was reported at first stands in ``original_...``, null unless it was corrected.
+    """A fill as last corrected. ``original_...``: what was first reported; null unless the fill was corrected.
 
-    A busted fill counts for nothing. ``changed_position``: that of its bust or its last correction.
+    A busted fill counts for nothing. ``changed_position``: the position of its bust or of its last correction.
     """
 
     shard: int
@@ -160,9 +151,9 @@ class Fill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class FillTotal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The fills of one strategy, one symbol, or one of each, without the busted ones.
+    """The fills of a strategy, of a symbol, or of a strategy in a symbol. Busted fills do not count.
 
-    ``cost`` is the sum of last_qty * last_px.
+    ``bought_cost`` and ``sold_cost``: the sum of last_qty * last_px.
     """
 
     strategy_id: str | None
@@ -176,7 +167,7 @@ class FillTotal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class FillPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``fills``; or, when grouped, ``totals``."""
+    """``fills``, or ``totals`` when they are grouped."""
 
     fills: list[Fill] | None = None
     totals: list[FillTotal] | None = None
@@ -184,9 +175,9 @@ class FillPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ExecutionException(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An execution that was reported and not applied. ``type``: UnmatchedExecutionRecorded, FillConflictDetected.
+    """An execution that was reported and not applied. ``type``: UnmatchedExecutionRecorded or FillConflictDetected.
 
-    ``is_applied``: a bust or correction that came before its fill, and was applied when that came.
+    ``is_applied``: true for a bust or a correction that came before its fill, and was applied once the fill came.
     """
 
     shard: int
@@ -215,7 +206,7 @@ class ExecutionExceptionPage(Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class RiskLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is absent is not limited."""
+    """An absent member does not limit anything."""
 
     max_quantity: Figure | None = None
     max_notional: Figure | None = None
@@ -232,9 +223,9 @@ class RiskLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Risk(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an account may do. ``reason`` and ``changed_at`` are those of the trading state.
+    """What an account may do. ``reason`` and ``changed_at`` belong to the trading state.
 
-    ``limits`` are the account's; ``symbols``: those of each symbol that has some of its own. Both hold.
+    ``limits``: the limits of the account. ``symbols``: the limits of single symbols. Both apply.
     """
 
     account: str
@@ -246,7 +237,7 @@ class Risk(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Instrument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a symbol is. ``tick_size`` and ``lot_size`` null: any step; a currency null: not known."""
+    """What a symbol is. ``tick_size`` or ``lot_size`` null: any step is valid. A currency null: not known."""
 
     account: str
     symbol: str
@@ -265,7 +256,7 @@ class InstrumentPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The last price of a symbol that the account was told."""
+    """The last price of a symbol that the account recorded."""
 
     symbol: str
     price: Figure
@@ -282,8 +273,9 @@ class PricePage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Position(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A position by average cost; ``quantity`` and ``cost`` are negative while short.
 
-    ``cost``: the exact sum of quantity * price * multiplier of what is held, ``avg_px`` derived from it.
-    ``realized_pnl``, gross of fees, and ``fees``, by currency, are of all time. ``cycle``: how often it was opened.
+    ``cost``: the exact sum of quantity * price * multiplier of what is held; ``avg_px`` is derived from it.
+    ``realized_pnl`` excludes fees. It and ``fees``, by currency, cover the whole life of the account. ``cycle``: how
+    many times the position was opened.
     """
 
     account: str
@@ -307,10 +299,10 @@ class PositionPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class PositionEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An execution, and what the position was after it: from ``quantity`` to ``cycle``.
+    """An execution, and the position after it: the members from ``quantity`` to ``cycle``.
 
-    A bust or a correction names its fill by ``exec_ref_id``. ``is_reversal``: that was so old that the opposite fill is
-    booked now; else the position is what it would be if the fill had never been, or had been what it says now.
+    ``exec_ref_id``: the fill that a bust or a correction changes. ``is_reversal``: that fill is so old that the
+    opposite fill was booked instead. Otherwise the position is as if the fill had never been, or had been as corrected.
     """
 
     position: int

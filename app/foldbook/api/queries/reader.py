@@ -1,7 +1,7 @@
-"""Asks the database the questions of the query side: each is one call of one SQL function ``query_*``.
+"""Asks the database: each query over HTTP is one call of one SQL function ``query_*``.
 
-Reads are eventually consistent and say how far they are: every answer carries the position that it shows, read in the
-same snapshot, and a question can wait for a position first.
+Reads are eventually consistent and say how far they are: every row carries the position that it shows, read in the
+same snapshot as the rest, and a query can wait for a position first.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from foldbook.api.problems import Problem
 from foldbook.errors import StoreUnavailable
 from foldbook.eventstore.readers.read_gate import ReadGate
 from foldbook.eventstore.store import shard_of
+from foldbook.postgres.calls import call
 from foldbook.postgres.connection import UNREACHABLE, create_pool
 
 CONNECTIONS_MAX = 8
@@ -26,12 +27,13 @@ POSITION_TIMEOUT_S = 2.0
 HEAD_PAUSE_S = 0.02
 
 Row = Any
-"""A row of a ``query_*`` function; JSON columns are bytes."""
+"""A row of a ``query_*`` function. ``document``: the JSON document that HTTP sends, as bytes, or None if what was asked
+about is not there. ``position``: the position of the log that it shows."""
 
 
 @contextmanager
-def reaching() -> Iterator[None]:
-    """Turns what a database that can't be reached raises into ``StoreUnavailable``."""
+def unreachable_as_unavailable() -> Iterator[None]:
+    """Whatever asyncpg raises when the database cannot be reached becomes ``StoreUnavailable``."""
     try:
         yield
     except UNREACHABLE as error:
@@ -48,7 +50,7 @@ class Reader:
         self.shard_count = shard_count
 
     async def start(self) -> None:
-        with reaching():
+        with unreachable_as_unavailable():
             self._pool = await create_pool(self._dsn, min_size=1, max_size=CONNECTIONS_MAX)
 
     async def stop(self) -> None:
@@ -60,19 +62,19 @@ class Reader:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
-        """One of a bounded number. Raises ``StoreUnavailable``, also for what is asked on it."""
+        """One of a bounded number. Raises ``StoreUnavailable`` if there is none, or if it is lost while in use."""
         assert self._pool is not None, "start was not called"
-        with reaching():
+        with unreachable_as_unavailable():
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
                 yield connection
 
-    async def row(self, question: str, *arguments: object) -> Row:
-        """The one row that answers. Raises ``StoreUnavailable``."""
+    async def ask(self, function: str, *arguments: object) -> Row:
+        """The one row that a SQL function returns. Raises ``StoreUnavailable``."""
         async with self.connection() as connection:
             try:
-                return await connection.fetchrow(question, *arguments)
+                return await connection.fetchrow(call(function, len(arguments)), *arguments)
             except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
-                # A question of today, and tables that are not there yet, or are those of yesterday until rebuilt.
+                # The read tables are not there yet, or are those of an older program until they are rebuilt.
                 raise StoreUnavailable(f"the read tables are being made: {error}") from error
 
     async def reach(self, projection: str, shard: int, min_position: int | None) -> None:
@@ -80,20 +82,20 @@ class Reader:
         if min_position is None:
             return
         if not await self._gate.wait(projection, shard, min_position, POSITION_TIMEOUT_S):
-            row = await self.row("select eventstore.checkpoint($1, $2) as position", shard, projection)
-            raise _behind(f"projection {projection}", row["position"], min_position)
+            row = await self.ask("eventstore.checkpoint", shard, projection)
+            raise _behind(f"projection {projection}", row["checkpoint"], min_position)
 
     async def reach_head(self, shard: int, min_position: int | None) -> None:
-        """The same for what is read from the log itself, where a position is as soon as anybody was told of it."""
+        """The same for what is read from the log itself, which has a position as soon as a command was answered."""
         if min_position is None:
             return
         deadline = time.monotonic() + POSITION_TIMEOUT_S
         while True:
-            row = await self.row("select (eventstore.head($1)).last_position as position", shard)
-            if row["position"] >= min_position:
+            head = (await self.ask("eventstore.head", shard))["last_position"]
+            if head >= min_position:
                 return
             if time.monotonic() > deadline:
-                raise _behind("the log", row["position"], min_position)
+                raise _behind("the log", head, min_position)
             await asyncio.sleep(HEAD_PAUSE_S)
 
 

@@ -1,35 +1,41 @@
 """The checkpointed reader loop: a named reader of one shard of the log, kept going.
 
 A subscription does its work in rounds. A round takes a bounded range of events behind the checkpoint, does the work for
-it and moves the checkpoint in the same transaction. Rounds follow each other without a pause while there is a backlog;
-otherwise each waits for a hint that something was appended, and at most for the poll interval, which finds what a lost
-hint has hidden.
+it and moves the checkpoint in the same transaction. Rounds follow each other without a pause while there is a backlog.
+Otherwise each waits for a hint that something new was appended, and at most for the poll interval, which finds what a
+lost hint has hidden.
+
+Rounds are committed asynchronously. A crash of the server may undo the last ones, checkpoint and effect together, and
+then they are made again from the log; nothing that anybody was promised depends on them. (360 fsyncs a second became
+107 at 500 commands/s.)
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-
-import asyncpg
+from functools import partial
 
 from foldbook.errors import FoldbookError
-from foldbook.postgres.connection import UNREACHABLE, connect
+from foldbook.eventstore.backoff import Backoff
+from foldbook.eventstore.readers.reconnecting import Reconnecting
+from foldbook.postgres.connection import Connection, connect
 
 POLL_INTERVAL_S = 0.5
 ROUND_INTERVAL_S = 0.003
 ROUND_INTERVAL_S_MAX = 0.05
 PAUSE_SHARE = 1 / 3
 """Of what a round took."""
-BACKOFF_S_MIN = 0.05
-BACKOFF_S_MAX = 5.0
 FAILURE_BACKOFF_S_MIN = 0.5
 FAILURE_BACKOFF_S_MAX = 10.0
+STOP_TIMEOUT_S = 5.0
+SETTINGS = {"synchronous_commit": "off"}
+"""Of the sessions that do rounds, and of no others."""
 
 logger = logging.getLogger(__name__)
 
@@ -43,15 +49,15 @@ class Round:
     head: int
 
 
-Connection: TypeAlias = "asyncpg.Connection[Any]"
-
 Work = Callable[[Connection], Awaitable[Round | None]]
-"""Does one round. None: another process is at it. Raises ``FoldbookError`` if the work itself fails: it is tried again,
-ever less often; and what a lost connection raises."""
+"""Does one round. None: it did nothing, because another process is doing one.
+
+Raises ``FoldbookError`` if the work itself fails, and is then called again, ever less often; and whatever a lost
+connection raises."""
 
 
 class Subscription:
-    """Runs ``work`` for one shard until stopped. ``wake`` it when there may be something to do."""
+    """Runs ``work`` for one shard until stopped. ``hint`` it when there may be something to do."""
 
     def __init__(
         self,
@@ -66,78 +72,83 @@ class Subscription:
         self.name = name
         self.shard = shard
         self._work = work
-        self._dsn = dsn
         self._interval_s = interval_s
         self._poll_interval_s = poll_interval_s
+        self._loop = Reconnecting(
+            f"subscription {name}:{shard}", dsn, self._read, connect=partial(connect, settings=SETTINGS)
+        )
+        self._failures = Backoff(FAILURE_BACKOFF_S_MIN, FAILURE_BACKOFF_S_MAX)
         self._woken = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._stopping = asyncio.Event()
-        self._failure_backoff_s = FAILURE_BACKOFF_S_MIN
+        self._reached: float = -1
+        self._hinted: float = -1
+        """The last position that a hint has named since the last round began; infinite: look in any case."""
 
     def hint(self, payload: str | None) -> None:
-        """A notification of ``foldbook_log``; None: there may have been some."""
-        if payload is None or payload.startswith(f"{self.shard}:"):
+        """A notification of ``foldbook_log``; None: there may have been some.
+
+        A position that a round has reached already is not news. Under load half of all hints name one: a round reads up
+        to the head, which is often ahead of the hint that woke it.
+        """
+        position = _position_in(payload, self.shard)
+        if position > self._reached:
+            self._hinted = max(self._hinted, position)
             self._woken.set()
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=f"subscription {self.name}:{self.shard}")
+        await self._loop.start()
 
-    async def stop(self, timeout_s: float = 5.0) -> None:
-        """Let the round under way end, for at most ``timeout_s``; cut it off then, which undoes it."""
-        self._stopping.set()
+    async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Let the round under way end, for at most ``timeout_s``; then cut it off, which undoes it."""
+        self._loop.stopping.set()
         self._woken.set()
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=timeout_s)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._loop.stop(grace_s=timeout_s)
 
-    async def _run(self) -> None:
-        backoff_s = BACKOFF_S_MIN
-        while not self._stopping.is_set():
-            try:
-                connection = await connect(self._dsn)
-                try:
-                    while not self._stopping.is_set():
-                        await self._rounds(connection)
-                        backoff_s = BACKOFF_S_MIN
-                finally:
-                    connection.terminate()
-            except UNREACHABLE as error:
-                logger.warning("subscription %s:%d lost its connection: %s", self.name, self.shard, error)
-            except Exception:
-                # Whatever it is, a reader that silently reads no more would be worse.
-                logger.exception("subscription %s:%d failed", self.name, self.shard)
-            await self._sleep(backoff_s)
-            backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+    async def _read(self, connection: Connection) -> None:
+        self._reached = -1  # A server that comes back may have lost the last rounds.
+        while not self._loop.stopping.is_set():
+            began_s = time.monotonic()
+            done = await self._round(connection)
+            if done is not None and done.to_position < done.head:
+                continue
+            if done is not None and done.to_position > done.from_position:
+                await self._let_writers_write(time.monotonic() - began_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), self._poll_interval_s)
 
-    async def _rounds(self, connection: Connection) -> None:
-        """Do one round; if it left nothing to do, wait for a hint, and no longer than the poll interval."""
+    async def _round(self, connection: Connection) -> Round | None:
+        """One round. If it failed, wait before the next one, which then begins at once."""
         self._woken.clear()
-        began_s = time.monotonic()
+        self._hinted = -1
         try:
             done = await self._work(connection)
         except FoldbookError as error:
+            self._loop.is_well()
+            pause_s = self._failures.next_s()
             logger.warning(
-                "subscription %s:%d failed, trying again in %g s: %s",
-                self.name,
-                self.shard,
-                self._failure_backoff_s,
-                error,
+                "subscription %s:%d failed and tries again in %.1f s: %s", self.name, self.shard, pause_s, error
             )
-            await self._sleep(self._failure_backoff_s)
-            self._failure_backoff_s = min(self._failure_backoff_s * 2, FAILURE_BACKOFF_S_MAX)
-            return
-        self._failure_backoff_s = FAILURE_BACKOFF_S_MIN
-        if done is not None and done.to_position < done.head:
-            return
-        if done is not None and done.to_position > done.from_position:
-            # Under load a round takes as long as what has gathered is large. A pause in proportion leaves the machine
-            # to the writers, lets ranges coalesce, and has hot rows written less often; a longer one delays every read.
-            took_s = time.monotonic() - began_s
-            await asyncio.sleep(min(max(self._interval_s - took_s, took_s * PAUSE_SHARE), ROUND_INTERVAL_S_MAX))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), self._poll_interval_s)
+            await self._loop.pause(pause_s)
+            self._woken.set()
+            return None
+        self._loop.is_well()
+        self._failures.reset()
+        self._reached = -1 if done is None else done.to_position
+        if self._hinted <= self._reached and not self._loop.stopping.is_set():
+            self._woken.clear()
+        return done
 
-    async def _sleep(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+    async def _let_writers_write(self, took_s: float) -> None:
+        """Under load a round takes longer the more has gathered. A pause in proportion leaves the machine to the
+        writers, lets ranges coalesce, and has hot rows written less often; a longer one delays every read."""
+        await asyncio.sleep(min(max(self._interval_s - took_s, took_s * PAUSE_SHARE), ROUND_INTERVAL_S_MAX))
+
+
+def _position_in(payload: str | None, shard: int) -> float:
+    """The position that a hint names in this shard. -1: in another one. Infinite: nobody knows."""
+    if payload is None:
+        return math.inf
+    named_shard, _, position = payload.partition(":")
+    try:
+        return int(position) if int(named_shard) == shard else -1
+    except ValueError:
+        return math.inf

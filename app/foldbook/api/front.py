@@ -1,0 +1,89 @@
+"""The front: takes command calls and ``POST /commands``, whatever the server, and hands everything else on.
+
+It stands before Litestar. A path that only commands have is answered here for every method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from foldbook.api.commands import bulk
+from foldbook.api.commands.bulk import BulkCommands
+from foldbook.api.commands.calls import CommandCall, CommandCalls
+from foldbook.api.gate import Application, ClientGone, Gate, Headers, Receive, Reply, Scope, Send, respond
+from foldbook.api.problems import Problem, problem_of
+
+
+class Front:
+    """An ASGI application in front of ``app``. ``others``: the methods that ``app`` has, by the shape of their path."""
+
+    def __init__(
+        self,
+        app: Application,
+        calls: CommandCalls,
+        bulk_commands: BulkCommands,
+        gate: Gate,
+        others: Mapping[str, Collection[str]],
+    ) -> None:
+        self._app = app
+        self.calls = calls
+        self.gate = gate
+        self._bulk = bulk_commands
+        self._others = others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        method, path = scope["method"], scope["path"].rstrip("/")
+        if (found := self.calls.find(method, path)) is not None:
+            await self._execute(*found, scope, receive, send)
+        elif path == bulk.PATH and method == "POST":
+            await self._bulk(scope, receive, send)
+        elif (here := self._without_app(method, path)) is not None:
+            await respond(send, self._without_call(method, *here))
+        else:
+            await self._app(scope, receive, send)
+
+    async def _execute(
+        self, call: CommandCall, named: tuple[str, ...], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        headers = dict(scope["headers"])
+        try:
+            body = await self._body(scope, headers, receive)
+        except ClientGone:
+            return
+        except Exception as error:
+            reply = self.calls.refuse(call.method, call.template, problem_of(error))
+        else:
+            reply = await self.calls.reply(call, named, headers, body)
+        await respond(send, reply)
+
+    async def _body(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
+        if scope["query_string"]:
+            raise Problem("malformed", "commands take no query parameters")
+        self.gate.admit(headers)
+        return await self.gate.read(receive)
+
+    def _without_app(self, method: str, path: str) -> tuple[str, set[str]] | None:
+        """Template and methods of a path that has commands, if ``app`` does not know the method there."""
+        if path == bulk.PATH:
+            return bulk.PATH, {"POST"}
+        if not (here := self.calls.at(path)):
+            return None
+        template = here[0].template
+        others = set(self._others.get(shape(template), ()))
+        return None if method in others else (template, others | {call.method for call in here})
+
+    def _without_call(self, method: str, template: str, methods: set[str]) -> Reply:
+        allow = ", ".join(sorted(methods | {"OPTIONS"}))
+        if method == "OPTIONS":
+            self.calls.count(method, template, 204)
+            return Reply(204, [(b"allow", allow.encode())], b"")
+        problem = Problem("method-not-allowed", f"{method} is not a method of this path", headers={"Allow": allow})
+        return self.calls.refuse(method, template, problem)
+
+
+def shape(template: str) -> str:
+    """A path template without the names of its parameters."""
+    return "/".join("{}" if part.startswith("{") else part for part in template.split("/"))

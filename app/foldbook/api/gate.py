@@ -1,0 +1,141 @@
+"""The gate: whether a request may come in, decided in one place for every way in.
+
+The fast path of the protocol, the front, ``POST /commands`` and Litestar's routes all ask ``Gate.admit`` before they
+read a body, and those that have not got the body yet read it with ``Gate.read``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+from msgspec import DecodeError, Struct
+
+from foldbook.api.problems import Problem, body_too_large
+from foldbook.eventstore.strict_json import refuse_repeated_keys
+
+Message = dict[str, Any]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""ASGI 3, as servers speak it."""
+
+Headers = Mapping[bytes, bytes]
+"""By lower-case name."""
+
+
+class BodyLimits(Struct, frozen=True):
+    """What a body may be: its media type, and at most how many bytes."""
+
+    media_type: str
+    bytes_max: int
+    also: tuple[str, ...] = ()
+    """Media types that are taken for the same."""
+
+    def pattern(self) -> re.Pattern[bytes]:
+        names = "|".join(map(re.escape, (self.media_type, *self.also)))
+        return re.compile(rf"(?:{names})(?:;.*)?".encode(), re.IGNORECASE)
+
+
+_QUESTIONS = ("GET", "HEAD", "OPTIONS")
+"""Methods whose requests have no body, as a rule."""
+
+
+class Reply(NamedTuple):
+    """A response that is known as a whole."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class ClientGone(Exception):
+    """The client went away before its request was there."""
+
+
+class Gate:
+    """Lets in the requests whose body is within ``limits``."""
+
+    def __init__(self, limits: BodyLimits) -> None:
+        self.bytes_max = limits.bytes_max
+        self._media_type = limits.media_type
+        self._pattern = limits.pattern()
+
+    def admit(self, headers: Headers, *, may_have_body: bool = True) -> None:
+        """Raises ``Problem`` if the request may not come in. Called once for every request.
+
+        Who may come in (the Host and Origin headers, the key) is to be checked here, before anything else.
+        """
+        if may_have_body:
+            self._check_body(headers)
+
+    def _check_body(self, headers: Headers) -> None:
+        media_type = headers.get(b"content-type")
+        # The usual one is compared without the pattern, in a tenth of the time.
+        if media_type is not None and media_type != b"application/json" and not self._pattern.fullmatch(media_type):
+            raise Problem("unsupported-media-type", f"the body must be {self._media_type}")
+        length = headers.get(b"content-length")
+        if length is not None and int(length) > self.bytes_max:
+            raise body_too_large(self.bytes_max)
+
+    async def read(self, receive: Receive) -> bytes:
+        """The body. Raises ``Problem`` if it is too large, which shows on the way if its length was not given;
+        ``ClientGone``."""
+        body, is_more = b"", True
+        while is_more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            body += message["body"]
+            if len(body) > self.bytes_max:
+                raise body_too_large(self.bytes_max)
+            is_more = message["more_body"]
+        return body
+
+
+class GatedRoutes:
+    """An ASGI application: the gate in front of the routes of ``app``. What it raises, ``app``'s framework answers."""
+
+    def __init__(self, app: Application, gate: Gate) -> None:
+        self._app = app
+        self._gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = dict(scope["headers"])
+            has_body = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+            self._gate.admit(headers, may_have_body=has_body or scope["method"] not in _QUESTIONS)
+            if has_body:
+                try:
+                    receive = _again(await self._checked_body(receive), receive)
+                except ClientGone:
+                    return
+        await self._app(scope, receive, send)
+
+    async def _checked_body(self, receive: Receive) -> bytes:
+        body = await self._gate.read(receive)
+        try:
+            refuse_repeated_keys(body)
+        except DecodeError:
+            raise
+        except (ValueError, RecursionError):
+            pass  # It is not JSON: the route says so, if it wants any.
+        return body
+
+
+def _again(body: bytes, then: Receive) -> Receive:
+    """Receives a body that was read already, then what comes after it."""
+    rest = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive() -> Message:
+        message: Message | None = next(rest, None)
+        return await then() if message is None else message
+
+    return receive
+
+
+async def respond(send: Send, reply: Reply) -> None:
+    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+    await send({"type": "http.response.body", "body": reply.body, "more_body": False})

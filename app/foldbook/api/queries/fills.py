@@ -1,0 +1,90 @@
+"""Queries about executions: fills, their totals, and what was reported but not applied."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from litestar import Response
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+
+from foldbook.api.paths import OF_ACCOUNT
+from foldbook.api.queries.addresses import AddressedAccount
+from foldbook.api.queries.documents import ExecutionExceptionPage, FillPage
+from foldbook.api.queries.parameters import (
+    LIMIT_DEFAULT,
+    AccountFilter,
+    AfterPosition,
+    Limit,
+    MinPosition,
+    NameFilter,
+    key_of,
+    malformed,
+    words_of,
+)
+from foldbook.api.queries.reader import Reader
+from foldbook.api.queries.responses import account_query, document_response, query
+from foldbook.trading.values import NAME
+
+PROJECTION = "fills"
+
+_FILL_KEY = re.compile(r"([0-9]{1,4}):([0-9]{1,18})")
+_TOTAL_KEY = re.compile(rf"({NAME})?/({NAME})?")
+
+
+@query("/fills")
+async def get_fills(
+    reader: NamedDependency[Reader],
+    account: AccountFilter = None,
+    strategy: NameFilter = None,
+    symbol: NameFilter = None,
+    group_by: Annotated[
+        str | None,
+        QueryParameter(description="`strategy`, `symbol` or both, with commas between: totals instead of fills."),
+    ] = None,
+    after: Annotated[str | None, QueryParameter(description="`next` of the previous page.")] = None,
+    limit: Limit = LIMIT_DEFAULT,
+    min_position: MinPosition = None,
+) -> Response[FillPage]:
+    """Fills in the order of the log, or their totals, which leave out busted fills.
+
+    Without an account, the fills come from all shards. `min_position` belongs to one shard, so that it needs an account
+    unless the log has a single shard.
+    """
+    shard = 0 if reader.shard_count == 1 else None if account is None else reader.shard_of(account)
+    if shard is not None:
+        await reader.reach(PROJECTION, shard, min_position)
+    elif min_position is not None:
+        raise malformed("min_position", "needs an account: the log has several shards")
+    filters = (shard, account, strategy, symbol)
+    if group_by is None:
+        after_shard, after_position = key_of("after", after or "0:0", _FILL_KEY)
+        row = await reader.ask("trading.query_fills", *filters, int(after_shard), int(after_position), limit)
+    else:
+        groups = words_of("group_by", group_by, ("strategy", "symbol"))
+        after_strategy, after_symbol = key_of("after", after or "/", _TOTAL_KEY)
+        row = await reader.ask(
+            "trading.query_fill_totals",
+            *filters,
+            *("strategy" in groups, "symbol" in groups),
+            *(after_strategy or "", after_symbol or "", limit),
+        )
+    return document_response(row)
+
+
+@account_query(f"{OF_ACCOUNT}/exceptions")
+async def get_exceptions(
+    reader: NamedDependency[Reader],
+    account: NamedDependency[AddressedAccount],
+    after: AfterPosition = 0,
+    limit: Limit = LIMIT_DEFAULT,
+    min_position: MinPosition = None,
+) -> Response[ExecutionExceptionPage]:
+    """Executions that were reported and not applied: nothing is known that they belong to, or they contradict it."""
+    await reader.reach(PROJECTION, account.shard, min_position)
+    row = await reader.ask("trading.query_execution_exceptions", account.shard, account.id, after, limit)
+    return document_response(row, account)
+
+
+CALLS = (get_fills, get_exceptions)

@@ -1,0 +1,78 @@
+"""The engine's processes: start them, migrate their database, and see how they are."""
+
+from __future__ import annotations
+
+import typer
+
+from foldbook.cli.exits import Exit
+from foldbook.cli.lifetime import end_with_stdin, start_logging
+from foldbook.cli.terminal import Json, UntilStdinCloses, print_json, read_settings, warn_of_unknown_variables
+from foldbook.engine.address import check_address
+from foldbook.engine.console import tell
+from foldbook.engine.database import running_database
+from foldbook.postgres.roles import NOT_SEPARATED
+
+
+def up() -> None:
+    """Start PostgreSQL, the projector and the API.
+
+    Ctrl-C stops them.
+    """
+    from foldbook.engine.up import up
+
+    warn_of_unknown_variables()
+    up(read_settings())
+
+
+def serve(until_stdin_closes: UntilStdinCloses = False) -> None:
+    """Serve the API alone, on a migrated database."""
+    from foldbook.engine.database import require_log
+    from foldbook.engine.server import create_server
+
+    settings = read_settings()
+    if until_stdin_closes:
+        end_with_stdin()
+    else:
+        warn_of_unknown_variables()
+        require_log(settings)
+    check_address(settings)
+    start_logging(settings)
+    server = create_server(settings)
+    try:
+        server.run()
+    except SystemExit:  # uvicorn's way to say that it could not start; its code means something else here
+        raise typer.Exit(Exit.FAILED) from None
+    if not server.started:
+        raise typer.Exit(Exit.FAILED)
+
+
+def migrate() -> None:
+    """Bring the database to this program's version."""
+    from foldbook.postgres.migrations import migrate as migrate_database
+
+    warn_of_unknown_variables()
+    settings = read_settings()
+    with running_database(settings):
+        is_separated = migrate_database(settings.owner_dsn, settings.shards)
+    if not is_separated:
+        tell(f"roles: {NOT_SEPARATED}")
+    typer.echo("migrated")
+
+
+def doctor(as_json: Json = False) -> None:
+    """Print versions, settings, and how the engine is doing.
+
+    Secrets are left out.
+    """
+    from foldbook.engine.doctor import examine
+
+    report = examine(read_settings())
+    if as_json:
+        print_json(report)
+    else:
+        for title, facts in report.items():
+            typer.secho(title, bold=True)
+            for name, value in facts.items():
+                typer.echo(f"  {name:<36} {value}")
+    if not report["database"]["reachable"]:
+        raise typer.Exit(Exit.UNREACHABLE)

@@ -1,0 +1,85 @@
+"""How a command runs and ends: a coroutine to its end, or a process that stays until it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import asyncpg
+
+from foldbook.cli.exits import Exit
+from foldbook.config import Settings
+from foldbook.errors import LogMismatch, StoreUnavailable
+from foldbook.postgres.connection import UNREACHABLE
+
+GRACE_S = 10
+"""How long a process that stops may take to finish what it has begun."""
+
+_LOGIN_REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+_NOT_MIGRATED = (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError, asyncpg.UndefinedTableError)
+_FILE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EPIPE}
+"""Errors of a write to a file, which do not name it."""
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end.
+
+    Raises ``StoreUnavailable`` for every way in which the database can be away, ``LogMismatch`` if it was not migrated,
+    and ``OSError`` for a file that cannot be read or written.
+    """
+    try:
+        return asyncio.run(work)
+    except _NOT_MIGRATED as error:
+        raise LogMismatch(f"this version's log is not in the database ({error}): run `foldbook migrate`") from error
+    except (*_LOGIN_REFUSED, *UNREACHABLE) as error:
+        if isinstance(error, OSError) and is_about_a_file(error):
+            raise
+        raise StoreUnavailable(f"the database can't be reached: {error}") from error
+
+
+def is_about_a_file(error: OSError) -> bool:
+    """Whether a file is the matter, and not a connection: only an error about a file carries its name."""
+    return error.filename is not None or error.errno in _FILE_ERRORS
+
+
+def describe(error: OSError) -> str:
+    """One line for a person: the file, if one is named, and what happened."""
+    if error.filename is None or error.strerror is None:
+        return error.strerror or str(error)
+    return f"{os.fsdecode(error.filename)}: {error.strerror}"
+
+
+def start_logging(settings: Settings) -> None:
+    """To standard error, for a process that stays."""
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+async def wait_for_stop() -> None:
+    """Return at SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await stopping.wait()
+
+
+def end_with_stdin() -> None:
+    """Stop this process when standard input closes, because its supervisor is gone; force it after ``GRACE_S``."""
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_S)
+        os._exit(Exit.FAILED)
+
+    threading.Thread(target=watch, name="until-stdin-closes", daemon=True).start()

@@ -1,0 +1,71 @@
+"""The engine's database as a command finds it: running or not, migrated or not."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import psycopg
+
+from foldbook.config import Settings
+from foldbook.engine.lock import lock, running_on
+from foldbook.errors import LogMismatch, StoreUnavailable
+from foldbook.postgres.embedded import EmbeddedPostgres
+
+CONNECT_TIMEOUT_S = 5
+
+_NOT_MIGRATED = (psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable)
+
+
+class LogFacts(NamedTuple):
+    """``revision`` of the tables; ``events`` in all shards."""
+
+    revision: str
+    log_id: str
+    shard_count: int
+    events: int
+
+
+@contextlib.contextmanager
+def running_database(settings: Settings) -> Iterator[None]:
+    """Have the embedded PostgreSQL running: the engine's if one runs, else one that stops at the end of the block.
+
+    A database elsewhere is left alone. Raises ``AlreadyRunning`` if an engine starts at the same moment, and
+    ``EmbeddedPostgresError``.
+    """
+    if not settings.is_embedded or running_on(settings.data_dir):
+        yield
+        return
+    with lock(settings.data_dir, settings.url):
+        server = EmbeddedPostgres(settings.data_dir)
+        server.start()
+        try:
+            yield
+        finally:
+            server.stop()
+
+
+def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection as the database's owner. Raises ``psycopg.OperationalError``."""
+    return psycopg.connect(settings.owner_dsn, connect_timeout=CONNECT_TIMEOUT_S)
+
+
+def log_facts(connection: psycopg.Connection[tuple[Any, ...]]) -> LogFacts | None:
+    """What the database says about its log; None if it was not migrated to this version."""
+    try:
+        row = connection.execute("select * from eventstore.log_facts()").fetchone()
+    except _NOT_MIGRATED:
+        return None
+    return None if row is None else LogFacts(*row)
+
+
+def require_log(settings: Settings) -> None:
+    """Raises ``StoreUnavailable`` if the database cannot be reached, ``LogMismatch`` if it was not migrated."""
+    try:
+        with connect(settings) as connection:
+            facts = log_facts(connection)
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(f"the database can't be reached: {str(error).strip()}") from error
+    if facts is None:
+        raise LogMismatch("this version's log is not in the database: run `foldbook migrate`")

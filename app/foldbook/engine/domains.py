@@ -1,0 +1,34 @@
+"""The domains of an engine: what it decides, and what it shows of that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from foldbook.eventstore.decider import Decider
+from foldbook.eventstore.events import Command
+from foldbook.eventstore.readers.definitions import Definition
+from foldbook.resources import projection_files
+from foldbook.trading.book import ORDER_BOOK
+
+
+class Domain(NamedTuple):
+    """One type of aggregate and its read models, each made by one SQL file."""
+
+    decider: Decider[Any]
+    projections: Sequence[Path] = ()
+
+
+TRADING = Domain(ORDER_BOOK, projection_files())
+DOMAINS = (TRADING,)
+
+
+def commands_of(domains: Sequence[Domain]) -> list[type[Command]]:
+    """Every command that can be sent."""
+    return [command for domain in domains for command in domain.decider.command_types]
+
+
+def definitions_of(domains: Sequence[Domain]) -> list[Definition]:
+    """Every read model."""
+    return [Definition.read(path) for domain in domains for path in domain.projections]

@@ -1,0 +1,80 @@
+"""What ``foldbook up`` runs: parts that can be started, watched and stopped.
+
+No part outlives the supervisor. Children watch their standard input, a pipe from it, and end when that closes;
+PostgreSQL has its watchdog. Children also share the lock on the data folder: if the supervisor is killed, the next one
+waits until they are gone.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import foldbook
+from foldbook.postgres.embedded import EmbeddedPostgres
+
+STOP_TIMEOUT_S = 15
+
+
+class Part(Protocol):
+    """Something that runs beside this process."""
+
+    name: str
+
+    def start(self) -> None: ...
+    def exit_code(self) -> int | None: ...
+    def stop(self) -> None: ...
+
+
+@dataclass
+class Child:
+    """A subcommand of ``foldbook`` in its own process group: a Ctrl-C is for the supervisor alone."""
+
+    name: str
+    arguments: tuple[str, ...]
+    lock_fd: int
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        path = os.pathsep.join(filter(None, (str(Path(foldbook.__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "foldbook.cli", *self.arguments, "--until-stdin-closes"],
+            stdin=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": path},
+            pass_fds=(self.lock_fd,),
+            process_group=0,
+        )
+
+    def exit_code(self) -> int | None:
+        return self.process.poll() if self.process is not None else None
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.communicate(timeout=STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+
+
+@dataclass
+class Database:
+    """The embedded PostgreSQL as a part."""
+
+    server: EmbeddedPostgres
+    name: str = "PostgreSQL"
+
+    def start(self) -> None:
+        self.server.start()
+
+    def exit_code(self) -> int | None:
+        return self.server.exit_code
+
+    def stop(self) -> None:
+        self.server.stop()

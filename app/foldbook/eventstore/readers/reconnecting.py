@@ -1,0 +1,121 @@
+"""The loop that keeps a reader connected: connect, work, and after a loss connect again.
+
+Every long-lived reader runs in one: the listener, the subscriptions, the read gate. A loss is logged once, however many
+attempts it takes to get over it, and so is the recovery. No error ends the loop: a reader that silently stopped reading
+would be worse than any of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from foldbook.errors import FoldbookError
+from foldbook.eventstore.backoff import Backoff
+from foldbook.postgres.connection import UNREACHABLE, Connection, connect
+
+BACKOFF_S_MIN = 0.05
+BACKOFF_S_MAX = 5.0
+CANCEL_INTERVAL_S = 0.5
+
+logger = logging.getLogger(__name__)
+
+
+class Reconnecting:
+    """Runs ``work`` on a connection of its own until stopped.
+
+    ``work`` calls ``is_well`` once the connection serves its purpose, which ends a loss. It returns when ``stopping``
+    is set; if it returns earlier, or raises, the connection is closed and another one is made after a pause. ``name``
+    says in the log who lost the connection.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dsn: str,
+        work: Callable[[Connection], Awaitable[None]],
+        *,
+        connect: Callable[[str], Awaitable[Connection]] = connect,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._name = name
+        self._dsn = dsn
+        self._work = work
+        self._connect = connect
+        self._backoff = backoff or Backoff(BACKOFF_S_MIN, BACKOFF_S_MAX)
+        self._task: asyncio.Task[None] | None = None
+        self._is_working = False
+        self._lost_at_s: float | None = None
+        self._is_failure_logged = False
+        self.stopping = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin, in a task. Returns at once."""
+        self._task = asyncio.create_task(self._run(), name=self._name)
+
+    async def stop(self, grace_s: float = 0.0) -> None:
+        """Stop, and close the connection. ``work`` has ``grace_s`` seconds to return; then it is cancelled."""
+        self.stopping.set()
+        if self._task is None:
+            return
+        if self._is_working and grace_s > 0:
+            await asyncio.wait([self._task], timeout=grace_s)
+        while not self._task.done():  # A cancellation may be swallowed: by wait_for, whose future is done just then.
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=CANCEL_INTERVAL_S)
+
+    def is_well(self) -> None:
+        """The connection serves: a loss, if there was one, is over."""
+        self._backoff.reset()
+        self._is_failure_logged = False
+        if self._lost_at_s is not None:
+            logger.info("%s is connected again, after %.1f s", self._name, time.monotonic() - self._lost_at_s)
+            self._lost_at_s = None
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep, but not beyond a stop."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), seconds)
+
+    async def _run(self) -> None:
+        while not self.stopping.is_set():
+            try:
+                await self._connected()
+                if self.stopping.is_set():
+                    return
+                self._lost(ConnectionError("the connection ended"))
+            except Exception as error:
+                self._lost(error)
+            except asyncio.CancelledError as error:
+                if _is_cancelled():
+                    raise
+                self._lost(error)  # A library may let one escape that nobody asked for.
+            await self.pause(self._backoff.next_s())
+
+    async def _connected(self) -> None:
+        connection = await self._connect(self._dsn)
+        try:
+            self._is_working = True
+            await self._work(connection)
+        finally:
+            self._is_working = False
+            connection.terminate()
+
+    def _lost(self, error: BaseException) -> None:
+        is_expected = isinstance(error, (FoldbookError, *UNREACHABLE))
+        if is_expected and self._lost_at_s is None:
+            why = str(error) or type(error).__name__
+            logger.warning("%s lost its connection to the database and keeps trying: %s", self._name, why)
+        if not is_expected and not self._is_failure_logged:
+            self._is_failure_logged = True
+            logger.error("%s failed and keeps trying", self._name, exc_info=error)
+        if self._lost_at_s is None:
+            self._lost_at_s = time.monotonic()
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

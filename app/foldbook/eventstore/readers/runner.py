@@ -1,0 +1,152 @@
+"""Keeps the read tables up to date: one subscription per projection and shard."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+
+import asyncpg
+
+from foldbook.errors import ProjectionError
+from foldbook.eventstore.readers.definitions import Definition
+from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
+from foldbook.eventstore.readers.status import ProjectionStatus, projection_status
+from foldbook.eventstore.readers.subscription import POLL_INTERVAL_S, ROUND_INTERVAL_S, Round, Subscription
+from foldbook.postgres.calls import call
+from foldbook.postgres.connection import UNREACHABLE, Connection, connect
+
+EVENTS_PER_ROUND = 50_000
+"""Bounds a round's time and memory: a fraction of a second, some 30 MB."""
+
+_INSTALL = call("eventstore.projection_install", 4)
+_ROUND = call("eventstore.projection_round", 4)
+_NARROW = call("eventstore.projection_narrow", 3)
+_SHRINK = call("eventstore.projection_shrink", 4)
+
+logger = logging.getLogger(__name__)
+
+
+async def install_projections(connection: Connection, definitions: Iterable[Definition]) -> list[str]:
+    """Make the empty tables of each projection that is not there yet; the names of those.
+
+    Two processes may do so at once. A projection that is there is left alone, whatever it was made from.
+    """
+    return [
+        d.name for d in definitions if await connection.fetchval(_INSTALL, d.name, d.sha256, d.sql, d.aggregate_types)
+    ]
+
+
+class LiveRounds:
+    """The rounds of a live projection on one shard: the work of its subscription."""
+
+    def __init__(self, name: str, shard: int) -> None:
+        self._name = name
+        self._shard = shard
+        self._limit = EVENTS_PER_ROUND
+
+    async def __call__(self, connection: Connection) -> Round | None:
+        """One round. Raises ``ProjectionError`` at an event that the projection fails on, or when it took too long."""
+        try:
+            row = await connection.fetchrow(_ROUND, "live", self._name, self._shard, self._limit)
+        except (TimeoutError, asyncpg.QueryCanceledError) as error:
+            why = f"a round took too long: {str(error) or 'no answer in time'}"
+            self._limit = await connection.fetchval(_SHRINK, self._name, self._shard, self._limit, why)
+            raise self._stopped(f"{why}; the next one takes {self._limit} events") from error
+        except UNREACHABLE:
+            raise
+        except asyncpg.PostgresError as error:
+            failure = await connection.fetchval(_NARROW, self._name, self._shard, self._limit)
+            # Behind an event that failed there is nothing to do but to try that one again.
+            self._limit = EVENTS_PER_ROUND if failure is None else 1
+            if failure is not None:
+                raise self._stopped(failure.decode()) from error
+            return None
+        if row is None:
+            return None
+        done = Round(*row)
+        # A limit that had to shrink grows again, step by step while there is a backlog.
+        grown = self._limit + max(self._limit // 8, 1)
+        self._limit = EVENTS_PER_ROUND if done.to_position >= done.head else min(grown, EVENTS_PER_ROUND)
+        return done
+
+    def _stopped(self, why: str) -> ProjectionError:
+        return ProjectionError("projection-failed", f"projection {self._name} stopped: {why}")
+
+
+class ProjectionRunner:
+    """Runs all projections of a database.
+
+    Several processes may run the same projections; one of them works at a time. ``rebuild(name)`` is called for each
+    projection whose definition is not the installed one, or whose rebuild was interrupted.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        definitions: Sequence[Definition],
+        rebuild: Callable[[str], Awaitable[object]],
+        *,
+        interval_s: float = ROUND_INTERVAL_S,
+        poll_interval_s: float = POLL_INTERVAL_S,
+    ) -> None:
+        self._dsn = dsn
+        self._definitions = {definition.name: definition for definition in definitions}
+        self._rebuild = rebuild
+        self._interval_s = interval_s
+        self._poll_interval_s = poll_interval_s
+        self._listener = Listener(dsn)
+        self._subscriptions: list[Subscription] = []
+        self._rebuilds: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Install what is missing and begin. Raises what a database that can't be reached raises."""
+        connection = await connect(self._dsn)
+        try:
+            await install_projections(connection, self._definitions.values())
+            statuses = await projection_status(connection)
+        finally:
+            await connection.close()
+
+        statuses = [status for status in statuses if status.name in self._definitions]
+        for status in statuses:
+            subscription = self._subscription(status.name, status.shard)
+            self._listener.listen(LOG_CHANNEL, subscription.hint)
+            self._subscriptions.append(subscription)
+        await self._listener.start()
+        for subscription in self._subscriptions:
+            await subscription.start()
+        stale = {status.name for status in statuses if _needs_rebuild(status, self._definitions[status.name])}
+        self._rebuilds = asyncio.create_task(self._rebuild_stale(sorted(stale)), name="rebuilds")
+
+    async def stop(self) -> None:
+        if self._rebuilds is not None:
+            self._rebuilds.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._rebuilds
+        await asyncio.gather(*(subscription.stop() for subscription in self._subscriptions))
+        await self._listener.stop()
+
+    def _subscription(self, name: str, shard: int) -> Subscription:
+        return Subscription(
+            name,
+            shard,
+            LiveRounds(name, shard),
+            self._dsn,
+            interval_s=self._interval_s,
+            poll_interval_s=self._poll_interval_s,
+        )
+
+    async def _rebuild_stale(self, names: Sequence[str]) -> None:
+        for name in names:
+            logger.info("the file of projection %s has changed: rebuilding it while its old tables serve", name)
+            try:
+                await self._rebuild(name)
+            except (ProjectionError, *UNREACHABLE) as error:
+                logger.warning("projection %s was not rebuilt: %s", name, error)
+
+
+def _needs_rebuild(status: ProjectionStatus, definition: Definition) -> bool:
+    is_interrupted = status.run is not None and status.run.kind == "rebuild" and status.run.state == "interrupted"
+    return status.definition_hash != definition.sha256 or is_interrupted

@@ -1,0 +1,17 @@
+-- Commands are found by their commit through a block range index, which reads everything younger than its last
+-- summary.
+create or replace function audit.summarize_commands()
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
+as $$
+begin
+    perform brin_summarize_new_values('eventstore.commands_commit');
+exception when lock_not_available then
+    null; -- A vacuum is working on it.
+end
+$$;
+comment on function audit.summarize_commands is
+    'Brings the index of commands by commit up to date, so that a verification reads each of them once.';

@@ -1,0 +1,52 @@
+create or replace function audit.order_differences()
+returns table (shard integer, account text, order_id text, problem text, in_the_log jsonb, in_the_read_table jsonb)
+language plpgsql
+stable
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with told as (
+        select
+            r.shard,
+            o.account,
+            o.order_id,
+            to_jsonb(s) as row
+        from audit.subscription_reach('orders') r
+        cross join lateral audit.orders_as_of(r.shard, r.checkpoint) o
+        cross join lateral (
+            select
+                o.strategy_id, o.symbol, o.side, o.order_type, o.time_in_force, o.expire_at, o.quantity, o.limit_price,
+                o.stop_price, o.working_state, o.pending_request, o.is_open, o.cum_qty, o.cum_cost, o.leaves_qty,
+                o.overfill_qty, o.fees, o.created_log_position as created_position, o.last_log_position as last_position
+        ) s
+    ),
+    kept as (
+        select
+            o.shard,
+            o.account,
+            o.order_id,
+            to_jsonb(s) as row
+        from read.orders o
+        cross join lateral (
+            select
+                o.strategy_id, o.symbol, o.side, o.order_type, o.time_in_force, o.expire_at, o.quantity, o.limit_price,
+                o.stop_price, o.working_state, o.pending_request, o.is_open, o.cum_qty, o.cum_cost, o.leaves_qty,
+                o.overfill_qty, o.fees, o.created_position, o.last_position
+        ) s
+    )
+    select
+        coalesce(t.shard, k.shard),
+        coalesce(t.account, k.account),
+        coalesce(t.order_id, k.order_id),
+        case when k.row is null then 'missing' when t.row is null then 'surplus' else 'different' end,
+        t.row,
+        k.row
+    from told t
+    full join kept k on k.shard = t.shard and k.account = t.account and k.order_id = t.order_id
+    where t.row is distinct from k.row
+    order by 1, 2, 3;
+end
+$$;
+comment on function audit.order_differences is
+    'Where read.orders does not say what the log says, up to where its projection has read: a row is missing, surplus or different. No row: all is well.';

@@ -1,0 +1,83 @@
+-- The journal, read.position_entries, is compared by its keys only. `foldbook projections verify positions` compares the
+-- position that each entry shows.
+create or replace function audit.position_differences()
+returns table (
+    shard integer, account text, symbol text, log_position bigint, problem text, in_the_log jsonb,
+    in_the_read_table jsonb
+)
+language plpgsql
+stable
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with execution as materialized (
+        select
+            r.shard,
+            r.checkpoint,
+            e.aggregate_id as account,
+            e.payload ->> 'symbol' as symbol,
+            e.position,
+            e.type
+        from audit.subscription_reach('positions') r
+        join trading.log e on e.shard = r.shard and e.position <= r.checkpoint
+        where e.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
+    ),
+    told as (
+        select
+            x.shard,
+            x.account,
+            x.symbol,
+            to_jsonb(s) as row
+        from (select distinct x.shard, x.checkpoint, x.account, x.symbol from execution x) x
+        cross join lateral (
+            select
+                p.quantity, p.cost, p.realized_pnl, p.cycle, p.fees, p.multiplier, p.last_log_position as last_position
+            from audit.position_as_of(x.account, x.symbol, x.checkpoint) p
+        ) s
+    ),
+    kept as (
+        select
+            p.shard,
+            p.account,
+            p.symbol,
+            to_jsonb(s) as row
+        from read.positions p
+        cross join lateral (
+            select p.quantity, p.cost, p.realized_pnl, p.cycle, p.fees, p.multiplier, p.last_position
+        ) s
+    )
+    select
+        coalesce(t.shard, k.shard),
+        coalesce(t.account, k.account),
+        coalesce(t.symbol, k.symbol),
+        null::bigint,
+        case when k.row is null then 'missing' when t.row is null then 'surplus' else 'different' end,
+        t.row,
+        k.row
+    from told t
+    full join kept k on k.shard = t.shard and k.account = t.account and k.symbol = t.symbol
+    where t.row is distinct from k.row
+    union all
+    select
+        coalesce(x.shard, e.shard),
+        coalesce(x.account, e.account),
+        coalesce(x.symbol, e.symbol),
+        coalesce(x.position, e.position),
+        case when e.position is null then 'entry-missing' else 'entry-surplus' end,
+        null,
+        null
+    from execution x
+    full join read.position_entries e
+        on e.shard = x.shard
+        and e.account = x.account
+        and e.symbol = x.symbol
+        and e.position = x.position
+        and e.type = x.type
+    where x.position is null
+        or e.position is null
+    order by 1, 2, 3, 4 nulls first, 5;
+end
+$$;
+comment on function audit.position_differences is
+    'Where read.positions does not say what the log says, up to where its projection has read: a row is missing, surplus or different; or an execution has no entry in the journal, or an entry no execution (entry-missing, entry-surplus). No row: all is well.';
