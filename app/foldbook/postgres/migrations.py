@@ -26,6 +26,7 @@ from foldbook.resources import ROOT, alembic_folder, code_files, projection_file
 
 OLDEST_SERVER = 150000
 CONNECT_TIMEOUT_S = 10
+EARLIER_SHAPES = ("0001", "0002")
 
 MIGRATION_LOCK = 1178553162
 """The advisory lock of a migration. SQL holds the numbers of the others, and none exists when this one is taken."""
@@ -139,6 +140,7 @@ def _migrate(dsn: str, shard_count: int) -> bool:
         if connection.info.server_version < OLDEST_SERVER:
             raise LogMismatch(f"the server is PostgreSQL {connection.info.server_version // 10000}, not 15 or newer")
         connection.execute(_BEGIN)
+        _refuse_earlier_shapes(connection)
         for schema in code_schemas():
             connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
         _upgrade_tables(session)
@@ -149,6 +151,19 @@ def _migrate(dsn: str, shard_count: int) -> bool:
         _identify_log(connection, shard_count)
     assert separated is not None
     return bool(separated[0])
+
+
+def _refuse_earlier_shapes(connection: Connection) -> None:
+    """A log from before aggregates had types has other tables and other hashes: there is no way to migrate it."""
+    row = connection.execute("select to_regclass('eventstore.alembic_version') is not null").fetchone()
+    if row is None or not row[0]:
+        return
+    found = connection.execute("select version_num from eventstore.alembic_version").fetchone()
+    if found is not None and found[0] in EARLIER_SHAPES:
+        raise LogMismatch(
+            "this log was made by a Foldbook from before aggregates had types, and this one cannot read it: use the "
+            "program that made it, or start over with an empty database (docs/operate.md, Start over)"
+        )
 
 
 def _upgrade_tables(session: sqlalchemy.Connection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -24,6 +25,7 @@ from tests.builders import ACCOUNT, open_account, place
 from tests.eventstore.counter.counter import COUNTER, Add, Added
 
 COUNTERS = Specification(COUNTER)
+FOLDER = Path(__file__).parent
 
 
 def add(amount: int, counter_id: str = "c") -> Add:
@@ -33,6 +35,12 @@ def add(amount: int, counter_id: str = "c") -> Add:
 def test_its_specification() -> None:
     COUNTERS.when(add(3)).then(Added(total=3)).after.when(add(4)).then(Added(total=7))
     COUNTERS.given(Added(total=999)).when(add(2)).then_refused("counter-too-high", total=999)
+
+
+def test_the_page_on_extending_shows_it_as_it_is() -> None:
+    page = (FOLDER.parents[2] / "docs" / "extend.md").read_text()
+    for name in ("counter.py", "counters.sql"):
+        assert (FOLDER / name).read_text().rstrip() in page
 
 
 def test_a_specification_that_is_not_met_says_so() -> None:
