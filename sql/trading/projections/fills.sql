@@ -1,7 +1,7 @@
 -- Aggregate types: order_book
 -- Folds: OrderFilled, FillBusted, FillCorrected, FillConflictDetected, UnmatchedExecutionRecorded
 -- Ignores: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
---   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderReopened, OrderCancelRequested,
+--   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderCancelRequested,
 --   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending,
 --   OrderReplaced, OrderReplaceRejected, InstrumentDefined, RiskLimitsSet, TradingStateChanged, PriceRecorded
 --

@@ -1,7 +1,7 @@
 -- Aggregate types: order_book
 -- Folds: OrderFilled, FillBusted, FillCorrected
 -- Ignores: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
---   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderReopened, OrderCancelRequested,
+--   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderCancelRequested,
 --   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending,
 --   OrderReplaced, OrderReplaceRejected, FillConflictDetected, UnmatchedExecutionRecorded, InstrumentDefined,
 --   RiskLimitsSet, TradingStateChanged, PriceRecorded

@@ -2,10 +2,10 @@
 
 The first lines of the file are comments of three kinds, each of which may go on in lines that begin with ``--   ``::
 
-    -- Aggregate types: order_book
-    -- Folds: OrderFilled, FillBusted
-    -- Ignores: PriceRecorded,
-    --   OrderBookCreated
+    -- Aggregate types: counter
+    -- Folds: Added, Subtracted
+    -- Ignores: Renamed,
+    --   Explained
 
 A list without names is written ``nothing``. The projection is given the events of these aggregate types and of no
 others. Each of their event types is either folded or ignored, and a test holds the file to that: a new event type is
