@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb
 
 from bench.clock import Stopwatch
 from bench.table import Slice
@@ -28,71 +29,30 @@ limit %s
 _CREATED = """
 insert into row_by_row.orders (
     shard, account, order_id, strategy_id, symbol, side, order_type, time_in_force, expire_at, quantity, limit_price,
-    stop_price, stage, is_suspended, is_done_for_day, working_state, is_open, pending_request, cum_qty, cum_cost,
-    leaves_qty, overfill_qty, fees, created_at, updated_at, created_position, last_position, sequence
+    stop_price, working_state, is_open, pending_request, cum_qty, cum_cost, leaves_qty, overfill_qty, fees, created_at,
+    updated_at, created_position, last_position, sequence
 )
 values (
     0, %(account)s, %(order_id)s, %(strategy_id)s, %(symbol)s, %(side)s, %(order_type)s, %(time_in_force)s,
-    %(expire_at)s, %(quantity)s, %(limit_price)s, %(stop_price)s, 'CREATED', false, false, 'CREATED', true, 'NONE', 0,
-    0, %(quantity)s, 0, '{}',
+    %(expire_at)s, %(quantity)s, %(limit_price)s, %(stop_price)s, 'CREATED', true, 'NONE', 0, 0, %(quantity)s, 0, '{}',
     %(occurred_at)s, %(occurred_at)s, %(position)s, %(position)s, %(sequence)s
 )
 """
-_ACCEPTED = """
+_UPDATED = """
 update row_by_row.orders
-set stage = 'NEW',
-    working_state = 'NEW', broker_order_id = %(broker_order_id)s,
+set quantity = %(quantity)s, limit_price = %(limit_price)s, stop_price = %(stop_price)s,
+    working_state = %(working_state)s, is_open = %(leaves_qty)s::numeric > 0, pending_request = %(pending_request)s,
+    cum_qty = %(cum_qty)s, cum_cost = %(cum_cost)s, leaves_qty = %(leaves_qty)s, overfill_qty = %(overfill_qty)s,
+    fees = %(fees)s, broker_order_id = %(broker_order_id)s, reason = %(reason)s,
     updated_at = %(occurred_at)s, last_position = %(position)s, sequence = %(sequence)s
 where account = %(account)s and order_id = %(order_id)s
 """
-_FILLED = """
-update row_by_row.orders
-set stage = 'NEW',
-    cum_qty = cum_qty + %(last_qty)s::numeric,
-    cum_cost = cum_cost + %(last_qty)s::numeric * %(last_px)s::numeric,
-    leaves_qty = greatest(quantity - cum_qty - %(last_qty)s::numeric, 0),
-    overfill_qty = greatest(cum_qty + %(last_qty)s::numeric - quantity, 0),
-    working_state = case
-        when cum_qty + %(last_qty)s::numeric >= quantity then 'FILLED'
-        else 'PARTIALLY_FILLED'
-    end,
-    is_open = cum_qty + %(last_qty)s::numeric < quantity,
-    fees = fees || jsonb_build_object(
-        %(fee_currency)s::text,
-        trim_scale(coalesce((fees ->> %(fee_currency)s::text)::numeric, 0) + %(fee)s::numeric)::text
-    ),
-    updated_at = %(occurred_at)s, last_position = %(position)s, sequence = %(sequence)s
-where account = %(account)s and order_id = %(order_id)s
-"""
-_CANCEL_REQUESTED = """
-update row_by_row.orders
-set pending_request = 'CANCEL',
-    updated_at = %(occurred_at)s, last_position = %(position)s, sequence = %(sequence)s
-where account = %(account)s and order_id = %(order_id)s
-"""
-_CANCELED = """
-update row_by_row.orders
-set working_state = 'CANCELED',
-    final_state = 'CANCELED', reason = %(reason)s, is_open = false, pending_request = 'NONE', leaves_qty = 0,
-    updated_at = %(occurred_at)s, last_position = %(position)s, sequence = %(sequence)s
-where account = %(account)s and order_id = %(order_id)s
-"""
-_REJECTED = """
-update row_by_row.orders
-set working_state = 'REJECTED',
-    final_state = 'REJECTED', reason = %(reason)s, is_open = false, leaves_qty = 0,
-    updated_at = %(occurred_at)s, last_position = %(position)s, sequence = %(sequence)s
-where account = %(account)s and order_id = %(order_id)s
-"""
-_STATEMENTS = {
-    "OrderCreated": _CREATED,
-    "OrderAccepted": _ACCEPTED,
-    "OrderFilled": _FILLED,
-    "OrderCancelRequested": _CANCEL_REQUESTED,
-    "OrderCanceled": _CANCELED,
-    "OrderRejected": _REJECTED,
-}
-_OPTIONAL = {"expire_at": None, "limit_price": None, "stop_price": None, "broker_order_id": None, "reason": None}
+_ABSENT: dict[str, Any] = {
+    "expire_at": None, "limit_price": None, "stop_price": None, "working_state": "CREATED", "pending_request": "NONE",
+    "cum_qty": "0", "cum_cost": "0", "leaves_qty": "0", "overfill_qty": "0", "fees": {}, "broker_order_id": None,
+    "reason": None,
+}  # fmt: skip
+"""What is left out of a payload."""
 
 _CHECKPOINT = "update row_by_row.checkpoint set position = %s"
 
@@ -141,11 +101,10 @@ def _read(connection: Connection[TupleRow], after: int, upto: int) -> list[Tuple
 
 def _project(connection: Connection[TupleRow], row: TupleRow) -> None:
     position, type_name, account, order_id, sequence, occurred_at, payload = row
-    statement = _STATEMENTS.get(type_name)
-    if statement is None:
+    if order_id is None:
         return
     fields: dict[str, Any] = {
-        **_OPTIONAL,
+        **_ABSENT,
         **payload,
         "position": position,
         "account": account,
@@ -153,4 +112,5 @@ def _project(connection: Connection[TupleRow], row: TupleRow) -> None:
         "sequence": sequence,
         "occurred_at": occurred_at,
     }
-    connection.execute(statement, fields, prepare=True)
+    fields["fees"] = Jsonb(fields["fees"])
+    connection.execute(_CREATED if type_name == "OrderCreated" else _UPDATED, fields, prepare=True)

@@ -19,7 +19,7 @@ from foldbook.trading.events import (
     OrderFilled,
     OrderRejected,
 )
-from foldbook.trading.values import ExecType, OrderType, Side, TimeInForce
+from foldbook.trading.values import ExecType, OrderType, OrdStatus, PendingRequest, Side, TimeInForce
 
 ACCOUNT = "alice/binance/simulated"
 KEY = AggregateKey("order_book", ACCOUNT)
@@ -90,31 +90,45 @@ def created(order_id: str = "o-1", quantity: str = "2", **fields: Any) -> OrderC
     return OrderCreated(**{**_names(order_id), **order, **fields})
 
 
-def accepted(order_id: str = "o-1", **fields: Any) -> OrderAccepted:
-    return OrderAccepted(**_names(order_id), **fields)
+def state(cum: str = "0", leaves: str = "2", px: str = "100", **said: Any) -> dict[str, Any]:
+    """What an event says of the order after it: that of ``place``, of which ``cum`` has traded at ``px``."""
+    cum_qty, leaves_qty = Decimal(cum), Decimal(leaves)
+    working_state = OrdStatus.NEW if not cum_qty else OrdStatus.PARTIALLY_FILLED if leaves_qty else OrdStatus.FILLED
+    return {
+        "quantity": Decimal(2),
+        "limit_price": Decimal(100),
+        "working_state": working_state,
+        "cum_qty": cum_qty,
+        "cum_cost": cum_qty * Decimal(px),
+        "leaves_qty": leaves_qty,
+        **said,
+    }
+
+
+def accepted(order_id: str = "o-1", **said: Any) -> OrderAccepted:
+    return OrderAccepted(**_names(order_id), **state(**said))
 
 
 def filled(
-    exec_id: str, qty: str, cum: str, leaves: str, px: str = "100", order_id: str = "o-1", **fields: Any
+    exec_id: str, qty: str, cum: str, leaves: str, px: str = "100", order_id: str = "o-1", **said: Any
 ) -> OrderFilled:
+    """A fill. Every fill so far was at ``px``, if ``cum_cost`` does not say otherwise."""
     return OrderFilled(
         **_names(order_id),
         exec_id=exec_id,
         last_qty=Decimal(qty),
         last_px=Decimal(px),
-        cum_qty=Decimal(cum),
-        leaves_qty=Decimal(leaves),
-        **{"transact_time": NOW, **fields},
+        **state(cum, leaves, px, **{"transact_time": NOW, **said}),
     )
 
 
 def cancel_requested(order_id: str = "o-1") -> OrderCancelRequested:
-    return OrderCancelRequested(**_names(order_id), transact_time=NOW)
+    return OrderCancelRequested(**_names(order_id), **state(pending_request=PendingRequest.CANCEL), transact_time=NOW)
 
 
-def canceled(cum: str = "0", order_id: str = "o-1", **fields: Any) -> OrderCanceled:
-    return OrderCanceled(**_names(order_id), cum_qty=Decimal(cum), **fields)
+def canceled(cum: str = "0", order_id: str = "o-1", **said: Any) -> OrderCanceled:
+    return OrderCanceled(**_names(order_id), **state(cum, "0", working_state=OrdStatus.CANCELED, **said))
 
 
-def rejected(order_id: str = "o-1", **fields: Any) -> OrderRejected:
-    return OrderRejected(**_names(order_id), **fields)
+def rejected(order_id: str = "o-1", **said: Any) -> OrderRejected:
+    return OrderRejected(**_names(order_id), **state(leaves="0", working_state=OrdStatus.REJECTED, **said))

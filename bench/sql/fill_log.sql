@@ -41,45 +41,45 @@ begin
         execute v_statement;
     end loop;
 
-    with path (kind, step, type, last_qty, cum_qty, leaves_qty) as (
+    with path (kind, step, type, working_state, last_qty, cum_qty, leaves_qty) as (
         select life.kind, step.*
         from unnest(array[0, 1, 2, 3, 4]) life (kind)
         cross join (values
-            (0, 'OrderCreated', null, null, null),
-            (1, 'OrderAccepted', null, null, null),
-            (2, 'OrderFilled', '0.5', '0.5', '1.5'),
-            (3, 'OrderFilled', '1.5', '2', '0')
+            (0, 'OrderCreated', null, null, null, null),
+            (1, 'OrderAccepted', 'NEW', null, '0', '2'),
+            (2, 'OrderFilled', 'PARTIALLY_FILLED', '0.5', '0.5', '1.5'),
+            (3, 'OrderFilled', 'FILLED', '1.5', '2', '0')
         ) step
         union all
         select life.kind, step.*
         from unnest(array[5, 6]) life (kind)
         cross join (values
-            (0, 'OrderCreated', null, null, null),
-            (1, 'OrderAccepted', null, null, null),
-            (2, 'OrderFilled', '2', '2', '0')
+            (0, 'OrderCreated', null, null, null, null),
+            (1, 'OrderAccepted', 'NEW', null, '0', '2'),
+            (2, 'OrderFilled', 'FILLED', '2', '2', '0')
         ) step
         union all
         values
-            (7, 0, 'OrderCreated', null, null, null),
-            (7, 1, 'OrderAccepted', null, null, null),
-            (7, 2, 'OrderCancelRequested', null, null, null),
-            (7, 3, 'OrderCanceled', null, '0', null),
-            (8, 0, 'OrderCreated', null, null, null),
-            (8, 1, 'OrderAccepted', null, null, null),
-            (8, 2, 'OrderFilled', '0.5', '0.5', '1.5'),
-            (8, 3, 'OrderCancelRequested', null, null, null),
-            (8, 4, 'OrderCanceled', null, '0.5', null),
-            (9, 0, 'OrderCreated', null, null, null),
-            (9, 1, 'OrderRejected', null, null, null)
+            (7, 0, 'OrderCreated', null, null, null, null),
+            (7, 1, 'OrderAccepted', 'NEW', null, '0', '2'),
+            (7, 2, 'OrderCancelRequested', 'NEW', null, '0', '2'),
+            (7, 3, 'OrderCanceled', 'CANCELED', null, '0', '0'),
+            (8, 0, 'OrderCreated', null, null, null, null),
+            (8, 1, 'OrderAccepted', 'NEW', null, '0', '2'),
+            (8, 2, 'OrderFilled', 'PARTIALLY_FILLED', '0.5', '0.5', '1.5'),
+            (8, 3, 'OrderCancelRequested', 'PARTIALLY_FILLED', null, '0.5', '1.5'),
+            (8, 4, 'OrderCanceled', 'CANCELED', null, '0.5', '0'),
+            (9, 0, 'OrderCreated', null, null, null, null),
+            (9, 1, 'OrderRejected', 'REJECTED', null, '0', '0')
     ),
     moment as (
         select n::bigint as position, n - 1 as account, null::bigint as number, 'OrderBookCreated' as type,
-            null as last_qty, null as cum_qty, null as leaves_qty
+            null::integer as step, null as working_state, null as last_qty, null as cum_qty, null as leaves_qty
         from generate_series(1::bigint, p_accounts) n
         union all
         select
             p_accounts + row_number() over (order by o + p.step * v_pace, o), o * 7919 % p_accounts, o, p.type,
-            p.last_qty, p.cum_qty, p.leaves_qty
+            p.step, p.working_state, p.last_qty, p.cum_qty, p.leaves_qty
         from generate_series(0::bigint, p_events / 3) o
         join path p on p.kind = o % 10
     ),
@@ -89,7 +89,8 @@ begin
             m.*,
             row_number() over (partition by m.account order by m.position) as sequence,
             'trader-' || m.account || '/binance/simulated' as aggregate_id,
-            'o-' || m.number as order_id
+            'o-' || m.number as order_id,
+            '642' || 10 + m.number % 50 || '.1' as px
         from moment m
         where m.position <= p_events
         order by m.position
@@ -115,21 +116,37 @@ begin
                         (array['BUY', 'SELL'])[m.number % 2 + 1]
                     )
                 end
-                || case m.type
-                    when 'OrderBookCreated' then ''
-                    when 'OrderCreated' then format(
-                        ',"order_type":"LIMIT","quantity":"2","limit_price":"642%s.1","time_in_force":"GTC"}',
-                        10 + m.number % 50
+                || case
+                    when m.type = 'OrderBookCreated' then ''
+                    when m.type = 'OrderCreated' then format(
+                        ',"order_type":"LIMIT","quantity":"2","limit_price":"%s","time_in_force":"GTC"}', m.px
                     )
-                    when 'OrderAccepted' then format(',"broker_order_id":"b-%s"}', m.order_id)
-                    when 'OrderFilled' then format(
-                        ',"exec_id":"e-%s","last_qty":"%s","last_px":"642%s.1","cum_qty":"%s","leaves_qty":"%s"'
-                        ',"fee":"0.012","fee_currency":"USDT"}',
-                        m.cum_qty, m.last_qty, 10 + m.number % 50, m.cum_qty, m.leaves_qty
+                    else format(
+                        ',"quantity":"2","limit_price":"%s","working_state":"%s"', m.px, m.working_state
                     )
-                    when 'OrderCanceled' then format(',"cum_qty":"%s"}', m.cum_qty)
-                    when 'OrderRejected' then ',"reason":"insufficient margin"}'
-                    else '}'
+                    || case when m.type = 'OrderCancelRequested' then ',"pending_request":"CANCEL"' else '' end
+                    || case
+                        when m.cum_qty <> '0' then format(
+                            ',"cum_qty":"%s","cum_cost":"%s","fees":{"USDT":"%s"}',
+                            m.cum_qty,
+                            trim_scale(m.cum_qty::numeric * m.px::numeric),
+                            case when m.step = 3 and m.type = 'OrderFilled' then '0.024' else '0.012' end
+                        )
+                        else ''
+                    end
+                    || case when m.leaves_qty <> '0' then format(',"leaves_qty":"%s"', m.leaves_qty) else '' end
+                    || case m.type
+                        when 'OrderRejected' then ',"reason":"insufficient margin"'
+                        else format(',"broker_order_id":"b-%s"', m.order_id)
+                    end
+                    || case
+                        when m.type = 'OrderFilled' then format(
+                            ',"exec_id":"e-%s","last_qty":"%s","last_px":"%s","fee":"0.012","fee_currency":"USDT"',
+                            m.cum_qty, m.last_qty, m.px
+                        )
+                        else ''
+                    end
+                    || '}'
                 end
             )::jsonb as payload,
             v_begin + make_interval(secs => m.position * 0.0001) as occurred_at,

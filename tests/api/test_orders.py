@@ -170,6 +170,7 @@ async def test_the_history_tells_how_an_order_came_to_be(engine: Engine) -> None
     assert created == {
         "shard": 0,
         "position": 2,
+        "aggregate_type": "order_book",
         "aggregate_id": ACCOUNT,
         "sequence": 2,
         "type": "OrderCreated",

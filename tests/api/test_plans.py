@@ -19,7 +19,7 @@ on conflict do nothing;
 insert into read.orders
 select
     0, 'u' || n % 50 || '/binance/simulated', 'o-' || n, 'trend', 'BTC-USDT', 'BUY', 'LIMIT', 'GTC', null,
-    2, 100, null, 'NEW', null, false, false, case when n % 100 = 0 then 'NEW' else 'FILLED' end, n % 100 = 0, 'NONE',
+    2, 100, null, case when n % 100 = 0 then 'NEW' else 'FILLED' end, n % 100 = 0, 'NONE',
     null, null, null, 0, 0, 2, 0, '{}', null, null,
     now(), now(), n, n, n
 from generate_series(1, 20000) n;

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from foldbook.resources import projection_files
 from foldbook.trading.commands import BookCommand
-from foldbook.trading.order import evolve_order
+from foldbook.trading.order_events import evolve_order
 from tests.builders import ACCOUNT
 from tests.readside.executions import executions
 from tests.readside.histories import Happening, write

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -12,6 +12,8 @@ from typing import Any
 
 import psycopg
 from hypothesis import strategies as st
+
+from foldbook.trading.values import EXACT, canonical
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 OPEN = ("CREATED", "NEW", "PARTIALLY_FILLED")
@@ -60,13 +62,14 @@ class Happening:
 
     account: str
     type: str
-    payload: dict[str, str]
+    payload: dict[str, Any]
     occurred_at: datetime = BEGIN
     aggregate_type: str = "order_book"
 
     @property
     def order_id(self) -> str | None:
-        return self.payload.get("order_id")
+        order_id: str | None = self.payload.get("order_id")
+        return order_id
 
 
 def write(connection: psycopg.Connection[Any], history: Iterable[Happening]) -> int:
@@ -104,10 +107,10 @@ def write_many(connection: psycopg.Connection[Any], orders: int, accounts: int =
         if number % 4:
             history.append(Happening(account, "OrderAccepted", order | {"broker_order_id": f"b-{number}"}))
         if number % 3:
-            history.append(Happening(account, "OrderFilled", order | fill(f"x-{number}", "1", "1", "1")))
+            history.append(Happening(account, "OrderFilled", order | fill(f"x-{number}", "1")))
         if number % 2:
-            history.append(Happening(account, "OrderCanceled", order | {"cum_qty": "1" if number % 3 else "0"}))
-    return write(connection, history)
+            history.append(Happening(account, "OrderCanceled", order))
+    return write(connection, stated(history))
 
 
 _books = count()
@@ -121,8 +124,8 @@ def write_book(connection: psycopg.Connection[Any], orders: int = 5) -> int:
     for order_id in (f"t-{number}-{n}" for n in range(orders)):
         order = {"order_id": order_id, "strategy_id": "s", "symbol": "ETHUSDT", "side": "SELL"}
         history.append(Happening(account, "OrderCreated", order | ORDER))
-        history.append(Happening(account, "OrderFilled", order | fill("x", "1", "1", "1")))
-    return write(connection, history)
+        history.append(Happening(account, "OrderFilled", order | fill("x", "1")))
+    return write(connection, stated(history))
 
 
 ORDER = {"order_type": "LIMIT", "quantity": "2", "limit_price": "100", "time_in_force": "GTC"}
@@ -137,15 +140,18 @@ def price(account: str, px: str) -> Happening:
     return Happening(account, "PriceRecorded", {"symbol": "BTCUSDT", "price": px, "transact_time": BEGIN.isoformat()})
 
 
-def fill(exec_id: str, qty: str, cum: str, leaves: str, px: str = "100") -> dict[str, str]:
-    return {
-        "exec_id": exec_id, "last_qty": qty, "last_px": px, "cum_qty": cum, "leaves_qty": leaves,
-        "fee": "0.1", "fee_currency": "USDT",
-    }  # fmt: skip
+def fill(exec_id: str, qty: str, px: str = "100") -> dict[str, str]:
+    return {"exec_id": exec_id, "last_qty": qty, "last_px": px, "fee": "0.1", "fee_currency": "USDT"}
 
 
 def plain(amount: Decimal) -> str:
-    return f"{amount.normalize():f}"
+    return f"{canonical(amount):f}"
+
+
+def stated(history: Iterable[Happening]) -> list[Happening]:
+    """The same, and every event about an order carries the order's state after it. Begins with the books."""
+    fold = Fold()
+    return [fold.add(happening) for happening in history]
 
 
 amounts = st.decimals("0.001", "20", places=3).map(lambda d: d.normalize())
@@ -157,15 +163,13 @@ def histories(draw: st.DrawFn) -> list[Happening]:
     """Books, and orders that live through what can happen to them, late fills and overfills included."""
     fold = Fold()
     accounts = ["alice/binance/simulated", "bob/kraken/backtest"][: draw(st.integers(1, 2))]
-    history = [book_created(account) for account in accounts]
-    fold.add_all(history)
+    history = [fold.add(book_created(account)) for account in accounts]
     for number in range(draw(st.integers(0, 40))):
         account = draw(st.sampled_from(accounts))
         order_id = draw(st.sampled_from(["o-1", "o-2", "o-3"]))
         happening = draw(_next(account, order_id, fold.orders.get((account, order_id)), number))
         if happening is not None:
-            history.append(happening)
-            fold.add(happening)
+            history.append(fold.add(happening))
     return history
 
 
@@ -186,11 +190,7 @@ def _next(draw: st.DrawFn, account: str, order_id: str, order: dict[str, Any] | 
     match draw(st.sampled_from(choices)):
         case "OrderFilled":
             qty = draw(amounts)
-            cum = order["cum_qty"] + qty
-            payload = fill(f"x-{number}", plain(qty), plain(cum), plain(max(order["quantity"] - cum, Decimal(0))))
-            payload["last_px"] = plain(draw(amounts))
-            if cum > order["quantity"]:
-                payload["overfill_qty"] = plain(cum - order["quantity"])
+            payload = fill(f"x-{number}", plain(qty), plain(draw(amounts)))
             if draw(st.booleans()):
                 payload |= {"fee": plain(draw(amounts)), "fee_currency": draw(st.sampled_from(["USDT", "BNB"]))}
             else:
@@ -202,9 +202,25 @@ def _next(draw: st.DrawFn, account: str, order_id: str, order: dict[str, Any] | 
             broker = {"broker_order_id": draw(st.sampled_from(["b-1", "b-2"]))} if draw(st.booleans()) else {}
             return Happening(account, "OrderAccepted", names | broker, at)
         case "OrderCanceled":
-            return Happening(account, "OrderCanceled", names | {"cum_qty": plain(order["cum_qty"])}, at)
+            return Happening(account, "OrderCanceled", names | draw(st.sampled_from([{}, {"reason": "venue"}])), at)
         case other:
             return Happening(account, other, names, at)
+
+
+AMOUNTS = ("quantity", "limit_price", "stop_price", "cum_qty", "cum_cost", "leaves_qty", "overfill_qty")
+WORDS: dict[str, Any] = {
+    "working_state": "CREATED", "pending_request": "NONE", "broker_order_id": None, "reason": None, "fees": {},
+}  # fmt: skip
+"""With what each is when it is left out."""
+
+
+def _state(order: dict[str, Any]) -> dict[str, Any]:
+    """What an event says of the order after it."""
+    amounts = {name: plain(order[name]) for name in AMOUNTS if order[name]}
+    return amounts | {name: order[name] for name, absent in WORDS.items() if order[name] != absent}
+
+
+_less = EXACT.subtract
 
 
 class Fold:
@@ -221,7 +237,8 @@ class Fold:
             self.add(happening)
         return self
 
-    def add(self, e: Happening) -> None:
+    def add(self, e: Happening) -> Happening:
+        """The happening as it goes into the log, with the state of its order after it."""
         self._position += 1
         if e.type == "OrderBookCreated":
             self.books[e.account] = {
@@ -232,7 +249,7 @@ class Fold:
         book["last_position"] = self._position
         book["sequence"] += 1
         if e.order_id is None:
-            return
+            return e
         key = (e.account, e.order_id)
         if e.type == "OrderCreated":
             self.orders[key] = self._created(e)
@@ -241,11 +258,12 @@ class Fold:
         order["is_open"] = order["working_state"] in OPEN
         if order["working_state"] in ("CANCELED", "REJECTED"):
             order["pending_request"] = "NONE"  # FIX: a full fill leaves a request pending
-        order["leaves_qty"] = order["quantity"] - order["cum_qty"] if order["is_open"] else Decimal(0)
-        order["overfill_qty"] = max(order["cum_qty"] - order["quantity"], Decimal(0))
+        order["leaves_qty"] = _less(order["quantity"], order["cum_qty"]) if order["is_open"] else Decimal(0)
+        order["overfill_qty"] = max(_less(order["cum_qty"], order["quantity"]), Decimal(0))
         order["updated_at"] = max(order["updated_at"], e.occurred_at)
         order["last_position"] = self._position
         order["sequence"] = book["sequence"]
+        return e if e.type == "OrderCreated" else replace(e, payload=e.payload | _state(order))
 
     def _created(self, e: Happening) -> dict[str, Any]:
         p = e.payload
@@ -258,8 +276,8 @@ class Fold:
             "limit_price": Decimal(p["limit_price"]) if "limit_price" in p else None,
             "stop_price": Decimal(p["stop_price"]) if "stop_price" in p else None,
             "working_state": "CREATED", "pending_request": "NONE", "cum_qty": Decimal(0), "cum_cost": Decimal(0),
-            "fees": {}, "broker_order_id": None, "created_at": e.occurred_at, "updated_at": e.occurred_at,
-            "created_position": self._position,
+            "fees": {}, "broker_order_id": None, "reason": None, "created_position": self._position,
+            "created_at": e.occurred_at, "updated_at": e.occurred_at,
         }  # fmt: skip
 
     def _evolve(self, order: dict[str, Any], e: Happening) -> None:
@@ -271,21 +289,22 @@ class Fold:
             case "OrderCancelRequested":
                 order["pending_request"] = "CANCEL"
             case "OrderCanceled":
-                order["working_state"] = "CANCELED"
+                order |= {"working_state": "CANCELED", "reason": p.get("reason")}
             case "OrderRejected":
-                order["working_state"] = "REJECTED"
+                order |= {"working_state": "REJECTED", "reason": p.get("reason")}
             case "OrderFilled":
                 self._fill(order, e)
 
     def _fill(self, order: dict[str, Any], e: Happening) -> None:
         p = e.payload
-        order["cum_qty"] += Decimal(p["last_qty"])
-        order["cum_cost"] += Decimal(p["last_qty"]) * Decimal(p["last_px"])
+        last_qty, last_px = Decimal(p["last_qty"]), Decimal(p["last_px"])
+        order["cum_qty"] = EXACT.add(order["cum_qty"], last_qty)
+        order["cum_cost"] = EXACT.add(order["cum_cost"], EXACT.multiply(last_qty, last_px))
         if order["working_state"] not in ("CANCELED", "REJECTED"):
             order["working_state"] = "FILLED" if order["cum_qty"] >= order["quantity"] else "PARTIALLY_FILLED"
         if "fee" in p:
-            fee = Decimal(order["fees"].get(p["fee_currency"], "0")) + Decimal(p["fee"])
-            order["fees"][p["fee_currency"]] = plain(fee)
+            fee = EXACT.add(Decimal(order["fees"].get(p["fee_currency"], "0")), Decimal(p["fee"]))
+            order["fees"] = order["fees"] | {p["fee_currency"]: plain(fee)}
         self.fills.append(
             {"shard": 0, "position": self._position, "account": e.account, "occurred_at": e.occurred_at}
             | {name: p[name] for name in ("order_id", "strategy_id", "symbol", "side", "exec_id")}

@@ -15,9 +15,10 @@ from psycopg.rows import dict_row
 
 from foldbook.eventstore.readers.definitions import Definition
 from foldbook.resources import projection_files
-from tests.readside.histories import Fold, Happening, book_created, histories, write
+from tests.readside.histories import Fold, Happening, book_created, histories, stated, write
 
 NAMES = ("fills", "orders")
+ACCOUNT = "alice/binance/simulated"
 
 Row = dict[str, Any]
 
@@ -100,7 +101,6 @@ def _write(connection: psycopg.Connection[Row], history: list[Happening]) -> int
 
 def test_amounts_stay_exact(connection: psycopg.Connection[Row]) -> None:
     """Twenty digits before the point, eighteen after it, squared and summed."""
-    account = "alice/binance/simulated"
     amount = "99999999999999999999.999999999999999999"
     names = {"order_id": "o-1", "strategy_id": "s", "symbol": "BTCUSDT", "side": "BUY"}
     order = {"order_type": "LIMIT", "quantity": amount, "limit_price": amount, "time_in_force": "GTC"}
@@ -110,9 +110,9 @@ def test_amounts_stay_exact(connection: psycopg.Connection[Row]) -> None:
         "fee": "-0.000000000000000001",
         "fee_currency": "BNB",
     }
-    history = [book_created(account), Happening(account, "OrderCreated", names | order)]
-    history += [Happening(account, "OrderFilled", names | trade | {"exec_id": f"x-{number}"}) for number in range(3)]
-    head = _write(connection, history)
+    history = [book_created(ACCOUNT), Happening(ACCOUNT, "OrderCreated", names | order)]
+    history += [Happening(ACCOUNT, "OrderFilled", names | trade | {"exec_id": f"x-{number}"}) for number in range(3)]
+    head = _write(connection, stated(history))
 
     project(connection, "whole", [0, head])
     project(connection, "cut", list(range(head + 1)))
@@ -125,8 +125,18 @@ def test_amounts_stay_exact(connection: psycopg.Connection[Row]) -> None:
     assert row["fees"] == {"BNB": "-0.000000000000000003"}
 
 
-def test_an_event_about_nothing_known_is_an_error(connection: psycopg.Connection[Row]) -> None:
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        ((), "an event in positions 1 to 1 belongs to an order book that was never created"),
+        ((book_created(ACCOUNT),), "an event in positions 1 to 2 is about an order that was never created"),
+    ],
+)
+def test_an_event_about_nothing_known_is_an_error(
+    connection: psycopg.Connection[Row], known: tuple[Happening, ...], message: str
+) -> None:
     names = {"order_id": "o-1", "strategy_id": "s", "symbol": "BTCUSDT", "side": "BUY"}
-    head = _write(connection, [Happening("alice/binance/simulated", "OrderAccepted", names)])
-    with pytest.raises(psycopg.Error, match=r"violates not-null|never created"):
+    head = _write(connection, [*known, Happening(ACCOUNT, "OrderAccepted", names)])
+    with pytest.raises(psycopg.Error, match=message) as raised:
         connection.execute("select eventstore.projection_apply('whole', 'orders', 0, 0, %s)", [head])
+    assert raised.value.sqlstate == "FB010"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import pairwise
@@ -18,19 +19,19 @@ from foldbook.eventstore.events import Event
 from foldbook.eventstore.readers.definitions import Definition
 from foldbook.resources import projection_files
 from foldbook.trading.commands import BookCommand
-from foldbook.trading.events import OrderReplaceRequested
-from foldbook.trading.order import Order, evolve_order
-from foldbook.trading.values import ZERO, ExecType, PendingRequest
+from foldbook.trading.events import EVENT_TYPES
+from foldbook.trading.order import Order
+from foldbook.trading.order_events import evolve_order
 from tests.builders import ACCOUNT, cancel, open_account, place, replace_order, report, trade
 from tests.readside.histories import Happening, write
-from tests.trading.lives import ORDER_IDS, Life, commands
+from tests.trading.lives import ORDER_IDS, Life, commands, sums_of
 
 Row = dict[str, Any]
 
 TOLD = (
-    "quantity", "limit_price", "stop_price", "stage", "final_state", "is_suspended", "is_done_for_day", "working_state",
-    "is_open", "pending_request", "requested_quantity", "requested_limit_price", "requested_stop_price", "cum_qty",
-    "cum_cost", "leaves_qty", "overfill_qty", "fees", "sequence",
+    "quantity", "limit_price", "stop_price", "working_state", "is_open", "pending_request", "requested_quantity",
+    "requested_limit_price", "requested_stop_price", "cum_qty", "cum_cost", "leaves_qty", "overfill_qty", "fees",
+    "broker_order_id", "reason", "sequence",
 )  # fmt: skip
 
 
@@ -49,51 +50,34 @@ def connection(database: str) -> Iterator[psycopg.Connection[Row]]:
 def expected(events: list[Event]) -> dict[str, Row]:
     """The rows, from the orders that the decider folds."""
     orders: dict[str, tuple[Order, int]] = {}
-    asked: dict[str, OrderReplaceRequested] = {}
     for sequence, event in enumerate(events, 1):
         if event.subject is None:
             continue
         known = orders.get(event.subject)
         folded = evolve_order(known[0] if known else None, event)
         if folded is not None:
-            counts = hasattr(event, "side")  # a report that was not applied is no event of the order
+            counts = hasattr(event, "side")  # a report that was not applied is not an event of the order
             orders[event.subject] = (folded, sequence if counts or known is None else known[1])
-            if isinstance(event, OrderReplaceRequested):
-                asked[event.subject] = event
-            if folded.pending_request is PendingRequest.NONE:
-                asked.pop(event.subject, None)
-    return {order_id: _row(order, sequence, asked.get(order_id)) for order_id, (order, sequence) in orders.items()}
+    return {order_id: _row(order, sequence) for order_id, (order, sequence) in orders.items()}
 
 
-def _row(order: Order, sequence: int, asked: OrderReplaceRequested | None) -> Row:
-    standing = [
-        fill
-        for exec_id, execution in order.executions.items()
-        if execution.exec_type is ExecType.TRADE and (fill := order.standing(exec_id)) is not None
-    ]
-    fees: dict[str, Decimal] = {}
-    for fill in standing:
-        if fill.fee is not None and fill.fee_currency is not None:
-            fees[fill.fee_currency] = fees.get(fill.fee_currency, ZERO) + fill.fee
+def _row(order: Order, sequence: int) -> Row:
+    asked = [request for request in order.requests if request.quantity is not None]
     return {
         "quantity": order.quantity,
         "limit_price": order.limit_price,
         "stop_price": order.stop_price,
-        "stage": order.stage,
-        "final_state": order.final,
-        "is_suspended": order.is_suspended,
-        "is_done_for_day": order.is_done_for_day,
         "working_state": order.working_state,
         "is_open": order.is_open,
         "pending_request": order.pending_request,
-        "requested_quantity": asked.quantity if asked is not None else None,
-        "requested_limit_price": asked.limit_price if asked is not None else None,
-        "requested_stop_price": asked.stop_price if asked is not None else None,
-        "cum_qty": order.cum_qty,
-        "cum_cost": sum((fill.last_qty * fill.last_px for fill in standing), ZERO),
+        "requested_quantity": asked[-1].quantity if asked else None,
+        "requested_limit_price": asked[-1].limit_price if asked else None,
+        "requested_stop_price": asked[-1].stop_price if asked else None,
         "leaves_qty": order.leaves_qty,
         "overfill_qty": order.overfill_qty,
-        "fees": fees,
+        **sums_of(order),
+        "broker_order_id": order.broker_order_id,
+        "reason": order.reason,
         "sequence": sequence,
     }
 
@@ -101,8 +85,7 @@ def _row(order: Order, sequence: int, asked: OrderReplaceRequested | None) -> Ro
 def stored(connection: psycopg.Connection[Row], copy: str) -> dict[str, Row]:
     rows = connection.execute(f"select * from {copy}_orders.orders".encode()).fetchall()
     for row in rows:
-        amounts = {currency: Decimal(amount) for currency, amount in row["fees"].items()}
-        row["fees"] = {currency: amount for currency, amount in amounts.items() if amount}
+        row["fees"] = {currency: Decimal(amount) for currency, amount in row["fees"].items()}
     return {row["order_id"]: {name: row[name] for name in TOLD} for row in rows}
 
 
@@ -134,7 +117,7 @@ def test_the_table_is_the_fold(connection: psycopg.Connection[Row], asked: list[
 
 
 def _is_filled_and_asked(row: Row) -> bool:
-    return row["final_state"] is None and not row["leaves_qty"] and row["pending_request"] != "NONE"
+    return (row["working_state"], row["pending_request"] != "NONE") == ("FILLED", True)
 
 
 def test_a_life_with_everything_in_it(connection: psycopg.Connection[Row]) -> None:
@@ -164,4 +147,16 @@ def test_a_life_with_everything_in_it(connection: psycopg.Connection[Row]) -> No
     rows = expected(life.events)
     assert stored(connection, "whole") == stored(connection, "cut") == rows
     assert rows["o-1"]["cum_qty"] == 3
-    assert rows["o-1"]["final_state"] == "EXPIRED"
+    assert (rows["o-1"]["working_state"], rows["o-1"]["reason"]) == ("EXPIRED", "end of day")
+
+
+def test_it_says_which_events_it_folds_and_which_it_ignores(connection: psycopg.Connection[Row]) -> None:
+    (definition,) = (d for d in map(Definition.read, projection_files()) if d.name == "orders")
+    lists = dict(re.findall(r"^-- (Aggregate types|Folds|Ignores): (.*(?:\n--   .*)*)", definition.sql, re.MULTILINE))
+    named = {word: re.findall(r"\w+", names) for word, names in lists.items()}
+    folds, ignores = set(named["Folds"]), set(named["Ignores"])
+    assert named["Aggregate types"] == ["order_book"]
+    assert not folds & ignores
+    assert folds | ignores == {event_type.__name__ for event_type in EVENT_TYPES.types}
+    recognised = set(re.findall(r"'((?:Order|Fill)\w+)'", definition.sql.split("as $$")[1]))
+    assert recognised == folds

@@ -130,7 +130,8 @@ async def test_a_poison_event_stops_only_the_projection_that_fails_on_it(databas
         head = write_many(connection, 50)
         account = "user-1/binance/simulated"
         names = {"order_id": "never-created", "strategy_id": "s", "symbol": "BTCUSDT", "side": "BUY"}
-        write(connection, [Happening(account, "OrderAccepted", names)])
+        state = {"quantity": "2", "limit_price": "100", "working_state": "NEW", "leaves_qty": "2"}
+        write(connection, [Happening(account, "OrderAccepted", names | state)])
         write_book(connection)
         async with projecting(database):
             await caught_up(database, ["fills"])
@@ -145,7 +146,7 @@ async def test_a_poison_event_stops_only_the_projection_that_fails_on_it(databas
             assert status.checkpoint == head, "everything before the event is folded in"
             assert status.error is not None
             assert status.error.position == head + 1
-            assert status.error.sqlstate == "23502"
+            assert status.error.sqlstate == "FB010"
             assert "never-created" not in status.error.message
             assert (await status_of(database, "fills")).state == "live"
 

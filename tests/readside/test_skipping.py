@@ -86,7 +86,7 @@ async def test_only_the_event_it_is_stopped_at_is_skipped(database: str) -> None
         await stopped.skip(stopped.position)
         await caught_up(database)
 
-        assert stopped.letters() == [(stopped.position, "a broker's mistake", "olivia", "23502")]
+        assert stopped.letters() == [(stopped.position, "a broker's mistake", "olivia", "FB010")]
         assert stopped.orders() == before + 5, "what is behind it was folded in"
         status = await status_of(database, "orders")
         assert (status.state, status.error, status.skipped) == ("live", None, 1)

@@ -13,7 +13,8 @@ from foldbook.errors import Refusal
 from foldbook.eventstore.events import Event
 from foldbook.trading.book import ORDER_BOOK, Book
 from foldbook.trading.commands import BookCommand, OrderCommand
-from foldbook.trading.values import ExecType, OrderType, Side, TimeInForce
+from foldbook.trading.order import Order
+from foldbook.trading.values import ZERO, ExecType, OrderType, Side, TimeInForce
 from tests.builders import NOW, cancel, open_account, place, replace_order, report
 
 ORDER_IDS = ("o-1", "o-2", "o-3")
@@ -50,6 +51,25 @@ class Life:
             except Refusal:
                 continue
         return self
+
+
+def sums_of(order: Order) -> dict[str, Any]:
+    """From the fills as they stand, every one of them."""
+    fees: dict[str, Decimal] = {}
+    standing = []
+    for exec_id, execution in order.executions.items():
+        if execution.fee is not None and execution.fee_currency is not None:
+            fees.setdefault(execution.fee_currency, ZERO)
+        if execution.exec_type is ExecType.TRADE and (fill := order.standing(exec_id)) is not None:
+            standing.append(fill)
+    for fill in standing:
+        if fill.fee is not None and fill.fee_currency is not None:
+            fees[fill.fee_currency] += fill.fee
+    return {
+        "cum_qty": sum((fill.last_qty for fill in standing), ZERO),
+        "cum_cost": sum((fill.last_qty * fill.last_px for fill in standing), ZERO),
+        "fees": fees,
+    }
 
 
 quantities = st.sampled_from(["0.5", "1", "2", "3", "4.25"]).map(Decimal)

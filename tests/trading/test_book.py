@@ -33,6 +33,7 @@ OPEN = (book_created(),)
 PLACED = (*OPEN, created())
 WORKING = (*PLACED, accepted())
 PARTLY = (*WORKING, filled("e-1", "0.5", "0.5", "1.5"))
+REBATE = Decimal("-0.01")
 DONE = (*WORKING, filled("e-1", "2", "2", "0"))
 
 
@@ -61,7 +62,12 @@ def when(events: Sequence[Event], command: BookCommand) -> tuple[Event, ...]:
         pytest.param(WORKING, report("NEW"), (), id="accepted again"),
         pytest.param(PARTLY, report("NEW"), (), id="accepted late"),
         pytest.param(WORKING, trade("e-1", "0.5"), (filled("e-1", "0.5", "0.5", "1.5"),), id="part fill"),
-        pytest.param(PARTLY, trade("e-2", "1.5", "99"), (filled("e-2", "1.5", "2", "0", "99"),), id="filled"),
+        pytest.param(
+            PARTLY,
+            trade("e-2", "1.5", "99"),
+            (filled("e-2", "1.5", "2", "0", "99", cum_cost=Decimal("198.5")),),
+            id="filled",
+        ),
         pytest.param(PLACED, trade("e-1", "2"), (filled("e-1", "2", "2", "0"),), id="fill before the acceptance"),
         pytest.param(PARTLY, trade("e-1", "0.5"), (), id="the same fill again"),
         pytest.param(DONE, trade("e-1", "2"), (), id="the same fill again on a closed order"),
@@ -74,7 +80,7 @@ def when(events: Sequence[Event], command: BookCommand) -> tuple[Event, ...]:
         pytest.param(
             WORKING,
             trade("e-1", "1", fee=Decimal("-0.01"), fee_currency="USDT"),
-            (filled("e-1", "1", "1", "1", fee=Decimal("-0.01"), fee_currency="USDT"),),
+            (filled("e-1", "1", "1", "1", fee=REBATE, fee_currency="USDT", fees={"USDT": REBATE}),),
             id="a fee may be a rebate",
         ),
         pytest.param(WORKING, cancel(), (cancel_requested(),), id="ask for a cancel"),
@@ -85,7 +91,7 @@ def when(events: Sequence[Event], command: BookCommand) -> tuple[Event, ...]:
         pytest.param(
             (*WORKING, cancel_requested()),
             trade("e-1", "0.5"),
-            (filled("e-1", "0.5", "0.5", "1.5"),),
+            (filled("e-1", "0.5", "0.5", "1.5", pending_request=PendingRequest.CANCEL),),
             id="fill while a cancel is pending",
         ),
     ],
@@ -169,7 +175,7 @@ def test_the_largest_and_the_smallest_amounts_are_exact() -> None:
         (PARTLY, OrdStatus.PARTIALLY_FILLED, PendingRequest.NONE, OrdStatus.PARTIALLY_FILLED, "0.5"),
         ((*WORKING, cancel_requested()), OrdStatus.NEW, PendingRequest.CANCEL, OrdStatus.PENDING_CANCEL, "0"),
         (
-            (*WORKING, cancel_requested(), filled("e-1", "0.5", "0.5", "1.5")),
+            (*WORKING, cancel_requested(), filled("e-1", "0.5", "0.5", "1.5", pending_request=PendingRequest.CANCEL)),
             OrdStatus.PARTIALLY_FILLED,
             PendingRequest.CANCEL,
             OrdStatus.PENDING_CANCEL,

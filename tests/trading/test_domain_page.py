@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from itertools import count
 from pathlib import Path
 
 from foldbook.trading.commands import BookCommand
-from foldbook.trading.order import Order, evolve_order
-from foldbook.trading.values import Side
+from foldbook.trading.order import Order
+from foldbook.trading.order_events import evolve_order
+from foldbook.trading.values import Side, average
 from tests.builders import cancel, open_account, place, replace_order, report, trade
 from tests.trading.lives import Life
 
@@ -50,8 +51,7 @@ def command_of(text: str) -> BookCommand:
 def shown(amount: Decimal | None) -> str:
     if amount is None:
         return "-"
-    rounded = amount.quantize(Decimal("1e-18"), ROUND_HALF_EVEN).normalize()
-    return f"{rounded:f}"
+    return f"{amount.normalize():f}"
 
 
 def test_the_worked_example_of_the_domain_page() -> None:
@@ -72,7 +72,7 @@ def test_the_worked_example_of_the_domain_page() -> None:
             order.status.value,
             shown(order.cum_qty),
             shown(order.leaves_qty),
-            shown(order.avg_px),
+            shown(average(order.cum_cost, order.cum_qty) if order.cum_qty else None),
             shown(held),
             shown(position.cost if position else Decimal(0)),
             shown(position.avg_px if position and held else None),

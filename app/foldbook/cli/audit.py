@@ -14,6 +14,7 @@ from foldbook.audit import resume as resuming
 from foldbook.audit.export import export as export_log
 from foldbook.audit.files import Format
 from foldbook.audit.offline import verify_export
+from foldbook.audit.orders import order_differences
 from foldbook.audit.report import Checkpoint, Report
 from foldbook.audit.verify import current_checkpoints
 from foldbook.audit.verify import verify as verify_log
@@ -39,12 +40,21 @@ def verify(
     resume: Annotated[
         Path | None, typer.Option(help="Keep the progress in this file, and continue from it after an interruption.")
     ] = None,
+    orders: Annotated[
+        bool,
+        typer.Option(
+            "--orders", help="Instead of hashes, compare the state in each order's last event with its facts."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Compute every hash of the log again and compare.
 
     Ends with code 5 if something is wrong.
     """
+    if orders:
+        _verify_orders(as_json)
+        return
     if folder is not None and resume is not None:
         raise typer.BadParameter("an export is always verified as a whole", param_hint="--resume")
     settings = read_settings()
@@ -59,6 +69,20 @@ def verify(
     else:
         _print(report)
     if not report.ok:
+        raise typer.Exit(Exit.DIFFERENT)
+
+
+def _verify_orders(as_json: bool) -> None:
+    differences = run(order_differences(read_settings().auditor_dsn))
+    if as_json:
+        print_json(msgspec.to_builtins(differences))
+    else:
+        for d in differences:
+            typer.echo(f"position {d.position}, order {d.order_id} of {d.account}: says {d.carried}, is {d.folded}")
+        typer.echo(
+            f"{len(differences)} orders differ" if differences else "ok: every order is what its last event says"
+        )
+    if differences:
         raise typer.Exit(Exit.DIFFERENT)
 
 

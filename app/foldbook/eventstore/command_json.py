@@ -39,7 +39,7 @@ RawMessage = Annotated[
     Meta(
         pattern=r"^[^\x00]+$",
         max_length=RAW_MESSAGE_BYTES_MAX,
-        description="What the broker sent, as it came, in 8 KiB of UTF-8 at most. Kept beside the events, not in them.",
+        description="The message that it was made from, unchanged, in 8 KiB of UTF-8 at most. Kept beside the events.",
     ),
 ]
 ExpectedSequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]

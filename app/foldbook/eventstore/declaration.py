@@ -81,4 +81,4 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     calls: tuple[Call, ...] = ()
     refusals: tuple[str, ...] = ()
     carries_raw_message: bool = False
-    """It may bring along what the broker sent, for the metadata of its events."""
+    """It may bring along the message that it was made from, for the metadata of its events."""

@@ -9,8 +9,7 @@ import hashlib
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from functools import cache
-from typing import Any, ClassVar, NamedTuple, get_args, get_type_hints
+from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -84,30 +83,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def payload(self) -> bytes:
         """The event as JSON. Decimals are strings without an exponent."""
-        for name in _decimal_fields(type(self)):
-            value = getattr(self, name)
-            # str(Decimal) turns to exponents below 1e-6 (decimal arithmetic specification, to-scientific-string);
-            # a struct may hold such amounts too
-            if value is not None and (type(value) is not Decimal or value.adjusted() < -6):
-                return _ENCODER.encode(_plain(msgspec.to_builtins(self, builtin_types=(Decimal, datetime))))
-        return _ENCODER.encode(self)
+        # str(Decimal) turns to exponents below 1e-6 (decimal arithmetic specification, to-scientific-string). A name
+        # that looks like one costs time, no more.
+        encoded = _ENCODER.encode(self)
+        if b"E-" in encoded:
+            return _ENCODER.encode(_plain(msgspec.to_builtins(self, builtin_types=(Decimal, datetime))))
+        return encoded
 
 
 _ENCODER = msgspec.json.Encoder()
-
-
-@cache
-def _decimal_fields(event_type: type[Event]) -> tuple[str, ...]:
-    """The fields that are amounts, or structs."""
-    hints = get_type_hints(event_type)
-    return tuple(
-        name
-        for name in event_type.__struct_fields__
-        if any(
-            isinstance(t, type) and issubclass(t, (Decimal, msgspec.Struct))
-            for t in (hints[name], *get_args(hints[name]))
-        )
-    )
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from foldbook.errors import StoreUnavailable
+from foldbook.eventstore.backoff import Backoff
 
 T = TypeVar("T")
 
@@ -21,12 +22,13 @@ async def retry_while_unavailable(call: Callable[[], Awaitable[T]], outage_max_s
     Raises the last ``StoreUnavailable``.
     """
     deadline = time.monotonic() + outage_max_s
-    pause_s = PAUSE_S_MIN
+    backoff = None
     while True:
         try:
             return await call()
         except StoreUnavailable:
+            backoff = backoff or Backoff(PAUSE_S_MIN, PAUSE_S_MAX)
+            pause_s = backoff.next_s()
             if time.monotonic() + pause_s > deadline:
                 raise
             await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, PAUSE_S_MAX)

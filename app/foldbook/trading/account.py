@@ -18,9 +18,10 @@ from foldbook.trading.events import (
 )
 from foldbook.trading.instrument import defined_instrument
 from foldbook.trading.order import REQUESTS_MAX
+from foldbook.trading.order_events import event_about
 from foldbook.trading.risk import ACCOUNT_SCOPE
 from foldbook.trading.risk_limits import check_limits
-from foldbook.trading.state import Book, names_of
+from foldbook.trading.state import Book
 from foldbook.trading.values import PendingRequest, RiskLimits, is_account
 
 SYMBOLS_MAX = 10_000
@@ -87,7 +88,7 @@ def set_trading_state(command: SetTradingState, book: Book) -> Sequence[Event]:
         events.append(TradingStateChanged(state=command.state, reason=command.reason))
     if command.cancel_open_orders:
         events += (
-            OrderCancelRequested(**names_of(order), transact_time=command.received_at)
+            event_about(order, OrderCancelRequested, transact_time=command.received_at)
             for _, order in sorted(book.orders.items())
             if order.pending_request is not PendingRequest.CANCEL and len(order.requests) < REQUESTS_MAX
         )

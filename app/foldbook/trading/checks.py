@@ -16,9 +16,10 @@ def invalid(name: str, what: str) -> Refusal:
 
 
 def check_positive(name: str, amount: Decimal) -> None:
+    if is_amount(amount) and amount > ZERO:
+        return
     check_amount(name, amount)
-    if amount <= ZERO:
-        raise invalid(name, "must be greater than 0")
+    raise invalid(name, "must be greater than 0")
 
 
 def check_amount(name: str, amount: Decimal) -> None:
@@ -33,8 +34,10 @@ def is_amount(amount: Decimal) -> bool:
     """Is it finite, with no more digits than amounts have? Not by as_tuple(): building the digits takes longer."""
     if not amount.is_finite() or amount.adjusted() >= INTEGER_DIGITS_MAX:
         return False
-    smallest = amount.scaleb(FRACTION_DIGITS_MAX, EXACT)
-    return smallest == smallest.to_integral_value()
+    return not EXACT.remainder(amount, _SMALLEST)
+
+
+_SMALLEST = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
 
 
 def check_price(name: str, price: Decimal | None, order_type: OrderType, *, is_needed: bool) -> None:

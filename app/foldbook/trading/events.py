@@ -1,8 +1,9 @@
 """The facts of an order book. A permanent contract: a shape changes only together with an upcaster.
 
 Each event about an order repeats what a reader would otherwise have to look up (strategy, symbol, side), so that a
-row of the log reads by itself. ``cum_qty``, ``leaves_qty`` and ``pending_request`` are always those after the event.
-``transact_time`` is business time (FIX 60): the broker's if it told one, else when the command was received.
+row of the log reads by itself. And it carries the order's state after it, as an execution report does (FIX 35=8), so
+that the last event of an order says what the order is. What is absent is zero, nothing, or ``CREATED``.
+``transact_time`` is business time (FIX 60): the broker's if the report has one, else when the command was received.
 """
 
 from __future__ import annotations
@@ -10,8 +11,20 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
+import msgspec
+
 from foldbook.eventstore.events import Event, EventTypes
-from foldbook.trading.values import ExecType, OrderType, PendingRequest, RiskLimits, Side, TimeInForce, TradingState
+from foldbook.trading.values import (
+    ZERO,
+    ExecType,
+    OrderType,
+    OrdStatus,
+    PendingRequest,
+    RiskLimits,
+    Side,
+    TimeInForce,
+    TradingState,
+)
 
 
 class OrderBookCreated(Event, frozen=True, kw_only=True):
@@ -37,6 +50,8 @@ class OrderEvent(Event, frozen=True, kw_only=True):
 
 
 class OrderCreated(OrderEvent, frozen=True, kw_only=True):
+    """The order as placed. Its state after it needs no words: ``CREATED``, and all of its quantity is left."""
+
     order_type: OrderType
     quantity: Decimal
     limit_price: Decimal | None = None
@@ -46,166 +61,146 @@ class OrderCreated(OrderEvent, frozen=True, kw_only=True):
     transact_time: datetime | None = None
 
 
-class OrderDenied(OrderEvent, frozen=True, kw_only=True):
-    """Our own risk checks refused the order: it never left. ``code`` names the check."""
+class OrderUpdate(OrderEvent, frozen=True, kw_only=True):
+    """An event about an order that exists, and the order's state after it."""
 
-    code: str
+    quantity: Decimal = ZERO
+    """OrderQty and the prices as they stand: not what a pending replace asks for."""
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    working_state: OrdStatus = OrdStatus.CREATED
+    """OrdStatus without what is pending."""
+    pending_request: PendingRequest = PendingRequest.NONE
+    requested_quantity: Decimal | None = None
+    """What the latest pending replace asks for, as are the prices. None: no replace is pending, or one whose terms are
+    not known."""
+    requested_limit_price: Decimal | None = None
+    requested_stop_price: Decimal | None = None
+    cum_qty: Decimal = ZERO
+    cum_cost: Decimal = ZERO
+    """Exact sum of last_qty * last_px of the fills as they stand. AvgPx is ``cum_cost / cum_qty``."""
+    leaves_qty: Decimal = ZERO
+    """``quantity - cum_qty`` while the order may trade, else 0."""
+    overfill_qty: Decimal = ZERO
+    """How far ``cum_qty`` exceeds ``quantity``."""
+    fees: dict[str, Decimal] = msgspec.field(default_factory=dict)
+    """Sum of the fees of the fills as they stand, by currency."""
+    broker_order_id: str | None = None
+    reason: str | None = None
+    """Why the order ended: what the broker said, or the code of the risk check that denied it."""
+
+
+class OrderDenied(OrderUpdate, frozen=True, kw_only=True):
+    """Our own risk checks refused the order: it never left. ``reason`` names the check."""
+
     limit: str
     observed: str
 
 
-class OrderSubmitted(OrderEvent, frozen=True, kw_only=True):
+class OrderSubmitted(OrderUpdate, frozen=True, kw_only=True):
     """The order is on its way, the broker has not decided yet (ExecType PENDING_NEW)."""
 
-    broker_order_id: str | None = None
 
-
-class OrderAccepted(OrderEvent, frozen=True, kw_only=True):
+class OrderAccepted(OrderUpdate, frozen=True, kw_only=True):
     """The broker took the order (ExecType NEW)."""
 
-    broker_order_id: str | None = None
 
-
-class OrderRejected(OrderEvent, frozen=True, kw_only=True):
+class OrderRejected(OrderUpdate, frozen=True, kw_only=True):
     """The broker refused the order (ExecType REJECTED)."""
 
-    reason: str | None = None
 
-
-class OrderCanceled(OrderEvent, frozen=True, kw_only=True):
+class OrderCanceled(OrderUpdate, frozen=True, kw_only=True):
     """The broker took the order off the market (ExecType CANCELED). ``cum_qty`` had traded by then."""
 
-    cum_qty: Decimal
-    reason: str | None = None
 
-
-class OrderExpired(OrderEvent, frozen=True, kw_only=True):
+class OrderExpired(OrderUpdate, frozen=True, kw_only=True):
     """The order's time was up (ExecType EXPIRED)."""
 
-    cum_qty: Decimal
-    reason: str | None = None
 
-
-class OrderSuspended(OrderEvent, frozen=True, kw_only=True):
+class OrderSuspended(OrderUpdate, frozen=True, kw_only=True):
     """The order rests but cannot trade (ExecType SUSPENDED), until it is restated."""
 
-    reason: str | None = None
+    text: str | None = None
+    """What the broker said about it (FIX 58)."""
     transact_time: datetime | None = None
 
 
-class OrderDoneForDay(OrderEvent, frozen=True, kw_only=True):
+class OrderDoneForDay(OrderUpdate, frozen=True, kw_only=True):
     """The order trades no more today (ExecType DONE_FOR_DAY), until it is restated."""
 
-    reason: str | None = None
+    text: str | None = None
     transact_time: datetime | None = None
 
 
-class OrderRestated(OrderEvent, frozen=True, kw_only=True):
+class OrderRestated(OrderUpdate, frozen=True, kw_only=True):
     """The order's terms are these, unasked (ExecType RESTATED): a renewal, a reduction by the venue."""
 
-    quantity: Decimal
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    cum_qty: Decimal
-    leaves_qty: Decimal
     resumes: bool = True
     """The order works again if it was suspended or done for the day."""
-    reason: str | None = None
+    text: str | None = None
     transact_time: datetime | None = None
-
-
-class OrderReopened(OrderEvent, frozen=True, kw_only=True):
-    """An order that the book had forgotten works again: a bust took back what had filled it. Or it may work again: the
-    next event asks for more."""
-
-    order_type: OrderType
-    quantity: Decimal
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    time_in_force: TimeInForce
-    expire_at: datetime | None = None
-    cum_qty: Decimal
-    leaves_qty: Decimal
 
 
 # -- requests ----------------------------------------------------------------------------------------------------
 
 
-class OrderCancelRequested(OrderEvent, frozen=True, kw_only=True):
+class OrderCancelRequested(OrderUpdate, frozen=True, kw_only=True):
     """Asked for; the order works on until the broker answers."""
 
-    pending_request: PendingRequest = PendingRequest.CANCEL
     transact_time: datetime | None = None
 
 
-class OrderCancelPending(OrderEvent, frozen=True, kw_only=True):
+class OrderCancelPending(OrderUpdate, frozen=True, kw_only=True):
     """The broker has the request and has not decided yet (ExecType PENDING_CANCEL)."""
 
-    pending_request: PendingRequest = PendingRequest.CANCEL
 
-
-class OrderCancelRejected(OrderEvent, frozen=True, kw_only=True):
+class OrderCancelRejected(OrderUpdate, frozen=True, kw_only=True):
     """The broker refused to cancel: the order works on (FIX 35=9)."""
 
-    reason: str | None = None
-    pending_request: PendingRequest = PendingRequest.NONE
+    text: str | None = None
     transact_time: datetime | None = None
 
 
-class OrderReplaceRequested(OrderEvent, frozen=True, kw_only=True):
-    """Asked for; the order works on as it was until the broker answers. All terms are told, the unchanged ones too."""
+class OrderReplaceRequested(OrderUpdate, frozen=True, kw_only=True):
+    """Asked for: all the ``requested_`` terms, unchanged ones too. The order works on until the broker answers."""
 
-    quantity: Decimal
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    pending_request: PendingRequest = PendingRequest.REPLACE
     transact_time: datetime | None = None
 
 
-class OrderReplaceDenied(OrderEvent, frozen=True, kw_only=True):
-    """Our own risk checks refused the replace: it never left."""
+class OrderReplaceDenied(OrderUpdate, frozen=True, kw_only=True):
+    """Our own risk checks refused the replace: it never left. ``denied_reason`` names the check."""
 
-    quantity: Decimal
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    code: str
+    denied_quantity: Decimal
+    denied_limit_price: Decimal | None = None
+    denied_stop_price: Decimal | None = None
+    denied_reason: str
     limit: str
     observed: str
 
 
-class OrderReplacePending(OrderEvent, frozen=True, kw_only=True):
+class OrderReplacePending(OrderUpdate, frozen=True, kw_only=True):
     """The broker has the request and has not decided yet (ExecType PENDING_REPLACE)."""
 
-    pending_request: PendingRequest = PendingRequest.REPLACE
 
-
-class OrderReplaced(OrderEvent, frozen=True, kw_only=True):
+class OrderReplaced(OrderUpdate, frozen=True, kw_only=True):
     """The broker took the new terms (ExecType REPLACED). A quantity below what had traded became that quantity."""
 
-    quantity: Decimal
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    cum_qty: Decimal
-    leaves_qty: Decimal
-    answers: int = 1
-    """How many of the outstanding requests this answers, the oldest first."""
-    broker_order_id: str | None = None
-    pending_request: PendingRequest = PendingRequest.NONE
+    answered_requests: int = 1
+    """How many of the outstanding replaces this answers, the oldest first."""
     transact_time: datetime | None = None
 
 
-class OrderReplaceRejected(OrderEvent, frozen=True, kw_only=True):
-    """The broker refused the new terms: the order works on as it was (FIX 35=9)."""
+class OrderReplaceRejected(OrderUpdate, frozen=True, kw_only=True):
+    """The broker refused the new terms: the order works on as before (FIX 35=9)."""
 
-    reason: str | None = None
-    pending_request: PendingRequest = PendingRequest.NONE
+    text: str | None = None
     transact_time: datetime | None = None
 
 
 # -- executions --------------------------------------------------------------------------------------------------
 
 
-class ExecutionEvent(OrderEvent, frozen=True, kw_only=True):
+class ExecutionEvent(OrderUpdate, frozen=True, kw_only=True):
     """What changes an order's CumQty and the position. ``multiplier`` absent: 1; a currency absent: not known."""
 
     exec_id: str
@@ -213,10 +208,6 @@ class ExecutionEvent(OrderEvent, frozen=True, kw_only=True):
     last_px: Decimal
     fee: Decimal | None = None
     fee_currency: str | None = None
-    cum_qty: Decimal
-    leaves_qty: Decimal
-    overfill_qty: Decimal | None = None
-    """How far ``cum_qty`` exceeds the order's quantity."""
     multiplier: Decimal | None = None
     base_currency: str | None = None
     quote_currency: str | None = None
@@ -225,8 +216,6 @@ class ExecutionEvent(OrderEvent, frozen=True, kw_only=True):
 
 class OrderFilled(ExecutionEvent, frozen=True, kw_only=True):
     """Part or all of the order traded (ExecType TRADE)."""
-
-    broker_order_id: str | None = None
 
 
 class FillBusted(ExecutionEvent, frozen=True, kw_only=True):
@@ -238,7 +227,7 @@ class FillBusted(ExecutionEvent, frozen=True, kw_only=True):
 
     exec_ref_id: str
     is_reversal: bool = False
-    reason: str | None = None
+    text: str | None = None
 
 
 class FillCorrected(ExecutionEvent, frozen=True, kw_only=True):
@@ -253,11 +242,11 @@ class FillCorrected(ExecutionEvent, frozen=True, kw_only=True):
     previous_fee: Decimal | None = None
     previous_fee_currency: str | None = None
     is_reversal: bool = False
-    reason: str | None = None
+    text: str | None = None
 
 
 class ReportedExecution(Event, frozen=True, kw_only=True):
-    """An execution that was reported and not applied, for somebody to look at."""
+    """An execution that was reported and not applied: somebody has to look at it."""
 
     order_id: str
     exec_type: ExecType
@@ -332,7 +321,6 @@ EVENT_TYPES = EventTypes(
         OrderSuspended,
         OrderDoneForDay,
         OrderRestated,
-        OrderReopened,
         OrderCancelRequested,
         OrderCancelPending,
         OrderCancelRejected,

@@ -14,7 +14,6 @@ from typing import Any
 from foldbook.eventstore.events import Event
 from foldbook.trading.commands import RecordExecution
 from foldbook.trading.events import (
-    ExecutionEvent,
     FillBusted,
     FillConflictDetected,
     FillCorrected,
@@ -23,9 +22,12 @@ from foldbook.trading.events import (
     ReportedExecution,
     UnmatchedExecutionRecorded,
 )
-from foldbook.trading.order import Execution, Order, evolve_order, leaves_of
-from foldbook.trading.state import Book, names_of
-from foldbook.trading.values import ONE, ExecType, add, subtract
+from foldbook.trading.order import Execution, Order, working_state_of
+from foldbook.trading.order_events import event_about, evolved
+from foldbook.trading.state import Book
+from foldbook.trading.values import ONE, ZERO, ExecType, PendingRequest, add, add_product, subtract
+
+_NONE = PendingRequest.NONE  # looked up on its class, a member costs as much as an addition
 
 
 def trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
@@ -41,38 +43,62 @@ def trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]
             and known.fee_currency == command.fee_currency
         )
         return () if is_same else (recorded(FillConflictDetected, command),)
-    cum_qty = add(order.cum_qty, last_qty)
     time = command.transact_time or command.received_at
-    # What traded before a replace took effect, told late, was not too much: the replace would have left it in.
-    is_before_terms = order.terms_time is not None and time <= order.terms_time
-    quantity = max(order.quantity, cum_qty) if is_before_terms else order.quantity
-    created = order.created
+    cum_qty = add(order.cum_qty, last_qty)
+    events: list[Event] = []
+    if cum_qty > order.quantity and order.terms_time is not None and time <= order.terms_time:
+        # What traded before a replace took effect, reported late, was not too much: the replace would have left it in.
+        text = "traded before the order was replaced"
+        events.append(restated(order, cum_qty, order.limit_price, time, text, resumes=False))
+        order = evolved(order, events[0])
+    created, quantity, fee = order.created, order.quantity, command.fee
     instrument = book.instrument(created.symbol)
+    pending_request, requested = _NONE, None
+    if order.requests:
+        pending_request, requested = order.pending_request, order.requested
+    is_filled = cum_qty >= quantity
     filled = OrderFilled(
         order_id=created.order_id,
         strategy_id=created.strategy_id,
         symbol=created.symbol,
         side=created.side,
+        quantity=quantity,
+        limit_price=order.limit_price,
+        stop_price=order.stop_price,
+        working_state=working_state_of(order, cum_qty),
+        pending_request=pending_request,
+        requested_quantity=None if requested is None else requested.quantity,
+        requested_limit_price=None if requested is None else requested.limit_price,
+        requested_stop_price=None if requested is None else requested.stop_price,
+        cum_qty=cum_qty,
+        cum_cost=add_product(order.cum_cost, last_qty, last_px),
+        leaves_qty=ZERO if is_filled or order.has_ended else subtract(quantity, cum_qty),
+        overfill_qty=subtract(cum_qty, quantity) or ZERO if is_filled else ZERO,
+        fees=order.fees if fee is None else charged(order.fees, fee, command.fee_currency),
+        broker_order_id=command.broker_order_id or order.broker_order_id,
+        reason=order.reason,
         exec_id=exec_id,
         last_qty=last_qty,
         last_px=last_px,
-        fee=command.fee,
+        fee=fee,
         fee_currency=command.fee_currency,
-        cum_qty=cum_qty,
-        leaves_qty=leaves_of(quantity, cum_qty, has_ended=order.has_ended),
-        overfill_qty=_overfill(quantity, cum_qty) if cum_qty > quantity else None,
         multiplier=instrument.multiplier if instrument.multiplier != ONE else None,
         base_currency=instrument.base_currency,
         quote_currency=instrument.quote_currency,
         transact_time=time,
-        broker_order_id=command.broker_order_id,
     )
-    events: list[Event] = [filled]
-    if quantity is not order.quantity:
-        events.append(restated(order, quantity, cum_qty, time, "traded before the order was replaced"))
+    events.append(filled)
     if order.held:
-        events += _apply_held(exec_id, order, events, book)
+        events += _apply_held(exec_id, evolved(order, filled), book.with_execution(filled))
     return events
+
+
+def charged(fees: dict[str, Decimal], fee: Decimal, currency: str | None) -> dict[str, Decimal]:
+    """The sums by currency with one more fee."""
+    if currency is None:
+        return fees
+    known = fees.get(currency)
+    return {**fees, currency: fee if known is None else add(known, fee)}
 
 
 def revise(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
@@ -86,10 +112,12 @@ def revise(command: RecordExecution, order: Order, book: Book) -> Sequence[Event
     root = order.root_of(exec_ref_id)
     if root is None:
         return (recorded(UnmatchedExecutionRecorded, command, exec_id),)
-    events = list(_revision(command, exec_id, root, order, book))
-    if order.held:
-        events += _apply_held(exec_id, order, events, book)
-    return events
+    events = _revision(command, exec_id, root, order, book)
+    if not order.held:
+        return events
+    for event in events:
+        order, book = evolved(order, event), book.with_execution(event)
+    return (*events, *_apply_held(exec_id, order, book))
 
 
 def _is_same_revision(command: RecordExecution, known: Execution | UnmatchedExecutionRecorded, order: Order) -> bool:
@@ -105,13 +133,15 @@ def _is_same_revision(command: RecordExecution, known: Execution | UnmatchedExec
 
 def _revision(
     report: RecordExecution | UnmatchedExecutionRecorded, exec_id: str, root: str, order: Order, book: Book
-) -> Sequence[Event]:
+) -> Sequence[FillBusted | FillCorrected]:
     standing = order.standing(root)
     if standing is None:
         return ()  # It was busted: nothing brings it back.
     created, time = order.created, report.transact_time
+    fees = order.fees
+    if standing.fee is not None:
+        fees = charged(fees, standing.fee.copy_negate(), standing.fee_currency)
     told: dict[str, Any] = {
-        **names_of(order),
         # What the fill was booked with, whatever the symbol is today.
         "multiplier": standing.multiplier,
         "base_currency": standing.base_currency,
@@ -119,14 +149,20 @@ def _revision(
         "exec_id": exec_id,
         "exec_ref_id": root,
         "transact_time": time or getattr(report, "received_at", None),
-        "reason": report.reason,
+        "text": report.reason,
         "is_reversal": not book.holds(created.symbol, created.order_id, root),
     }
+    cum_qty = subtract(order.cum_qty, standing.last_qty)
+    cum_cost = add_product(order.cum_cost, standing.last_qty.copy_negate(), standing.last_px)
     if report.exec_type is ExecType.TRADE_CANCEL:
         return (
-            FillBusted(
+            event_about(
+                order,
+                FillBusted,
                 **told,
-                **_quantities(order, subtract(order.cum_qty, standing.last_qty)),
+                cum_qty=cum_qty,
+                cum_cost=cum_cost,
+                fees=fees,
                 last_qty=standing.last_qty,
                 last_px=standing.last_px,
                 fee=standing.fee,
@@ -137,15 +173,22 @@ def _revision(
     if revised is not None and time is not None and revised.time is not None and time < revised.time:
         return ()  # A later correction was heard of first.
     last_qty = standing.last_qty if report.last_qty is None else report.last_qty
-    has_fee = report.fee is not None
+    last_px = standing.last_px if report.last_px is None else report.last_px
+    fee, fee_currency = standing.fee, standing.fee_currency
+    if report.fee is not None:
+        fee, fee_currency = report.fee, report.fee_currency
     return (
-        FillCorrected(
+        event_about(
+            order,
+            FillCorrected,
             **told,
-            **_quantities(order, add(subtract(order.cum_qty, standing.last_qty), last_qty)),
+            cum_qty=add(cum_qty, last_qty),
+            cum_cost=add_product(cum_cost, last_qty, last_px),
+            fees=fees if fee is None else charged(fees, fee, fee_currency),
             last_qty=last_qty,
-            last_px=standing.last_px if report.last_px is None else report.last_px,
-            fee=report.fee if has_fee else standing.fee,
-            fee_currency=report.fee_currency if has_fee else standing.fee_currency,
+            last_px=last_px,
+            fee=fee,
+            fee_currency=fee_currency,
             previous_qty=standing.last_qty,
             previous_px=standing.last_px,
             previous_fee=standing.fee,
@@ -154,72 +197,45 @@ def _revision(
     )
 
 
-def _apply_held(exec_id: str, order: Order, events: Sequence[Event], book: Book) -> list[Event]:
-    """What was waiting for ``exec_id``, and for what that brings, applied after ``events``."""
-    after: Order = order
-    for event in events:
-        after = _after(after, event)
-        if isinstance(event, ExecutionEvent):
-            book = book.with_execution(event)
+def _apply_held(exec_id: str, order: Order, book: Book) -> list[Event]:
+    """What was waiting for ``exec_id``, which the order has now, and for what that brings."""
     applied: list[Event] = []
     arrived = [exec_id]
     while arrived:
         target = arrived.pop()
-        for held_id, report in sorted(after.held.items(), key=lambda item: (_time_of(item[1]), item[0])):
+        for held_id, report in sorted(order.held.items(), key=lambda item: (_time_of(item[1]), item[0])):
             if report.exec_ref_id != target:
                 continue
-            root = after.root_of(target)
+            root = order.root_of(target)
             assert root is not None
-            for event in _revision(report, held_id, root, after, book):
+            for event in _revision(report, held_id, root, order, book):
                 applied.append(event)
-                after = _after(after, event)
-                if isinstance(event, ExecutionEvent):
-                    book = book.with_execution(event)
+                order, book = evolved(order, event), book.with_execution(event)
             arrived.append(held_id)
     return applied
-
-
-def _after(order: Order, event: Event) -> Order:
-    after = evolve_order(order, event)
-    assert after is not None
-    return after
 
 
 def _time_of(report: UnmatchedExecutionRecorded) -> float:
     return report.transact_time.timestamp() if report.transact_time is not None else 0.0
 
 
-def _quantities(order: Order, cum_qty: Decimal) -> dict[str, Any]:
-    return {
-        "cum_qty": cum_qty,
-        "leaves_qty": leaves_of(order.quantity, cum_qty, has_ended=order.has_ended),
-        "overfill_qty": _overfill(order.quantity, cum_qty),
-    }
-
-
-def _overfill(quantity: Decimal, cum_qty: Decimal) -> Decimal | None:
-    return subtract(cum_qty, quantity) if cum_qty > quantity else None
-
-
 def restated(
     order: Order,
     quantity: Decimal,
-    cum_qty: Decimal,
+    limit_price: Decimal | None,
     time: datetime | None,
-    reason: str | None,
+    text: str | None,
     *,
-    limit_price: Decimal | None = None,
-    resumes: bool = False,
+    resumes: bool,
 ) -> OrderRestated:
-    return OrderRestated(
-        **names_of(order),
+    return event_about(
+        order,
+        OrderRestated,
         quantity=quantity,
-        limit_price=limit_price or order.limit_price,
+        limit_price=limit_price,
         stop_price=order.stop_price,
-        cum_qty=cum_qty,
-        leaves_qty=leaves_of(quantity, cum_qty, has_ended=order.has_ended and (order.final is not None or not resumes)),
         resumes=resumes,
-        reason=reason,
+        text=text,
         transact_time=time,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 
 import immutables
 import msgspec
@@ -34,6 +35,11 @@ def instrument_of(instruments: immutables.Map[str, Instrument], symbol: str) -> 
     defined = instruments.get(symbol)
     if defined is not None:
         return defined
+    return _written_in(symbol)
+
+
+@lru_cache(maxsize=1_000)
+def _written_in(symbol: str) -> Instrument:
     base, _dash, quote = symbol.partition("-")
     if base and quote and "-" not in quote:
         return Instrument(base_currency=base, quote_currency=quote)

@@ -1,4 +1,4 @@
-"""One order: its state on two axes, and what each event does to it.
+"""One order: its state on two axes.
 
 What works at the broker (``working_state``) and what was asked of it (``pending_request``) are two things: a fill
 while a cancel is pending changes the first and leaves the second (FIX 4.4 volume 4, appendix D).
@@ -9,7 +9,6 @@ Its working state is derived from them, so that it does not depend on which came
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -17,45 +16,17 @@ from typing import Any
 import immutables
 import msgspec
 
-from foldbook.trading.events import (
-    FillBusted,
-    FillConflictDetected,
-    FillCorrected,
-    OrderAccepted,
-    OrderCanceled,
-    OrderCancelPending,
-    OrderCancelRejected,
-    OrderCancelRequested,
-    OrderCreated,
-    OrderDenied,
-    OrderDoneForDay,
-    OrderExpired,
-    OrderFilled,
-    OrderRejected,
-    OrderReopened,
-    OrderReplaced,
-    OrderReplaceDenied,
-    OrderReplacePending,
-    OrderReplaceRejected,
-    OrderReplaceRequested,
-    OrderRestated,
-    OrderSubmitted,
-    OrderSuspended,
-    UnmatchedExecutionRecorded,
-)
+from foldbook.trading.events import OrderCreated, OrderUpdate, UnmatchedExecutionRecorded
 from foldbook.trading.values import (
     EXACT,
     ZERO,
     ExecType,
+    OrderType,
     OrdStatus,
     PendingRequest,
     TimeInForce,
-    add,
-    multiply,
     subtract,
 )
-
-replace = msgspec.structs.replace
 
 FINAL_STATES = (OrdStatus.CANCELED, OrdStatus.EXPIRED, OrdStatus.REJECTED, OrdStatus.DENIED)
 """What ends an order for good, whatever trades afterwards. Of two such reports the one named first here stands."""
@@ -100,8 +71,6 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     was_acknowledged: bool = False
 
 
-_TRADE, _NEW = ExecType.TRADE, OrdStatus.NEW  # looked up on their class they cost as much as an addition
-
 NO_EXECUTIONS: immutables.Map[str, Execution] = immutables.Map()
 NO_REPORTS: immutables.Map[str, UnmatchedExecutionRecorded] = immutables.Map()
 
@@ -114,9 +83,16 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     limit_price: Decimal | None
     stop_price: Decimal | None
     cum_qty: Decimal = ZERO
+    cum_cost: Decimal = ZERO
+    """Exact sum of last_qty * last_px of the fills as they stand."""
+    fees: dict[str, Decimal] = msgspec.field(default_factory=dict)
+    """Sum of the fees of the fills as they stand, by currency."""
+    broker_order_id: str | None = None
     stage: OrdStatus = OrdStatus.CREATED
     """How far it came on its way to the broker: CREATED, PENDING_NEW, NEW."""
     final: OrdStatus | None = None
+    reason: str | None = None
+    """Why it ended."""
     is_suspended: bool = False
     is_done_for_day: bool = False
     requests: tuple[Request, ...] = ()
@@ -136,12 +112,14 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     resume_time: datetime | None = None
     """Of the latest report that said that it works again."""
     is_outline: bool = False
-    """The order was reopened: what it is, without the executions that came before."""
+    """All that is known is what the order's latest event says: without the executions that came before."""
 
     @property
     def terms(self) -> OrderCreated:
         """The order as it would be placed today."""
-        return replace(self.created, quantity=self.quantity, limit_price=self.limit_price, stop_price=self.stop_price)
+        return msgspec.structs.replace(
+            self.created, quantity=self.quantity, limit_price=self.limit_price, stop_price=self.stop_price
+        )
 
     @property
     def has_ended(self) -> bool:
@@ -157,24 +135,31 @@ class Order(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_live(self) -> bool:
-        """Is it open, or may an answer make it so? A filled order works on if a replace for more is accepted."""
-        return self.is_open or (bool(self.requests) and not self.has_ended)
+        """Is it open, or may an answer make it so? A filled order works on if a replace for more is accepted.
+
+        Each event about the order tells, so that a book that has forgotten the order needs no more (``outline_of``).
+        """
+        return self.is_open or (bool(self.requests) and self.working_state is _FILLED)
 
     @property
     def working_state(self) -> OrdStatus:
-        if self.final is not None:
-            return self.final
-        if self.is_done_for_day:
-            return OrdStatus.DONE_FOR_DAY
-        if self.cum_qty >= self.quantity:
-            return OrdStatus.FILLED
-        if self.is_suspended:
-            return OrdStatus.SUSPENDED
-        return OrdStatus.PARTIALLY_FILLED if self.cum_qty > ZERO else self.stage
+        return working_state_of(self, self.cum_qty)
 
     @property
     def pending_request(self) -> PendingRequest:
-        return pending_of(self.requests)
+        """What is asked of the broker; a cancel takes precedence over a replace."""
+        requests = self.requests
+        if not requests:
+            return _NONE
+        return _CANCEL if any(request.kind is _CANCEL for request in requests) else PendingRequest.REPLACE
+
+    @property
+    def requested(self) -> Request | None:
+        """The latest outstanding replace whose terms are known."""
+        for request in reversed(self.requests):
+            if request.quantity is not None:
+                return request
+        return None
 
     @property
     def status(self) -> OrdStatus:
@@ -187,13 +172,13 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     @property
     def leaves_qty(self) -> Decimal:
         """OrderQty - CumQty while the order may trade, else 0."""
-        return leaves_of(self.quantity, self.cum_qty, has_ended=self.has_ended)
+        return subtract(self.quantity, self.cum_qty) if self.is_open else ZERO
 
     @property
     def exposed_qty(self) -> Decimal:
-        """What may still trade: LeavesQty, or more if a replace that asks for more is pending, be the order filled. Not
-        canonical."""
-        if self.has_ended:
+        """What may still trade: LeavesQty, or more if a replace that asks for more is pending, even of a filled order.
+        Not canonical."""
+        if not self.is_live:
             return ZERO
         leaves_qty = EXACT.subtract(self.quantity, self.cum_qty) if self.cum_qty < self.quantity else ZERO
         for request in self.requests:
@@ -203,19 +188,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def overfill_qty(self) -> Decimal:
-        return max(subtract(self.cum_qty, self.quantity), ZERO)
-
-    @property
-    def avg_px(self) -> Decimal | None:
-        """The average price of all fills as they stand now, exact to 28 digits; None: nothing has traded."""
-        if self.cum_qty == ZERO:
-            return None
-        costs = ZERO
-        for exec_id, execution in self.executions.items():
-            if execution.exec_type is ExecType.TRADE:
-                fill = self.standing(exec_id)
-                costs = add(costs, multiply(fill.last_qty, fill.last_px)) if fill is not None else costs
-        return costs / self.cum_qty
+        return subtract(self.cum_qty, self.quantity) if self.cum_qty > self.quantity else ZERO
 
     def standing(self, exec_id: str) -> Execution | None:
         """The fill first reported as ``exec_id`` as it stands now; None: it was busted."""
@@ -232,296 +205,102 @@ class Order(msgspec.Struct, frozen=True, gc=False):
         return exec_id if execution.exec_type is ExecType.TRADE else execution.exec_ref_id
 
 
-def leaves_of(quantity: Decimal, cum_qty: Decimal, *, has_ended: bool) -> Decimal:
-    return subtract(quantity, cum_qty) if cum_qty < quantity and not has_ended else ZERO
+# -- the state that an event carries ------------------------------------------------------------------------------
+
+# Looked up on its class, a member costs as much as an addition.
+_FILLED, _NONE, _CANCEL = OrdStatus.FILLED, PendingRequest.NONE, PendingRequest.CANCEL
 
 
-def pending_of(requests: tuple[Request, ...]) -> PendingRequest:
-    """A cancel takes precedence over a replace."""
-    if not requests:
-        return PendingRequest.NONE
-    for request in requests:
-        if request.kind is PendingRequest.CANCEL:
-            return PendingRequest.CANCEL
-    return PendingRequest.REPLACE
+def working_state_of(order: Order, cum_qty: Decimal) -> OrdStatus:
+    """The order's working state once so much has traded."""
+    if order.final is not None:
+        return order.final
+    if order.is_done_for_day:
+        return OrdStatus.DONE_FOR_DAY
+    if cum_qty >= order.quantity:
+        return _FILLED
+    if order.is_suspended:
+        return OrdStatus.SUSPENDED
+    return OrdStatus.PARTIALLY_FILLED if cum_qty > ZERO else order.stage
 
 
-# -- evolve ------------------------------------------------------------------------------------------------------
+def names_of(order: Order) -> dict[str, Any]:
+    """What all events about an order say first."""
+    created = order.created
+    return {
+        "order_id": created.order_id,
+        "strategy_id": created.strategy_id,
+        "symbol": created.symbol,
+        "side": created.side,
+    }
 
 
-def evolve_order(order: Order | None, event: Any) -> Order | None:
-    """The order after ``event``. None: there is no order yet, only reports about one."""
-    event_type = type(event)
-    if event_type is OrderCreated:
-        return Order(event, event.quantity, event.limit_price, event.stop_price)
-    if event_type is OrderReopened and (order is None or order.is_outline):
-        return _outline(event)
-    if order is None:
-        if event_type is UnmatchedExecutionRecorded:
-            return None
-        raise ValueError(f"{event_type.__name__} for order {event.order_id!r}, which was never created")
-    return _FOLDS[event_type](order, event)
+def state_of(order: Order) -> dict[str, Any]:
+    """What an ``OrderUpdate`` says of the order after it. A zero is ``ZERO`` itself: so it is left out of the JSON."""
+    requested = order.requested
+    return {
+        "quantity": order.quantity,
+        "limit_price": order.limit_price,
+        "stop_price": order.stop_price,
+        "working_state": order.working_state,
+        "pending_request": order.pending_request,
+        "requested_quantity": None if requested is None else requested.quantity,
+        "requested_limit_price": None if requested is None else requested.limit_price,
+        "requested_stop_price": None if requested is None else requested.stop_price,
+        "cum_qty": order.cum_qty or ZERO,
+        "cum_cost": order.cum_cost or ZERO,
+        "leaves_qty": order.leaves_qty,
+        "overfill_qty": order.overfill_qty,
+        "fees": order.fees,
+        "broker_order_id": order.broker_order_id,
+        "reason": order.reason,
+    }
 
 
-def _outline(event: OrderReopened) -> Order:
-    created = OrderCreated(
-        order_id=event.order_id,
-        strategy_id=event.strategy_id,
-        symbol=event.symbol,
-        side=event.side,
-        order_type=event.order_type,
-        quantity=event.quantity,
-        limit_price=event.limit_price,
-        stop_price=event.stop_price,
-        time_in_force=event.time_in_force,
-        expire_at=event.expire_at,
-    )
+def outline_of(event: OrderUpdate) -> Order:
+    """What an event says of an order of which nothing else is known. Its state is that of the event."""
+    working_state, pending = event.working_state, event.pending_request
+    has_ended_its_day = working_state is OrdStatus.DONE_FOR_DAY and not event.leaves_qty
+    requests: tuple[Request, ...] = ()
+    if event.requested_quantity is not None or pending is PendingRequest.REPLACE:
+        terms = event.requested_quantity, event.requested_limit_price, event.requested_stop_price
+        requests = (Request(PendingRequest.REPLACE, *terms),)
+    if pending is PendingRequest.CANCEL:
+        requests = (*requests, Request(PendingRequest.CANCEL))
     return Order(
-        created,
+        OrderCreated(
+            order_id=event.order_id,
+            strategy_id=event.strategy_id,
+            symbol=event.symbol,
+            side=event.side,
+            order_type=_order_type(event),
+            quantity=event.quantity,
+            limit_price=event.limit_price,
+            stop_price=event.stop_price,
+            # Nothing but the end of its day asks for it.
+            time_in_force=TimeInForce.DAY if has_ended_its_day else TimeInForce.GTC,
+        ),
         event.quantity,
         event.limit_price,
         event.stop_price,
-        cum_qty=event.cum_qty,
-        stage=OrdStatus.NEW,
+        event.cum_qty,
+        event.cum_cost,
+        event.fees,
+        event.broker_order_id,
+        stage=working_state if working_state in _STAGES else OrdStatus.NEW,
+        final=working_state if working_state in FINAL_STATES else None,
+        reason=event.reason,
+        is_suspended=working_state is OrdStatus.SUSPENDED,
+        is_done_for_day=working_state is OrdStatus.DONE_FOR_DAY,
+        requests=requests,
         is_outline=True,
     )
 
 
-def _submitted(order: Order, event: OrderSubmitted) -> Order:
-    return replace(order, stage=OrdStatus.PENDING_NEW) if order.stage is OrdStatus.CREATED else order
+_STAGES = (OrdStatus.CREATED, OrdStatus.PENDING_NEW)
 
 
-def _accepted(order: Order, event: OrderAccepted) -> Order:
-    return replace(order, stage=OrdStatus.NEW)
-
-
-def _filled(order: Order, event: OrderFilled) -> Order:
-    execution = Execution(
-        _TRADE,
-        event.last_qty,
-        event.last_px,
-        event.fee,
-        event.fee_currency,
-        None,
-        event.transact_time,
-        event.multiplier,
-        event.base_currency,
-        event.quote_currency,
-    )
-    return Order(
-        order.created,
-        order.quantity,
-        order.limit_price,
-        order.stop_price,
-        event.cum_qty,
-        _NEW,
-        order.final,
-        order.is_suspended,
-        order.is_done_for_day,
-        order.requests,
-        order.executions.set(event.exec_id, execution),
-        order.revised,
-        order.held,
-        order.cancel_answer,
-        order.replace_answer,
-        order.terms_time,
-        order.rest_time,
-        order.resume_time,
-        order.is_outline,
-    )
-
-
-def _busted(order: Order, event: FillBusted) -> Order:
-    return _revised(order, event, ExecType.TRADE_CANCEL)
-
-
-def _corrected(order: Order, event: FillCorrected) -> Order:
-    return _revised(order, event, ExecType.TRADE_CORRECT)
-
-
-def _revised(order: Order, event: FillBusted | FillCorrected, exec_type: ExecType) -> Order:
-    execution = Execution(
-        exec_type,
-        event.last_qty,
-        event.last_px,
-        event.fee,
-        event.fee_currency,
-        event.exec_ref_id,
-        event.transact_time,
-        event.multiplier,
-        event.base_currency,
-        event.quote_currency,
-    )
-    return replace(
-        order,
-        cum_qty=event.cum_qty,
-        executions=order.executions.set(event.exec_id, execution),
-        revised=order.revised.set(event.exec_ref_id, execution),
-        held=_without(order.held, event.exec_id),
-    )
-
-
-def _without(
-    held: immutables.Map[str, UnmatchedExecutionRecorded], exec_id: str
-) -> immutables.Map[str, UnmatchedExecutionRecorded]:
-    return held.delete(exec_id) if exec_id in held else held
-
-
-def _held(order: Order, event: UnmatchedExecutionRecorded) -> Order:
-    return replace(order, held=order.held.set(event.exec_id or "", event))
-
-
-def _conflicting(order: Order, event: FillConflictDetected) -> Order:
-    return replace(order, held=_without(order.held, event.exec_id or ""))
-
-
-def _ended(state: OrdStatus) -> Callable[[Order, Any], Order]:
-    def end(order: Order, event: Any) -> Order:
-        return replace(order, final=state, requests=())
-
-    return end
-
-
-def _suspended(order: Order, event: OrderSuspended) -> Order:
-    return replace(order, is_suspended=True, rest_time=_later(order.rest_time, event.transact_time))
-
-
-def _done_for_day(order: Order, event: OrderDoneForDay) -> Order:
-    return replace(order, is_done_for_day=True, rest_time=_later(order.rest_time, event.transact_time))
-
-
-def _later(a: datetime | None, b: datetime | None) -> datetime | None:
-    return max(a, b) if a is not None and b is not None else a or b
-
-
-def _restated(order: Order, event: OrderRestated) -> Order:
-    return replace(
-        order,
-        quantity=event.quantity,
-        limit_price=event.limit_price,
-        stop_price=event.stop_price,
-        is_suspended=order.is_suspended and not event.resumes,
-        is_done_for_day=order.is_done_for_day and not event.resumes,
-        resume_time=_later(order.resume_time, event.transact_time) if event.resumes else order.resume_time,
-        terms_time=_later(order.terms_time, event.transact_time),
-    )
-
-
-def _reopened(order: Order, event: OrderReopened) -> Order:
-    return order
-
-
-# -- requests ----------------------------------------------------------------------------------------------------
-
-
-def _cancel_requested(order: Order, event: OrderCancelRequested) -> Order:
-    return replace(order, requests=(*order.requests, Request(PendingRequest.CANCEL)))
-
-
-def _cancel_pending(order: Order, event: OrderCancelPending) -> Order:
-    return _acknowledged(order, PendingRequest.CANCEL)
-
-
-def _cancel_rejected(order: Order, event: OrderCancelRejected) -> Order:
-    requests, answer = _answered(order, PendingRequest.CANCEL, 1, event.transact_time)
-    return replace(order, requests=requests, cancel_answer=answer)
-
-
-def _replace_requested(order: Order, event: OrderReplaceRequested) -> Order:
-    request = Request(PendingRequest.REPLACE, event.quantity, event.limit_price, event.stop_price)
-    return replace(order, requests=(*order.requests, request))
-
-
-def _replace_denied(order: Order, event: OrderReplaceDenied) -> Order:
-    return order
-
-
-def _replace_pending(order: Order, event: OrderReplacePending) -> Order:
-    return _acknowledged(order, PendingRequest.REPLACE)
-
-
-def _replaced(order: Order, event: OrderReplaced) -> Order:
-    requests, answer = _answered(order, PendingRequest.REPLACE, event.answers, event.transact_time)
-    return replace(
-        order,
-        quantity=event.quantity,
-        limit_price=event.limit_price,
-        stop_price=event.stop_price,
-        stage=OrdStatus.NEW,
-        requests=requests,
-        replace_answer=answer,
-        terms_time=_later(order.terms_time, event.transact_time),
-    )
-
-
-def _replace_rejected(order: Order, event: OrderReplaceRejected) -> Order:
-    requests, answer = _answered(order, PendingRequest.REPLACE, 1, event.transact_time)
-    return replace(order, requests=requests, replace_answer=answer)
-
-
-def _acknowledged(order: Order, kind: PendingRequest) -> Order:
-    """The oldest request of that kind that was not acknowledged is now; if there is none, one was made elsewhere."""
-    for i, request in enumerate(order.requests):
-        if request.kind is kind and not request.is_acknowledged:
-            acknowledged = replace(request, is_acknowledged=True)
-            return replace(order, requests=(*order.requests[:i], acknowledged, *order.requests[i + 1 :]))
-    return replace(order, requests=(*order.requests, Request(kind, is_acknowledged=True)))
-
-
-def _answered(
-    order: Order, kind: PendingRequest, count: int, time: datetime | None
-) -> tuple[tuple[Request, ...], Answer]:
-    """The requests without the oldest ``count`` of that kind, and the answer to them."""
-    answered = [request for request in order.requests if request.kind is kind][:count]
-    was_acknowledged = bool(answered) and answered[-1].is_acknowledged
-    return without_answered(order.requests, kind, count), Answer(time, was_acknowledged)
-
-
-def without_answered(requests: tuple[Request, ...], kind: PendingRequest, count: int) -> tuple[Request, ...]:
-    """What is outstanding once the oldest ``count`` requests of that kind are answered."""
-    left = list(requests)
-    for request in [request for request in requests if request.kind is kind][:count]:
-        left.remove(request)
-    return tuple(left)
-
-
-def answered_by(requests: tuple[Request, ...], quantity: Decimal | None, limit_price: Decimal | None) -> int:
-    """How many of the outstanding replaces, the oldest first, a report answers that states these terms.
-
-    A chain of replaces may be answered at once, by the terms of a later one; terms that nobody asked for answer the
-    oldest (FIX 4.4 volume 4, appendix D, section D: the broker answers in order).
-    """
-    replaces = [request for request in requests if request.kind is PendingRequest.REPLACE]
-    for i, request in enumerate(replaces):
-        is_quantity = quantity is None or request.quantity == quantity
-        is_price = limit_price is None or request.limit_price == limit_price
-        if is_quantity and is_price:
-            return i + 1
-    return min(len(replaces), 1)
-
-
-_FOLDS: dict[type, Callable[[Order, Any], Order]] = {
-    OrderDenied: _ended(OrdStatus.DENIED),
-    OrderSubmitted: _submitted,
-    OrderAccepted: _accepted,
-    OrderRejected: _ended(OrdStatus.REJECTED),
-    OrderCanceled: _ended(OrdStatus.CANCELED),
-    OrderExpired: _ended(OrdStatus.EXPIRED),
-    OrderSuspended: _suspended,
-    OrderDoneForDay: _done_for_day,
-    OrderRestated: _restated,
-    OrderReopened: _reopened,
-    OrderCancelRequested: _cancel_requested,
-    OrderCancelPending: _cancel_pending,
-    OrderCancelRejected: _cancel_rejected,
-    OrderReplaceRequested: _replace_requested,
-    OrderReplaceDenied: _replace_denied,
-    OrderReplacePending: _replace_pending,
-    OrderReplaced: _replaced,
-    OrderReplaceRejected: _replace_rejected,
-    OrderFilled: _filled,
-    FillBusted: _busted,
-    FillCorrected: _corrected,
-    FillConflictDetected: _conflicting,
-    UnmatchedExecutionRecorded: _held,
-}
+def _order_type(event: OrderUpdate) -> OrderType:
+    if event.stop_price is None:
+        return OrderType.MARKET if event.limit_price is None else OrderType.LIMIT
+    return OrderType.STOP if event.limit_price is None else OrderType.STOP_LIMIT

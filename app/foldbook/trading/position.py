@@ -12,7 +12,7 @@ The same fold as an SQL aggregate: ``trading.net_position``.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
+from decimal import Decimal
 from itertools import chain
 from typing import TypeAlias, cast
 
@@ -20,7 +20,7 @@ import immutables
 import msgspec
 
 from foldbook.trading.events import ExecutionEvent, FillBusted, FillCorrected, OrderFilled
-from foldbook.trading.values import ONE, ZERO, Side, canonical
+from foldbook.trading.values import ONE, QUOTIENTS, ZERO, Side, average
 
 POSITION_WINDOW = 128
 """How many fills of a symbol can still be busted or corrected as if they had never been, or had been others."""
@@ -30,12 +30,9 @@ PAGE = 16
 
 RELEASED_DIGITS = 36
 """Digits after the point of the cost that a reduction releases; what is cut off stays in the position."""
-AVERAGE_DIGITS = 18
 
-# Cost times quantity, of amounts as large as they get, with 36 digits more for the quotient: some 250 digits.
-_EXACT = Context(prec=400, traps=[Inexact, InvalidOperation, Overflow])
-_add, _subtract, _multiply = _EXACT.add, _EXACT.subtract, _EXACT.multiply
-_divide_int, _shift = _EXACT.divide_int, _EXACT.scaleb
+_add, _subtract, _multiply = QUOTIENTS.add, QUOTIENTS.subtract, QUOTIENTS.multiply
+_divide_int, _shift = QUOTIENTS.divide_int, QUOTIENTS.scaleb
 
 _UP, _DOWN = Decimal(RELEASED_DIGITS), Decimal(-RELEASED_DIGITS)
 
@@ -44,6 +41,9 @@ Totals: TypeAlias = tuple[Decimal, Decimal, Decimal, int]
 
 Fees: TypeAlias = tuple[immutables.Map[str, Decimal], Decimal]
 """By currency, and those in the quote currency."""
+
+Booking: TypeAlias = tuple[str, str | None, Decimal, Decimal]
+"""A fill before it has its totals: order_id, exec_id, quantity and unit cost as in ``Fill``."""
 
 NOTHING: Totals = (ZERO, ZERO, ZERO, 0)
 
@@ -99,7 +99,7 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     @property
     def avg_px(self) -> Decimal:
         """Cost per unit, 18 digits after the point, half even; 0 while flat, as FIX AvgPx (6)."""
-        return _average(self.cost, _multiply(self.quantity, self.multiplier)) if self.quantity else ZERO
+        return average(self.cost, self.quantity, self.multiplier)
 
     def holds(self, order_id: str, exec_id: str) -> bool:
         """Whether the fill is in the window. One that is not can only be reversed."""
@@ -137,7 +137,7 @@ def evolve_position(position: Position | None, event: ExecutionEvent) -> Positio
         return _busted(before, cast(FillBusted, event))
     if event_type is FillCorrected:
         return _corrected(before, cast(FillCorrected, event))
-    raise TypeError(f"{event_type.__name__} is no execution")
+    raise TypeError(f"{event_type.__name__} is not an execution")
 
 
 def net(totals: Totals, quantity: Decimal, unit_cost: Decimal) -> Totals:
@@ -171,7 +171,7 @@ _BUY = Side.BUY  # a member looked up on its class costs as much as an addition
 
 def _filled(before: Position, event: ExecutionEvent) -> Position:
     fees = _charged((before.fees, before.quote_fees), event, event.fee, event.fee_currency)
-    return _booked(before, event, fees, _fill(event, event.exec_id))
+    return _booked(before, event, fees, _booking(event, event.exec_id))
 
 
 def _busted(before: Position, event: FillBusted) -> Position:
@@ -179,7 +179,7 @@ def _busted(before: Position, event: FillBusted) -> Position:
     if event.fee is not None:
         fees = _charged(fees, event, event.fee.copy_negate(), event.fee_currency)
     if event.is_reversal:
-        return _booked(before, event, fees, _opposite(_fill(event, event.exec_ref_id)))
+        return _booked(before, event, fees, _opposite(_booking(event, event.exec_ref_id)))
     kept, place = before.kept(), before.place(event.order_id, event.exec_ref_id)
     return _refolded(before, event, fees, (*kept[:place], *kept[place + 1 :]))
 
@@ -189,22 +189,22 @@ def _corrected(before: Position, event: FillCorrected) -> Position:
     if event.previous_fee is not None:
         fees = _charged(fees, event, event.previous_fee.copy_negate(), event.previous_fee_currency)
     fees = _charged(fees, event, event.fee, event.fee_currency)
-    fill = _fill(event, event.exec_ref_id)
+    booking = _booking(event, event.exec_ref_id)
     if event.is_reversal:
         previous_quantity = _signed(event, event.previous_qty, event.previous_fee, event.previous_fee_currency)
-        previous = Fill(event.order_id, None, previous_quantity, _unit_cost(event, event.previous_px))
-        return _booked(before, event, fees, _opposite(previous), fill)
+        previous = (event.order_id, None, previous_quantity, _unit_cost(event, event.previous_px))
+        return _booked(before, event, fees, _opposite(previous), booking)
     kept, place = before.kept(), before.place(event.order_id, event.exec_ref_id)
-    return _refolded(before, event, fees, (*kept[:place], fill, *kept[place + 1 :]))
+    return _refolded(before, event, fees, (*kept[:place], Fill(*booking), *kept[place + 1 :]))
 
 
-def _booked(before: Position, event: ExecutionEvent, fees: Fees, *fills: Fill) -> Position:
+def _booked(before: Position, event: ExecutionEvent, fees: Fees, *fills: Booking) -> Position:
     """Fills after the others."""
     totals: Totals = (before.quantity, before.cost, before.realized_pnl, before.cycle)
     base, pages, page = before.base, before.pages, before.page
-    for fill in fills:
-        totals = net(totals, fill.quantity, fill.unit_cost)
-        page = (*page, _with_totals(fill, totals))
+    for order_id, exec_id, quantity, unit_cost in fills:
+        totals = net(totals, quantity, unit_cost)
+        page = (*page, Fill(order_id, exec_id, quantity, unit_cost, totals))
         if len(page) == PAGE:
             base, pages, page = _turned(base, pages, page)
     return _after(before, event, totals, fees, base, pages, page)
@@ -225,14 +225,10 @@ def _refolded(before: Position, event: ExecutionEvent, fees: Fees, kept: tuple[F
     folded: list[Fill] = []
     for fill in kept:
         totals = net(totals, fill.quantity, fill.unit_cost)
-        folded.append(_with_totals(fill, totals))
+        folded.append(Fill(fill.order_id, fill.exec_id, fill.quantity, fill.unit_cost, totals))
     full = len(folded) - len(folded) % PAGE
     pages = tuple(tuple(folded[place : place + PAGE]) for place in range(0, full, PAGE))
     return _after(before, event, totals, fees, before.base, pages, tuple(folded[full:]))
-
-
-def _with_totals(fill: Fill, totals: Totals) -> Fill:
-    return Fill(fill.order_id, fill.exec_id, fill.quantity, fill.unit_cost, totals)
 
 
 def _after(
@@ -259,13 +255,14 @@ def _after(
 # -- what an execution says --------------------------------------------------------------------------------------
 
 
-def _fill(event: ExecutionEvent, exec_id: str) -> Fill:
+def _booking(event: ExecutionEvent, exec_id: str) -> Booking:
     quantity = _signed(event, event.last_qty, event.fee, event.fee_currency)
-    return Fill(event.order_id, exec_id, quantity, _unit_cost(event, event.last_px))
+    return event.order_id, exec_id, quantity, _unit_cost(event, event.last_px)
 
 
-def _opposite(fill: Fill) -> Fill:
-    return Fill(fill.order_id, None, fill.quantity.copy_negate(), fill.unit_cost)
+def _opposite(booking: Booking) -> Booking:
+    order_id, _exec_id, quantity, unit_cost = booking
+    return order_id, None, quantity.copy_negate(), unit_cost
 
 
 def _signed(event: ExecutionEvent, last_qty: Decimal, fee: Decimal | None, fee_currency: str | None) -> Decimal:
@@ -292,13 +289,3 @@ def _day(transact_time: datetime | None) -> int:
     if transact_time is None:
         return 0
     return (transact_time if transact_time.tzinfo is UTC else transact_time.astimezone(UTC)).toordinal()
-
-
-def _average(cost: Decimal, units: Decimal) -> Decimal:
-    scaled = _EXACT.scaleb(cost.copy_abs(), AVERAGE_DIGITS)
-    whole, rest = _EXACT.divmod(scaled, units.copy_abs())
-    over = _EXACT.compare(_add(rest, rest), units.copy_abs())
-    if over > 0 or (over == 0 and whole.as_tuple().digits[-1] % 2):
-        whole = _add(whole, ONE)
-    average = _EXACT.scaleb(whole, -AVERAGE_DIGITS)
-    return canonical(average if cost.is_signed() is units.is_signed() else average.copy_negate())

@@ -28,17 +28,9 @@ from foldbook.trading.events import (
     UnmatchedExecutionRecorded,
 )
 from foldbook.trading.executions import recorded, restated, revise, trade
-from foldbook.trading.order import (
-    FINAL_STATES,
-    Answer,
-    Order,
-    answered_by,
-    evolve_order,
-    leaves_of,
-    pending_of,
-    without_answered,
-)
-from foldbook.trading.state import Book, names_of, reopened
+from foldbook.trading.order import FINAL_STATES, Answer, Order
+from foldbook.trading.order_events import answered_by, event_about
+from foldbook.trading.state import Book
 from foldbook.trading.values import ExecType, OrderType, OrdStatus, PendingRequest
 
 _TRADE = ExecType.TRADE  # a member looked up on its class costs as much as an addition
@@ -56,16 +48,7 @@ def record_execution(command: RecordExecution, book: Book) -> Sequence[Event]:
     if order is None:
         return (recorded(UnmatchedExecutionRecorded, command),)
     # To find a rule costs an enum's hash, as much as all the rest of this.
-    events = trade(command, order, book) if is_trade else _RULES[command.exec_type](command, order, book)
-    return events if command.order_id in book.orders else (*events, *_reopened(order, events))
-
-
-def _reopened(order: Order, events: Sequence[Event]) -> Sequence[Event]:
-    """A book that has forgotten an order is told what it must know of it, if it works again."""
-    after: Order | None = order
-    for event in events:
-        after = evolve_order(after, event)
-    return (reopened(after),) if after is not None and after.is_open else ()
+    return trade(command, order, book) if is_trade else _RULES[command.exec_type](command, order, book)
 
 
 # -- checks ------------------------------------------------------------------------------------------------------
@@ -128,13 +111,13 @@ def _check_amounts(command: RecordExecution) -> None:
 def _pending_new(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
     if order.stage is not OrdStatus.CREATED or order.final is not None:
         return ()
-    return (OrderSubmitted(**names_of(order), broker_order_id=command.broker_order_id),)
+    return (event_about(order, OrderSubmitted, broker_order_id=command.broker_order_id or order.broker_order_id),)
 
 
 def _new(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
     if order.stage is OrdStatus.NEW or order.final is not None:
         return ()
-    return (OrderAccepted(**names_of(order), broker_order_id=command.broker_order_id),)
+    return (event_about(order, OrderAccepted, broker_order_id=command.broker_order_id or order.broker_order_id),)
 
 
 def _ends(state: OrdStatus, order: Order) -> bool:
@@ -145,31 +128,27 @@ def _ends(state: OrdStatus, order: Order) -> bool:
 
 
 def _canceled(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
-    if not _ends(OrdStatus.CANCELED, order):
-        return ()
-    return (OrderCanceled(**names_of(order), cum_qty=order.cum_qty, reason=command.reason),)
+    return (event_about(order, OrderCanceled, reason=command.reason),) if _ends(OrdStatus.CANCELED, order) else ()
 
 
 def _expired(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
-    if not _ends(OrdStatus.EXPIRED, order):
-        return ()
-    return (OrderExpired(**names_of(order), cum_qty=order.cum_qty, reason=command.reason),)
+    return (event_about(order, OrderExpired, reason=command.reason),) if _ends(OrdStatus.EXPIRED, order) else ()
 
 
 def _rejected(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
-    return (OrderRejected(**names_of(order), reason=command.reason),) if _ends(OrdStatus.REJECTED, order) else ()
+    return (event_about(order, OrderRejected, reason=command.reason),) if _ends(OrdStatus.REJECTED, order) else ()
 
 
 def _suspended(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
     if order.final is not None or order.is_suspended or _is_before(command, order.resume_time):
         return ()
-    return (OrderSuspended(**names_of(order), reason=command.reason, transact_time=command.business_time),)
+    return (event_about(order, OrderSuspended, text=command.reason, transact_time=command.business_time),)
 
 
 def _done_for_day(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
     if order.final is not None or order.is_done_for_day or _is_before(command, order.resume_time):
         return ()
-    return (OrderDoneForDay(**names_of(order), reason=command.reason, transact_time=command.business_time),)
+    return (event_about(order, OrderDoneForDay, text=command.reason, transact_time=command.business_time),)
 
 
 def _restate(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
@@ -186,17 +165,7 @@ def _restate(command: RecordExecution, order: Order, book: Book) -> Sequence[Eve
     is_news = order.final is None and is_dated and (order.resume_time is None or _is_after(command, order.resume_time))
     if is_same and not (is_resting and resumes) and not is_news:
         return ()
-    return (
-        restated(
-            order,
-            quantity,
-            order.cum_qty,
-            command.business_time,
-            command.reason,
-            limit_price=limit_price,
-            resumes=resumes,
-        ),
-    )
+    return (restated(order, quantity, limit_price, command.business_time, command.reason, resumes=resumes),)
 
 
 # -- answers to requests -----------------------------------------------------------------------------------------
@@ -205,14 +174,13 @@ def _restate(command: RecordExecution, order: Order, book: Book) -> Sequence[Eve
 def _pending_cancel(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
     if not _is_news(PendingRequest.CANCEL, command, order, order.cancel_answer):
         return ()
-    return (OrderCancelPending(**names_of(order), pending_request=PendingRequest.CANCEL),)
+    return (event_about(order, OrderCancelPending),)
 
 
 def _pending_replace(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
     if not _is_news(PendingRequest.REPLACE, command, order, order.replace_answer):
         return ()
-    pending = PendingRequest.REPLACE if order.pending_request is PendingRequest.NONE else order.pending_request
-    return (OrderReplacePending(**names_of(order), pending_request=pending),)
+    return (event_about(order, OrderReplacePending),)
 
 
 def _is_news(kind: PendingRequest, command: RecordExecution, order: Order, answer: Answer | None) -> bool:
@@ -232,27 +200,13 @@ def _is_news(kind: PendingRequest, command: RecordExecution, order: Order, answe
 def _cancel_rejected(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
     if not _is_answer(PendingRequest.CANCEL, command, order, order.cancel_answer):
         return ()
-    return (
-        OrderCancelRejected(
-            **names_of(order),
-            reason=command.reason,
-            pending_request=_pending_without(order, PendingRequest.CANCEL, 1),
-            transact_time=command.business_time,
-        ),
-    )
+    return (event_about(order, OrderCancelRejected, text=command.reason, transact_time=command.business_time),)
 
 
 def _replace_rejected(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
     if not _is_answer(PendingRequest.REPLACE, command, order, order.replace_answer):
         return ()
-    return (
-        OrderReplaceRejected(
-            **names_of(order),
-            reason=command.reason,
-            pending_request=_pending_without(order, PendingRequest.REPLACE, 1),
-            transact_time=command.business_time,
-        ),
-    )
+    return (event_about(order, OrderReplaceRejected, text=command.reason, transact_time=command.business_time),)
 
 
 def _is_answer(kind: PendingRequest, command: RecordExecution, order: Order, answer: Answer | None) -> bool:
@@ -281,24 +235,17 @@ def _replaced(command: RecordExecution, order: Order, book: Book) -> Sequence[Ev
     if answers == 0 and quantity == order.quantity and limit_price == order.limit_price:
         return ()
     return (
-        OrderReplaced(
-            **names_of(order),
+        event_about(
+            order,
+            OrderReplaced,
             quantity=quantity,
             limit_price=limit_price,
             stop_price=stop_price,
-            cum_qty=order.cum_qty,
-            leaves_qty=leaves_of(quantity, order.cum_qty, has_ended=order.has_ended),
-            answers=answers,
-            broker_order_id=command.broker_order_id,
-            pending_request=_pending_without(order, PendingRequest.REPLACE, answers),
+            answered_requests=answers,
+            broker_order_id=command.broker_order_id or order.broker_order_id,
             transact_time=command.business_time,
         ),
     )
-
-
-def _pending_without(order: Order, kind: PendingRequest, count: int) -> PendingRequest:
-    """What is still pending once the oldest ``count`` requests of that kind are answered."""
-    return pending_of(without_answered(order.requests, kind, count))
 
 
 def _is_before(command: RecordExecution, time: datetime | None) -> bool:

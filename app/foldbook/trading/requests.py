@@ -20,10 +20,11 @@ from foldbook.trading.events import (
     OrderReplaceRequested,
 )
 from foldbook.trading.order import REQUESTS_MAX, Order
+from foldbook.trading.order_events import event_about, evolved
 from foldbook.trading.risk import ACCOUNT_SCOPE
 from foldbook.trading.risk_checks import check_order, check_replace
 from foldbook.trading.risk_denial import Denial
-from foldbook.trading.state import Book, names_of, reopened
+from foldbook.trading.state import Book
 from foldbook.trading.values import ZERO, PendingRequest, TimeInForce
 
 
@@ -55,16 +56,8 @@ def place_order(command: PlaceOrder, book: Book) -> Sequence[Event]:
     denial = _check_order(command, book)
     if denial is None:
         return (created,)
-    denied = OrderDenied(
-        order_id=command.order_id,
-        strategy_id=command.strategy_id,
-        symbol=command.symbol,
-        side=command.side,
-        code=denial.code,
-        limit=denial.limit,
-        observed=denial.observed,
-    )
-    return (created, denied)
+    order = evolved(None, created)
+    return created, event_about(order, OrderDenied, reason=denial.code, limit=denial.limit, observed=denial.observed)
 
 
 def _check_order(command: PlaceOrder, book: Book) -> Denial | None:
@@ -98,7 +91,7 @@ def request_cancel(command: RequestCancel, book: Book) -> Sequence[Event]:
     if order.pending_request is PendingRequest.CANCEL:
         return ()
     _check_room(order)
-    return (OrderCancelRequested(**names_of(order), transact_time=command.received_at),)
+    return (event_about(order, OrderCancelRequested, transact_time=command.received_at),)
 
 
 def request_replace(command: RequestReplace, book: Book) -> Sequence[Event]:
@@ -133,25 +126,24 @@ def request_replace(command: RequestReplace, book: Book) -> Sequence[Event]:
     denial = _check_replace(command, order, new, book)
     if denial is not None:
         return (
-            OrderReplaceDenied(
-                **names_of(order),
-                quantity=quantity,
-                limit_price=limit_price,
-                stop_price=stop_price,
-                code=denial.code,
+            event_about(
+                order,
+                OrderReplaceDenied,
+                denied_quantity=quantity,
+                denied_limit_price=limit_price,
+                denied_stop_price=stop_price,
+                denied_reason=denial.code,
                 limit=denial.limit,
                 observed=denial.observed,
             ),
         )
-    is_cancel_pending = order.pending_request is PendingRequest.CANCEL
     return (
-        *(() if command.order_id in book.orders else (reopened(order),)),
-        OrderReplaceRequested(
-            **names_of(order),
-            quantity=quantity,
-            limit_price=limit_price,
-            stop_price=stop_price,
-            pending_request=PendingRequest.CANCEL if is_cancel_pending else PendingRequest.REPLACE,
+        event_about(
+            order,
+            OrderReplaceRequested,
+            requested_quantity=quantity,
+            requested_limit_price=limit_price,
+            requested_stop_price=stop_price,
             transact_time=command.received_at,
         ),
     )

@@ -27,7 +27,6 @@ from foldbook.trading.events import (
     OrderCreated,
     OrderDenied,
     OrderFilled,
-    OrderReopened,
     OrderReplaceRequested,
     PriceRecorded,
     RiskLimitsSet,
@@ -35,7 +34,8 @@ from foldbook.trading.events import (
     UnmatchedExecutionRecorded,
 )
 from foldbook.trading.instrument import Instrument, defined_instrument, instrument_of
-from foldbook.trading.order import Order, evolve_order
+from foldbook.trading.order import Order, outline_of
+from foldbook.trading.order_events import evolve_order, evolved
 from foldbook.trading.position import Position, evolve_position
 from foldbook.trading.risk import Risk
 from foldbook.trading.values import EXACT, ZERO
@@ -89,33 +89,6 @@ class Book(msgspec.Struct, frozen=True, gc=False):
         return Book(self.account, self.orders, positions, self.instruments, self.risk)
 
 
-def names_of(order: Order) -> dict[str, Any]:
-    """What all events about an order say first."""
-    created = order.created
-    return {
-        "order_id": created.order_id,
-        "strategy_id": created.strategy_id,
-        "symbol": created.symbol,
-        "side": created.side,
-    }
-
-
-def reopened(order: Order) -> OrderReopened:
-    """What a book that has forgotten the order must know of it."""
-    created = order.created
-    return OrderReopened(
-        **names_of(order),
-        order_type=created.order_type,
-        quantity=order.quantity,
-        limit_price=order.limit_price,
-        stop_price=order.stop_price,
-        time_in_force=created.time_in_force,
-        expire_at=created.expire_at,
-        cum_qty=order.cum_qty,
-        leaves_qty=order.leaves_qty,
-    )
-
-
 # -- evolve ------------------------------------------------------------------------------------------------------
 
 
@@ -139,12 +112,9 @@ def _evolve_order(book: Book, event: Any, is_execution: bool) -> Book:
     if is_execution:
         positions = positions.set(symbol, evolve_position(positions.get(symbol), event))
     before = orders.get(order_id)
-    if before is None and type(event) is not OrderReopened:
-        return Book(book.account, orders, positions, book.instruments, checked) if is_execution else book
-    after = evolve_order(before, event)
-    assert after is not None
-    # An order that is reopened to ask for more is not open yet: the request is the next event.
-    is_live = after.is_live or type(event) is OrderReopened
+    # Of an order that it had forgotten, the book knows what the event says: whether it works again, or may.
+    after = outline_of(event) if before is None or before.is_outline else evolved(before, event)
+    is_live = bool(event.leaves_qty) or after.is_live
     if is_live:
         orders = orders.set(order_id, after)
     elif before is not None:
@@ -176,10 +146,9 @@ def _order_created(book: Book, event: OrderCreated) -> Book:
 def _reported(book: Book, event: UnmatchedExecutionRecorded | FillConflictDetected) -> Book:
     """A report that was not applied; an order that the book knows keeps one that may still be."""
     known = book.orders.get(event.order_id)
-    if known is None:
+    if known is None or known.is_outline:
         return book
-    order = evolve_order(known, event)
-    assert order is not None
+    order = evolved(known, event)
     return Book(book.account, book.orders.set(event.order_id, order), book.positions, book.instruments, book.risk)
 
 

@@ -16,10 +16,10 @@ begin
         order by s.shard
     loop
         v_after := coalesce((
-            select c.events from audit.checkpoint_at(v_shard, audit.commit_at(v_shard, p_from - interval '1 microsecond')) c
+            select c.events from audit.checkpoint_at(v_shard, eventstore.commit_at(v_shard, p_from - interval '1 microsecond')) c
         ), 0);
         v_to := coalesce((
-            select c.events from audit.checkpoint_at(v_shard, audit.commit_at(v_shard, p_to - interval '1 microsecond')) c
+            select c.events from audit.checkpoint_at(v_shard, eventstore.commit_at(v_shard, p_to - interval '1 microsecond')) c
         ), 0);
         return query
         select l.*

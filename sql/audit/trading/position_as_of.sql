@@ -50,7 +50,7 @@ begin
     )
     select
         f.state[1],
-        trading.average_cost(f.state[2], f.state[1], c.multiplier),
+        trading.average(f.state[2], f.state[1], c.multiplier),
         f.state[2],
         f.state[3],
         c.fees,

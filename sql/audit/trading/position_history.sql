@@ -37,7 +37,7 @@ begin
         f.fee_currency,
         f.amended_by,
         f.state[1],
-        trading.average_cost(f.state[2], f.state[1], f.multiplier),
+        trading.average(f.state[2], f.state[1], f.multiplier),
         f.state[2],
         f.state[3],
         f.state[4]::bigint,

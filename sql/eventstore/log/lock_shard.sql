@@ -8,7 +8,7 @@ begin
         raise exception 'append needs READ COMMITTED: it must see the commit that held the lock before it'
             using errcode = 'FB001';
     end if;
-    perform pg_advisory_xact_lock(1178553163, p_shard);
+    perform pg_advisory_xact_lock(eventstore.append_lock_class(), p_shard);
     return eventstore.head(p_shard);
 end
 $$;

@@ -5,7 +5,11 @@ stable
 as $$
 begin
     return coalesce(
-        (select c.events from audit.checkpoint_at(p_shard, audit.commit_at(p_shard, p_time)) c),
+        (
+            select c.last_position
+            from eventstore.commits c
+            where c.shard = p_shard and c.number = eventstore.commit_at(p_shard, p_time)
+        ),
         0
     );
 end

@@ -28,7 +28,7 @@ begin
         end,
         'cum_qty', eventstore.plain(p_order.cum_qty),
         'leaves_qty', eventstore.plain(p_order.leaves_qty),
-        'avg_px', eventstore.plain(trading.average_price(p_order.cum_cost, p_order.cum_qty)),
+        'avg_px', eventstore.plain(trading.average(p_order.cum_cost, p_order.cum_qty)),
         'overfill_qty', eventstore.plain(p_order.overfill_qty),
         'fees', p_order.fees,
         'broker_order_id', p_order.broker_order_id,

@@ -19,7 +19,7 @@ begin
         'fee', eventstore.plain((p_event.payload ->> 'fee')::numeric),
         'fee_currency', p_event.payload ->> 'fee_currency',
         'quantity', eventstore.plain(p_entry.quantity),
-        'avg_px', eventstore.plain(trading.average_cost(p_entry.cost, p_entry.quantity, p_entry.multiplier)),
+        'avg_px', eventstore.plain(trading.average(p_entry.cost, p_entry.quantity, p_entry.multiplier)),
         'cost', eventstore.plain(p_entry.cost),
         'realized_pnl', eventstore.plain(p_entry.realized_pnl),
         'fees', p_entry.fees,

@@ -10,7 +10,7 @@ begin
         'symbol', p_position.symbol,
         'quantity', eventstore.plain(p_position.quantity),
         'avg_px', eventstore.plain(
-            trading.average_cost(p_position.cost, p_position.quantity, p_position.multiplier)
+            trading.average(p_position.cost, p_position.quantity, p_position.multiplier)
         ),
         'cost', eventstore.plain(p_position.cost),
         'realized_pnl', eventstore.plain(p_position.realized_pnl),

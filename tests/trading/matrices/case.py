@@ -16,8 +16,8 @@ What happens:
 ``-> nothing`` after it: it leads to no event. ``-> duplicate-order``: it is refused with that code. ``Y:`` before it:
 it is about another order than X. A dash is nothing: no request is pending, no price is known.
 
-FIX tells a matrix from the broker's view, and the book has its own: it shows a request as pending from the moment it
-is made, where the broker's reports do so once it has been seen. A remark that begins with ``FIX:`` is what the
+FIX writes a matrix from the broker's view, and the book has its own: it shows a request as pending from the moment it
+is made, the broker's reports only once the broker has seen it. A remark that begins with ``FIX:`` is what the
 appendix has in that line instead.
 """
 

@@ -1,6 +1,6 @@
 """FIX 4.4 volume 4, appendix D: the order state change matrices, step by step through the order book.
 
-One module for each section, the matrices named by their numbers; how to read them is told in ``case``. Where a matrix
+One module for each section, the matrices named by their numbers; ``case`` says how to read them. Where a matrix
 lets the broker choose (a request is rejected, or accepted) each path is a case. Not here, because no command or report
 of ours can say it:
 
@@ -23,7 +23,7 @@ from foldbook.errors import Refusal
 from foldbook.eventstore.events import Event
 from foldbook.trading.book import ORDER_BOOK
 from foldbook.trading.commands import BookCommand, PlaceOrder
-from foldbook.trading.values import TimeInForce
+from foldbook.trading.values import TimeInForce, average
 from tests.builders import NOW, cancel, open_account, place, replace_order, report
 from tests.trading.lives import Life
 from tests.trading.matrices import (
@@ -83,7 +83,7 @@ def _shown(life: Life, order_id: str) -> Shown | None:
         order.quantity,
         order.cum_qty,
         order.leaves_qty,
-        order.avg_px,
+        average(order.cum_cost, order.cum_qty) if order.cum_qty else None,
     )
 
 

@@ -41,6 +41,7 @@ class Projection(Struct, frozen=True, kw_only=True):
     lag: int
     state: str
     definition_hash: str
+    aggregate_types: list[str]
     skipped: int
     error: Failure | None
     run: Run | None
@@ -168,6 +169,7 @@ def _by_name(rows: Iterable[ProjectionStatus]) -> list[Projection]:
                 lag=sum(row.lag for row in shards),
                 state=failed.state,
                 definition_hash=failed.definition_hash,
+                aggregate_types=failed.aggregate_types,
                 skipped=sum(row.skipped for row in shards),
                 error=failed.error,
                 run=failed.run,

@@ -1,5 +1,5 @@
 -- Commits are recorded in the order of their numbers: the last one up to a time is found by bisection.
-create or replace function audit.commit_at(p_shard integer, p_time timestamptz)
+create or replace function eventstore.commit_at(p_shard integer, p_time timestamptz)
 returns bigint
 language plpgsql
 stable
@@ -20,4 +20,4 @@ begin
     return v_low;
 end
 $$;
-comment on function audit.commit_at is 'The number of the last commit of a shard recorded up to a time; 0: there is none.';
+comment on function eventstore.commit_at is 'The number of the last commit of a shard recorded up to a time; 0: there is none.';

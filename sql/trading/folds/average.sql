@@ -1,4 +1,4 @@
-create or replace function trading.average_cost(p_cost numeric, p_quantity numeric, p_multiplier numeric)
+create or replace function trading.average(p_cost numeric, p_quantity numeric, p_multiplier numeric default 1)
 returns numeric
 language plpgsql
 immutable parallel safe
@@ -8,10 +8,11 @@ declare
     v_whole numeric;
     v_twice_the_rest numeric;
 begin
-    -- FIX AvgPx (6) is 0 while nothing is held.
+    -- FIX AvgPx (6) is 0 while there is nothing to average.
     if p_quantity = 0 then
         return 0;
     end if;
+    -- Not round(): it rounds the quotient, which division has rounded before.
     v_whole := div(abs(p_cost) * 1e18, v_units);
     v_twice_the_rest := 2 * (abs(p_cost) * 1e18 - v_whole * v_units);
     if v_twice_the_rest > v_units or v_twice_the_rest = v_units and v_whole % 2 = 1 then
@@ -20,5 +21,5 @@ begin
     return sign(p_cost) * sign(p_quantity) * v_whole * 1e-18;
 end
 $$;
-comment on function trading.average_cost is
-    'What a position holds on average: cost per unit, rounded half even to 18 digits after the point.';
+comment on function trading.average(numeric, numeric, numeric) is
+    'Cost per unit: cost / (quantity * multiplier), rounded once, half to even, to 18 digits after the point; 0 if the quantity is 0.';

@@ -1,0 +1,54 @@
+create or replace function audit.fold_request(p_requests jsonb, p_type text, p_payload jsonb)
+returns jsonb
+language plpgsql
+immutable parallel safe
+as $$
+declare
+    v_kind text := case when p_type like 'OrderCancel%' then 'CANCEL' else 'REPLACE' end;
+    v_place integer;
+    v_answered integer;
+begin
+    if p_type in ('OrderDenied', 'OrderRejected', 'OrderCanceled', 'OrderExpired') then
+        return '[]';
+    end if;
+    if p_type in ('OrderCancelRequested', 'OrderReplaceRequested') then
+        return p_requests || jsonb_build_object(
+            'kind', v_kind,
+            'quantity', p_payload -> 'requested_quantity',
+            'limit_price', p_payload -> 'requested_limit_price',
+            'stop_price', p_payload -> 'requested_stop_price',
+            'is_acknowledged', false
+        );
+    end if;
+    if p_type in ('OrderCancelPending', 'OrderReplacePending') then
+        -- The oldest that was not acknowledged is now; if there is none, one was made elsewhere.
+        select min(r.ordinal) - 1
+        into v_place
+        from jsonb_array_elements(p_requests) with ordinality r (request, ordinal)
+        where r.request ->> 'kind' = v_kind
+            and not (r.request ->> 'is_acknowledged')::boolean;
+        if v_place is null then
+            return p_requests || jsonb_build_object('kind', v_kind, 'is_acknowledged', true);
+        end if;
+        return jsonb_set(p_requests, array[v_place::text, 'is_acknowledged'], 'true');
+    end if;
+    if p_type in ('OrderCancelRejected', 'OrderReplaceRejected', 'OrderReplaced') then
+        v_answered := coalesce((p_payload ->> 'answered_requests')::integer, 1);
+        return (
+            select coalesce(jsonb_agg(r.request order by r.ordinal), '[]')
+            from (
+                select
+                    e.request,
+                    e.ordinal,
+                    row_number() over (partition by e.request ->> 'kind' order by e.ordinal) as place
+                from jsonb_array_elements(p_requests) with ordinality e (request, ordinal)
+            ) r
+            where r.request ->> 'kind' <> v_kind
+                or r.place > v_answered
+        );
+    end if;
+    return p_requests;
+end
+$$;
+comment on function audit.fold_request is
+    'The requests about an order that the broker has not answered, oldest first, after one more event. The step of outstanding_requests.';

@@ -1,0 +1,198 @@
+-- What became of each order, from what its events say happened, and not from the state that they carry: so it can tell
+-- whether that state is right. A second implementation of app/foldbook/trading/order_events.py, on purpose.
+create or replace function audit.order_fold(
+    p_shard integer, p_account text, p_to bigint default 9223372036854775807
+)
+returns table (
+    account text, order_id text, quantity numeric, limit_price numeric, stop_price numeric, working_state text,
+    pending_request text, requested_quantity numeric, requested_limit_price numeric, requested_stop_price numeric,
+    cum_qty numeric, cum_cost numeric, leaves_qty numeric, overfill_qty numeric, fees jsonb, broker_order_id text,
+    reason text, last_position bigint
+)
+language plpgsql
+stable
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with event as materialized (
+        select
+            e.subject as order_id,
+            e.type,
+            e.payload,
+            e.position
+        from trading.log e
+        where e.shard = p_shard
+            and e.aggregate_id = p_account
+            and e.position <= p_to
+            and e.type in (
+                'OrderCreated', 'OrderDenied', 'OrderSubmitted', 'OrderAccepted', 'OrderRejected', 'OrderCanceled',
+                'OrderExpired', 'OrderSuspended', 'OrderDoneForDay', 'OrderRestated', 'OrderCancelRequested',
+                'OrderCancelPending', 'OrderCancelRejected', 'OrderReplaceRequested', 'OrderReplaceDenied',
+                'OrderReplacePending', 'OrderReplaced', 'OrderReplaceRejected', 'OrderFilled', 'FillBusted',
+                'FillCorrected'
+            )
+    ),
+    -- A fill counts once, a bust takes one out, a correction takes one out and puts another in.
+    execution as (
+        select
+            e.order_id,
+            x.quantity,
+            x.quantity * x.price as cost,
+            x.currency,
+            x.fee
+        from event e
+        cross join lateral (
+            values
+                (
+                    (e.payload ->> 'last_qty')::numeric * case e.type when 'FillBusted' then -1 else 1 end,
+                    (e.payload ->> 'last_px')::numeric,
+                    e.payload ->> 'fee_currency',
+                    (e.payload ->> 'fee')::numeric * case e.type when 'FillBusted' then -1 else 1 end
+                ),
+                (
+                    -(e.payload ->> 'previous_qty')::numeric,
+                    (e.payload ->> 'previous_px')::numeric,
+                    e.payload ->> 'previous_fee_currency',
+                    -(e.payload ->> 'previous_fee')::numeric
+                )
+        ) x (quantity, price, currency, fee)
+        where e.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
+            and x.quantity is not null
+    ),
+    traded as (
+        select
+            x.order_id,
+            sum(x.quantity) as quantity,
+            sum(x.cost) as cost
+        from execution x
+        group by x.order_id
+    ),
+    charged as (
+        select
+            f.order_id,
+            jsonb_object_agg(f.currency, f.amount) as fees
+        from (
+            select
+                x.order_id,
+                x.currency,
+                trim_scale(sum(x.fee))::text as amount
+            from execution x
+            where x.currency is not null
+            group by x.order_id, x.currency
+        ) f
+        group by f.order_id
+    ),
+    happened as (
+        select
+            e.order_id,
+            (array_agg(e.payload) filter (where e.type = 'OrderCreated'))[1] as created,
+            (
+                array_agg(e.payload order by e.position desc)
+                filter (where e.type in ('OrderCreated', 'OrderReplaced', 'OrderRestated'))
+            )[1] as terms,
+            (
+                array_agg(e.payload ->> 'broker_order_id' order by e.position desc)
+                filter (where e.type in ('OrderSubmitted', 'OrderAccepted', 'OrderReplaced', 'OrderFilled'))
+            )[1] as broker_order_id,
+            (
+                array_agg(e.type order by e.position desc)
+                filter (where e.type in ('OrderDenied', 'OrderRejected', 'OrderCanceled', 'OrderExpired'))
+            )[1] as ended_by,
+            (
+                array_agg(e.payload ->> 'reason' order by e.position desc)
+                filter (where e.type in ('OrderDenied', 'OrderRejected', 'OrderCanceled', 'OrderExpired'))
+            )[1] as reason,
+            coalesce(max(e.position) filter (where e.type = 'OrderSuspended'), 0) as suspended_position,
+            coalesce(max(e.position) filter (where e.type = 'OrderDoneForDay'), 0) as done_position,
+            coalesce(
+                max(e.position) filter (
+                    where e.type = 'OrderRestated' and coalesce((e.payload ->> 'resumes')::boolean, true)
+                ),
+                0
+            ) as resumed_position,
+            bool_or(e.type in ('OrderAccepted', 'OrderReplaced', 'OrderFilled')) as is_accepted,
+            bool_or(e.type = 'OrderSubmitted') as is_submitted,
+            coalesce(
+                audit.outstanding_requests(e.type, e.payload order by e.position) filter (
+                    where e.type like 'OrderCancel%' or e.type like 'OrderReplace%'
+                        or e.type in ('OrderDenied', 'OrderRejected', 'OrderExpired')
+                ),
+                '[]'
+            ) as requests,
+            max(e.position) as last_position
+        from event e
+        group by e.order_id
+    ),
+    asked as (
+        select
+            h.order_id,
+            bool_or(r.request ->> 'kind' = 'CANCEL') as is_cancel,
+            (
+                array_agg(r.request order by r.ordinal desc)
+                filter (where r.request ->> 'quantity' is not null)
+            )[1] as requested
+        from happened h
+        cross join lateral jsonb_array_elements(h.requests) with ordinality r (request, ordinal)
+        group by h.order_id
+    ),
+    standing as (
+        select
+            h.order_id,
+            (h.terms ->> 'quantity')::numeric as quantity,
+            (h.terms ->> 'limit_price')::numeric as limit_price,
+            (h.terms ->> 'stop_price')::numeric as stop_price,
+            h.ended_by,
+            h.done_position > h.resumed_position as is_done_for_day,
+            h.suspended_position > h.resumed_position as is_suspended,
+            h.is_accepted,
+            h.is_submitted,
+            h.ended_by is not null
+            or h.done_position > h.resumed_position and h.created ->> 'time_in_force' = 'DAY' as has_ended,
+            case when a.is_cancel then 'CANCEL' when a.order_id is not null then 'REPLACE' else 'NONE' end as pending_request,
+            a.requested,
+            coalesce(t.quantity, 0) as cum_qty,
+            coalesce(t.cost, 0) as cum_cost,
+            coalesce(c.fees, '{}') as fees,
+            h.broker_order_id,
+            h.reason,
+            h.last_position
+        from happened h
+        left join traded t on t.order_id = h.order_id
+        left join charged c on c.order_id = h.order_id
+        left join asked a on a.order_id = h.order_id
+    )
+    select
+        p_account,
+        s.order_id,
+        s.quantity,
+        s.limit_price,
+        s.stop_price,
+        case
+            when s.ended_by is not null then upper(substr(s.ended_by, 6))
+            when s.is_done_for_day then 'DONE_FOR_DAY'
+            when s.cum_qty >= s.quantity then 'FILLED'
+            when s.is_suspended then 'SUSPENDED'
+            when s.cum_qty > 0 then 'PARTIALLY_FILLED'
+            when s.is_accepted then 'NEW'
+            when s.is_submitted then 'PENDING_NEW'
+            else 'CREATED'
+        end,
+        s.pending_request,
+        (s.requested ->> 'quantity')::numeric,
+        (s.requested ->> 'limit_price')::numeric,
+        (s.requested ->> 'stop_price')::numeric,
+        s.cum_qty,
+        s.cum_cost,
+        case when s.has_ended then 0 else greatest(s.quantity - s.cum_qty, 0) end,
+        greatest(s.cum_qty - s.quantity, 0),
+        s.fees,
+        s.broker_order_id,
+        s.reason,
+        s.last_position
+    from standing s;
+end
+$$;
+comment on function audit.order_fold is
+    'The orders of an account as of a position of the log, folded from what happened to them and not from the state that their events carry.';
