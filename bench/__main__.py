@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -70,8 +71,10 @@ def main(
         with arena() as place:
             print(compare_trees(place, sizes, against.resolve()))
         return
-    report = run(sizes, wanted)
+    report, failed = run(sizes, wanted)
     print(f"\n{describe(report)}\n\n{format_table(report.rows)}")
+    if failed:
+        sys.exit(f"failed, nothing is written: {', '.join(failed)}")
     if sizes == FULL and wanted == set(ALL):
         LATEST.write_bytes(report.to_json())
         tell(f"wrote {LATEST}; make README's table from it with python -m bench.readme")
@@ -86,23 +89,29 @@ def _sized(sizes: Sizes, changes: list[str]) -> Sizes:
     return sizes
 
 
-def run(sizes: Sizes, wanted: set[str]) -> Report:
+def run(sizes: Sizes, wanted: set[str]) -> tuple[Report, list[str]]:
+    """The report, and the parts that failed: one that fails does not keep the others from being measured."""
     started, started_at = time.monotonic(), datetime.now(UTC)
     with arena() as place:
         machine, settings = describe_machine(place.folder), describe_settings(place)
         slices: dict[str, list[float]] = {}
         rows: list[Row] = []
         part_seconds: dict[str, float] = {}
+        failed: list[str] = []
         for part, measure in _chosen(wanted).items():
             began = time.monotonic()
             with ExitStack() as cleanup:
                 stage = Stage(place, sizes, cleanup)
-                rows += measure(stage)
+                try:
+                    rows += measure(stage)
+                except Exception:
+                    traceback.print_exc()
+                    failed.append(part)
                 slices |= {name: [turn.rate for turn in turns] for name, turns in stage.slices.items()}
             part_seconds[part] = time.monotonic() - began
             tell(f"-- {part}: {part_seconds[part]:.0f} s")
         describe_settings(place)  # durable to the end
-    return Report(
+    report = Report(
         started_at=started_at.isoformat(timespec="seconds"),
         version=metadata.version("foldbook"),
         seconds=time.monotonic() - started,
@@ -113,6 +122,7 @@ def run(sizes: Sizes, wanted: set[str]) -> Report:
         rows=rows,
         slices=slices,
     )
+    return report, failed
 
 
 def _chosen(wanted: set[str]) -> dict[str, Callable[[Stage], list[Row]]]:

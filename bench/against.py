@@ -1,9 +1,10 @@
 """``python -m bench --against <checkout>``: this source tree and another one, in turns, on one server.
 
-Each tree runs in child processes of its own, with its own package, migrations and SQL, on a database of its own: the
-bus with 1, 32 and 256 callers, and the decider with a fill. On a busy machine rates jump from second to second, while
-CPU time per command stays within a few percent; so both are shown, the CPU of the Python process (bus and callers)
-and that of the server (the writer's backend and the processes around it).
+Each tree runs in its own child processes, with its own package, migrations and SQL, on its own database: the bus with
+1, 32 and 256 callers, and the decider with a fill. On a busy machine rates jump from second to second, and CPU time per
+command is steadier. So both are shown: the CPU of the Python process (bus and callers) and that of the server (the
+writer's backend and the processes around it). With one caller on a slow disk the server's figure is high, because the
+start of a backend is spread over few commands.
 """
 
 from __future__ import annotations

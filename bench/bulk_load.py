@@ -1,7 +1,8 @@
 """A process of its own that posts NDJSON: ``python -m bench.bulk_load <BulkLoad as JSON>`` prints a Slice.
 
-Each connection posts one request after another; a line counts when its answer has arrived. With ``commands`` set, so
-many commands of orders that live are posted, accounts and all; else new orders, for ``seconds``.
+Each connection posts one request after another, and a line counts when its result has arrived. With ``commands`` set,
+that many commands are posted, those that open the accounts included, and orders live their whole lives; otherwise new
+orders are posted for ``seconds``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The floor: pgbench, one INSERT of one such event per transaction, prepared, on a table like ``eventstore.events``.
 
-It has the log's columns and indexes and none of its promises: no idempotency, no gapless order, no hash, no NOTIFY,
-nothing decided. What it does per second is what this PostgreSQL on this disk has to give to single-row transactions.
+It has the log's columns and indexes and none of its promises: no idempotency, no gapless order, no hash, no NOTIFY, no
+decision. Its rate is what this PostgreSQL on this disk can do with single-row transactions.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A process of its own that posts orders: ``python -m bench.http_load <HttpLoad as JSON>`` prints a Slice.
 
-Plain keep-alive HTTP/1.1 on raw sockets, one request at a time on each connection, no pipelining. A request is a
-prepared frame with the order id put in, and of an answer only the status line and the length are looked at, so that
-little of the machine goes to the client. What it does take is reported as its share of a core.
+It speaks keep-alive HTTP/1.1 on raw sockets, one request at a time on each connection, without pipelining. A request
+is a prepared frame with the order id put in, and only the status line and the length of a response are read, so that
+the client takes little of the machine. Its share of a core is reported.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
             return
         length = _LENGTH.search(answer, 0, head + 2)
         if not answer.startswith(b"HTTP/1.1 201 ") or length is None:
-            self._fail(f"an order was answered by {answer[:1000]!r}")
+            self._fail(f"an order got the response {answer[:1000]!r}")
         elif len(answer) >= head + 4 + int(length[1]):
             self._answer = b""
             self._run.done += 1

@@ -1,11 +1,12 @@
 """The same order, placed with the package ``eventsourcing`` (9.5) on the same server, in a process of its own.
 
-An ordinary application as its documentation shows one: an ``Aggregate`` per account whose events are declared by
-``@event``, an ``Application`` whose method gets the aggregate from the repository, changes it and saves it. All that
-the documentation offers to make that fast is on: inserts by its database function (``POSTGRES_ENABLE_DB_FUNCTIONS``),
-a cache of aggregates that is neither read again nor copied (``AGGREGATE_CACHE_MAXSIZE``, ``..._FASTFORWARD``,
-``DEEPCOPY_FROM_AGGREGATE_CACHE``), a connection for each thread. No two threads share an account, so nothing conflicts.
-How many threads serve it best is tried at the start of a run (``best_threads``).
+It is an ordinary application as the package's documentation shows one: an ``Aggregate`` per account, whose events are
+declared by ``@event``, and an ``Application``, whose method gets the aggregate from the repository, changes it and
+saves it. Everything that the documentation offers for speed is on: inserts by its database function
+(``POSTGRES_ENABLE_DB_FUNCTIONS``), a cache of aggregates that are neither read again nor copied
+(``AGGREGATE_CACHE_MAXSIZE``, ``..._FASTFORWARD``, ``DEEPCOPY_FROM_AGGREGATE_CACHE``), a connection for each thread. No
+two threads share an account, so nothing conflicts. A run begins by trying how many threads serve it best
+(``THREADS_TRIED``).
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def prepare_peer(place: Arena, seconds: float) -> Peer:
 
 @dataclass
 class _Callers:
-    """Threads that place orders in a closed loop, each on accounts of its own."""
+    """Threads that place orders in a closed loop. Each has its own accounts."""
 
     books: OrderBooks
     threads: int

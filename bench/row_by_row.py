@@ -1,7 +1,7 @@
-"""The ``orders`` projection as one would write it in Python: an event, a statement, the next event.
+"""The ``orders`` projection as one would write it in Python: one statement per event.
 
-Fair: psycopg with prepared statements and binary results, events read in pages by position from the same view, one
-transaction for each page together with the checkpoint, the same table with the same indexes, all arithmetic in SQL so
+The comparison is fair: psycopg with prepared statements and binary results, pages of events by position from the same
+view, one transaction per page with its checkpoint, the same table with the same indexes, and all arithmetic in SQL, so
 that no row is read back.
 """
 

@@ -18,13 +18,14 @@ from bench.clock import Stopwatch
 from bench.rounds import Stage
 from bench.table import Row
 from bench.targets import SMALL_ROUND
+from foldbook.eventstore.readers.definitions import Definition
+from foldbook.eventstore.readers.runner import install_projections
 from foldbook.postgres.connection import connect
 from foldbook.postgres.roles import ENGINE, as_role
 from foldbook.resources import projection_files
 
 EVENTS = (8, 50)
 
-_INSTALL = "select eventstore.projection_install($1, $2, $3)"
 _ROUND = "select to_position from eventstore.projection_round('live', $1, 0, $2)"
 
 
@@ -46,9 +47,10 @@ def measure_small_rounds(stage: Stage) -> list[Row]:
 
 async def _bring_near_the_head(dsn: str, position: int) -> None:
     connection = await connect(dsn)
-    for path in projection_files():
-        await connection.execute(_INSTALL, path.stem, "bench", path.read_text())
-        await _fold(connection, path.stem, position)
+    definitions = [Definition.read(path) for path in projection_files()]
+    await install_projections(connection, definitions)
+    for definition in definitions:
+        await _fold(connection, definition.name, position)
     await connection.close()
 
 
