@@ -82,13 +82,13 @@ class Problem(FoldbookError):
             self.headers.setdefault("Retry-After", str(RETRY_AFTER_S))
 
     def document(self) -> dict[str, Any]:
-        return {
-            **self.details,
+        members = {
             "type": TYPE_PREFIX + self.code,
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
         }
+        return members | self.details | members  # a detail takes the place of none of them
 
     def to_json(self) -> bytes:
         return _ENCODER.encode(self.document())
