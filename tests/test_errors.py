@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 import pytest
 
 import foldbook
+from foldbook import errors
 from foldbook.api.problems import Problem, problem_of
 from foldbook.errors import FoldbookError, Refusal, kind_of, register
 
@@ -37,13 +39,27 @@ def codes_raised() -> set[str]:
     return found
 
 
-def test_every_code_that_can_be_raised_is_registered() -> None:
+def import_everything() -> None:
     for module in pkgutil.walk_packages(foldbook.__path__, "foldbook."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+
+
+def test_every_code_that_can_be_raised_is_registered() -> None:
+    import_everything()
     codes = codes_raised()
     assert {"unknown-order", "malformed", "overloaded", "projection-busy"} <= codes
     assert {code for code in codes if kind_of(code) is None} == set()
+
+
+def test_the_tree_names_every_class_of_errors() -> None:
+    import_everything()
+
+    def below(kind: type[FoldbookError]) -> set[str]:
+        return {kind.__name__}.union(*(below(each) for each in kind.__subclasses__()))
+
+    tree = re.findall(r"(?:──|^    ) ?([A-Z]\w+)", errors.__doc__ or "", re.MULTILINE)
+    assert sorted(tree) == sorted(below(FoldbookError))
 
 
 def test_a_code_means_one_thing() -> None:

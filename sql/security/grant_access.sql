@@ -1,14 +1,18 @@
 -- Says who may do what. The owner calls this after every migration. The engine reads everything, and writes the log
 -- through append alone; everything else that it may write can be made again: read tables, checkpoints, snapshots.
 -- An owner who cannot make the roles keeps everything, and runs the engine.
-create or replace function eventstore.grant_access()
+-- p_schemas: those of all code. An auditor reads every one of them but the event store's, of which the log is enough.
+create or replace function eventstore.grant_access(p_schemas text[])
 returns boolean
 language plpgsql
 as $$
 declare
+    v_schema text;
     v_statement text;
 begin
-    revoke execute on all functions in schema eventstore, trading, audit, upcast from public;
+    foreach v_schema in array p_schemas loop
+        execute format('revoke execute on all functions in schema %I from public', v_schema);
+    end loop;
     if not eventstore.make_roles() then
         if not pg_has_role((select n.nspowner from pg_namespace n where n.nspname = 'read'), 'usage') then
             raise exception 'the read tables belong to foldbook_engine, and % is not a member of it', current_user
@@ -23,14 +27,18 @@ begin
 
     alter schema read owner to foldbook_engine;
     grant usage on schema read to foldbook_auditor;
-    grant usage on schema eventstore, trading, audit, upcast to foldbook_engine, foldbook_auditor;
-
-    grant select on all tables in schema eventstore, trading, audit to foldbook_engine;
+    foreach v_schema in array p_schemas loop
+        execute format('grant usage on schema %I to foldbook_engine, foldbook_auditor', v_schema);
+        execute format('grant select on all tables in schema %I to foldbook_engine', v_schema);
+        execute format('grant execute on all functions in schema %I to foldbook_engine', v_schema);
+        continue when v_schema = 'eventstore';
+        execute format('grant select on all tables in schema %I to foldbook_auditor', v_schema);
+        execute format('grant execute on all functions in schema %I to foldbook_auditor', v_schema);
+    end loop;
     grant insert, update, delete
     on eventstore.subscriptions, eventstore.projections, eventstore.projection_runs, eventstore.dead_letters,
         eventstore.snapshots
     to foldbook_engine;
-    grant execute on all functions in schema eventstore, trading, audit, upcast to foldbook_engine;
 
     -- Objects that another role made, as a restore without owners does.
     for v_statement in
@@ -63,9 +71,8 @@ begin
     on eventstore.events, eventstore.commands, eventstore.commits, eventstore.log, eventstore.log_info,
         eventstore.subscriptions, eventstore.dead_letters
     to foldbook_auditor;
-    grant select on all tables in schema trading, audit, read to foldbook_auditor;
+    grant select on all tables in schema read to foldbook_auditor;
     alter default privileges for role foldbook_engine grant select on tables to foldbook_auditor;
-    grant execute on all functions in schema trading, audit, upcast to foldbook_auditor;
     -- Of the event store, the functions that only read.
     for v_statement in
         select format('grant execute on routine %s to foldbook_auditor', p.oid::regprocedure)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from foldbook.errors import Refusal
 from foldbook.eventstore.events import Event
-from foldbook.trading.book import ORDER_BOOK, Book
+from foldbook.eventstore.specification import Specification
+from foldbook.trading.book import ORDER_BOOK
 from foldbook.trading.commands import BookCommand
 from foldbook.trading.values import OrderType, OrdStatus, PendingRequest, TimeInForce
 from tests.builders import (
@@ -37,17 +37,7 @@ REBATE = Decimal("-0.01")
 DONE = (*WORKING, filled("e-1", "2", "2", "0"))
 
 
-def given(events: Sequence[Event], command: BookCommand) -> Book:
-    """The book that ``command`` is decided on: what it forgot of the command's order is recalled."""
-    book = ORDER_BOOK.fold(events)
-    if ORDER_BOOK.has_forgotten(command, book):
-        assert ORDER_BOOK.recall is not None
-        book = ORDER_BOOK.recall(book, [e for e in events if e.subject == command.subject])
-    return book
-
-
-def when(events: Sequence[Event], command: BookCommand) -> tuple[Event, ...]:
-    return tuple(ORDER_BOOK.decide(command, given(events, command)))
+BOOKS = Specification(ORDER_BOOK)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +87,7 @@ def when(events: Sequence[Event], command: BookCommand) -> tuple[Event, ...]:
     ],
 )
 def test_accepted(events: Sequence[Event], command: BookCommand, expected: tuple[Event, ...]) -> None:
-    assert when(events, command) == expected
+    BOOKS.given(*events).when(command).then(*expected)
 
 
 @pytest.mark.parametrize(
@@ -114,10 +104,9 @@ def test_accepted(events: Sequence[Event], command: BookCommand, expected: tuple
     ],
 )
 def test_refused(events: Sequence[Event], command: BookCommand, code: str, details: dict[str, Any]) -> None:
-    with pytest.raises(Refusal) as refused:
-        when(events, command)
-    assert refused.value.code == code
-    assert refused.value.details == details
+    refused = BOOKS.given(*events).when(command).then_refused(code).refusal
+    assert refused is not None
+    assert refused.details == details
 
 
 INVALID: list[tuple[str, BookCommand]] = [
@@ -153,17 +142,17 @@ INVALID: list[tuple[str, BookCommand]] = [
 @pytest.mark.parametrize(("field", "command"), INVALID, ids=[f"{field}-{i}" for i, (field, _) in enumerate(INVALID)])
 def test_invalid(field: str, command: BookCommand) -> None:
     events = OPEN if command.creates_subject else PLACED
-    with pytest.raises(Refusal) as refused:
-        when(events, command)
-    assert (refused.value.code, refused.value.details) == ("invalid-command", {"field": field})
+    refused = BOOKS.given(*events).when(command).then_refused("invalid-command").refusal
+    assert refused is not None
+    assert refused.details == {"field": field}
 
 
 def test_the_largest_and_the_smallest_amounts_are_exact() -> None:
     largest, smallest = "9" * 20 + "." + "9" * 18, "0." + "0" * 17 + "1"
-    (event,) = when(OPEN, place(quantity=largest, limit_price=Decimal(smallest)))
+    (event,) = BOOKS.given(*OPEN).when(place(quantity=largest, limit_price=Decimal(smallest))).events
     assert b'"quantity":"' + largest.encode() + b'"' in event.payload()
     assert b'"limit_price":"' + smallest.encode() + b'"' in event.payload()
-    (fill,) = when((*OPEN, event), trade("e-1", smallest, largest))
+    (fill,) = BOOKS.given(*OPEN, event).when(trade("e-1", smallest, largest)).events
     assert b'"leaves_qty":"' + (("9" * 20) + "." + ("9" * 17) + "8").encode() + b'"' in fill.payload()
 
 

@@ -14,14 +14,15 @@ from foldbook.audit.files import FORMAT, ROWS_PER_BATCH, Format, Manifest, write
 from foldbook.audit.report import AuditError, Checkpoint
 from foldbook.audit.rows import NULL, CommandRow, CommitRow, EventRow, Row
 from foldbook.audit.verify import checkpoints
+from foldbook.postgres.calls import call
 from foldbook.postgres.connection import connect
 
 BATCH_TIMEOUT_S = 600.0
 
-_SUMMARIZE = "select audit.summarize_commands()"
-_COMMITS = "select * from audit.export_commits($1, $2, $3)"
-_COMMANDS = "select * from audit.export_commands($1, $2, $3)"
-_EVENTS = "select * from audit.export_events($1, $2, $3)"
+_SUMMARIZE = call("audit.summarize_commands", 0)
+_COMMITS = call("audit.export_commits", 3)
+_COMMANDS = call("audit.export_commands", 3)
+_EVENTS = call("audit.export_events", 3)
 
 Progress = Callable[[int, int, int], None]
 """Is called with a shard, how many of its events are written, and how many there are."""

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from foldbook.audit.report import AuditError, Checkpoint, Finding, Report, ShardReport, compare_with_anchors, report_on
+from foldbook.postgres.calls import call
 from foldbook.postgres.connection import connect, create_pool
 
 CONNECTIONS = 2
@@ -21,11 +22,11 @@ ROWS_PER_RANGE = 6_000
 """Events and commands in a range, roughly: a tenth of a second, and few enough to stay near the processor."""
 RANGE_TIMEOUT_S = 3_600.0
 
-_CHECKPOINTS = "select * from audit.checkpoints()"
-_CHECKPOINT_AT = "select events, hash from audit.checkpoint_at($1, $2)"
-_SUMMARIZE = "select audit.summarize_commands()"
-_VERIFY_COMMITS = "select * from audit.verify_commits($1, $2, $3)"
-_VERIFY_ENDS = "select * from audit.verify_ends($1)"
+_CHECKPOINTS = call("audit.checkpoints", 0)
+_CHECKPOINT_AT = call("audit.checkpoint_at", 2)
+_SUMMARIZE = call("audit.summarize_commands", 0)
+_VERIFY_COMMITS = call("audit.verify_commits", 3)
+_VERIFY_ENDS = call("audit.verify_ends", 1)
 _MISSING_GUARDS = "select guard from audit.missing_guards"
 
 Progress = Callable[[Checkpoint, Checkpoint], None]

@@ -145,7 +145,7 @@ def _migrate(dsn: str, shard_count: int) -> bool:
             connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
         _upgrade_tables(session)
         _replace_code(connection)
-        separated = connection.execute("select eventstore.grant_access()").fetchone()
+        separated = connection.execute("select eventstore.grant_access(%s)", [code_schemas()]).fetchone()
         projections = [path.stem for path in projection_files()]
         connection.execute("select eventstore.projection_retire(%s)", [projections])
         _identify_log(connection, shard_count)
