@@ -1,6 +1,6 @@
-"""What a log promises: ``EventStore``, and what goes in and comes out.
+"""What a log promises: ``EventStore``, and the types of its arguments and results.
 
-``postgres_store`` and ``memory_store`` keep these promises; one contract test suite is run against both.
+``postgres_store`` and ``memory_store`` keep these promises; one suite of contract tests runs against both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from foldbook.eventstore.events import AggregateKey, Command, Event, RecordedEve
 
 
 def shard_of(aggregate_id: str, shard_count: int) -> int:
-    """The shard an aggregate lives in; the same as ``eventstore.shard_of`` in SQL."""
+    """The shard of an aggregate; the same as ``eventstore.shard_of`` in SQL."""
     if shard_count == 1:
         return 0
     return int.from_bytes(hashlib.sha256(aggregate_id.encode()).digest()[:4]) % shard_count
@@ -31,9 +31,9 @@ class Proposal:
     command: Command
     fingerprint: bytes
     expected_sequence: int | None
-    """The sequence the decision was based on; None: whatever it is."""
+    """The sequence that the decision was based on; None: any."""
     absent_subject: str | None
-    """A subject on whose absence the decision was based."""
+    """A subject that did not exist when the command was decided, and must not exist when it is appended."""
     actor: str | None
     metadata: bytes
     events: Sequence[Event]
@@ -52,9 +52,9 @@ class Fate(Enum):
 class Verdict:
     """The answer to one proposal.
 
-    ``position`` is that of its last event, for a command without events the head of the log; None unless appended.
-    ``sequence`` is the aggregate's after it, or, on a conflict, the one it really has. ``is_same_content`` tells, of a
-    duplicate, whether its content was that of the first command with this id.
+    ``position`` is that of its last event or, for a command without events, the head of the log; None unless appended.
+    ``sequence`` is the aggregate's afterwards or, on a conflict, its actual one. ``is_same_content`` says whether a
+    duplicate had the same content as the first command with this id.
     """
 
     fate: Fate
@@ -97,8 +97,8 @@ class SubjectEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class FirstResult(msgspec.Struct, frozen=True, gc=False):
-    """What a command was answered when it was first recorded. ``position`` and ``sequence``: of its last event; of a
-    command without events, the head of the log after its commit, and None. ``reason``: why it was refused, as JSON."""
+    """The result of a command when it was first recorded. ``position`` and ``sequence`` are those of its last event; for
+    a command without events, the head of the log after its commit, and None. ``reason``: why it was refused, as JSON."""
 
     command_id: UUID
     fingerprint: bytes

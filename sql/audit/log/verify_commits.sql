@@ -168,7 +168,7 @@ begin
             (select p.first_position from linked p where p.number = c.previous_number),
             c.previous_number,
             'commit-rewritten',
-            format('commit %s followed another one than commit %s is now', c.number, c.previous_number)
+            format('commit %s was sealed after a different commit %s', c.number, c.previous_number)
         from checked c
         where c.number = c.previous_number + 1
             and c.previous_hash is distinct from c.expected_previous_hash
@@ -198,7 +198,7 @@ begin
             e.position,
             e.number,
             'event-changed',
-            'it is not what its hash says'
+            'it does not match its hash'
         from event e
         where e.hash is distinct from e.computed_hash
         union all
@@ -206,7 +206,7 @@ begin
             e.position,
             e.number,
             'event-date',
-            'recorded at another time than its commit'
+            'recorded at a different time than its commit'
         from event e
         where e.recorded_at is distinct from e.committed_at
         union all
@@ -265,7 +265,7 @@ begin
             coalesce(k.first_position, c.first_position),
             k."commit",
             'command-changed',
-            format('command %s is not what its hash says', k.command_id)
+            format('command %s does not match its hash', k.command_id)
         from command k
         join commit c on c.number = k."commit"
         where k.hash is distinct from k.computed_hash
@@ -281,7 +281,7 @@ begin
         c.number,
         case when c.hash is distinct from c.computed_hash then 'commit-hash' else 'command-count' end,
         format(
-            'the commit, its commands, of %s events, or its events at positions %s to %s were changed',
+            'the commit, its commands (of %s events) or its events at positions %s to %s were changed',
             c.events_commanded, c.first_position, c.last_position
         )
     from checked c
