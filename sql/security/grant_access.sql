@@ -1,6 +1,6 @@
--- Says who may do what. The owner calls this after every migration. The engine reads everything, and writes the log
--- through append alone; everything else that it may write can be made again: read tables, checkpoints, snapshots.
--- An owner who cannot make the roles keeps everything, and runs the engine.
+-- Grants the roles their rights. The owner calls this after every migration. The engine reads everything, and writes the
+-- log through append only; everything else that it may write can be made again: read tables, checkpoints, snapshots. An
+-- owner who cannot create the roles keeps all rights, and runs the engine.
 create or replace function eventstore.grant_access()
 returns boolean
 language plpgsql
@@ -11,7 +11,7 @@ begin
     revoke execute on all functions in schema eventstore, trading, audit, upcast from public;
     if not eventstore.make_roles() then
         if not pg_has_role((select n.nspowner from pg_namespace n where n.nspname = 'read'), 'usage') then
-            raise exception 'the read tables belong to foldbook_engine, and % is not a member of it', current_user
+            raise exception 'the read tables belong to foldbook_engine, but % is not a member of that role', current_user
                 using
                     errcode = 'FB004',
                     hint = format(
@@ -32,7 +32,7 @@ begin
     to foldbook_engine;
     grant execute on all functions in schema eventstore, trading, audit, upcast to foldbook_engine;
 
-    -- Objects that another role made, as a restore without owners does.
+    -- Objects that another role created, as in a restore without owners.
     for v_statement in
         select format('alter table %s owner to foldbook_engine', c.oid::regclass)
         from pg_class c
@@ -66,7 +66,7 @@ begin
     grant select on all tables in schema trading, audit, read to foldbook_auditor;
     alter default privileges for role foldbook_engine grant select on tables to foldbook_auditor;
     grant execute on all functions in schema trading, audit, upcast to foldbook_auditor;
-    -- Of the event store, the functions that only read.
+    -- The functions of the event store that only read.
     for v_statement in
         select format('grant execute on routine %s to foldbook_auditor', p.oid::regprocedure)
         from pg_proc p
@@ -79,4 +79,4 @@ begin
 end
 $$;
 comment on function eventstore.grant_access is
-    'Gives the engine and the auditors what they need and nothing more. False: there are no separate roles for them.';
+    'Grants the engine and the auditors the rights that they need, and no more. False: there are no separate roles for them.';

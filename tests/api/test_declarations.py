@@ -289,7 +289,7 @@ def declared(*calls: Call) -> type[Command]:
     "path", ["/counters/{counter_id}/add", "/others/{counter_id}/add", "/counters/{counter_id}/increment"]
 )
 def test_two_calls_with_one_word_are_an_error_at_start(path: str) -> None:
-    with pytest.raises(ValueError, match="two calls have the word"):
+    with pytest.raises(ValueError, match="two calls share the word"):
         CommandCalls((*COUNTER, declared(Call(method="POST", path=path))), Bus(), lambda *_: None)  # type: ignore[arg-type]
     CommandCalls((*COUNTER, declared(Call(method="DELETE", path=path))), Bus(), lambda *_: None)  # type: ignore[arg-type]
 
@@ -369,7 +369,7 @@ def texts(draw: st.DrawFn) -> tuple[bytes, bool]:
 def test_a_key_twice_is_found_however_it_is_written(given_text: tuple[bytes, bool]) -> None:
     text, is_repeated = given_text
     if is_repeated:
-        with pytest.raises(msgspec.DecodeError, match="is given twice"):
+        with pytest.raises(msgspec.DecodeError, match="occurs twice"):
             BODY.decode(text)
     else:
         BODY.decode(text)
@@ -386,7 +386,7 @@ def test_a_key_twice_is_found_however_it_is_written(given_text: tuple[bytes, boo
     ],
 )
 def test_a_key_twice_is_found_wherever_it_is(body: CommandBody, text: bytes) -> None:
-    with pytest.raises(msgspec.DecodeError, match="is given twice"):
+    with pytest.raises(msgspec.DecodeError, match="occurs twice"):
         body.decode(text)
 
 

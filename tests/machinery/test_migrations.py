@@ -99,7 +99,7 @@ def test_a_log_of_an_earlier_shape_is_refused_and_left_alone(database: str, revi
     with psycopg.connect(database) as connection:
         connection.execute("update eventstore.alembic_version set version_num = %s", [revision])
         connection.execute("update eventstore.code set sha256 = 'old'")
-    with pytest.raises(LogMismatch, match="before aggregates had types.*start over"):
+    with pytest.raises(LogMismatch, match=r"before aggregates had types.*start over"):
         migrate(database, shard_count=1)
     assert one(database, "select version_num from eventstore.alembic_version") == revision
     assert one(database, "select count(*) from eventstore.code where sha256 <> 'old'") == 0

@@ -276,7 +276,7 @@ def test_what_is_about_a_fill_that_never_was_is_an_error(
 ) -> None:
     about = happening(event_type, "x-2", exec_ref_id="x-9", is_reversal=is_reversal)
     head = log(connection, [happening("OrderFilled", "x-1"), about])
-    with pytest.raises(psycopg.Error, match=r"never was|violates not-null"):
+    with pytest.raises(psycopg.Error, match=r"a fill that does not exist|violates not-null"):
         connection.execute("select eventstore.projection_apply('whole', %s, 0, 0, %s)", [name, head])
 
 

@@ -1,4 +1,4 @@
--- Finds what verify_commits cannot see: rows outside any commit, and readers that have seen more than there is.
+-- Finds what verify_commits cannot see: rows outside all commits, and readers that have seen more than there is.
 create or replace function audit.verify_ends(p_shard integer)
 returns table ("position" bigint, "commit" bigint, problem text, detail text)
 language plpgsql

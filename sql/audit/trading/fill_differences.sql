@@ -19,7 +19,7 @@ begin
         join trading.log e on e.shard = r.shard and e.position <= r.checkpoint
         where e.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
     ),
-    -- Each fill as it stands: as reported, or as corrected last.
+    -- Each fill in its current state: as reported, or as last corrected.
     standing as (
         select
             x.shard,
@@ -110,4 +110,4 @@ begin
 end
 $$;
 comment on function audit.fill_differences is
-    'Where read.fills and read.execution_exceptions do not say what the log says, up to where their projection has read: a row is missing, surplus or different. No row: all is well.';
+    'Where read.fills and read.execution_exceptions differ from the log, up to where their projection has read: a row is missing, surplus or different. No row: all is well.';

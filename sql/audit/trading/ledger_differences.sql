@@ -1,5 +1,5 @@
 -- Posts each execution from its event alone, as the head of sql/trading/projections/ledger.sql describes. The projection
--- looks up the fill that a bust or a correction takes back; the event repeats its values.
+-- looks up the fill that a bust or a correction reverses; here the event's copy of its values is used.
 create or replace function audit.ledger_differences()
 returns table (
     shard integer, log_position bigint, entry integer, problem text, in_the_log jsonb, in_the_read_table jsonb
@@ -89,4 +89,4 @@ begin
 end
 $$;
 comment on function audit.ledger_differences is
-    'Where read.ledger_entries does not say what the log says, up to where its projection has read: an entry is missing, surplus or different. No row: all is well.';
+    'Where read.ledger_entries differs from the log, up to where its projection has read: an entry is missing, surplus or different. No row: all is well.';

@@ -49,4 +49,4 @@ begin
 end
 $$;
 comment on function audit.order_differences is
-    'Where read.orders does not say what the log says, up to where its projection has read: a row is missing, surplus or different. No row: all is well.';
+    'Where read.orders differs from the log, up to where its projection has read: a row is missing, surplus or different. No row: all is well.';

@@ -1,4 +1,4 @@
--- The journal, read.position_entries, is compared by its keys only. `foldbook projections verify positions` compares the
+-- Compares only the keys of the journal, read.position_entries. `foldbook projections verify positions` compares the
 -- position that each entry shows.
 create or replace function audit.position_differences()
 returns table (
@@ -80,4 +80,4 @@ begin
 end
 $$;
 comment on function audit.position_differences is
-    'Where read.positions does not say what the log says, up to where its projection has read: a row is missing, surplus or different; or an execution has no entry in the journal, or an entry no execution (entry-missing, entry-surplus). No row: all is well.';
+    'Where read.positions differs from the log, up to where its projection has read: a row is missing, surplus or different; or an execution has no entry in the journal, or an entry has no execution (entry-missing, entry-surplus). No row: all is well.';

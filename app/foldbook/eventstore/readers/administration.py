@@ -37,8 +37,8 @@ T = TypeVar("T")
 class ProjectionAdmin:
     """Resets, rebuilds and verifies the projections of a database.
 
-    All raise ``ProjectionError``: ``unknown-projection``; ``projection-busy`` if any process is resetting, rebuilding or
-    verifying the same projection; and ``projection-failed``.
+    All raise ``ProjectionError``: ``unknown-projection``; ``projection-busy`` if any process is resetting, rebuilding
+    or verifying the same projection; and ``projection-failed``.
     """
 
     def __init__(self, dsn: str, definitions: Sequence[Definition]) -> None:

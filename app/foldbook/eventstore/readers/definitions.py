@@ -15,8 +15,8 @@ After that, the file creates its tables, their indexes, and a function ``project
 range of positions into them. All names are unqualified, that of the log included (``from log``). They are looked up
 whenever the function runs, so its body is a string. So the same file creates the live tables in schema ``read`` and the
 shadow copies of a rebuild or a verification in their own schemas, and workers can fill a shadow copy in parallel, each
-with a slice of the log. Three rules follow: the rows must not depend on how the log is cut into ranges, a row belongs to
-one aggregate, and an event that can't be folded raises an error.
+with a slice of the log. Three rules follow: the rows must not depend on how the log is cut into ranges, a row belongs
+to one aggregate, and an event that can't be folded raises an error.
 """
 
 from __future__ import annotations
