@@ -391,7 +391,7 @@ def test_a_key_twice_is_found_wherever_it_is(body: CommandBody, text: bytes) -> 
 
 
 def test_most_texts_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second reading, which costs 2 us, is for those that may have a key twice."""
+    """The second reading, which costs 2 us, happens only for texts that may have a key twice."""
     again: list[bytes] = []
     monkeypatch.setattr("foldbook.eventstore.strict_json.refuse_repeated_keys", again.append)
     one = {"order_id": "o", "strategy_id": "s", "symbol": "X", "side": "BUY", "order_type": "MARKET", "quantity": "1"}

@@ -1,4 +1,4 @@
-"""Against who rewrites every hash helps an anchor that lies elsewhere."""
+"""An anchor that is kept elsewhere shows that every hash was rewritten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An export holds the log, and can be verified by who has nothing else."""
+"""An export holds the log, and can be verified with nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same hashes with and without a database, whatever a row says."""
+"""The hashes are the same with and without a database, whatever a row contains."""
 
 from __future__ import annotations
 

@@ -77,8 +77,8 @@ def shown(query: Query) -> str:
 
 
 async def trade_a_little(dsn: str) -> None:
-    """Alice and Bob, on two shards, do the same but for their ids; both have a fill that is busted, one that is
-    corrected, and an execution that nobody knows what to do with. A counter has the id of each account."""
+    """Alice and Bob, on two shards, do the same with different ids. Both have a busted fill, a corrected fill, and an
+    execution that refers to nothing known. A counter has the id of each account."""
     store = PostgresStore(dsn)
     bus = CommandBus(store, ORDER_BOOK, COUNTER, shard_count=SHARDS)
     await bus.start()

@@ -1,4 +1,4 @@
-"""Verifying a log where it is: beside writers, in pieces, over HTTP and from the command line."""
+"""Verifying a log in place: while others write, in pieces, over HTTP and from the command line."""
 
 from __future__ import annotations
 

@@ -375,7 +375,7 @@ async def test_a_bus_that_breaks_tells_everybody_and_begins_afresh() -> None:
 
 
 async def test_two_appends_overlap_with_deciding() -> None:
-    """While one append is in flight the next batch is decided, and sent as soon as the first has landed."""
+    """While one append is in flight the next batch is decided, and sent as soon as the first one has succeeded."""
     gate = asyncio.Event()
 
     async def hold(_store: Flaky, _proposals: Sequence[Proposal]) -> None:

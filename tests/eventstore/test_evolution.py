@@ -1,4 +1,4 @@
-"""Events are a permanent contract: what was ever written can be read today, and the future is refused."""
+"""Events are a permanent contract: every event ever written can be read today; one of a newer program is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read your own writes: who waits is let through when the read table is there, whatever becomes of notifications."""
+"""Read your own writes: a waiting reader continues when the read table gets there, even if notifications are lost."""
 
 from __future__ import annotations
 

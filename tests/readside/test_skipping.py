@@ -1,4 +1,4 @@
-"""An event that a projection can't fold is skipped only when an operator says so, and then wherever it is made anew."""
+"""An event that a projection can't fold is skipped only if an operator says so, and then by every later copy too."""
 
 from __future__ import annotations
 

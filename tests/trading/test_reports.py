@@ -1,4 +1,4 @@
-"""Execution reports in any order, twice, too late, about what nobody knows: given / when / then, and as a property."""
+"""Execution reports in any order, twice, too late, about unknown orders: given / when / then, and as a property."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ begin
         from execution x
         group by x.shard, x.account, x.order_id, x.fill_exec_id
     ),
-    told as (
+    expected as (
         select
             s.shard,
             s.position,
@@ -98,14 +98,14 @@ begin
         ) s
     )
     select
-        coalesce(t.shard, k.shard),
-        coalesce(t.position, k.position),
-        case when k.row is null then 'missing' when t.row is null then 'surplus' else 'different' end,
-        t.row,
+        coalesce(e.shard, k.shard),
+        coalesce(e.position, k.position),
+        case when k.row is null then 'missing' when e.row is null then 'surplus' else 'different' end,
+        e.row,
         k.row
-    from told t
-    full join kept k on k.shard = t.shard and k.position = t.position
-    where t.row is distinct from k.row
+    from expected e
+    full join kept k on k.shard = e.shard and k.position = e.position
+    where e.row is distinct from k.row
     order by 1, 2;
 end
 $$;

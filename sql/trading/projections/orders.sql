@@ -160,7 +160,7 @@ begin
         group by e.aggregate_id, e.subject
     ),
     -- Looked up as scalars: a join could become a scan of the whole log.
-    told as (
+    loaded as (
         select
             t.*,
             case when t.created_position is not null then (
@@ -199,7 +199,7 @@ begin
             t.updated_at,
             t.last_position,
             t.sequence
-        from told t
+        from loaded t
     ),
     -- New orders need no check for existing rows, which is half the cost of the write; in key order they find the pages
     -- of the primary key in memory.
