@@ -188,7 +188,7 @@ def test_a_url_takes_on_a_role_beside_its_other_options() -> None:
     )
 
 
-def test_roles_are_made_once_by_who_may() -> None:
+def test_roles_are_created_once_by_a_login_that_may() -> None:
     """On a server without the roles: three databases are migrated at once, one of them by a mere tenant."""
     with embedded_postgres() as server:
         with psycopg.connect(server.superuser_dsn, autocommit=True) as superuser:

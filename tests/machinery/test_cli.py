@@ -62,7 +62,7 @@ def test_a_database_that_is_not_there(command: list[str], tmp_path: Path) -> Non
     assert "secret" not in done.stdout + done.stderr
 
 
-def test_doctor_tells_all_but_secrets(database: str) -> None:
+def test_doctor_prints_everything_but_secrets(database: str) -> None:
     secret = f"{database}{'&' if '?' in database else '?'}sslpassword=secret"
     done = foldbook("doctor", "--json", DATABASE_URL=secret, FOLDBOOK_SHARD="2")
     report = json.loads(done.stdout)
@@ -222,7 +222,7 @@ def test_a_backup_is_restored_while_no_engine_runs(own_postgres: EmbeddedPostgre
     assert foldbook(*count, FOLDBOOK_DATA_DIR=restored, DATABASE_URL="").stdout == "3\n"
 
 
-def test_replay_tells_the_state_at_a_position_and_its_digest(database: str) -> None:
+def test_replay_prints_the_state_at_a_position_and_its_digest(database: str) -> None:
     asyncio.run(trade_a_little(database))
     whole = foldbook("replay", ACCOUNT, "--json", DATABASE_URL=database)
     found = json.loads(whole.stdout)
