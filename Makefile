@@ -11,9 +11,9 @@ PYTHON ?= $(shell for python in $(BIN)/python python3.11 python3.12 python3.13 p
 INTERPRETER := $(shell $(PYTHON) -c 'import os, sys; sys.version_info >= (3, 11) or sys.exit(1); \
 	print(os.path.realpath(sys.executable), "%d.%d" % sys.version_info[:2])' 2>/dev/null)
 
-# Stamps: an environment is good for one interpreter in one place, and what is installed in it for one list of packages.
-# So nothing is done twice, and a change is noticed. While pip runs there is no stamp: if it fails or is interrupted, the
-# next make begins with an empty environment.
+# Stamps: an environment is valid for one interpreter in one place, and the packages in it for one list of packages. So
+# nothing is done twice, and a change is noticed. While pip runs there is no stamp: if it fails or is interrupted, the next
+# make starts with an empty environment.
 WHERE := pwd -P; echo "$(INTERPRETER)"
 digest = $(shell { $(1); } | cksum | tr ' ' '-')
 MADE := $(VENV)/.stamp-made-$(call digest,$(WHERE))
@@ -28,11 +28,11 @@ FOR_BENCHMARKS := .[test,bench]
 # $(call install,what,stamps): a dot for every package that pip looks at.
 define install
 @rm -f $(VENV)/.stamp-*
-@echo "Installing Python packages into $(VENV): a minute or two the first time, by the speed of the package index."
+@echo "Installing Python packages into $(VENV): the first time it takes a minute or two."
 @{ $(BIN)/python -u -m pip install --disable-pip-version-check --progress-bar off --constraint constraints.txt \
 	--editable '$(1)' && touch $(MADE) $(2); } | while read -r line; do case "$$line" in \
 	Collecting*) printf .;; 'Installing collected'*) printf ' unpacking ... ';; esac; done
-@test -e $(MADE) || { echo "pip failed; see above. The next make begins again."; exit 1; }
+@test -e $(MADE) || { echo "pip failed; see above. The next make starts over."; exit 1; }
 @echo "done."
 endef
 
@@ -62,7 +62,7 @@ clean:
 $(MADE):
 	@test -n "$(INTERPRETER)" || { echo "Foldbook needs Python 3.11 or newer$(if $(PYTHON),; $(PYTHON) is not)." \
 		"Name one: make PYTHON=/path/to/python"; exit 1; }
-	@echo "Making $(VENV) with $(INTERPRETER)"
+	@echo "Creating $(VENV) with $(INTERPRETER)"
 	@$(firstword $(INTERPRETER)) -m venv --clear $(VENV)
 	@touch $@
 

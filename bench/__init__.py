@@ -21,6 +21,6 @@ growth               the cost of an append to a long log and to a short one
 memory               the engine process after very many commands
 ==================== =================================================================================
 
-``targets.py`` says what each figure must reach, ``readme.py`` makes README's table from the results, and
+``targets.py`` says what each figure must reach, ``readme.py`` generates README's table from the results, and
 ``against.py`` compares this checkout with another one.
 """

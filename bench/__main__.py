@@ -90,7 +90,7 @@ def _sized(sizes: Sizes, changes: list[str]) -> Sizes:
 
 
 def run(sizes: Sizes, wanted: set[str]) -> tuple[Report, list[str]]:
-    """The report, and the parts that failed: one that fails does not keep the others from being measured."""
+    """The report, and the parts that failed. A part that fails does not prevent the others from being measured."""
     started, started_at = time.monotonic(), datetime.now(UTC)
     with arena() as place:
         machine, settings = describe_machine(place.folder), describe_settings(place)

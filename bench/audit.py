@@ -1,4 +1,4 @@
-"""``foldbook audit verify`` of a long log: computes every hash anew, as an auditor, while nothing is written."""
+"""``foldbook audit verify`` of a long log: computes every hash again, as an auditor, while nothing is written."""
 
 from __future__ import annotations
 

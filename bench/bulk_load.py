@@ -1,4 +1,4 @@
-"""A process of its own that posts NDJSON: ``python -m bench.bulk_load <BulkLoad as JSON>`` prints a Slice.
+"""A separate process that posts NDJSON: ``python -m bench.bulk_load <BulkLoad as JSON>`` prints a Slice.
 
 Each connection posts one request after another, and a line counts when its result has arrived. With ``commands`` set,
 that many commands are posted, those that open the accounts included, and orders live their whole lives; otherwise new

@@ -1,4 +1,4 @@
-"""A process of its own that drives the command bus: ``python -m bench.bus_load <BusLoad as JSON>`` prints a Slice.
+"""A separate process that drives the command bus: ``python -m bench.bus_load <BusLoad as JSON>`` prints a Slice.
 
 The bus and its callers share one process and one uvloop, as the API and the bus do. Each caller is a task that makes a
 command, awaits its result, and makes the next; making it is part of the time. With ``rate`` set, commands are submitted
@@ -46,7 +46,7 @@ class BusLoad(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Driver:
-    """Callers, and a count of what they got done."""
+    """Callers, and a count of the commands that they completed."""
 
     def __init__(self, bus: CommandBus, load: BusLoad) -> None:
         self._bus = bus

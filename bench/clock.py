@@ -9,7 +9,7 @@ from bench.table import Slice
 
 
 class Stopwatch:
-    """Runs from its making."""
+    """Starts when it is created."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
@@ -20,7 +20,7 @@ class Stopwatch:
         return time.perf_counter() - self._started
 
     def slice(self, count: int) -> Slice:
-        """So much was done until now."""
+        """The slice up to now, in which so much was done."""
         seconds = self.seconds
         return Slice(count=count, seconds=seconds, cpu_share=(_cpu_s() - self._cpu_s) / seconds)
 

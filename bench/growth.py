@@ -33,7 +33,7 @@ def measure_growth(stage: Stage) -> list[Row]:
 
 @dataclass
 class OnLog:
-    """The bus on a log that is there already."""
+    """The bus on an existing log."""
 
     place: Arena
     dsn: str

@@ -1,4 +1,4 @@
-"""A process of its own that posts orders: ``python -m bench.http_load <HttpLoad as JSON>`` prints a Slice.
+"""A separate process that posts orders: ``python -m bench.http_load <HttpLoad as JSON>`` prints a Slice.
 
 It speaks keep-alive HTTP/1.1 on raw sockets, one request at a time on each connection, without pipelining. A request
 is a prepared frame with the order id put in, and only the status line and the length of a response are read, so that

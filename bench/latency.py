@@ -1,4 +1,4 @@
-"""From the append until the row can be read, at half of full load, the projector in a process of its own.
+"""From the append until the row can be read, at half of full load, with the projector in a separate process.
 
 Full load is what the bus does with 256 callers and a mix of commands while the projector runs. Then commands come at
 half that rate, whether or not earlier ones were answered. If the machine slows down so much that the bus's queue fills

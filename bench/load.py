@@ -27,7 +27,7 @@ FEE = Decimal("0.012")
 
 
 def accounts(prefix: str, number: int) -> list[str]:
-    """The names that ``fill_log`` gives to accounts, too."""
+    """The names of accounts, which ``fill_log`` uses too."""
     return [f"{prefix}-{i}/binance/simulated" for i in range(number)]
 
 
@@ -36,7 +36,7 @@ def open_account(account: str) -> OpenAccount:
 
 
 def place_order(account: str, order_id: str, number: int) -> PlaceOrder:
-    """A limit order. ``number`` varies what it is about."""
+    """A limit order. ``number`` varies its content."""
     return PlaceOrder(
         command_id=uuid7(),
         received_at=datetime.now(UTC),

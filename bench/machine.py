@@ -79,7 +79,7 @@ def _cpu_model() -> str:
 
 
 def _filesystem(folder: Path) -> str:
-    """Raises where nothing is on a disk: an fsync that costs nothing would make every figure a lie."""
+    """Raises if the folder is not on a disk: an fsync that costs nothing would falsify every figure."""
     mounts = [p for p in psutil.disk_partitions(all=True) if folder.is_relative_to(p.mountpoint)]
     kind = max(mounts, key=lambda mount: len(mount.mountpoint)).fstype
     if kind in ("tmpfs", "ramfs"):

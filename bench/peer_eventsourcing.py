@@ -1,4 +1,4 @@
-"""The same order, placed with the package ``eventsourcing`` (9.5) on the same server, in a process of its own.
+"""The same order, placed with the package ``eventsourcing`` (9.5) on the same server, in a separate process.
 
 It is an ordinary application as the package's documentation shows one: an ``Aggregate`` per account, whose events are
 declared by ``@event``, and an ``Application``, whose method gets the aggregate from the repository, changes it and

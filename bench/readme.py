@@ -1,7 +1,7 @@
-"""README's table of what was measured: ``python -m bench.readme`` makes it anew from ``results/latest.json``.
+"""README's table of measurements: ``python -m bench.readme`` generates it from ``results/latest.json``.
 
-The table stands between two marker comments, and nothing between them is written by hand. A test compares it with what
-this program makes of the committed results.
+The table is between two marker comments, and nothing between them is written by hand. A test compares it with what
+this program generates from the committed results.
 """
 
 from __future__ import annotations

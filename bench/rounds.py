@@ -77,7 +77,7 @@ class Contestant(Protocol):
 
 @dataclass
 class Stage:
-    """What every measurement gets: the server, the sizes, what to clean up, and where to leave what was seen."""
+    """What every measurement gets: the server, the sizes, what to clean up, and where to record results."""
 
     place: Arena
     sizes: Sizes

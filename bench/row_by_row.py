@@ -52,7 +52,7 @@ _ABSENT: dict[str, Any] = {
     "cum_qty": "0", "cum_cost": "0", "leaves_qty": "0", "overfill_qty": "0", "fees": {}, "broker_order_id": None,
     "reason": None,
 }  # fmt: skip
-"""What is left out of a payload."""
+"""The values of members that a payload omits."""
 
 _CHECKPOINT = "update row_by_row.checkpoint set position = %s"
 
@@ -67,7 +67,7 @@ where its.last_position <= %s and mine is distinct from its
 def project_row_by_row(dsn: str, first: int, events: int) -> Slice:
     """Project so many events after position ``first``, before which there was no order, into an empty table.
 
-    Raises if what it made is not what ``read.orders`` has.
+    Raises if the result differs from ``read.orders``.
     """
     with psycopg.connect(dsn) as connection:
         _make_tables(connection)

@@ -95,7 +95,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a run found out; ``bench/results/latest.json`` is its JSON.
+    """All results of a run; ``bench/results/latest.json`` is its JSON.
 
     ``started_at`` is a time in RFC 3339, ``version`` Foldbook's, ``part_seconds`` how long each part took.
     """

@@ -1,4 +1,4 @@
-"""What each figure must reach and what it aims at: the one place where the targets stand.
+"""What each figure must reach and what it aims at: the only place for targets.
 
 Each measurement makes its rows from a target, ``latest.json`` keeps the targets that were in force at that run, and
 README's table is made from ``latest.json`` (``readme.py``).

@@ -79,7 +79,7 @@ def book_created(account: str = ACCOUNT) -> OrderBookCreated:
 
 
 def created(order_id: str = "o-1", quantity: str = "2", **fields: Any) -> OrderCreated:
-    """What ``place`` leads to."""
+    """The event of ``place``."""
     order = {
         "order_type": OrderType.LIMIT,
         "quantity": Decimal(quantity),

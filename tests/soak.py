@@ -1,6 +1,6 @@
 """``python -m tests.soak``: the long form of ``tests/proof``, and a table of what held.
 
-Ends with code 1 if anything did not; what failed is told in full, and the folder of its engine is kept.
+Ends with code 1 if anything did not; it prints what failed in full, and keeps the folder of that engine.
 """
 
 from __future__ import annotations

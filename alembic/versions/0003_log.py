@@ -1,9 +1,9 @@
-"""The log: commits, commands, events; and what reads it: subscriptions.
+"""The log: commits, commands, events; and its readers: subscriptions.
 
-The tables of the write side (``docs/design.md``, section 3). What append writes has no CHECK constraints: PostgreSQL
-parses their expressions anew in every statement, a fifth of the cost of an append of one command; append itself, the
-only writer, keeps what they would say. Nothing here is ever updated or deleted but
-``subscriptions``, ``dead_letters``, ``projection_runs`` and ``snapshots``, which hold no facts.
+The tables of the write side (``docs/design.md``, section 3). The tables that append writes have no CHECK constraints:
+PostgreSQL parses their expressions again in every statement, a fifth of the cost of an append of one command. Append
+itself, the only writer, enforces what they would. Only ``subscriptions``, ``dead_letters``, ``projection_runs`` and
+``snapshots``, which hold no facts, are ever updated or deleted from.
 """
 
 from collections.abc import Sequence
@@ -38,9 +38,9 @@ create table eventstore.commits (
 comment on table eventstore.commits is
     'One row per append transaction, numbered without gaps and sealed by a hash over the commit before it.';
 comment on column eventstore.commits.first_position is
-    'First position this commit wrote; one more than last_position when it recorded refusals only.';
+    'First position that this commit wrote; last_position + 1 if it recorded only commands without events.';
 comment on column eventstore.commits.hash is
-    'eventstore.commit_hash: of the commit before it, of this row, and of its commands'' and events'' hashes.';
+    'eventstore.commit_hash: over the hash of the commit before it, this row, and its commands'' and events'' hashes.';
 
 create table eventstore.commands (
     shard integer not null,
@@ -61,7 +61,7 @@ create table eventstore.commands (
 );
 create index commands_commit on eventstore.commands using brin ("commit");
 comment on table eventstore.commands is
-    'Every well-formed command ever answered, accepted or refused: what makes a retry idempotent and a failure auditable.';
+    'Every well-formed command ever answered, accepted or refused. Makes a retry idempotent and a failure auditable.';
 comment on column eventstore.commands.fingerprint is
     'Digest of the command''s content, without its id and its time of receipt.';
 comment on column eventstore.commands.hash is 'eventstore.command_hash of this row; sealed by its commit.';
@@ -92,7 +92,7 @@ comment on column eventstore.events.aggregate_type is
     'The kind of the aggregate: the name of its decider. Aggregates of different types may have the same id.';
 comment on column eventstore.events.sequence is '1-based number of the event within its aggregate.';
 comment on column eventstore.events.subject is 'What inside the aggregate the event is about.';
-comment on column eventstore.events.occurred_at is 'Business time, by the clock of whatever it happened at.';
+comment on column eventstore.events.occurred_at is 'Business time: the broker''s clock, if the broker gave a time.';
 comment on column eventstore.events.recorded_at is 'The database''s clock, one reading per commit.';
 comment on column eventstore.events.hash is 'eventstore.event_hash of this row; sealed by its commit.';
 
@@ -108,9 +108,9 @@ create table eventstore.subscriptions (
 comment on table eventstore.subscriptions is
     'Checkpoints: the position up to which a named reader of a shard has done its work.';
 comment on column eventstore.subscriptions.definition_hash is
-    'Of a projection: the SHA-256 of the file that this copy of it was made from.';
+    'For a projection: the SHA-256 of the file that this copy was created from.';
 comment on column eventstore.subscriptions.error is
-    'What it stopped at, null while all is well: {"position", "sqlstate", "message", "attempts", "since"}.';
+    'Why it stopped; null while all is well: {"position", "sqlstate", "message", "attempts", "since"}.';
 
 create table eventstore.projections (
     name text primary key,
@@ -120,7 +120,7 @@ create table eventstore.projections (
     installed_at timestamptz not null default clock_timestamp()
 );
 comment on table eventstore.projections is
-    'The projections installed in this database: the SHA-256 of the file each was made from, and its tables in schema read.';
+    'The projections installed in this database: the SHA-256 of each one''s file, and its tables in schema read.';
 
 create table eventstore.projection_runs (
     name text primary key,
@@ -133,7 +133,7 @@ create table eventstore.projection_runs (
     error text
 );
 comment on table eventstore.projection_runs is
-    'The last reset, rebuild or verification of each projection, and how far it has come.';
+    'The last reset, rebuild or verification of each projection, and its progress.';
 
 create table eventstore.dead_letters (
     shard integer not null,
@@ -149,8 +149,8 @@ create table eventstore.dead_letters (
 comment on table eventstore.dead_letters is
     'Positions that an operator told a subscription to skip, and why: nothing is skipped silently.';
 comment on column eventstore.dead_letters.definition_hash is
-    'The definition that could not fold the event. Another one tries again; if it fails too, the decision holds for it.';
-comment on column eventstore.dead_letters.error is 'What the subscription had stopped with.';
+    'The definition that could not fold the event. A later one tries again; if it fails, the decision applies to it.';
+comment on column eventstore.dead_letters.error is 'The error that the subscription had stopped with.';
 
 create table eventstore.snapshots (
     shard integer not null,
@@ -163,7 +163,7 @@ create table eventstore.snapshots (
     primary key (shard, aggregate_id, aggregate_type)
 );
 comment on table eventstore.snapshots is
-    'The latest cached fold of an aggregate. Only a cache: delete any of it at any time.';
+    'The latest cached fold of an aggregate. It is only a cache: rows can be deleted at any time.';
 comment on column eventstore.snapshots.fingerprint is
     'Digest of the shape of the state; a snapshot of another shape is ignored.';
 

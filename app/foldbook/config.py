@@ -1,6 +1,6 @@
-"""The settings: one typed object, read from the environment, never changed afterwards.
+"""The settings: one typed object, read from the environment and never changed afterwards.
 
-Each field is read from ``FOLDBOOK_`` and its name in capitals; the database's URL from ``DATABASE_URL``.
+Each field is read from ``FOLDBOOK_`` followed by its name in capitals; the database's URL from ``DATABASE_URL``.
 ``foldbook doctor`` prints them all.
 """
 
@@ -24,8 +24,8 @@ ENVIRONMENT_PREFIX = "FOLDBOOK_"
 
 
 def default_data_dir() -> Path:
-    """Below the user's data home (XDG Base Directory Specification). For root, where system services keep their state:
-    its PostgreSQL runs as another user, who cannot enter root's home."""
+    """Below the user's data home (XDG Base Directory Specification). For root it is where system services keep their
+    state, because root's PostgreSQL runs as another user, who cannot enter root's home."""
     if os.geteuid() == 0:
         return Path("/var/lib/foldbook")
     home = os.environ.get("XDG_DATA_HOME", "")
@@ -35,38 +35,38 @@ def default_data_dir() -> Path:
 class Settings(BaseSettings):
     """What an operator decides about one engine."""
 
-    # An empty variable is one that is not set: nobody means the folder "" by it.
+    # An empty variable counts as not set: nobody means the folder "".
     model_config = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, frozen=True, populate_by_name=True
     )
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    """Address that the API listens on."""
+    """The address that the API listens on."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     data_dir: Path = Field(default_factory=default_data_dir)
-    """Where the embedded PostgreSQL and this engine's lock live."""
+    """The folder of the embedded PostgreSQL and of this engine's lock."""
     database_url: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("DATABASE_URL", "FOLDBOOK_DATABASE_URL")
     )
     """A PostgreSQL 15 to 18 to use instead of the embedded one."""
     shards: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Independent logs in the database; fixed when the log is made."""
+    """Independent logs in the database; fixed when the log is created."""
 
     queue_max: PositiveInt = 10_000
-    """Commands that wait in the bus; one more is refused (503)."""
+    """Commands that wait in the bus; the next one is refused (503)."""
     batch_max: PositiveInt = 128
     """Commands in one commit."""
     aggregates_max: PositiveInt = 20_000
     """Aggregates whose state is kept in memory."""
     body_bytes_max: PositiveInt = 1 << 20
-    """A request's body."""
+    """The body of a request."""
     ndjson_bytes_max: PositiveInt = 64 << 20
-    """The body of a bulk request, read as a stream."""
+    """The body of a bulk request, which is read as a stream."""
 
     projection_interval_ms: PositiveInt = 3
-    """A projection writes its tables at most this often; what arrives in between goes into one range."""
+    """A projection writes its tables at most this often; events that arrive in between form one range."""
     poll_interval_ms: PositiveInt = 500
-    """How long a lost notification can hide an event from a reader."""
+    """The longest time that a lost notification can hide an event from a reader."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("data_dir")
@@ -87,18 +87,18 @@ class Settings(BaseSettings):
 
     @property
     def owner_dsn(self) -> str:
-        """The database's URL as its owner, who migrates; for libpq and asyncpg alike. It may contain a password: print
+        """The database's URL for its owner, who migrates; for libpq and asyncpg alike. It may contain a password: print
         it ``masked``."""
         return self._dsn_of(OWNER)
 
     @cached_property
     def dsn(self) -> str:
-        """The database's URL as the engine. Asks a database that is not embedded whether it knows the role."""
+        """The database's URL for the engine. Asks a database that is not embedded whether the role exists."""
         return self._dsn_of(ENGINE)
 
     @cached_property
     def auditor_dsn(self) -> str:
-        """The database's URL as an auditor, who only reads."""
+        """The database's URL for an auditor, who only reads."""
         return self._dsn_of(AUDITOR)
 
     def _dsn_of(self, role: str) -> str:
@@ -109,7 +109,7 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> str:
-        """Where a client on this machine finds the API."""
+        """The API's address for a client on this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
@@ -126,18 +126,18 @@ class Settings(BaseSettings):
 
 
 def masked(url: str) -> str:
-    """A database's URL with its passwords replaced by ``***``; in doubt it hides more than the password."""
+    """A database's URL with its passwords replaced by ``***``. If in doubt, it hides more than the password."""
     url = re.sub(r"^(\w+://[^:@/?]*:).*@", r"\1***@", url)
     return re.sub(r"([?&]\w*password\w*=)[^&]*", r"\1***", url)
 
 
 def unknown_variables() -> list[str]:
-    """Variables that look like settings but are not: most likely misspelt."""
+    """Variables that look like settings but are not, probably because they are misspelt."""
     return sorted(name for name in os.environ if name.startswith(ENVIRONMENT_PREFIX) and name not in _variables())
 
 
 def nearest_variable(name: str) -> str | None:
-    """The setting's variable that ``name`` most likely meant; None if none is close."""
+    """The variable that ``name`` was most likely meant to be; None if none is similar."""
     return next(iter(difflib.get_close_matches(name, _variables(), n=1, cutoff=0.75)), None)
 
 

@@ -3,9 +3,9 @@
 ::
 
     FoldbookError
-    ├── Refusal                 the aggregate refused a command: recorded, and answered the same way when asked again
-    │   └── SequenceConflict    the command was conditional on a sequence that is not the aggregate's
-    ├── IdempotencyConflict     the same command id came with other content
+    ├── Refusal                 the aggregate refused a command: recorded, and answered the same way when sent again
+    │   └── SequenceConflict    the command required a sequence that is not the aggregate's
+    ├── IdempotencyConflict     the same command id was sent with different content
     ├── Overloaded              a bounded queue is full, or contention outlasted its retries: try again later
     ├── StoreUnavailable        the database did not answer in time; the command's fate may be unknown
     ├── UnknownEvent            a type or schema version that this program does not know
@@ -14,14 +14,14 @@
     ├── MigrationError          the database refused a migration          (postgres.migrations)
     ├── EmbeddedPostgresError   the embedded server cannot be run         (postgres.binaries)
     ├── AuditError              an export or an anchor cannot be used     (audit.report)
-    ├── Problem                 a request cannot be answered as it is     (api.problems)
-    ├── AlreadyRunning          another engine works on the data folder   (engine.lock)
+    ├── Problem                 an HTTP request is wrong                  (api.problems)
+    ├── AlreadyRunning          another engine uses the data folder       (engine.lock)
     ├── LockError               the data folder is not free               (engine.lock)
     ├── AddressError            the API cannot listen on its address      (engine.address)
     └── SupervisorError         a part cannot be started or kept running  (engine.supervisor)
 
-Every code is registered once, by the module that raises it, with the HTTP status and the title that it has there. The
-SQLSTATEs of class ``FB`` that ``sql/`` raises are listed in ``sql/README.md``.
+Every code is registered once, by the module that raises it, with its HTTP status and title. ``sql/README.md`` lists the
+SQLSTATEs of class ``FB`` that ``sql/`` raises.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import ClassVar, NamedTuple
 
 
 class Kind(NamedTuple):
-    """What a code is over HTTP: ``status``, and ``title``, the same for every error with this code (RFC 9457)."""
+    """How HTTP presents a code: ``status``, and ``title``, the same for every error with this code (RFC 9457)."""
 
     status: int
     title: str
@@ -41,24 +41,25 @@ _KINDS: dict[str, Kind] = {}
 
 
 def register(kinds: Mapping[str, tuple[int, str]]) -> None:
-    """Register codes, each with its status and title. A code means one thing: registered twice, it is an error."""
+    """Register codes, each with its status and title. A code means one thing: registering a second meaning raises
+    ``ValueError``."""
     for code, (status, title) in kinds.items():
         if _KINDS.setdefault(code, Kind(status, title)) != (status, title):
             raise ValueError(f"code {code!r} is registered already, as {_KINDS[code]}")
 
 
 def kind_of(code: str) -> Kind | None:
-    """The kind registered for a code. None: nobody has, as for a refusal that a newer program recorded."""
+    """The kind registered for a code. None: it is not registered, as for a refusal that a newer program recorded."""
     return _KINDS.get(code)
 
 
 class FoldbookError(Exception):
-    """Base of all. ``code`` is stable and part of the interface; ``detail`` tells a person what happened and what to
-    do next; ``details`` are named facts, JSON-ready."""
+    """The base of all errors. ``code`` is stable and part of the interface. ``detail`` tells a person what happened and
+    what to do next. ``details`` are named facts, ready for JSON."""
 
     code: str = "internal"
     retry_after_s: int | None = None
-    """Seconds after which trying again makes sense; None: it does not, or nobody knows."""
+    """Seconds after which trying again makes sense; None if it does not, or if that is unknown."""
 
     def __init_subclass__(cls, *, code: str | None = None, status: int = 500, title: str = "") -> None:
         super().__init_subclass__()
@@ -81,22 +82,22 @@ class Refusal(FoldbookError):
 
 
 class SequenceConflict(Refusal):
-    """``expected``: the sequence that the command was conditional on; ``actual``: the aggregate's."""
+    """``expected``: the sequence that the command required; ``actual``: the aggregate's."""
 
     CODE: ClassVar[str] = "sequence-conflict"
 
     def __init__(self, expected: int, actual: int) -> None:
-        detail = f"expected the aggregate at sequence {expected}, it is at {actual}"
+        detail = f"expected the aggregate at sequence {expected}, but it is at {actual}"
         super().__init__(self.CODE, detail, expected=expected, actual=actual)
 
 
 class IdempotencyConflict(
-    FoldbookError, code="idempotency-conflict", status=409, title="The command id came before with other content"
+    FoldbookError, code="idempotency-conflict", status=409, title="The command id was used with different content"
 ):
     pass
 
 
-class Overloaded(FoldbookError, code="overloaded", status=503, title="The engine has too much to do"):
+class Overloaded(FoldbookError, code="overloaded", status=503, title="The engine is overloaded"):
     retry_after_s: int
 
     def __init__(self, detail: str, retry_after_s: int = 1) -> None:
@@ -105,7 +106,7 @@ class Overloaded(FoldbookError, code="overloaded", status=503, title="The engine
 
 
 class StoreUnavailable(FoldbookError, code="unavailable", status=503, title="The database cannot be reached"):
-    """``in_doubt``: the command may have been recorded all the same; send it again with its id to learn."""
+    """``in_doubt``: the command may have been recorded all the same; send it again with its id to find out."""
 
     retry_after_s = 1
 
@@ -122,14 +123,14 @@ class StoreUnavailable(FoldbookError, code="unavailable", status=503, title="The
 
 
 class UnknownEvent(
-    FoldbookError, code="unknown-event", status=500, title="The log holds an event that this program does not know"
+    FoldbookError, code="unknown-event", status=500, title="The log contains an event that this program does not know"
 ):
     def __init__(self, type_name: str, schema_version: int) -> None:
-        super().__init__(f"no event type {type_name!r} with schema version {schema_version} is known here")
+        super().__init__(f"this program does not know event type {type_name!r} with schema version {schema_version}")
 
 
 class ProjectionError(FoldbookError):
-    """``code`` is one of those below."""
+    """``code`` is one of the projection codes registered below."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -147,9 +148,9 @@ register(
         "internal": (500, "The engine failed"),
         "invalid-command": (422, "The command breaks a rule"),
         SequenceConflict.CODE: (412, "The aggregate is at another sequence"),
-        "unknown-projection": (404, "There is no such projection"),
+        "unknown-projection": (404, "The projection does not exist"),
         "projection-busy": (409, "The projection is busy"),
-        "projection-not-stopped": (409, "The projection is not stopped there"),
+        "projection-not-stopped": (409, "The projection is not stopped at this position"),
         "projection-failed": (500, "The projection failed"),
     }
 )

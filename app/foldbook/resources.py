@@ -1,6 +1,6 @@
 """The files of the product that are not Python: ``sql/`` and ``alembic/``.
 
-A checkout has them beside ``app/``; an installed wheel carries them inside the package, as ``foldbook/_resources/``.
+A checkout has them next to ``app/``; an installed wheel has them inside the package, in ``foldbook/_resources/``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def projection_files() -> list[Path]:
 
 
 def code_files() -> list[Path]:
-    """Every other file of ``sql/``: the functions, views and triggers that a migration makes anew when one changed."""
+    """Every other file of ``sql/``: functions, views, triggers. A migration creates them all again if one changed."""
     return sorted(path for path in (ROOT / "sql").rglob("*.sql") if not _is_read_model(path))
 
 
 def _is_read_model(path: Path) -> bool:
-    # What turns projections is the event store's, in a folder of the same name.
+    # eventstore/projections holds what runs projections, not read models.
     return path.parent.name == "projections" and path.parent.parent.name != "eventstore"

@@ -1,7 +1,7 @@
--- Says who may do what. The owner calls this after every migration. The engine reads everything, and writes the log
--- through append alone; everything else that it may write can be made again: read tables, checkpoints, snapshots.
--- An owner who cannot make the roles keeps everything, and runs the engine.
--- p_schemas: those of all code. An auditor reads every one of them but the event store's, of which the log is enough.
+-- Grants the roles their rights. The owner calls this after every migration. The engine reads everything, and writes the
+-- log through append only; everything else that it may write can be made again: read tables, checkpoints, snapshots. An
+-- owner who cannot create the roles keeps all rights, and runs the engine.
+-- p_schemas: those of all code. An auditor reads all of them, but of the event store only the log.
 create or replace function eventstore.grant_access(p_schemas text[])
 returns boolean
 language plpgsql
@@ -15,7 +15,7 @@ begin
     end loop;
     if not eventstore.make_roles() then
         if not pg_has_role((select n.nspowner from pg_namespace n where n.nspname = 'read'), 'usage') then
-            raise exception 'the read tables belong to foldbook_engine, and % is not a member of it', current_user
+            raise exception 'the read tables belong to foldbook_engine, but % is not a member of that role', current_user
                 using
                     errcode = 'FB004',
                     hint = format(
@@ -40,7 +40,7 @@ begin
         eventstore.snapshots
     to foldbook_engine;
 
-    -- Objects that another role made, as a restore without owners does.
+    -- Objects that another role created, as in a restore without owners.
     for v_statement in
         select format('alter table %s owner to foldbook_engine', c.oid::regclass)
         from pg_class c
@@ -73,7 +73,7 @@ begin
     to foldbook_auditor;
     grant select on all tables in schema read to foldbook_auditor;
     alter default privileges for role foldbook_engine grant select on tables to foldbook_auditor;
-    -- Of the event store, the functions that only read.
+    -- The functions of the event store that only read.
     for v_statement in
         select format('grant execute on routine %s to foldbook_auditor', p.oid::regprocedure)
         from pg_proc p
@@ -86,4 +86,4 @@ begin
 end
 $$;
 comment on function eventstore.grant_access is
-    'Gives the engine and the auditors what they need and nothing more. False: there are no separate roles for them.';
+    'Grants the engine and the auditors the rights that they need, and no more. False: there are no separate roles for them.';

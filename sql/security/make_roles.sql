@@ -23,4 +23,4 @@ exception when insufficient_privilege then
 end
 $$;
 comment on function eventstore.make_roles is
-    'Makes the roles of the engine and of auditors if they do not exist, and the owner a member of both. False: the owner may not make roles.';
+    'Creates the roles of the engine and of auditors if they do not exist, and makes the owner a member of both. False: the owner may not create roles.';

@@ -10,7 +10,7 @@ $$;
 comment on function eventstore.refuse_change is
     'Refuses UPDATE, DELETE and TRUNCATE of the log''s tables, even to their owner.';
 
--- For each statement: append only inserts, and never calls it. Always enabled: session_replication_role does not matter.
+-- A statement trigger: append only inserts, so it never calls it. Always enabled, whatever session_replication_role is.
 create or replace trigger refuse_change
 before update or delete or truncate on eventstore.events
 for each statement

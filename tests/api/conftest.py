@@ -1,4 +1,4 @@
-"""A whole engine for each test: a server on a port of its own, the projector beside it, a client."""
+"""A whole engine for each test: a server on its own port, a projector, a client."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Engine:
         return await self.post(f"/accounts/{account}/execution-reports", body)
 
     async def post(self, path: str, body: object = None, **headers: str) -> dict[str, Any]:
-        """The answer to a command that is to succeed."""
+        """The answer to a command that must succeed."""
         return await self._command("POST", path, body, headers)
 
     async def put(self, path: str, body: object = None, **headers: str) -> dict[str, Any]:

@@ -289,7 +289,7 @@ def declared(*calls: Call) -> type[Command]:
     "path", ["/counters/{counter_id}/add", "/others/{counter_id}/add", "/counters/{counter_id}/increment"]
 )
 def test_two_calls_with_one_word_are_an_error_at_start(path: str) -> None:
-    with pytest.raises(ValueError, match="two calls have the word"):
+    with pytest.raises(ValueError, match="two calls share the word"):
         CommandCalls((*COUNTER, declared(Call(method="POST", path=path))), Bus(), lambda *_: None)  # type: ignore[arg-type]
     CommandCalls((*COUNTER, declared(Call(method="DELETE", path=path))), Bus(), lambda *_: None)  # type: ignore[arg-type]
 
@@ -369,7 +369,7 @@ def texts(draw: st.DrawFn) -> tuple[bytes, bool]:
 def test_a_key_twice_is_found_however_it_is_written(given_text: tuple[bytes, bool]) -> None:
     text, is_repeated = given_text
     if is_repeated:
-        with pytest.raises(msgspec.DecodeError, match="is given twice"):
+        with pytest.raises(msgspec.DecodeError, match="occurs twice"):
             BODY.decode(text)
     else:
         BODY.decode(text)
@@ -386,12 +386,12 @@ def test_a_key_twice_is_found_however_it_is_written(given_text: tuple[bytes, boo
     ],
 )
 def test_a_key_twice_is_found_wherever_it_is(body: CommandBody, text: bytes) -> None:
-    with pytest.raises(msgspec.DecodeError, match="is given twice"):
+    with pytest.raises(msgspec.DecodeError, match="occurs twice"):
         body.decode(text)
 
 
 def test_most_texts_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second reading, which costs 2 us, is for those that may have a key twice."""
+    """The second reading, which costs 2 us, happens only for texts that may have a key twice."""
     again: list[bytes] = []
     monkeypatch.setattr("foldbook.eventstore.strict_json.refuse_repeated_keys", again.append)
     one = {"order_id": "o", "strategy_id": "s", "symbol": "X", "side": "BUY", "order_type": "MARKET", "quantity": "1"}

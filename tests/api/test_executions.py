@@ -278,7 +278,7 @@ async def test_what_fits_nothing_is_kept_for_somebody_to_look_at(engine: Engine)
 
 
 async def test_reports_that_race_a_cancel_all_count(engine: Engine) -> None:
-    """A fill that the book hears of after the end is a fill."""
+    """A fill that arrives after the order's end counts."""
     await engine.open()
     await engine.place()
     await engine.report("CANCELED")

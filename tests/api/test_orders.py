@@ -153,7 +153,7 @@ async def test_orders_are_filtered_and_paged(engine: Engine) -> None:
     assert pages == [["z", "y", "x"], ["w"]]
 
 
-async def test_the_history_tells_how_an_order_came_to_be(engine: Engine) -> None:
+async def test_the_history_shows_how_an_order_came_to_be(engine: Engine) -> None:
     await engine.open()
     command_id, correlation_id = str(uuid4()), "c-9"
     await engine.post(

@@ -126,7 +126,7 @@ async def test_as_of_shows_what_the_log_said_then(engine: Engine) -> None:
     assert await shown(as_of="2999-01-01T00:00:00Z") == ("1", "99", str(gone), gone)
 
 
-async def test_history_tells_busts_and_corrections_with_what_they_led_to(engine: Engine) -> None:
+async def test_history_shows_busts_and_corrections_and_their_effects(engine: Engine) -> None:
     open_book(engine)
     fill = filled("2", "100", "e-1", fee="1", fee_currency="USDT")
     head = record(

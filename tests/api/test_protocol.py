@@ -1,5 +1,5 @@
-"""What the fast path relies on in uvicorn. If one of these fails, uvicorn changed: read its ``httptools_impl.py`` anew,
-then ``foldbook.api.commands.protocol``, before the bound in ``pyproject.toml`` is raised."""
+"""What the fast path relies on in uvicorn. If one of these fails, uvicorn has changed: read its ``httptools_impl.py``
+again, then ``foldbook.api.commands.protocol``, before you raise the bound in ``pyproject.toml``."""
 
 from __future__ import annotations
 

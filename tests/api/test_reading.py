@@ -56,7 +56,7 @@ async def test_every_write_is_read_back_at_once(engine: Engine) -> None:
     await asyncio.gather(*(write_and_read(n) for n in range(20)))
 
 
-async def test_a_position_that_never_comes_is_told_so(engine: Engine) -> None:
+async def test_a_position_that_never_comes_is_reported(engine: Engine) -> None:
     position = (await engine.open())["position"]
     for path in (AT, "/events", f"{AT}/orders/o-1/history"):
         response = await engine.client.get(path, params={"min_position": position + 1000})

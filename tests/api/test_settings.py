@@ -1,4 +1,4 @@
-"""What an account keeps to, over HTTP: limits, trading states, instruments, prices."""
+"""The settings of an account over HTTP: limits, trading states, instruments, prices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Against who rewrites every hash helps an anchor that lies elsewhere."""
+"""An anchor that is kept elsewhere shows that every hash was rewritten."""
 
 from __future__ import annotations
 
@@ -110,12 +110,12 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
         signing_key(tmp_path / "anchor.key")
 
 
-def test_what_is_no_key(tmp_path: Path) -> None:
+def test_a_file_without_a_key(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("none")
     (tmp_path / "key").chmod(0o600)
-    with pytest.raises(AuditError, match="no key"):
+    with pytest.raises(AuditError, match="does not contain a key"):
         signing_key(tmp_path / "key")
-    with pytest.raises(AuditError, match="no public key"):
+    with pytest.raises(AuditError, match="does not contain a public key"):
         public_key(tmp_path / "key")
     with pytest.raises(AuditError, match="missing"):
         public_key(tmp_path / "nowhere")
@@ -151,12 +151,12 @@ def test_a_forged_anchor_is_refused(ledger: str, tmp_path: Path, was: str, forge
 
 def test_an_anchor_of_another_key_is_refused(ledger: str, tmp_path: Path) -> None:
     (tmp_path / "anchors").write_bytes(encode([sign(checkpoint_at(ledger, 9), signing_key(tmp_path / "mallory"))]))
-    with pytest.raises(AuditError, match="signed by key"):
+    with pytest.raises(AuditError, match="signed with key"):
         read_anchors(tmp_path / "anchors", signing_key(tmp_path / "key").public_key())
 
 
 @pytest.mark.parametrize("text", ["", "none\n", "{}\n"])
 def test_a_file_without_anchors(tmp_path: Path, text: str) -> None:
     (tmp_path / "anchors").write_text(text)
-    with pytest.raises(AuditError, match="no anchor"):
+    with pytest.raises(AuditError, match=r"no anchors|not an anchor"):
         read_anchors(tmp_path / "anchors", signing_key(tmp_path / "key").public_key())

@@ -31,14 +31,14 @@ def test_it_is_refused(shared_ledger: str, postgres: Postgres, change: str, is_s
 
 
 @pytest.mark.parametrize("role", ["replica", "origin", "local"])
-def test_replication_is_no_way_around(shared_ledger: str, postgres: Postgres, role: str) -> None:
+def test_replication_does_not_get_around_it(shared_ledger: str, postgres: Postgres, role: str) -> None:
     with psycopg.connect(as_superuser(postgres, shared_ledger)) as connection:
         connection.execute(f"set session_replication_role = {role}".encode())
         with pytest.raises(psycopg.Error, match="append-only"):
             connection.execute("delete from eventstore.events")
 
 
-async def test_a_guard_that_is_missing_is_told(ledger: str) -> None:
+async def test_a_missing_guard_is_reported(ledger: str) -> None:
     assert (await verify(ledger)).missing_guards == []
     with psycopg.connect(ledger) as connection:
         connection.execute("alter table eventstore.events disable trigger refuse_change")

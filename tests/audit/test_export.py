@@ -1,4 +1,4 @@
-"""An export holds the log, and can be verified by who has nothing else."""
+"""An export holds the log, and can be verified with nothing else."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def test_it_begins_with_an_empty_folder(shared_ledger: str, folder: Path) -> Non
         asyncio.run(export(shared_ledger, folder, Format.NDJSON))
 
 
-def test_one_that_was_not_finished_is_none(folder: Path) -> None:
+def test_an_export_without_a_manifest_is_refused(folder: Path) -> None:
     (folder / "manifest.json").unlink()
-    with pytest.raises(AuditError, match="not finished"):
+    with pytest.raises(AuditError, match="not a complete one"):
         verify_export(folder)
 
 

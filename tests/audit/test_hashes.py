@@ -1,4 +1,4 @@
-"""The same hashes with and without a database, whatever a row says."""
+"""The hashes are the same with and without a database, whatever a row contains."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_json_is_written_as_postgresql_writes_it(connection: Connection, text: s
 
 
 @pytest.mark.parametrize("text", [b"NaN", b"[Infinity]", b"{", b"", b'{"a": -Infinity}'])
-def test_what_is_no_json_has_no_text(text: bytes) -> None:
+def test_what_is_not_json_has_no_text(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"not JSON|Expecting"):
         jsonb_text(text)
 

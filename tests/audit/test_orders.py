@@ -1,4 +1,4 @@
-"""The state that an order's last event carries, compared with what the order's facts come to."""
+"""The state that an order's last event carries, compared with the state that follows from the order's facts."""
 
 from __future__ import annotations
 

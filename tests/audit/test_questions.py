@@ -77,8 +77,8 @@ def shown(query: Query) -> str:
 
 
 async def trade_a_little(dsn: str) -> None:
-    """Alice and Bob, on two shards, do the same but for their ids; both have a fill that is busted, one that is
-    corrected, and an execution that nobody knows what to do with. A counter has the id of each account."""
+    """Alice and Bob, on two shards, do the same with different ids. Both have a busted fill, a corrected fill, and an
+    execution that refers to nothing known. A counter has the id of each account."""
     store = PostgresStore(dsn)
     bus = CommandBus(store, ORDER_BOOK, COUNTER, shard_count=SHARDS)
     await bus.start()
@@ -273,7 +273,7 @@ opened_position = opened_position + 1000, opened_to = opened_to + 1000, remainin
         ("copy read.lot_positions set symbol = 'X' where symbol = 'BTCUSDT'", LOTS),
     ],
 )
-def test_a_doctored_read_table_is_told_by_its_checks_and_by_no_others(
+def test_a_doctored_read_table_is_found_by_its_checks_and_by_no_others(
     superuser: psycopg.Connection[Any], doctoring: str, says_so: tuple[str, ...]
 ) -> None:
     before = as_auditor(superuser, FROM_THE_LOG)
@@ -319,7 +319,7 @@ limit 1
         ),
     ],
 )
-def test_a_doctored_log_is_told(superuser: psycopg.Connection[Any], doctoring: str, problem: str) -> None:
+def test_a_doctored_log_is_found(superuser: psycopg.Connection[Any], doctoring: str, problem: str) -> None:
     for table in ("events", "commands", "commits"):
         superuser.execute(f"alter table eventstore.{table} disable trigger refuse_change".encode())
     superuser.execute(doctoring.encode())

@@ -59,7 +59,7 @@ def ask(dsn: str, question: str) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize("change", [*CHANGES, *ELSEWHERE])
 @pytest.mark.parametrize("role", [ENGINE, AUDITOR])
 def test_what_neither_may(shared_ledger: str, postgres: Postgres, role: str, change: str) -> None:
-    """As the role itself: not as a member who took it on and could put it off again."""
+    """As the role itself, not as a member who took it on and could drop it again."""
     with psycopg.connect(as_superuser(postgres, shared_ledger)) as connection:
         connection.execute(f"set session authorization {role}".encode())
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -188,8 +188,8 @@ def test_a_url_takes_on_a_role_beside_its_other_options() -> None:
     )
 
 
-def test_roles_are_made_once_by_who_may() -> None:
-    """On a server where nobody has made them: three databases are migrated at once, and one by a mere tenant."""
+def test_roles_are_created_once_by_a_login_that_may() -> None:
+    """On a server without the roles: three databases are migrated at once, one of them by a mere tenant."""
     with embedded_postgres() as server:
         with psycopg.connect(server.superuser_dsn, autocommit=True) as superuser:
             superuser.execute("drop role foldbook_engine, foldbook_auditor")

@@ -199,7 +199,7 @@ def test_it_is_found(superuser: Connection, tampering: Tampering) -> None:
 
 
 @pytest.mark.parametrize("table", ["events", "commands", "commits"])
-def test_rows_of_a_shard_that_is_none_are_found(superuser: Connection, table: str) -> None:
+def test_rows_of_a_shard_that_does_not_exist_are_found(superuser: Connection, table: str) -> None:
     try:
         tamper(
             superuser,
@@ -208,7 +208,7 @@ def test_rows_of_a_shard_that_is_none_are_found(superuser: Connection, table: st
             f"insert into eventstore.{table} select * from copied",
         )
         rows = superuser.execute("select problem, detail from audit.verify_ends(0)").fetchall()
-        assert [detail for _, detail in rows] == ["shard 7 is not of this log"]
+        assert [detail for _, detail in rows] == ["this log has no shard 7"]
     finally:
         superuser.rollback()
 

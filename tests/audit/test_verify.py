@@ -1,4 +1,4 @@
-"""Verifying a log where it is: beside writers, in pieces, over HTTP and from the command line."""
+"""Verifying a log in place: while others write, in pieces, over HTTP and from the command line."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_a_log_that_was_edited(ledger: str, postgres: Postgres) -> None:
     assert (shard.ok, shard.first_bad_position) == (False, 17)
 
 
-async def test_it_tells_how_far_it_is(shared_ledger: str, small_ranges: None) -> None:
+async def test_it_reports_its_progress(shared_ledger: str, small_ranges: None) -> None:
     told: list[Checkpoint] = []
     await verify(shared_ledger, on_progress=lambda reached, head: told.append(reached))
     assert [checkpoint.commits for checkpoint in told] == list(range(1, COMMITS + 1))

@@ -260,7 +260,7 @@ async def test_an_append_in_doubt_is_sent_again_and_done_once(fault: Any) -> Non
     await bus.stop()
 
 
-async def test_an_outage_is_told_and_survived() -> None:
+async def test_an_outage_is_reported_and_survived() -> None:
     store = Flaky(None, *[break_before] * 1000)
     bus = CommandBus(store, ORDER_BOOK, limits=BusLimits(outage_max_s=0.1))
     await bus.start()
@@ -352,7 +352,7 @@ async def test_an_event_from_the_future_is_refused_and_stops_nobody_else(store: 
     await bus.stop()
 
 
-async def test_a_bus_that_breaks_tells_everybody_and_begins_afresh() -> None:
+async def test_a_bus_that_breaks_answers_everybody_and_starts_again() -> None:
     class Broken(MemoryStore):
         is_broken = False
 
@@ -375,7 +375,7 @@ async def test_a_bus_that_breaks_tells_everybody_and_begins_afresh() -> None:
 
 
 async def test_two_appends_overlap_with_deciding() -> None:
-    """While one append is in flight the next batch is decided, and sent as soon as the first has landed."""
+    """While one append is in flight the next batch is decided, and sent as soon as the first one has succeeded."""
     gate = asyncio.Event()
 
     async def hold(_store: Flaky, _proposals: Sequence[Proposal]) -> None:

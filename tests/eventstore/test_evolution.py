@@ -1,4 +1,4 @@
-"""Events are a permanent contract: what was ever written can be read today, and the future is refused."""
+"""Events are a permanent contract: every event ever written can be read today; one of a newer program is refused."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ async def test_upcasters_run_on_read_for_every_reader_and_leave_the_row_alone(da
         assert stored.fetchone() == (1, "e-1")
 
 
-def test_a_missing_upcaster_is_told_at_once(database: str) -> None:
+def test_a_missing_upcaster_is_reported_at_once(database: str) -> None:
     with psycopg.connect(database) as connection:
         connection.execute(RENAMED_2)
         connection.execute("update eventstore.code set sha256 = 'changed'")

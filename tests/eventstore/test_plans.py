@@ -1,7 +1,7 @@
 """The plans of the hot functions, on empty, small and large tables, with and without statistics.
 
-A plan that is good on the tables it was made for and bad on those it meets later is the classic end of a fast insert.
-Two guards: what EXPLAIN says about every statement inside the function, and how many rows it really touched.
+A plan that is good for the tables that it was made on and bad for larger ones is the classic end of a fast insert. Two
+guards: what EXPLAIN says about every statement inside the function, and how many rows it really read.
 """
 
 from __future__ import annotations

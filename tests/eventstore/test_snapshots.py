@@ -70,7 +70,7 @@ async def test_a_snapshot_is_taken_and_the_next_process_begins_with_it(store: Ev
 
 
 async def test_the_tail_alone_is_read_behind_a_snapshot(store: EventStore) -> None:
-    """A snapshot that tells a lie shows that it is what the state is made from."""
+    """A false snapshot shows that the state is built from it."""
     bus = CommandBus(store, ORDER_BOOK)
     await bus.start()
     await bus.execute(open_account())

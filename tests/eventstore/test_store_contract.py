@@ -92,7 +92,7 @@ async def test_a_command_may_have_many_events_or_none(store: EventStore) -> None
     assert msgspec.json.decode(results[asked[2]].reason or b"") == {"code": "order-closed"}
 
 
-async def test_a_duplicate_writes_nothing_and_tells_whether_it_is_the_same(store: EventStore) -> None:
+async def test_a_duplicate_writes_nothing_and_says_whether_it_is_the_same(store: EventStore) -> None:
     first = opened()
     await store.append(0, [first])
     other = propose(open_account(BOB, command_id=first.command.command_id), (book_created(BOB),), 0)
@@ -102,7 +102,7 @@ async def test_a_duplicate_writes_nothing_and_tells_whether_it_is_the_same(store
     await assert_gapless(store, 1)
 
 
-async def test_a_conflict_tells_the_sequence_and_spoils_no_other(store: EventStore) -> None:
+async def test_a_conflict_names_the_sequence_and_affects_no_other(store: EventStore) -> None:
     await store.append(0, [opened(), placed("o-1")])
     verdicts = await store.append(0, [placed("o-2", expected=1), opened(BOB), placed("o-3", expected=1, account=BOB)])
     assert fates(verdicts) == ["conflict", "appended", "appended"]
@@ -110,7 +110,7 @@ async def test_a_conflict_tells_the_sequence_and_spoils_no_other(store: EventSto
     await assert_gapless(store, 4)
 
 
-async def test_nothing_decided_after_a_conflict_goes_in_even_if_the_number_fits(store: EventStore) -> None:
+async def test_nothing_decided_after_a_conflict_is_appended_even_if_the_number_fits(store: EventStore) -> None:
     await store.append(0, [opened()])
     await store.append(0, [placed("theirs", expected=1)])
     ours = [placed("o-1", expected=1), placed("o-2", expected=2), placed("o-3", expected=None)]
@@ -118,7 +118,7 @@ async def test_nothing_decided_after_a_conflict_goes_in_even_if_the_number_fits(
     assert [e.subject for e in await store.read_log(0, 0, 9)] == [None, "theirs", "o-3"]
 
 
-async def test_nothing_decided_after_a_duplicate_with_events_goes_in(store: EventStore) -> None:
+async def test_nothing_decided_after_a_duplicate_with_events_is_appended(store: EventStore) -> None:
     await store.append(0, [opened()])
     retried = placed("o-1", expected=1)
     await store.append(0, [retried])

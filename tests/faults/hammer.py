@@ -1,4 +1,4 @@
-"""An engine process of its own: hammers one account with orders, and prints what it was answered.
+"""A separate engine process that hammers one account with orders and prints the answers.
 
 ``python -m tests.faults.hammer DSN NAME COUNT`` prints one line per acknowledged order: its id, position, sequence.
 """

@@ -62,7 +62,7 @@ async def test_the_database_restarts_under_load(own_postgres: EmbeddedPostgres, 
     await store.close()
 
 
-async def test_an_outage_that_lasts_is_told_and_recovered_from(own_postgres: EmbeddedPostgres) -> None:
+async def test_an_outage_that_lasts_is_reported_and_recovered_from(own_postgres: EmbeddedPostgres) -> None:
     store = PostgresStore(own_postgres.dsn)
     bus = CommandBus(store, ORDER_BOOK, limits=BusLimits(outage_max_s=0.2))
     await bus.start()

@@ -32,7 +32,7 @@ class Engine:
         self.said = ""
 
     def start(self) -> None:
-        """Return when it said that it is ready."""
+        """Return when it has printed that it is ready."""
         out = (self.data_dir.parent / "said").open("w+")
         with out:
             process = self.process = subprocess.Popen(
@@ -77,7 +77,7 @@ class Engine:
             self.read(order_id, min_position=placed.json()["position"])
 
     def read(self, order_id: str, min_position: int = 0) -> None:
-        """Return when the order can be read: parts that were killed take a moment to find each other again."""
+        """Return when the order can be read: after a kill, the parts take a moment to reconnect."""
         url = f"{self.url}/accounts/bob/binance/simulated/orders/{order_id}"
         until(lambda: answers(f"{url}?min_position={min_position}"))
 

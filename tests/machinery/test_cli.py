@@ -62,14 +62,14 @@ def test_a_database_that_is_not_there(command: list[str], tmp_path: Path) -> Non
     assert "secret" not in done.stdout + done.stderr
 
 
-def test_doctor_tells_all_but_secrets(database: str) -> None:
+def test_doctor_prints_everything_but_secrets(database: str) -> None:
     secret = f"{database}{'&' if '?' in database else '?'}sslpassword=secret"
     done = foldbook("doctor", "--json", DATABASE_URL=secret, FOLDBOOK_SHARD="2")
     report = json.loads(done.stdout)
     assert report["database"]["shard_count"] == 1
     assert report["database"]["events"] == 0
     assert report["database"]["roles"] == "separated"
-    assert report["settings"]["not known (misspelt?)"] == "FOLDBOOK_SHARD"
+    assert report["settings"]["unknown (misspelt?)"] == "FOLDBOOK_SHARD"
     assert "secret" not in done.stdout
     plain = foldbook("doctor", DATABASE_URL=secret)
     assert "FOLDBOOK_PORT" in plain.stdout
@@ -222,7 +222,7 @@ def test_a_backup_is_restored_while_no_engine_runs(own_postgres: EmbeddedPostgre
     assert foldbook(*count, FOLDBOOK_DATA_DIR=restored, DATABASE_URL="").stdout == "3\n"
 
 
-def test_replay_tells_the_state_at_a_position_and_its_digest(database: str) -> None:
+def test_replay_prints_the_state_at_a_position_and_its_digest(database: str) -> None:
     asyncio.run(trade_a_little(database))
     whole = foldbook("replay", ACCOUNT, "--json", DATABASE_URL=database)
     found = json.loads(whole.stdout)
@@ -243,7 +243,7 @@ def test_replay_says_how_far_it_went(database: str) -> None:
     assert now["state"]["positions"]["BTCUSDT"]["day"] == "2026-01-02"
     beyond = foldbook("replay", ACCOUNT, "--at", "4", DATABASE_URL=database)
     assert (beyond.returncode, beyond.stdout) == (1, "")
-    assert beyond.stderr == "foldbook: shard 0 ends at position 3: there is nothing at 4 yet\n"
+    assert beyond.stderr == "foldbook: shard 0 ends at position 3: position 4 does not exist yet\n"
     future = foldbook("replay", ACCOUNT, "--at", "2999-01-01T00:00:00Z", DATABASE_URL=database)
     assert (future.returncode, future.stdout) == (2, "")
     assert "is in the future" in future.stderr

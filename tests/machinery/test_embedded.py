@@ -60,7 +60,7 @@ def test_folders_above_stay_closed(server: EmbeddedPostgres) -> None:
     assert ask(server.dsn, "select 1") == 1
 
 
-def test_the_role_owns_its_database_and_is_no_superuser(server: EmbeddedPostgres) -> None:
+def test_the_role_owns_its_database_and_is_not_a_superuser(server: EmbeddedPostgres) -> None:
     assert ask(server.dsn, "select current_user::text") == "foldbook"
     assert ask(server.dsn, "select usesuper from pg_user where usename = current_user") is False
     assert (
@@ -118,7 +118,7 @@ def test_it_waits_for_a_busy_backend_of_a_killed_server(server: EmbeddedPostgres
     assert busy.wait(30) != 0
 
 
-def test_lost_passwords_are_made_anew(server: EmbeddedPostgres) -> None:
+def test_lost_passwords_are_replaced(server: EmbeddedPostgres) -> None:
     remember(server)
     server.stop()
     server.password_file.unlink()

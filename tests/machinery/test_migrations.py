@@ -52,7 +52,7 @@ def test_changed_code_is_applied_again(database: str) -> None:
     assert one(database, "select count(*) from eventstore.code where sha256 = 'old'") == 0
 
 
-def test_a_function_whose_result_changed_is_made_anew(database: str) -> None:
+def test_a_function_whose_result_changed_is_replaced(database: str) -> None:
     with psycopg.connect(database) as connection:
         connection.execute("update eventstore.code set sha256 = 'old'")
         connection.execute("drop function audit.fills_of_position")

@@ -1,4 +1,4 @@
-"""The rooms of the house: what is in each, and that the event store knows nothing of trading."""
+"""The rooms of the house: what is in each, and that the event store knows nothing about trading."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_tables() -> set[str]:
 # -- the event store knows nothing of trading --------------------------------------------------------------------
 
 COMMON_WORDS = {"positions", "fills"}
-"""Read tables whose name is a word of the log or of English, too: it is theirs behind ``read.`` only."""
+"""Read tables whose name is also a word of the log or of English: it means the table only after ``read.``."""
 
 WORDS = ["order book", "symbol", "strategy", "strategies", "broker", "quantity", "currency"]
 

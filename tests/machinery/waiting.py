@@ -1,4 +1,4 @@
-"""Wait for what must come, and say so if it does not."""
+"""Wait for a condition, and fail if it does not come true."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PATIENCE_S = 60
 
 
 def until(holds: Callable[[], bool]) -> None:
-    """Return as soon as ``holds()``; fail when that takes too long to be still coming."""
+    """Return as soon as ``holds()``; fail if that takes too long."""
     deadline = time.monotonic() + PATIENCE_S
     while not holds():
         assert time.monotonic() < deadline, f"still waiting after {PATIENCE_S} s"

@@ -1,4 +1,4 @@
-"""Programs that trade over HTTP, each command under a key of its own, sent again until it is answered."""
+"""Programs that trade over HTTP, each command under its own key, sent again until it is answered."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Callers:
             self.remembered.append(Asked(key, call, answer))
 
     async def _answer_to(self, key: UUID, call: Call) -> dict[str, Any]:
-        """Send until there is an answer; a refusal would be a lie, for the life of an order breaks no rule."""
+        """Send until there is an answer. A refusal is an error, because these commands break no rule."""
         deadline = time.monotonic() + PATIENCE_S
         path, body = call
         while True:

@@ -1,7 +1,7 @@
 """``foldbook up`` under load, and ``kill -9`` of each of its parts at random moments.
 
-While the callers rest after a lap of kills, the log must hold exactly what they were told, once, and the read tables
-what the log folds to.
+While the callers rest after a lap of kills, the log must hold exactly what was acknowledged to them, once, and the read
+tables must equal the fold of the log.
 """
 
 from __future__ import annotations

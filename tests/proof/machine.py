@@ -220,7 +220,7 @@ class TwoEngines(RuleBasedStateMachine):
         await self._engines[engine].start()
 
     async def _crash(self, burst: Sequence[Job], moment: str) -> None:
-        """Nobody is told anything. ``in doubt``: an append was sent, and goes in after its engine is gone."""
+        """Nobody gets an answer. ``in doubt``: an append was sent, and succeeds after its engine is gone."""
         async with self._held_log(is_held=moment == "in doubt"):
             self._submit(burst)
             if moment == "in doubt":

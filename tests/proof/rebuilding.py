@@ -19,7 +19,7 @@ ACCOUNTS = [f"user-{n}/binance/simulated" for n in range(10)]
 
 @asynccontextmanager
 async def full_write_load(dsn: str) -> AsyncIterator[CommandBus]:
-    """Callers who send their next command as soon as the last one was answered. The log must be empty."""
+    """Callers that send their next command as soon as the last one was answered. The log must be empty."""
     store = PostgresStore(dsn)
     bus = CommandBus(store, ORDER_BOOK)
     await bus.start()

@@ -1,6 +1,6 @@
-"""What must hold of a log after anything whatever happened to it, asked of the database itself.
+"""What must be true of a log whatever happened to it, checked in the database itself.
 
-The counting here knows nothing of how the log is written; the hashes are computed anew by ``audit.verify_commits``.
+The counting here knows nothing about how the log is written; ``audit.verify_commits`` computes the hashes again.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def assert_gapless(connection: Connection) -> None:
 
 
 def assert_sealed(connection: Connection, first_commit: int = 1) -> None:
-    """From this commit on every row is what its hash says, and every commit follows the one before it."""
+    """From this commit on, every row matches its hash, and every commit follows the one before it."""
     head = head_of(connection)
     if head[0] >= first_commit:
         assert connection.execute(_BAD_HASHES, [first_commit]).fetchall() == []
@@ -146,7 +146,7 @@ def recorded(connection: Connection, first_commit: int = 1) -> dict[UUID, Outcom
 
 
 def assert_recorded(acknowledged: Mapping[UUID, Outcome | None], found: Mapping[UUID, Outcome | None]) -> None:
-    """Every answer that was given stands in the log as it was given."""
+    """The log contains every answer as it was given."""
     wrong = {id_: (answer, found.get(id_, "is not there")) for id_, answer in acknowledged.items()
              if id_ not in found or found[id_] != answer}  # fmt: skip
     assert wrong == {}

@@ -78,7 +78,7 @@ async def waiting_appends(dsn: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("ends", list(product(("commit", "rollback"), repeat=3)), ids="-".join)
-async def test_writers_queue_and_whoever_rolls_back_leaves_no_hole(database: str, ends: tuple[str, ...]) -> None:
+async def test_writers_queue_and_a_rollback_leaves_no_hole(database: str, ends: tuple[str, ...]) -> None:
     reader = PostgresStore(database)
     await reader.append(0, [opened()])
     async with slow_writers(database, len(ends)) as writers:

@@ -24,7 +24,7 @@ def takes_its_time(clock: Clock) -> None:
     assert clock.deadline - time.monotonic() <= 1000 / 3, "its share of what is left by then"
 
 
-def test_a_failure_is_told_and_stops_no_other_stage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_is_reported_and_stops_no_other_stage(capsys: pytest.CaptureFixture[str]) -> None:
     stages = [Stage("first", 2, 1, breaks), Stage("second", 3, 1, takes_its_time), Stage("third", 4, 2, holds)]
     rows = endure_all(stages, time.monotonic() + 1000)
     assert [(row.cells()[1], row.cells()[-1]) for row in rows] == [

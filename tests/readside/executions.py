@@ -1,7 +1,7 @@
 """Histories of executions, and what they come to in plain Python: a queue of lots, and a list of entries.
 
-The model keeps every fill that counts in a list, a busted one taken out and a corrected one replaced in its place, and
-begins anew from nothing whenever it is asked. It knows nothing of ranges, of intervals or of sums kept up to date.
+The model keeps every fill that counts in a list, without busted fills and with corrected ones in their place, and folds
+it from the beginning every time. It knows nothing about ranges, intervals or running sums.
 """
 
 from __future__ import annotations

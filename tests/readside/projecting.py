@@ -42,7 +42,7 @@ async def projecting(dsn: str, definitions: Sequence[Definition] = DEFINITIONS) 
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Return as soon as ``holds()``; fail when that takes too long to be still coming."""
+    """Return as soon as ``holds()``; fail if that takes too long."""
     deadline = time.monotonic() + PATIENCE_S
     while not await holds():
         assert time.monotonic() < deadline, f"still waiting after {PATIENCE_S} s"

@@ -1,4 +1,4 @@
-"""A projector as a process of its own: ``python -m tests.readside.projector <dsn> [<projection to rebuild>]``."""
+"""A projector in a separate process: ``python -m tests.readside.projector <dsn> [<projection to rebuild>]``."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_a_list_may_go_on_and_may_be_empty() -> None:
         (HEADER.replace("Counted,", "OrderFilled,"), "twice"),
         (HEADER.replace("order_book, counter", "nothing"), "at least one"),
         (HEADER.replace("order_book, counter", " "), "'' is not a name"),
-        (HEADER.replace("-- Ignores: nothing", "-- Ignores: Counted"), "Counted that it folds and that it ignores"),
+        (HEADER.replace("-- Ignores: nothing", "-- Ignores: Counted"), "both folds and ignores Counted"),
     ],
 )
 def test_a_file_that_does_not_declare_what_it_folds_is_refused(header: str, complaint: str) -> None:

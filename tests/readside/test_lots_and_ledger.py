@@ -174,7 +174,7 @@ def assert_consistent(found: dict[str, list[Row]], history: list[Happening]) -> 
 
 @settings(UNHURRIED, max_examples=10)
 @given(history=executions(events_max=25), steps=st.integers(1, 7))
-def test_the_ledger_sums_to_zero_at_every_position_and_tells_what_it_was(
+def test_the_ledger_sums_to_zero_at_every_position_and_shows_past_balances(
     connection: Connection, history: list[Happening], steps: int
 ) -> None:
     empty(connection)
@@ -238,7 +238,7 @@ def happening(event_type: str, exec_id: str, side: str = "BUY", **fields: Any) -
         ),
     ],
 )
-def test_a_ledger_that_was_tampered_with_is_told(
+def test_a_ledger_that_was_tampered_with_is_found(
     connection: Connection, tampering: str, told: list[tuple[Any, ...]]
 ) -> None:
     history = [
@@ -276,7 +276,7 @@ def test_what_is_about_a_fill_that_never_was_is_an_error(
 ) -> None:
     about = happening(event_type, "x-2", exec_ref_id="x-9", is_reversal=is_reversal)
     head = log(connection, [happening("OrderFilled", "x-1"), about])
-    with pytest.raises(psycopg.Error, match=r"never was|violates not-null"):
+    with pytest.raises(psycopg.Error, match=r"a fill that does not exist|violates not-null"):
         connection.execute("select eventstore.projection_apply('whole', %s, 0, 0, %s)", [name, head])
 
 
@@ -295,7 +295,7 @@ def test_amounts_stay_exact(connection: Connection) -> None:
     assert lot["realized_pnl"] == Decimal("99.999999999999999999999999999999999998")
 
 
-def test_a_bust_of_long_ago_matches_anew_from_there_on(connection: Connection) -> None:
+def test_a_bust_of_long_ago_matches_again_from_there_on(connection: Connection) -> None:
     """Three lots, the first closed: without it, the second was."""
     history = [
         happening("OrderFilled", "x-1", last_px="10"),

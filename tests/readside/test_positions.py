@@ -228,7 +228,7 @@ def test_what_a_position_is_made_of_after_a_bust_and_a_correction(connection: ps
 
 def test_a_bust_of_a_fill_that_never_was_is_an_error(connection: psycopg.Connection[Row]) -> None:
     head = write_executions(connection, [(ALICE, filled("1", "100", "e-1")), (ALICE, busted("1", "100", "e-9"))])
-    with pytest.raises(psycopg.Error, match="never was") as error:
+    with pytest.raises(psycopg.Error, match="a fill that does not exist") as error:
         project(connection, "whole", 0, head)
     assert error.value.sqlstate == "FB013"
 

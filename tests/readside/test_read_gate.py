@@ -1,4 +1,4 @@
-"""Read your own writes: who waits is let through when the read table is there, whatever becomes of notifications."""
+"""Read your own writes: a waiting reader continues when the read table gets there, even if notifications are lost."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_who_waits_is_let_through_once_the_position_is_there(database: str
                     assert await opened.wait("fills", 0, write_book(connection), LONG_S)
 
 
-async def test_who_waits_in_vain_is_told_so(database: str) -> None:
+async def test_a_wait_in_vain_is_reported(database: str) -> None:
     with connected(database) as connection:
         async with gate(database) as opened, projecting(database):
             head = write_book(connection)

@@ -1,4 +1,4 @@
-"""The loop that keeps a reader connected: it logs a loss once, outlives every error, and stops when it is told to."""
+"""The loop that keeps a reader connected: it logs a loss once, survives every error, and stops on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What accounts keep to: of each setting the latest stands, however the log is cut into ranges."""
+"""The settings of accounts: the latest of each applies, however the log is cut into ranges."""
 
 from __future__ import annotations
 

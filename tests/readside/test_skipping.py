@@ -1,4 +1,4 @@
-"""An event that a projection can't fold is skipped only when an operator says so, and then wherever it is made anew."""
+"""An event that a projection can't fold is skipped only if an operator says so, and then by every later copy too."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_only_the_event_it_is_stopped_at_is_skipped(database: str) -> None
             await stopped.skip(stopped.position)
 
 
-async def test_whatever_makes_it_anew_leaves_the_same_event_out(database: str) -> None:
+async def test_every_later_copy_skips_the_same_event(database: str) -> None:
     async with stopped_at_poison(database) as stopped:
         await stopped.skip(stopped.position)
         await caught_up(database)

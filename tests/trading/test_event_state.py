@@ -1,4 +1,4 @@
-"""An event about an order says what the order is after it: what evolve reaches, and what its facts come to."""
+"""An event about an order carries the order's state after it: what evolve computes, and what follows from its facts."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_every_event_says_what_evolve_reaches(asked: list[BookCommand]) -> None:
 
 @given(asked=commands())
 def test_a_row_of_the_log_is_the_event(asked: list[BookCommand]) -> None:
-    """What is left out of the JSON is what it stands for, and a zero is always left out."""
+    """A member that the JSON omits has its default value, and a zero is always omitted."""
     for event in Life().try_all(asked).events:
         payload = event.payload()
         again = EVENT_TYPES.decode(type(event).__name__, 1, payload)

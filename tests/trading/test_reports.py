@@ -1,4 +1,4 @@
-"""Execution reports in any order, twice, too late, about what nobody knows: given / when / then, and as a property."""
+"""Execution reports in any order, twice, too late, about unknown orders: given / when / then, and as a property."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_then_the_order_is(commands: tuple[BookCommand, ...], expected: tuple[st
     ],
     ids=lambda command: command.exec_type,
 )
-def test_the_same_report_again_is_no_event(again: RecordExecution) -> None:
+def test_the_same_report_again_leads_to_no_event(again: RecordExecution) -> None:
     life = after(trade("e-1", "4")) if again.exec_id != "e-1" else after()
     assert life.execute(again) or again.exec_type is ExecType.NEW
     assert life.execute(again) == ()

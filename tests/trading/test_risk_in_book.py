@@ -26,7 +26,7 @@ SYMBOL = "BTCUSDT"
 
 @dataclass
 class Working:
-    """An order at a broker who does what FIX allows: he may even give more to an order that is filled."""
+    """An order at a broker that does what FIX allows: it may even fill an order that is already filled."""
 
     side: Side
     quantity: Decimal

@@ -1,6 +1,6 @@
-"""The ASGI application: commands and routes put together, given what answers them.
+"""The ASGI application: commands and routes, put together with what answers them.
 
-Commands are calls of their declarations, answered by the front; the rest are routes of Litestar's, behind it.
+The front answers the calls that commands declare. Everything else is a Litestar route behind it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ROUTES = (
     verification.verify_log,
     *health.CALLS,
 )
-"""What is not a command."""
+"""Everything that is not a command."""
 
 
 def create_application(
@@ -57,7 +57,7 @@ def create_application(
     bulk_bytes_max: int,
     bulk_window_max: int,
 ) -> Front:
-    """``commands``: those that can be sent. ``running``: what has to run while the application does; entered when the
+    """``commands``: those that can be sent. ``running``: what must run while the application does; entered when the
     server starts."""
     requests = Requests()
     gate = Gate(BodyLimits("application/json", body_bytes_max))

@@ -1,6 +1,6 @@
 """The OpenAPI document and a page to read and try it, served without any other host.
 
-Litestar describes its routes, the commands' declarations describe the commands.
+Litestar describes its routes; the commands' declarations describe the commands.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FILES = {
     "swagger-ui-bundle.js": (_STATIC / "swagger-ui" / "swagger-ui-bundle.js", "text/javascript"),
 }
 _HEADERS = {
-    # What the page may load, so that nothing ever comes from elsewhere.
+    # The page may load nothing from elsewhere.
     "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:",
     "Cache-Control": "no-cache",
 }
@@ -50,8 +50,8 @@ class Welcome(Struct, frozen=True, kw_only=True):
 def openapi_document(
     routes: tuple[HTTPRouteHandler, ...], injected: tuple[str, ...], commands: tuple[type[Command], ...]
 ) -> bytes:
-    """The OpenAPI 3.1 document of ``routes``, the parameters ``injected`` left out, and ``commands``. It takes half a
-    second: once."""
+    """The OpenAPI 3.1 document of ``routes``, without their ``injected`` parameters, and of ``commands``. Building it
+    takes half a second, once."""
     described = Litestar(
         routes,
         logging_config=None,
@@ -68,7 +68,7 @@ def openapi_document(
     paths, schemas = command_paths(commands, command_calls(commands))
     for path, operations in paths.items():
         document["paths"].setdefault(path, {}).update(operations)
-    # A type that both use is in both, and means the same.
+    # A type that both use is in both, with the same meaning.
     document["components"]["schemas"] = schemas | document["components"]["schemas"]
     return msgspec.json.encode(document)
 

@@ -1,6 +1,6 @@
-"""The front: takes command calls and ``POST /commands``, whatever the server, and hands everything else on.
+"""The front answers command calls and ``POST /commands``, on any server, and passes everything else on.
 
-It stands before Litestar. A path that only commands have is answered here for every method.
+It is in front of Litestar. A path that only commands have is answered here for every method.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Front:
         if method == "OPTIONS":
             self.calls.count(method, template, 204)
             return Reply(204, [(b"allow", allow.encode())], b"")
-        problem = Problem("method-not-allowed", f"{method} is not a method of this path", headers={"Allow": allow})
+        problem = Problem("method-not-allowed", f"this path does not support {method}", headers={"Allow": allow})
         return self.calls.refuse(method, template, problem)
 
 

@@ -1,7 +1,7 @@
-"""The gate: whether a request may come in, decided in one place for every way in.
+"""The gate decides whether a request may come in, in one place for every way in.
 
-The fast path of the protocol, the front, ``POST /commands`` and Litestar's routes all ask ``Gate.admit`` before they
-read a body, and those that have not got the body yet read it with ``Gate.read``.
+The fast path of the protocol, the front, ``POST /commands`` and Litestar's routes all call ``Gate.admit`` before they
+read a body. Those that do not have the body yet read it with ``Gate.read``.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-"""ASGI 3, as servers speak it."""
+"""An application as ASGI 3 defines it."""
 
 Headers = Mapping[bytes, bytes]
 """By lower-case name."""
 
 
 class BodyLimits(Struct, frozen=True):
-    """What a body may be: its media type, and at most how many bytes."""
+    """The media type of a body, and its maximum size in bytes."""
 
     media_type: str
     bytes_max: int
     also: tuple[str, ...] = ()
-    """Media types that are taken for the same."""
+    """Media types that are accepted as the same."""
 
     def pattern(self) -> re.Pattern[bytes]:
         names = "|".join(map(re.escape, (self.media_type, *self.also)))
@@ -40,11 +40,11 @@ class BodyLimits(Struct, frozen=True):
 
 
 _QUESTIONS = ("GET", "HEAD", "OPTIONS")
-"""Methods whose requests have no body, as a rule."""
+"""Methods whose requests usually have no body."""
 
 
 class Reply(NamedTuple):
-    """A response that is known as a whole."""
+    """A complete response."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -52,11 +52,11 @@ class Reply(NamedTuple):
 
 
 class ClientGone(Exception):
-    """The client went away before its request was there."""
+    """The client went away before its request was complete."""
 
 
 class Gate:
-    """Lets in the requests whose body is within ``limits``."""
+    """Admits requests whose body is within ``limits``."""
 
     def __init__(self, limits: BodyLimits) -> None:
         self.bytes_max = limits.bytes_max
@@ -66,14 +66,14 @@ class Gate:
     def admit(self, headers: Headers, *, may_have_body: bool = True) -> None:
         """Raises ``Problem`` if the request may not come in. Called once for every request.
 
-        Who may come in (the Host and Origin headers, the key) is to be checked here, before anything else.
+        A check of who may come in (the Host and Origin headers, the key) belongs here, before anything else.
         """
         if may_have_body:
             self._check_body(headers)
 
     def _check_body(self, headers: Headers) -> None:
         media_type = headers.get(b"content-type")
-        # The usual one is compared without the pattern, in a tenth of the time.
+        # The usual type is compared without the pattern, in a tenth of the time.
         if media_type is not None and media_type != b"application/json" and not self._pattern.fullmatch(media_type):
             raise Problem("unsupported-media-type", f"the body must be {self._media_type}")
         length = headers.get(b"content-length")
@@ -81,8 +81,8 @@ class Gate:
             raise body_too_large(self.bytes_max)
 
     async def read(self, receive: Receive) -> bytes:
-        """The body. Raises ``Problem`` if it is too large, which shows on the way if its length was not given;
-        ``ClientGone``."""
+        """The body. Raises ``ClientGone``, and ``Problem`` if the body is too large, which shows only while reading if
+        its length was not given."""
         body, is_more = b"", True
         while is_more:
             message = await receive()
@@ -96,7 +96,7 @@ class Gate:
 
 
 class GatedRoutes:
-    """An ASGI application: the gate in front of the routes of ``app``. What it raises, ``app``'s framework answers."""
+    """An ASGI application: the gate in front of the routes of ``app``, whose framework answers what the gate raises."""
 
     def __init__(self, app: Application, gate: Gate) -> None:
         self._app = app
@@ -121,12 +121,12 @@ class GatedRoutes:
         except DecodeError:
             raise
         except (ValueError, RecursionError):
-            pass  # It is not JSON: the route says so, if it wants any.
+            pass  # It is not JSON; a route that expects JSON says so.
         return body
 
 
 def _again(body: bytes, then: Receive) -> Receive:
-    """Receives a body that was read already, then what comes after it."""
+    """Receives a body that was already read, then what comes after it."""
     rest = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def receive() -> Message:

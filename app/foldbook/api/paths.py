@@ -1,4 +1,4 @@
-"""Accounts and orders in the path of a query. A name that no account or order can have is unknown (404)."""
+"""Accounts and orders in the path of a query. A name that no account or order can have is answered as unknown (404)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ _NAME = re.compile(NAME)
 def account_of(user: str, exchange: str, broker: str) -> str:
     account = f"{user}/{exchange}/{broker}"
     if not is_account(account):
-        raise Problem("unknown-account", "an account is user/exchange/broker, the broker live, simulated or backtest")
+        raise Problem(
+            "unknown-account", "an account is user/exchange/broker, and the broker is live, simulated or backtest"
+        )
     return account
 
 
 def order_id_of(text: str) -> str:
     if not _NAME.fullmatch(text):
-        raise Problem("unknown-order", f"an order id matches {NAME}")
+        raise Problem("unknown-order", f"an order id must match {NAME}")
     return text
 
 

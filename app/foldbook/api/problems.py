@@ -1,7 +1,7 @@
-"""Problem details (RFC 9457): every error of the interface, the framework's own included, as one kind of document.
+"""Problem details (RFC 9457): every error of the interface, the framework's own included, is one kind of document.
 
-A code is stable; the module that raises it registers its status and title (``foldbook.errors``). ``problem_of`` is the
-one place that turns exceptions into problems, and it cannot fail.
+A code is stable; the module that raises it registers its status and title (``foldbook.errors``). Only ``problem_of``
+turns exceptions into problems, and it cannot fail.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ TYPE_PREFIX = "urn:foldbook:problem:"
 register(
     {
         "malformed": (400, "The request cannot be read"),
-        "unknown-instrument": (404, "The account has no such instrument"),
+        "unknown-instrument": (404, "The account has not defined this instrument"),
         "unknown-position": (404, "The account has not traded this symbol"),
-        "not-found": (404, "There is nothing here"),
-        "method-not-allowed": (405, "The resource does not know this method"),
+        "not-found": (404, "The resource does not exist"),
+        "method-not-allowed": (405, "The resource does not support this method"),
         "body-too-large": (413, "The body is too large"),
-        "unsupported-media-type": (415, "The body is of another media type"),
+        "unsupported-media-type": (415, "The body has an unsupported media type"),
         "not-ready": (503, "The engine is not ready"),
         "projection-behind": (504, "The read tables have not reached the position"),
     }
 )
 UNREGISTERED = Kind(409, "The command was refused")
-"""For a code that this program does not know: a refusal that a newer program recorded, replayed."""
+"""For a code that this program does not know: a replayed refusal that a newer program recorded."""
 
 _CODE_OF_STATUS = {
     400: "malformed",
@@ -51,7 +51,7 @@ RETRY_AFTER_S = 1
 
 
 class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """RFC 9457, with the members that a code brings along."""
+    """RFC 9457, with the members that some codes add."""
 
     type: Annotated[str, msgspec.Meta(examples=["urn:foldbook:problem:invalid-command"])]
     title: str
@@ -68,7 +68,7 @@ class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Problem(FoldbookError):
-    """An error on its way out. ``details`` are the document's own members beside those of RFC 9457."""
+    """An error as an answer. ``details`` are the document's members in addition to those of RFC 9457."""
 
     def __init__(self, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **details: object) -> None:
         super().__init__(detail, **details)
@@ -98,11 +98,11 @@ _ENCODER = msgspec.json.Encoder(enc_hook=str)  # a detail of any type can be sho
 
 
 def body_too_large(bytes_max: int) -> Problem:
-    return Problem("body-too-large", f"a body has at most {bytes_max} bytes")
+    return Problem("body-too-large", f"a body may have at most {bytes_max} bytes")
 
 
 def problem_of(error: Exception) -> Problem:
-    """What the caller is shown of ``error``. An error that nobody foresaw is logged, and shown without details."""
+    """What the caller sees of ``error``. An unexpected error is logged, and shown without details."""
     match error:
         case Problem():
             return error
@@ -122,7 +122,7 @@ def problem_of(error: Exception) -> Problem:
             return _problem_of_framework(error)
         case _:
             logger.error("a request failed", exc_info=error)
-            return Problem("internal", "The failure was logged.")
+            return Problem("internal", "the failure was logged")
 
 
 _PATH = re.compile(r" - at `(?:key in )?\$\.?(?P<path>[^`]*)`$")
@@ -130,8 +130,8 @@ _SHAPE = re.compile(r", got `|out of range|unknown field|missing required field|
 
 
 def _problem_of_content(said: str) -> Problem:
-    """What msgspec found: JSON of another shape is malformed; a word or a text that no field of its type can hold
-    breaks a rule of the command."""
+    """The problem that msgspec found. JSON of the wrong shape is malformed; a value that its field cannot hold breaks a
+    rule of the command."""
     found = _PATH.search(said)
     what = _PATH.sub("", said)
     path = found["path"] if found else ""
@@ -145,7 +145,7 @@ def _problem_of_framework(error: HTTPException) -> Problem:
     fields: dict[str, Any] = {}
     detail = error.detail
     match error.extra:
-        # A query or header parameter that is not what its type says.
+        # A query or header parameter of the wrong type.
         case [{"message": str(message), "key": str(key)}, *_]:
             detail, fields = f"{key}: {message}", {"field": key}
     return Problem(_CODE_OF_STATUS[error.status_code], detail, headers=error.headers, **fields)
@@ -165,7 +165,7 @@ def by_status(codes: Iterable[str]) -> dict[int, list[str]]:
 
 
 def problem_responses(*codes: str) -> dict[int, ResponseSpec]:
-    """The problems that a route can answer with, for its documentation."""
+    """The problems that a route can return, for its documentation."""
     return {
         status: ResponseSpec(
             ProblemDocument, generate_examples=False, media_type=MEDIA_TYPE, description=", ".join(same_status)

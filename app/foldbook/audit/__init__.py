@@ -1,1 +1,1 @@
-"""For those who distrust everyone: verify the log, export it, verify an export, anchor it."""
+"""For an auditor who trusts nobody: verify the log, export it, verify an export, anchor it."""

@@ -1,10 +1,11 @@
 """Anchors: signed checkpoints, to be kept where nobody who can change the log can change them.
 
-Whoever can write to the database can rewrite the log and every hash in it. Against that helps only what lies elsewhere:
-an anchor says what the hash was, when, and who says so. An anchor file is NDJSON, one anchor a line; more are appended.
+Somebody who can write to the database can rewrite the log and every hash in it. Only a record kept elsewhere shows
+that: an anchor says what the hash was, when, and who signed it. An anchor file is NDJSON, one anchor per line; new
+anchors are appended.
 
-What is signed (Ed25519, RFC 8032) is the text that :func:`_signed_text` makes; a key's id is the first 16 hexadecimal
-digits of the SHA-256 of its 32 public bytes.
+The signature (Ed25519, RFC 8032) is over the text that :func:`_signed_text` makes. A key's id is the first 16
+hexadecimal digits of the SHA-256 of its 32 public bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ FORMAT = "foldbook-anchor-1"
 
 
 class Anchor(Checkpoint, frozen=True, kw_only=True):
-    """A checkpoint, when it was seen, and the signature of who saw it. ``time`` is the signer's clock."""
+    """A checkpoint, the time, and a signature. ``time`` is by the signer's clock."""
 
     format: str
     time: datetime
@@ -68,10 +69,10 @@ def read_anchors(path: Path, key: Ed25519PublicKey) -> list[Anchor]:
         try:
             anchor = decoder.decode(line)
         except msgspec.DecodeError as error:
-            raise AuditError(f"{path}, line {number} is no anchor: {error}") from error
+            raise AuditError(f"{path}, line {number} is not an anchor: {error}") from error
         if anchor.key_id != key_id(key):
             raise AuditError(
-                f"{path}, line {number} is signed by key {anchor.key_id}, and the key here is {key_id(key)}"
+                f"{path}, line {number} is signed with key {anchor.key_id}, but the given key is {key_id(key)}"
             )
         try:
             key.verify(bytes.fromhex(anchor.signature), _signed_text(anchor))
@@ -79,7 +80,7 @@ def read_anchors(path: Path, key: Ed25519PublicKey) -> list[Anchor]:
             raise AuditError(f"{path}, line {number}: the signature is wrong, so the anchor was changed") from error
         anchors.append(anchor)
     if not anchors:
-        raise AuditError(f"{path} holds no anchor")
+        raise AuditError(f"{path} contains no anchors")
     return anchors
 
 
@@ -88,38 +89,39 @@ def key_id(key: Ed25519PublicKey) -> str:
 
 
 def signing_key(path: Path) -> Ed25519PrivateKey:
-    """The key of a file, made on first use for its owner alone (0600), its public half beside it as ``<path>.pub``.
+    """The key in a file. It is created on first use, readable by its owner only (0600), with its public half in
+    ``<path>.pub``.
 
-    Raises :class:`AuditError` for a file that is no Ed25519 key or that others may read.
+    Raises :class:`AuditError` for a file that is not an Ed25519 key or that others may read.
     """
     if not path.exists():
         _make_key(path)
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise AuditError(f"{path} may be read by others: chmod 600 {path}, or remove it and begin with a new key")
+        raise AuditError(f"{path} can be read by others: run chmod 600 {path}, or remove it to start with a new key")
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except ValueError as error:
-        raise AuditError(f"{path} holds no key: {error}") from error
+        raise AuditError(f"{path} does not contain a key: {error}") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise AuditError(f"{path} holds a key of another kind than Ed25519")
+        raise AuditError(f"{path} contains a key, but not an Ed25519 key")
     return key
 
 
 def public_key(path: Path) -> Ed25519PublicKey:
-    """The public key of a file. Raises :class:`AuditError`."""
+    """The public key in a file. Raises :class:`AuditError`."""
     try:
         key = load_pem_public_key(path.read_bytes())
     except FileNotFoundError:
-        raise AuditError(f"{path} is missing: name the public key that the anchors are signed with") from None
+        raise AuditError(f"{path} is missing: give the public key that belongs to the anchors' signatures") from None
     except ValueError as error:
-        raise AuditError(f"{path} holds no public key: {error}") from error
+        raise AuditError(f"{path} does not contain a public key: {error}") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise AuditError(f"{path} holds a key of another kind than Ed25519")
+        raise AuditError(f"{path} contains a public key, but not an Ed25519 key")
     return key
 
 
 def public_key_path(path: Path) -> Path:
-    """Where the public half of a signing key is."""
+    """The path of a signing key's public half."""
     return path.with_name(f"{path.name}.pub")
 
 
@@ -131,7 +133,7 @@ def _make_key(path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     try:
-        os.link(new, path)  # fails if another process was first; then that key counts
+        os.link(new, path)  # fails if another process was first; then its key is used
     except FileExistsError:
         return
     finally:

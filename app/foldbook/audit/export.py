@@ -1,4 +1,4 @@
-"""Writes the log, as it is when the export begins, to files that can be verified without a database."""
+"""Writes the log, up to its head when the export begins, to files that can be verified without a database."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _COMMANDS = call("audit.export_commands", 3)
 _EVENTS = call("audit.export_events", 3)
 
 Progress = Callable[[int, int, int], None]
-"""Is called with a shard, how many of its events are written, and how many there are."""
+"""Called with a shard, how many of its events are written, and how many there are."""
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 
 async def export(dsn: str, folder: Path, rows: Format, *, on_progress: Progress | None = None) -> Manifest:
-    """Export all shards into ``folder``, which must be empty or not there yet; writers go on meanwhile.
+    """Export all shards into ``folder``, which must be empty or not exist yet; writers go on meanwhile.
 
     Raises :class:`AuditError`.
     """
@@ -68,7 +68,7 @@ async def _export_shard(
 def _make_empty(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
-        raise AuditError(f"{folder} is not empty: an export begins with an empty folder")
+        raise AuditError(f"{folder} is not empty: an export needs an empty folder")
 
 
 def _ranges(end: int, size: int) -> Iterator[tuple[int, int]]:

@@ -3,12 +3,12 @@
 ::
 
     <folder>/
-        manifest.json       written last: what is here, and the heads of the shards when it was begun
+        manifest.json       written last: the contents, and the heads of the shards when the export began
         commits-0.ndjson    or .parquet; for each shard, ordered by number
         commands-0.ndjson   ordered by commit, then by command id
         events-0.ndjson     ordered by position
 
-In NDJSON payload, metadata and reason are nested JSON, in Parquet they are strings. Times are UTC.
+Payload, metadata and reason are nested JSON in NDJSON, and strings in Parquet. Times are UTC.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Format(StrEnum):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """``shards``: how far each was when the export was begun, and how far the export goes."""
+    """``shards``: the head of each shard when the export began, which is where the export ends."""
 
     format: str
     rows: Format
@@ -51,31 +51,31 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Makes a folder of files an export; until then it is none."""
+    """Write the manifest, without which a folder of files is not an export."""
     (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Raises :class:`AuditError` for a folder that is no whole export."""
+    """Raises :class:`AuditError` for a folder that is not a complete export."""
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     except FileNotFoundError:
-        raise AuditError(f"{folder} holds no {MANIFEST}: it is no export, or one that was not finished") from None
+        raise AuditError(f"{folder} has no {MANIFEST}: it is not an export, or not a complete one") from None
     except msgspec.DecodeError as error:
         raise AuditError(f"{folder / MANIFEST}: {error}") from error
     if manifest.format != FORMAT:
-        raise AuditError(f"{folder / MANIFEST}: format {manifest.format!r}, and this program reads {FORMAT!r}")
+        raise AuditError(f"{folder / MANIFEST}: format is {manifest.format!r}, but this program reads {FORMAT!r}")
     return manifest
 
 
 def write_rows(folder: Path, rows: Format, row_type: type[Row], shard: int) -> Writer:
-    """A writer of the file of one table and shard, to be entered."""
+    """A writer for the file of one table and shard; a context manager."""
     path = _path(folder, rows, row_type, shard)
     return NdjsonWriter(path) if rows is Format.NDJSON else ParquetWriter(path, row_type)
 
 
 def read_rows(folder: Path, rows: Format, row_type: type[AnyRow], shard: int) -> Iterator[AnyRow]:
-    """The rows of the file of one table and shard, as they come. Raises :class:`AuditError` for what is none."""
+    """The rows of the file of one table and shard, in its order. Raises :class:`AuditError` for anything else."""
     path = _path(folder, rows, row_type, shard)
     try:
         yield from _read_ndjson(path, row_type) if rows is Format.NDJSON else _read_parquet(path, row_type)
@@ -84,7 +84,7 @@ def read_rows(folder: Path, rows: Format, row_type: type[AnyRow], shard: int) ->
 
 
 class Writer(AbstractContextManager["Writer"]):
-    """Writes rows of one type to a file; it is whole when the context is left."""
+    """Writes rows of one type to a file, which is complete at the end of the ``with`` block."""
 
     def write(self, rows: Sequence[Row]) -> None:
         raise NotImplementedError
@@ -161,7 +161,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FROM_PARQUET: dict[Any, Callable[[Any], Any]] = {
     UUID: UUID,
     msgspec.Raw: lambda text: msgspec.Raw(text.encode()),
-    # From microseconds: Arrow's own way to a datetime takes ten times as long.
+    # From microseconds: Arrow's own conversion to a datetime takes ten times as long.
     datetime: lambda microseconds: _EPOCH + timedelta(microseconds=microseconds),
 }
 

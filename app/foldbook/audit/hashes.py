@@ -1,8 +1,8 @@
-"""The hashes of the log, computed without a database: what ``event_hash``, ``command_hash`` and ``commit_hash`` of
-``sql/eventstore/log`` compute, from the same definition (``sql/README.md``).
+"""The hashes of the log, computed without a database, as ``event_hash``, ``command_hash`` and ``commit_hash`` of
+``sql/eventstore/log`` compute them (defined in ``sql/README.md``).
 
-A row is hashed as a binary record of PostgreSQL: the number of its fields, then for each its type's number, its length
-and its bytes, -1 for null; numbers big-endian. Text goes in as UTF-8 bytes, JSON as PostgreSQL prints ``jsonb``.
+A row is hashed as a binary record of PostgreSQL: the number of its fields, then for each field its type's number, its
+length (-1 for null) and its bytes. Numbers are big-endian, text is UTF-8, and JSON is as PostgreSQL prints ``jsonb``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from foldbook.audit.rows import CommandRow, CommitRow, EventRow
 
 GENESIS = sha256(b"").digest()
-"""What the first commit of a shard follows."""
+"""The previous hash of the first commit of a shard."""
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -64,7 +64,7 @@ def command_hash(row: CommandRow, reason: bytes | None) -> bytes:
 
 
 def commit_hash(row: CommitRow, row_hashes: Iterable[bytes]) -> bytes:
-    """``row_hashes``: of each command and then its events, by position; then of the commands without events, by id."""
+    """``row_hashes``: each command's and then its events', by position; then of commands without events, by id."""
     return _digest(
         _bytes(_BYTEA, bytes.fromhex(row.previous_hash)),
         _number(_INT4, row.shard),
@@ -77,7 +77,7 @@ def commit_hash(row: CommitRow, row_hashes: Iterable[bytes]) -> bytes:
 
 
 def jsonb_text(text: bytes) -> bytes:
-    """JSON as PostgreSQL prints ``jsonb``: keys by length and then bytewise, each once, the last one wins; a space
+    """JSON as PostgreSQL prints ``jsonb``: keys sorted by length and then bytewise; of equal keys the last; a space
     after each colon and comma; numbers without exponents, with all their digits.
 
     Raises :class:`ValueError` for what is not JSON.

@@ -1,6 +1,6 @@
 """Verifies an export without a database: the checks of ``audit.verify_commits`` and ``audit.verify_ends``, in Python.
 
-One pass over the three files of a shard, commit by commit; what is kept is the last sequence of each aggregate.
+One pass over the three files of a shard, commit by commit. Only the last sequence of each aggregate is kept.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ NO_ROW = (ValueError, OverflowError, RecursionError, struct.error)
 """What hashing raises for values that no row of a log can hold: such a row has no hash."""
 
 Progress = Callable[[int, int, int], None]
-"""Is called with a shard, how many of its events are verified, and how many there are."""
+"""Called with a shard, how many of its events are verified, and how many there are."""
 T = TypeVar("T")
 
 
 def verify_export(folder: Path, *, anchors: Sequence[Checkpoint] = (), on_progress: Progress | None = None) -> Report:
-    """Verify all shards of an export. Raises :class:`AuditError` for files that are no export."""
+    """Verify all shards of an export. Raises :class:`AuditError` for files that are not an export."""
     manifest = read_manifest(folder)
     log_id = manifest.shards[0].log_id
     for anchor in anchors:
         if anchor.log_id != log_id:
-            raise AuditError(f"this is an export of log {log_id}, and the anchor is of log {anchor.log_id}")
+            raise AuditError(f"this is an export of log {log_id}, but the anchor is of log {anchor.log_id}")
     reports = []
     for head in manifest.shards:
         verification = ShardVerification(head, len(manifest.shards), [a for a in anchors if a.shard == head.shard])
@@ -56,7 +56,7 @@ class ShardVerification:
         self._shard_count = shard_count
         self._anchors = anchors
         self._hashes: dict[int, str | None] = dict.fromkeys(anchor.commits for anchor in anchors)
-        """Of the commits that have an anchor; None until they are read."""
+        """The hashes of the commits that have an anchor; None until they are read."""
         self._sequences: dict[tuple[str, str], int] = {}
         self._findings: list[Finding] = []
         self._previous = CommitRow(head.shard, 0, 1, 0, datetime.min.replace(tzinfo=UTC), "", GENESIS.hex())
@@ -115,18 +115,18 @@ class ShardVerification:
     ) -> None:
         is_sealed = commit.hash == _hash_commit(commit, commands, events).hex()
         commanded = sum(command.event_count for command in commands)
-        # When no row of it tells more.
+        # Only if no finding about one of its rows says more.
         if (not is_sealed or commanded != len(events)) and commit.number not in {f.commit for f in self._findings}:
             self._find(
                 commit.first_position,
                 commit.number,
                 "command-count" if is_sealed else "commit-hash",
-                f"the commit, its commands, of {commanded} events, or its events at positions "
+                f"the commit, its commands (of {commanded} events) or its events at positions "
                 f"{commit.first_position} to {commit.last_position} were changed",
             )
-        # This commit still fits what it once followed: it is the one before, or one before that, that was rewritten.
+        # This commit still matches what it once followed: the commit before it, or an earlier one, was rewritten.
         if is_sealed and commit.number == previous.number + 1 and commit.previous_hash != previous.hash:
-            detail = f"commit {commit.number} followed another one than commit {previous.number} is now"
+            detail = f"commit {commit.number} was sealed after a different commit {previous.number}"
             self._find(previous.first_position, previous.number, "commit-rewritten", detail)
 
     def _check_rows(self, commit: CommitRow, commands: list[CommandRow], events: list[EventRow]) -> None:
@@ -140,7 +140,7 @@ class ShardVerification:
                     commit.first_position if command.first_position is None else command.first_position,
                     commit.number,
                     "command-changed",
-                    f"command {command.command_id} is not what its hash says",
+                    f"command {command.command_id} does not match its hash",
                 )
         gap = _first_gap(commit, events)
         if gap is not None:
@@ -157,9 +157,9 @@ class ShardVerification:
         if event.position < commit.first_position:
             find("event-stray", "no commit wrote it")
         if event.hash != _hash_event(event).hex():
-            find("event-changed", "it is not what its hash says")
+            find("event-changed", "it does not match its hash")
         if event.recorded_at != commit.recorded_at:
-            find("event-date", "recorded at another time than its commit")
+            find("event-date", "recorded at a different time than its commit")
         if (
             command is None
             or (command.aggregate_type, command.aggregate_id) != (event.aggregate_type, event.aggregate_id)
@@ -191,7 +191,7 @@ class ShardVerification:
                 last.last_position + 1,
                 command.commit,
                 "command-stray",
-                f"there is no commit {command.commit}, and command {command.command_id} says it is of it",
+                f"command {command.command_id} names commit {command.commit}, which does not exist",
             )
 
     def _find(self, position: int, commit: int | None, problem: str, detail: str) -> None:
@@ -199,7 +199,7 @@ class ShardVerification:
 
 
 class Queue(Iterator[T]):
-    """An iterator whose next element can be left for later."""
+    """An iterator that can put its next element back."""
 
     def __init__(self, elements: Iterable[T]) -> None:
         self._elements = iter(elements)
@@ -239,7 +239,7 @@ def _length(commit: CommitRow) -> int:
 
 
 def _hash_event(event: EventRow) -> bytes:
-    """If the JSON is not written as PostgreSQL writes it, it is hashed as it would be."""
+    """JSON that is not written as PostgreSQL writes it is hashed as PostgreSQL would write it."""
     try:
         digest = event_hash(event, bytes(event.payload), bytes(event.metadata))
         if digest.hex() != event.hash:

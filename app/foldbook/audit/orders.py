@@ -1,4 +1,4 @@
-"""Does each order's last event carry the state that the order's facts come to? SQL folds and compares."""
+"""Does each order's last event carry the state that follows from the order's facts? SQL folds and compares."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from foldbook.audit.verify import RANGE_TIMEOUT_S, checkpoints
 from foldbook.postgres.connection import connect
 
 DIFFERENCES_MAX = 100
-"""Reported of each shard; there may be more."""
+"""Reported for each shard; there may be more."""
 
 _DIFFERENCES = "select * from audit.order_state_differences($1) limit $2"
 
 
 class OrderDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one order, the fields in which the two states differ: ``carried`` by its last event, ``folded`` from facts."""
+    """The fields in which two states of one order differ: ``carried`` by its last event, ``folded`` from its facts."""
 
     shard: int
     position: int
@@ -29,7 +29,7 @@ class OrderDifference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def order_differences(dsn: str) -> list[OrderDifference]:
-    """The orders of all shards that differ, at most ``DIFFERENCES_MAX`` of each shard; writers go on meanwhile.
+    """The orders that differ, at most ``DIFFERENCES_MAX`` per shard; writers go on meanwhile.
 
     Raises :class:`AuditError` for a database without a log of this program's version.
     """

@@ -14,11 +14,11 @@ from foldbook.errors import FoldbookError
 
 
 class AuditError(FoldbookError, code="audit", title="A file that the audit needs cannot be used"):
-    """A file that an audit needs is not what it should be; the text says what to do."""
+    """A file that an audit needs cannot be used; the text says what to do."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a shard was after a commit. ``hash``, hexadecimal, stands for everything up to there."""
+    """How far a shard was after a commit. ``hash``, hexadecimal, covers everything up to there."""
 
     log_id: UUID
     shard: int
@@ -28,7 +28,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that is wrong. ``position``: the first that can be bad because of it; ``commit``: its number."""
+    """One thing that is wrong. ``position``: the first one that can be bad because of it; ``commit``: its number."""
 
     shard: int
     position: int
@@ -38,7 +38,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class ShardReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One shard: its head as it was when the verification began, and what is wrong with it, first things first."""
+    """One shard: its head when the verification began, and what is wrong with it, ordered by position."""
 
     shard: int
     ok: bool
@@ -50,7 +50,8 @@ class ShardReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """``missing_guards``: triggers and keys that should protect the log and are not there; it may be well without."""
+    """``missing_guards``: triggers and keys that should protect the log and do not exist. The log may be intact all
+    the same."""
 
     log_id: UUID
     ok: bool
@@ -74,15 +75,15 @@ def report_on(head: Checkpoint, findings: Sequence[Finding]) -> ShardReport:
 def compare_with_anchors(head: Checkpoint, anchors: Sequence[tuple[Checkpoint, str | None]]) -> list[Finding]:
     """Whether the log still is what it was when each anchor was made.
 
-    ``anchors``: each with the hash that its commit has today, None if there is no such commit. What lies between two of
-    them, and was rewritten with every hash after it, is told by the later one.
+    ``anchors``: each with the hash that its commit has today, None if there is no such commit. If a commit between two
+    anchors was rewritten with every hash after it, the later anchor shows it.
     """
     last_good = 0
     for anchor, hash_today in sorted(anchors, key=lambda pair: pair[0].commits):
         if anchor.commits == 0:
             continue
         if anchor.commits > head.commits:
-            detail = f"it went to commit {anchor.commits}, position {anchor.events}, and ends at commit {head.commits}"
+            detail = f"it reached commit {anchor.commits}, position {anchor.events}, but ends at commit {head.commits}"
             return [Finding(head.shard, min(head.events, anchor.events) + 1, head.commits + 1, "tail-missing", detail)]
         if hash_today != anchor.hash:
             detail = f"rewritten somewhere between positions {last_good + 1} and {anchor.events}"

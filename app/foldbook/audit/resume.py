@@ -1,7 +1,7 @@
-"""A file that keeps how far a verification is, so that the next one can go on from there.
+"""A file that records the progress of a verification, so that the next one can continue from there.
 
-It is trusted: a verification that goes on from a checkpoint does not look at what was before it, except that the commit
-there still has the hash it had. Whoever does not trust the file's folder starts afresh.
+The file is trusted: a verification that continues from a checkpoint does not read what lies before it, except to check
+that the commit there still has the same hash. If you do not trust the file's folder, start over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def read(path: Path) -> list[Checkpoint]:
     except FileNotFoundError:
         return []
     except msgspec.DecodeError as error:
-        raise AuditError(f"{path} is no file of a verification ({error}): remove it to start afresh") from error
+        raise AuditError(f"{path} is not the file of a verification ({error}): remove it to start over") from error
 
 
 def write(path: Path, reached: Checkpoint) -> None:

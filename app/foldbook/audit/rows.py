@@ -1,5 +1,5 @@
-"""The rows of the log as an export has them. Field by field the columns of the three tables, hashes and fingerprints
-in hexadecimal; what is JSON in the log is JSON here, as ``jsonb`` prints it."""
+"""The rows of the log in an export. Their fields are the columns of the three tables. Hashes and fingerprints are
+hexadecimal; JSON is written as ``jsonb`` prints it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CommitRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class CommandRow(msgspec.Struct, frozen=True, gc=False):
-    """``reason`` is JSON's null when the command was accepted."""
+    """``reason`` is JSON's null if the command was accepted."""
 
     shard: int
     command_id: UUID

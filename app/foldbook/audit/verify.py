@@ -1,7 +1,7 @@
-"""Verifies the log where it is: SQL does the work, in ranges of commits, on two connections.
+"""Verifies the log in place: SQL does the work, in ranges of commits, on two connections.
 
-A range needs nothing of the others but the row of the commit before it, so that any order will do, and a verification
-that was broken off goes on from the last checkpoint it had reached.
+A range depends on nothing but the row of the commit before it. So ranges can be verified in any order, and a
+verification that was interrupted continues from the last checkpoint that it reached.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from foldbook.postgres.connection import connect, create_pool
 
 CONNECTIONS = 2
 ROWS_PER_RANGE = 6_000
-"""Events and commands in a range, roughly: a tenth of a second, and few enough to stay near the processor."""
+"""Events and commands in a range, roughly: a tenth of a second, and few enough to stay in the processor's cache."""
 RANGE_TIMEOUT_S = 3_600.0
 
 _CHECKPOINTS = call("audit.checkpoints", 0)
@@ -30,7 +30,7 @@ _VERIFY_ENDS = call("audit.verify_ends", 1)
 _MISSING_GUARDS = "select guard from audit.missing_guards"
 
 Progress = Callable[[Checkpoint, Checkpoint], None]
-"""Is called with a checkpoint up to which all is well, and with the head, the one to reach."""
+"""Called with a checkpoint up to which all is well, and with the head, the checkpoint to reach."""
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
@@ -45,9 +45,9 @@ async def verify(
 ) -> Report:
     """Verify all shards, or one, up to where they are now; writers go on meanwhile.
 
-    ``verified``: checkpoints that an earlier verification had reached: it goes on from there, if they still hold.
-    ``anchors``: checkpoints that were kept elsewhere, to compare with. On each shard it stops at the first range of
-    commits that is bad. Raises :class:`AuditError` for checkpoints of another log.
+    ``verified``: checkpoints that an earlier verification reached; this one continues from there, if they still hold.
+    ``anchors``: checkpoints that were kept elsewhere, to compare with. On each shard, verification stops at the first
+    bad range of commits. Raises :class:`AuditError` for checkpoints of another log.
     """
     pool = await create_pool(dsn, min_size=CONNECTIONS, max_size=CONNECTIONS)
     try:
@@ -55,7 +55,7 @@ async def verify(
         log_id = heads[0].log_id
         for checkpoint in (*verified, *anchors):
             if checkpoint.log_id != log_id:
-                raise AuditError(f"this is log {log_id}, and the checkpoint is of log {checkpoint.log_id}")
+                raise AuditError(f"this is log {log_id}, but the checkpoint is of log {checkpoint.log_id}")
         await pool.execute(_SUMMARIZE, timeout=RANGE_TIMEOUT_S)
         reports = [
             await _verify_shard(pool, head, _of(verified, head), _of(anchors, head), on_progress)
@@ -84,7 +84,7 @@ async def checkpoints(connection: Pool | Connection) -> list[Checkpoint]:
     try:
         rows = await connection.fetch(_CHECKPOINTS)
     except (asyncpg.UndefinedFunctionError, asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
-        raise AuditError(f"there is no log of this program's version here: run `foldbook migrate` ({error})") from error
+        raise AuditError(f"this database has no log of this version: run `foldbook migrate` ({error})") from error
     if not rows:
         raise AuditError("the log has lost its identity: eventstore.log_info is empty")
     return [Checkpoint(**{**row, "hash": row["hash"].hex()}) for row in rows]
@@ -110,8 +110,8 @@ async def _verify_shard(
 
 
 async def _in_order(pool: Pool, head: Checkpoint, begin: int) -> AsyncIterator[tuple[int, list[Finding]]]:
-    """The findings of each range, and its last commit: the ranges in their order, as many at once as there are
-    connections."""
+    """The last commit of each range, in order, and the range's findings. As many ranges are verified at once as there
+    are connections."""
     tasks: deque[tuple[int, asyncio.Task[list[Finding]]]] = deque()
     ranges = _ranges(head, begin)
     try:
@@ -131,7 +131,7 @@ async def _in_order(pool: Pool, head: Checkpoint, begin: int) -> AsyncIterator[t
 
 
 def _ranges(head: Checkpoint, begin: int) -> Iterator[tuple[int, int]]:
-    """(first, last) commit of each range after ``begin``; in this log a commit has some so many rows."""
+    """(first, last) commit of each range after ``begin``, sized by the average number of rows in this log's commits."""
     rows_per_commit = 1 + head.events // max(head.commits, 1)
     size = max(1, ROWS_PER_RANGE // rows_per_commit)
     for first in range(begin + 1, head.commits + 1, size):

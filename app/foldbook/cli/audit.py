@@ -35,7 +35,7 @@ def verify(
     folder: Annotated[Path | None, typer.Option("--export", help="Verify this export, without a database.")] = None,
     anchors: Annotated[Path | None, typer.Option("--anchor", help="Compare with the anchors in this file.")] = None,
     key: Annotated[
-        Path | None, typer.Option(help=f"Public key of the anchors; {KEY_FILE}.pub in the data folder if not given.")
+        Path | None, typer.Option(help=f"Public key of the anchors; by default {KEY_FILE}.pub in the data folder.")
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Keep the progress in this file, and continue from it after an interruption.")
@@ -43,7 +43,7 @@ def verify(
     orders: Annotated[
         bool,
         typer.Option(
-            "--orders", help="Instead of hashes, compare the state in each order's last event with its facts."
+            "--orders", help="Compare the state in each order's last event with its facts, instead of verifying hashes."
         ),
     ] = False,
     as_json: Json = False,
@@ -104,9 +104,9 @@ def export(
 
 @audit.command()
 def anchor(
-    file: Annotated[Path | None, typer.Argument(help="File to append to; standard output if not given.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="File to append to; by default standard output.")] = None,
     key: Annotated[
-        Path | None, typer.Option(help=f"Signing key, made on first use; {KEY_FILE} in the data folder if not given.")
+        Path | None, typer.Option(help=f"Signing key, created on first use; by default {KEY_FILE} in the data folder.")
     ] = None,
 ) -> None:
     """Sign the log's head, one JSON line per shard.

@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs on Foldbook's database: the right version, the right place, no password on the screen."""
+"""PostgreSQL's own programs, in the right version, connected to Foldbook's database, with no password on the screen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROGRAMS = {
 
 
 def add_client_programs(cli: typer.Typer) -> None:
-    """A command for each of ``PROGRAMS``, named like it."""
+    """Add a command of the same name for each of ``PROGRAMS``."""
     for name, help_text in PROGRAMS.items():
         everything = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
         cli.command(name, help=help_text, context_settings=everything)(_run_program)
@@ -32,7 +32,7 @@ def _run_program(context: typer.Context) -> None:
 
     assert context.info_name is not None
     program = str(client_program(context.info_name))
-    if context.args[:1] in (["--help"], ["--version"]):  # needs no database, and only works in the first place
+    if context.args[:1] in (["--help"], ["--version"]):  # needs no database, and must be the first argument
         os.execv(program, [program, *context.args])
     settings = read_settings()
     options = conninfo_to_dict(settings.owner_dsn)
@@ -40,7 +40,7 @@ def _run_program(context: typer.Context) -> None:
     if password := options.pop("password", None):
         os.environ["PGPASSWORD"] = str(password)
     with running_database(settings):
-        # A Ctrl-C is for the program, which handles it: psql stops a query and stays.
+        # The program handles a Ctrl-C itself: psql cancels a query and stays.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         done = subprocess.run([program, f"--dbname={make_conninfo('', **options)}", *context.args])
     sys.exit(done.returncode)

@@ -1,4 +1,4 @@
-"""The engine's processes: start them, migrate their database, and see how they are."""
+"""The engine's processes: start them, migrate their database, report their state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def up() -> None:
 
 
 def serve(until_stdin_closes: UntilStdinCloses = False) -> None:
-    """Serve the API alone, on a migrated database."""
+    """Serve only the API, on a migrated database."""
     from foldbook.engine.database import require_log
     from foldbook.engine.server import create_server
 
@@ -40,7 +40,7 @@ def serve(until_stdin_closes: UntilStdinCloses = False) -> None:
     server = create_server(settings)
     try:
         server.run()
-    except SystemExit:  # uvicorn's way to say that it could not start; its code means something else here
+    except SystemExit:  # uvicorn could not start; its code means something else here
         raise typer.Exit(Exit.FAILED) from None
     if not server.started:
         raise typer.Exit(Exit.FAILED)
@@ -60,9 +60,9 @@ def migrate() -> None:
 
 
 def doctor(as_json: Json = False) -> None:
-    """Print versions, settings, and how the engine is doing.
+    """Print versions, settings, and the state of the engine.
 
-    Secrets are left out.
+    Secrets are not printed.
     """
     from foldbook.engine.doctor import examine
 

@@ -21,11 +21,11 @@ class Exit(IntEnum):
 
     DONE = 0, "done"
     FAILED = 1, "failed: the last line on standard error says why"
-    USAGE = 2, "wrong usage, or a setting with a wrong value"
+    USAGE = 2, "wrong usage, or a setting with an invalid value"
     ALREADY_RUNNING = 3, "an engine already runs on this data folder"
     UNREACHABLE = 4, "the database cannot be reached"
     DIFFERENT = 5, "a verification found a difference"
-    OTHER_LOG = 6, "the database holds another log than the settings describe, or none"
+    OTHER_LOG = 6, "the database's log is not the one that the settings describe, or there is none"
 
 
 _OF_ERRORS: dict[type[Exception], Exit] = {
@@ -36,7 +36,7 @@ _OF_ERRORS: dict[type[Exception], Exit] = {
 
 
 def exit_of(error: Exception) -> Exit:
-    """The code that a command ends with when ``error`` ends it."""
+    """The exit code for an error."""
     return next((code for kind, code in _OF_ERRORS.items() if isinstance(error, kind)), Exit.FAILED)
 
 

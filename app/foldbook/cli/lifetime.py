@@ -1,4 +1,4 @@
-"""How a command runs and ends: a coroutine to its end, or a process that stays until it is asked to stop."""
+"""How a command runs and ends: as a coroutine that completes, or as a process that runs until it is told to stop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from foldbook.errors import LogMismatch, StoreUnavailable
 from foldbook.postgres.connection import UNREACHABLE
 
 GRACE_S = 10
-"""How long a process that stops may take to finish what it has begun."""
+"""How long a stopping process may take to finish its work."""
 
 _LOGIN_REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 _NOT_MIGRATED = (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError, asyncpg.UndefinedTableError)
@@ -32,15 +32,15 @@ T = TypeVar("T")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end.
+    """Run a coroutine to completion.
 
-    Raises ``StoreUnavailable`` for every way in which the database can be away, ``LogMismatch`` if it was not migrated,
+    Raises ``StoreUnavailable`` if the database is unavailable for any reason, ``LogMismatch`` if it was not migrated,
     and ``OSError`` for a file that cannot be read or written.
     """
     try:
         return asyncio.run(work)
     except _NOT_MIGRATED as error:
-        raise LogMismatch(f"this version's log is not in the database ({error}): run `foldbook migrate`") from error
+        raise LogMismatch(f"the database has no log of this version ({error}): run `foldbook migrate`") from error
     except (*_LOGIN_REFUSED, *UNREACHABLE) as error:
         if isinstance(error, OSError) and is_about_a_file(error):
             raise
@@ -48,7 +48,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def is_about_a_file(error: OSError) -> bool:
-    """Whether a file is the matter, and not a connection: only an error about a file carries its name."""
+    """Whether the error is about a file, not a connection: only an error about a file carries its name."""
     return error.filename is not None or error.errno in _FILE_ERRORS
 
 
@@ -60,7 +60,7 @@ def describe(error: OSError) -> str:
 
 
 def start_logging(settings: Settings) -> None:
-    """To standard error, for a process that stays."""
+    """Log to standard error, for a process that keeps running."""
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 

@@ -36,7 +36,7 @@ cli.add_typer(audit, name="audit")
 
 
 def main() -> None:
-    """The entry point: every foreseen error becomes one line and an exit code."""
+    """The entry point: every expected error becomes one line and an exit code."""
     try:
         cli()
     except FoldbookError as error:

@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, a line now and then elsewhere; both on standard error."""
+"""The progress of a long command, on standard error: a bar on a terminal, otherwise a line now and then."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LINE_INTERVAL_S = 5.0
 
 
 class ProgressDisplay:
-    """Events by shard. ``done`` is what was done with them, such as "verified"."""
+    """Shows events per shard. ``done`` is what was done with them, such as "verified"."""
 
     def __init__(self, done: str) -> None:
         self._done = done

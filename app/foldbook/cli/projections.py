@@ -43,7 +43,7 @@ def list_all(as_json: Json = False) -> None:
 def status(name: Name, as_json: Json = False) -> None:
     """One projection in detail.
 
-    Its state on each shard, what it failed at, and its last reset, rebuild or verification.
+    Its state on each shard, where it failed, and its last reset, rebuild or verification.
     """
     rows = _rows(run(_status(name)))
     if as_json:
@@ -69,17 +69,17 @@ def reset(name: Name, as_json: Json = False) -> None:
 def rebuild(name: Name, as_json: Json = False) -> None:
     """Replay the log into new tables, then swap.
 
-    Readers see the old ones until then.
+    Readers see the old tables until then.
     """
     _print_statuses(run(_with_progress(name, ProjectionAdmin.start_rebuild)), as_json)
 
 
 @projections.command()
 def verify(
-    name: Annotated[str | None, typer.Argument(help="The projection; all of them if not given.")] = None,
+    name: Annotated[str | None, typer.Argument(help="The projection; by default all of them.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Fold the log afresh and compare, row by row.
+    """Fold the log again and compare, row by row.
 
     Ends with code 5 if there is a difference.
     """
@@ -113,7 +113,7 @@ def _print_verification(found: dict[str, Any]) -> None:
 def skip(
     name: Name,
     position: Annotated[int, typer.Option(min=1, help="Position of the event that it is stopped at.")],
-    reason: Annotated[str, typer.Option(help="Why it may be left out.")],
+    reason: Annotated[str, typer.Option(help="Why the event may be skipped.")],
     shard: Annotated[int, typer.Option(min=0)] = 0,
     actor: Annotated[str | None, typer.Option(help="Who decides this; by default, the user who is logged in.")] = None,
     as_json: Json = False,
@@ -133,7 +133,7 @@ def skip(
 
 @projections.command("run")
 def run_all(until_stdin_closes: UntilStdinCloses = False) -> None:
-    """Keep all projections up to date, until stopped."""
+    """Keep all projections up to date until stopped."""
     if until_stdin_closes:
         end_with_stdin()
     else:

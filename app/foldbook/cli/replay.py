@@ -22,29 +22,29 @@ from foldbook.trading.values import is_account
 
 At = Annotated[
     str | None,
-    typer.Option(help="A position of the log, or an RFC 3339 time: the state as recorded by then. Default: now."),
+    typer.Option(help="A log position or an RFC 3339 time: the state recorded by then. By default now."),
 ]
 
 
 def replay_account(
     account: Annotated[str, typer.Argument(help="user/exchange/broker")], at: At = None, as_json: Json = False
 ) -> None:
-    """Fold an account's events, up to now or earlier.
+    """Fold an account's events, up to now or to an earlier moment.
 
-    The same events give the same state, and the same digest of it.
+    The same events give the same state and the same digest.
     """
     if not is_account(account):
-        tell(f"{account} is not an account: user/exchange/broker, the broker one of live, simulated, backtest")
+        tell(f"{account} is not an account: write user/exchange/broker, with broker live, simulated or backtest")
         raise typer.Exit(Exit.USAGE)
     to_position, to_time = _moment(at)
     settings = read_settings()
     shard = shard_of(account, settings.shards)
     head, found = run(_replay(settings, account, shard, to_position, to_time))
     if to_position is not None and to_position > head:
-        tell(f"shard {shard} ends at position {head}: there is nothing at {to_position} yet")
+        tell(f"shard {shard} ends at position {head}: position {to_position} does not exist yet")
         raise typer.Exit(Exit.FAILED)
     if found.sequence == 0:
-        tell(f"the log has no event of {account}{f' up to {at}' if at else ''}")
+        tell(f"the log has no events of {account}{f' up to {at}' if at else ''}")
         raise typer.Exit(Exit.FAILED)
     result = {
         "account": found.aggregate_id,
@@ -88,12 +88,12 @@ def _moment(at: str | None) -> tuple[int | None, datetime | None]:
         raise typer.BadParameter("is neither a position nor an RFC 3339 time", param_hint="--at") from None
     time = time if time.tzinfo else time.replace(tzinfo=UTC)
     if time > datetime.now(UTC):
-        raise typer.BadParameter("is in the future: what will be recorded by then is not known", param_hint="--at")
+        raise typer.BadParameter("is in the future, whose events are not known yet", param_hint="--at")
     return None, time
 
 
 def _readable(state: Any) -> Any:
-    """The state with days as dates. The digest is over the state's own JSON, in which a day is a number."""
+    """The state, with days as dates. The digest is over the state's own JSON, in which a day is a number."""
     if isinstance(state, list):
         return [_readable(each) for each in state]
     if isinstance(state, dict):

@@ -1,4 +1,4 @@
-"""What every command reads and prints: the settings, common options, JSON and tables."""
+"""What commands share: the settings, common options, output as JSON and tables."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ WIDTH_WITHOUT_TERMINAL = 200
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 UntilStdinCloses = Annotated[
     bool,
-    typer.Option("--until-stdin-closes", help="End when standard input closes, so that `foldbook up` leaves nothing."),
+    typer.Option("--until-stdin-closes", help="End when standard input closes, as `foldbook up` needs it."),
 ]
 
 
 def read_settings() -> Settings:
-    """The settings. A wrong one ends this process, with a line for each."""
+    """The settings. Invalid ones end this process, with a line for each."""
     try:
         return Settings()
     except ValidationError as error:
@@ -38,7 +38,7 @@ def read_settings() -> Settings:
 
 
 def warn_of_unknown_variables() -> None:
-    """A line for each variable that looks like a setting but is not one: it would have no effect, silently."""
+    """Warn about each variable that looks like a setting but is not one, because it would silently have no effect."""
     for name in unknown_variables():
         nearest = nearest_variable(name)
         tell(f"warning: {name} is not a setting" + (f"; did you mean {nearest}?" if nearest else ""))

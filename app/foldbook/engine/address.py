@@ -13,7 +13,7 @@ from foldbook.errors import FoldbookError
 
 
 class AddressError(FoldbookError, code="address", title="The API cannot listen on its address"):
-    """The host or the port cannot be listened on; the text says why, and who holds the port if that can be told."""
+    """The API cannot listen on the host or the port; the text says why, and names the port's holder if it can."""
 
 
 def check_address(settings: Settings) -> None:
@@ -28,12 +28,12 @@ def check_address(settings: Settings) -> None:
             reason = "it is in use" + (f" by {holder}" if holder else "")
         raise AddressError(
             f"can't listen on {settings.host} port {settings.port} ({reason}): "
-            "set FOLDBOOK_HOST and FOLDBOOK_PORT to an address that is free"
+            "set FOLDBOOK_HOST and FOLDBOOK_PORT to a free address"
         ) from error
 
 
 def _holder(port: int) -> str:
-    """The process that listens on ``port``; empty if this user may not know."""
+    """The process that listens on ``port``; empty if this user may not see it."""
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
             is_holder = connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,)

@@ -6,5 +6,5 @@ import sys
 
 
 def tell(text: object) -> None:
-    """To standard error: standard output is for results."""
+    """Print to standard error; standard output is for results."""
     print(f"foldbook: {text}", file=sys.stderr, flush=True)

@@ -29,9 +29,9 @@ class LogFacts(NamedTuple):
 
 @contextlib.contextmanager
 def running_database(settings: Settings) -> Iterator[None]:
-    """Have the embedded PostgreSQL running: the engine's if one runs, else one that stops at the end of the block.
+    """Ensure that the embedded PostgreSQL runs: the engine's if there is one, else one for the duration of the block.
 
-    A database elsewhere is left alone. Raises ``AlreadyRunning`` if an engine starts at the same moment, and
+    Leaves a database elsewhere alone. Raises ``AlreadyRunning`` if an engine starts at the same moment, and
     ``EmbeddedPostgresError``.
     """
     if not settings.is_embedded or running_on(settings.data_dir):

@@ -1,4 +1,4 @@
-"""What ``foldbook doctor`` reports: enough to help somebody from afar, and no secrets."""
+"""What ``foldbook doctor`` reports: enough to help somebody remotely, and no secrets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PROJECTIONS = "select name, shard, state, lag, skipped, error from eventstore.p
 
 
 def examine(settings: Settings) -> Report:
-    """Facts by section. ``database.reachable`` decides whether all is well."""
+    """Facts by section. ``database.reachable`` decides the exit code."""
     database, projections = _database_and_projections(settings)
     return {
         "program": {
@@ -31,7 +31,7 @@ def examine(settings: Settings) -> Report:
             "embedded postgres": metadata.version(DISTRIBUTION),
             "sql and migrations": str(ROOT),
         },
-        "settings": settings.describe() | {"not known (misspelt?)": ", ".join(unknown_variables())},
+        "settings": settings.describe() | {"unknown (misspelt?)": ", ".join(unknown_variables())},
         "engine": _engine(settings),
         "database": database,
         "projections": projections,

@@ -1,4 +1,4 @@
-"""The domains of an engine: what it decides, and what it shows of that."""
+"""The domains of an engine: what it decides, and which read models show it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from foldbook.trading.book import ORDER_BOOK
 
 
 class Domain(NamedTuple):
-    """One type of aggregate and its read models, each made by one SQL file."""
+    """One type of aggregate and its read models, each in one SQL file."""
 
     decider: Decider[Any]
     projections: Sequence[Path] = ()

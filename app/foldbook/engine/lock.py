@@ -20,12 +20,12 @@ ORPHANS_TIMEOUT_S = 30
 POLL_S = 0.1
 
 
-class AlreadyRunning(FoldbookError, code="already-running", title="An engine works on this data folder"):
-    """Another engine works on this data folder; the text says which."""
+class AlreadyRunning(FoldbookError, code="already-running", title="An engine already runs on this data folder"):
+    """Another engine runs on this data folder; the text says which."""
 
 
-class LockError(FoldbookError, code="lock", title="The data folder is not free"):
-    """Something other than a running engine holds the folder."""
+class LockError(FoldbookError, code="lock", title="The data folder is in use"):
+    """Something other than a running engine holds the folder's lock."""
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def _take(lock_fd: int, data_dir: Path) -> None:
                     f"already running on {data_dir}: process {holder['pid']}, {holder['url']}"
                 ) from None
         if time.monotonic() > deadline:
-            raise LockError(f"processes of an earlier engine still use {data_dir}: look at `foldbook doctor`")
+            raise LockError(f"processes of an earlier engine still use {data_dir}: see `foldbook doctor`")
         time.sleep(POLL_S)
 
 
@@ -61,7 +61,7 @@ def running_on(data_dir: Path) -> dict[str, Any] | None:
     """``pid`` and ``url`` of the engine that runs on a data folder; None if none does."""
     try:
         holder: dict[str, Any] = json.loads((data_dir / LOCK_FILE).read_text())
-        # The number alone may be another process's by now.
+        # The process id alone may belong to another process by now.
         is_alive = abs(psutil.Process(holder["pid"]).create_time() - holder["created"]) < 5
     except (OSError, ValueError, psutil.Error):
         return None

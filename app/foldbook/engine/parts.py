@@ -1,8 +1,8 @@
 """What ``foldbook up`` runs: parts that can be started, watched and stopped.
 
-No part outlives the supervisor. Children watch their standard input, a pipe from it, and end when that closes;
-PostgreSQL has its watchdog. Children also share the lock on the data folder: if the supervisor is killed, the next one
-waits until they are gone.
+No part outlives the supervisor. Children watch their standard input, a pipe from the supervisor, and end when it
+closes; PostgreSQL has its watchdog. Children also share the lock on the data folder: if the supervisor is killed, the
+next one waits until they are gone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Part(Protocol):
 
 @dataclass
 class Child:
-    """A subcommand of ``foldbook`` in its own process group: a Ctrl-C is for the supervisor alone."""
+    """A subcommand of ``foldbook`` in its own process group, so that a Ctrl-C reaches only the supervisor."""
 
     name: str
     arguments: tuple[str, ...]

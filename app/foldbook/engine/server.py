@@ -16,16 +16,16 @@ from foldbook.engine.domains import DOMAINS, Domain
 from foldbook.engine.wiring import api
 
 GRACE_S = 10
-"""How long a server that stops waits for what it was asked."""
+"""How long a stopping server waits for requests under way."""
 
 
 def create_app(settings: Settings | None = None, domains: Sequence[Domain] = DOMAINS) -> Front:
-    """The ASGI application; without ``settings``, by those of the environment."""
+    """The ASGI application. Without ``settings``, they are read from the environment."""
     return api(settings or Settings(), domains)
 
 
 def create_server(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> uvicorn.Server:
-    """A server of one process, without access log. At SIGTERM or SIGINT it answers what was asked, then ends."""
+    """A server of one process, without an access log. At SIGTERM or SIGINT it answers open requests, then ends."""
     app = create_app(settings, domains)
     config = uvicorn.Config(
         app,
@@ -36,7 +36,7 @@ def create_server(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> uv
         ws="none",
         lifespan="on",
         access_log=False,
-        # What there is to log goes where the program's logging goes.
+        # uvicorn logs to the program's own handlers.
         log_config=None,
         log_level="warning",
         proxy_headers=False,

@@ -1,4 +1,4 @@
-"""The supervisor: it starts parts in order, restarts one that ends, and stops them all in reverse order."""
+"""The supervisor starts parts in order, restarts a part that ends, and stops them all in reverse order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SupervisorError(FoldbookError, code="supervisor", title="A part of the eng
 
 @dataclass
 class Supervisor:
-    """Runs ``parts`` inside a ``with`` block, at whose end they have stopped."""
+    """Runs ``parts`` inside a ``with`` block. At its end they have stopped."""
 
     parts: list[Part] = field(default_factory=list)
     restarts: dict[str, list[float]] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Supervisor:
         part.start()
 
     def wait_until(self, is_ready: Callable[[], bool]) -> None:
-        """Return when ``is_ready()``. A part that ends before that would end again, so it is not restarted.
+        """Return when ``is_ready()``. A part that ends before that would fail again, so it is not restarted.
 
         Raises :class:`SupervisorError` if a part ends, or after ``READY_TIMEOUT_S``.
         """
@@ -55,11 +55,11 @@ class Supervisor:
                 if (code := part.exit_code()) is not None:
                     raise SupervisorError(f"{part.name} ended with code {code} while starting; see above")
             if time.monotonic() > deadline:
-                raise SupervisorError(f"the API did not get ready within {READY_TIMEOUT_S} s; see above")
+                raise SupervisorError(f"the API was not ready within {READY_TIMEOUT_S} s; see above")
             time.sleep(POLL_S)
 
     def watch(self) -> None:
-        """Restart what ends, until a signal ends this. Raises :class:`SupervisorError` for a part that keeps ending."""
+        """Restart parts that end, until a signal. Raises :class:`SupervisorError` for a part that keeps ending."""
         while True:
             time.sleep(POLL_S)
             for part in self.parts:
@@ -71,10 +71,10 @@ class Supervisor:
         recent = [at for at in self.restarts.get(part.name, []) if at > now - RESTARTS_WINDOW_S]
         if len(recent) >= RESTARTS_MAX:
             raise SupervisorError(
-                f"{part.name} ended {RESTARTS_MAX + 1} times within {RESTARTS_WINDOW_S} s, now with code {code}"
+                f"{part.name} ended {RESTARTS_MAX + 1} times within {RESTARTS_WINDOW_S} s, last with code {code}"
             )
         delay_s = 0.0 if not recent else 0.5 * 2 ** (len(recent) - 1)
-        tell(f"{part.name} ended with code {code}; starting it again" + (f" in {delay_s:g} s" if delay_s else ""))
+        tell(f"{part.name} ended with code {code}; restarting it" + (f" in {delay_s:g} s" if delay_s else ""))
         time.sleep(delay_s)
         self.restarts[part.name] = [*recent, time.monotonic()]
         part.start()

@@ -1,4 +1,4 @@
-"""``foldbook up``: PostgreSQL, the projector and the API as one thing that starts, recovers and stops together."""
+"""``foldbook up``: PostgreSQL, the projector and the API, which start, recover and stop together."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def up(settings: Settings) -> None:
 
 
 def _answers(url: str) -> bool:
-    """Whether a GET gives 200. Asked directly, whatever proxy the environment names."""
+    """Whether a GET returns 200. The request ignores any proxy that the environment names."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=READY_TIMEOUT_S) as response:

@@ -1,7 +1,7 @@
 """What ``foldbook up`` prints when everything runs: where things are, and a first order to paste.
 
-The first order is ``first_order.sh``, which README shows too. Its ids are fixed, and a command that was done before is
-answered as the first time: so the lines can be pasted again, into any log.
+The first order is ``first_order.sh``, which the README shows too. Its ids are fixed, and a command that was done before
+gets its first answer, so the lines can be pasted again, into any log.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def welcome(settings: Settings) -> str:
-    """The text, to be printed as it is."""
+    """The text to print."""
     return f"""
 Foldbook is ready.
 
@@ -40,12 +40,12 @@ Ctrl-C stops everything.
 
 
 def first_order(settings: Settings) -> str:
-    """Lines for a shell, with this engine's address."""
+    """Shell commands, with this engine's address."""
     return FIRST_ORDER.read_text().replace(DEFAULT_URL, settings.url)
 
 
 def psql_line(settings: Settings) -> str:
-    """A line for a shell. No password shows: the embedded server's is in a file, another's in the environment."""
+    """A shell command. It shows no password: the embedded server's is in a file, any other in the environment."""
     psql = str(client_program("psql"))
     if not settings.is_embedded:
         return f'{shlex.quote(psql)} "$DATABASE_URL"'

@@ -1,4 +1,4 @@
-"""The only place that builds the object graph: settings in, running things out.
+"""The only place that builds the object graph from the settings.
 
 Nothing imports this but the command line and ``foldbook.engine.server``.
 """
@@ -26,7 +26,7 @@ BULK_WINDOW_MAX = 512
 
 
 def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
-    """The HTTP interface, with the bus and the readers behind it; they run while the server serves it."""
+    """The HTTP interface, with the bus and the readers behind it. They run as long as the server does."""
     store = PostgresStore(settings.dsn)
     limits = BusLimits(
         queue_max=settings.queue_max, batch_max=settings.batch_max, aggregates_max=settings.aggregates_max
@@ -40,7 +40,7 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
 
     @asynccontextmanager
     async def running(_: object) -> AsyncIterator[None]:
-        """Stops in reverse order: the bus first, once it has answered all it has."""
+        """Stops in reverse order: first the bus, which answers everything it holds."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(store.close)
             for part in (reader, gate, listener):

@@ -1,1 +1,1 @@
-"""The log and what turns it: append, fold, group commit, subscriptions, projections. Knows nothing of trading."""
+"""The log and what runs on it: append, fold, group commit, subscriptions, projections. Knows nothing about trading."""

@@ -1,8 +1,8 @@
 """Pauses that grow from one failure to the next, for every loop that tries again.
 
-Written here because the libraries cost too much where nothing fails. tenacity, stamina and backoff add 13, 15 and 2 us
-to each call that succeeds, and the retry around an append is such a call; a plain ``except`` adds 0.05 us. None of them
-keeps a connection open, which is what the reconnecting loop needs.
+Written here because the libraries cost too much when nothing fails. tenacity, stamina and backoff add 13, 15 and 2 us
+to each successful call, such as the retry around an append; a plain ``except`` adds 0.05 us. None of them keeps a
+connection open, which is what the reconnecting loop needs.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _random = random.SystemRandom().random
 class Backoff:
     """Call ``next_s`` after each failure and ``reset`` after a success.
 
-    ``jitter`` returns a number from 0 to 1. A pause lies between half of its nominal length and the whole of it, so
-    that processes that failed together do not come back together.
+    ``jitter`` returns a number from 0 to 1. A pause lasts between half of its nominal length and all of it, so that
+    processes that failed together do not return together.
     """
 
     min_s: float
@@ -33,11 +33,11 @@ class Backoff:
         self._nominal_s = self.min_s
 
     def next_s(self) -> float:
-        """How long to wait now, in seconds: at most ``max_s``."""
+        """How long to wait now, in seconds, at most ``max_s``."""
         nominal_s = self._nominal_s
         self._nominal_s = min(nominal_s * self.growth, self.max_s)
         return nominal_s * (1 + self.jitter()) / 2
 
     def reset(self) -> None:
-        """The next pause is a short one again."""
+        """Make the next pause short again."""
         self._nominal_s = self.min_s

@@ -1,9 +1,9 @@
-"""The JSON that commands travel as, derived from their declarations.
+"""Commands as JSON, derived from their declarations.
 
-A *body* is what a call leaves open: the path and the call itself give the rest. A *line* says everything: the type of
-the command, all its fields, its id, the sequence it is conditional on. For each, a struct that msgspec decodes and a
-function that makes the command of it are compiled once, when the program starts. Shape and grammar are checked while
-decoding; what a value may be in a given state is the aggregate's business.
+A *body* has the fields that neither the path nor the call itself gives. A *line* has everything: the type of the
+command, all its fields, its id, the expected sequence. For each, a struct that msgspec decodes and a function that
+builds the command from it are compiled once, when the program starts. Decoding checks shape and grammar; which values a
+given state allows is the aggregate's business.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RawMessage = Annotated[
     Meta(
         pattern=r"^[^\x00]+$",
         max_length=RAW_MESSAGE_BYTES_MAX,
-        description="The message that it was made from, unchanged, in 8 KiB of UTF-8 at most. Kept beside the events.",
+        description="The original message, unchanged, at most 8 KiB of UTF-8. It is stored with the events.",
     ),
 ]
 ExpectedSequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -47,16 +47,16 @@ BareText = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,1000}(?!\n)$")]
 """What a field of type ``str`` may hold: everything that grows has a bound, and PostgreSQL's text has no NUL."""
 
 _TIME = AsText(parse_time, format="date-time")
-_TIME_META = Meta(description="RFC 3339, with its offset from UTC.")
+_TIME_META = Meta(description="RFC 3339, with an offset from UTC.")
 _OWN_FIELDS = ("command_id", "received_at")
-"""What every command has and no request's content says."""
+"""Fields that every command has and that no request's content contains."""
 
 
 # -- fields ------------------------------------------------------------------------------------------------------
 
 
 class _Field(NamedTuple):
-    """A field of a body or line, and the expression that makes the command's value of it."""
+    """A field of a body or line, and the expression that computes the command's value from it."""
 
     key: str
     type: Any
@@ -71,7 +71,7 @@ class InPathField(NamedTuple):
     parts: Mapping[str, Any]
     """Name and type of each segment that it spans."""
     read: Callable[[str], Any]
-    """Raises ``Refusal`` for text that cannot name one."""
+    """Raises ``Refusal`` for text that is not a valid name."""
 
 
 class _Type(NamedTuple):
@@ -166,7 +166,7 @@ def _in_path(name: str, kind: _Type) -> InPathField:
     as_text, pattern = kind.as_text, kind.only_pattern()
 
     def read(text: str) -> Any:
-        # What most names are: a pattern alone takes a sixth of the time that msgspec.convert takes.
+        # Most names have only a pattern, which takes a sixth of the time that msgspec.convert takes.
         if pattern is not None and pattern.search(text):
             return text
         try:
@@ -185,7 +185,7 @@ def _in_path(name: str, kind: _Type) -> InPathField:
 
 
 class CommandForm:
-    """A struct in JSON, ``type``, and how it becomes a command."""
+    """The struct of a body or line, ``type``, and how it becomes a command."""
 
     def __init__(self, name: str, command: type[Command], call: Call | None, **options: Any) -> None:
         self.command_type = command
@@ -218,10 +218,10 @@ class CommandForm:
         self._make = self._compile(["command_id", "received_at", *in_path], f"_command({arguments})")
         counted = [str(int("tag" in options)), *(self._colons(one) for one in fields if one.key)]
         self.colons_of: Callable[[Any], int] = self._compile([], " + ".join(counted))
-        """The colons that a text needs to say a content (``strict_json.decode``)."""
+        """How many colons a text needs to express a content (``strict_json.decode``)."""
 
     def command(self, content: Any, command_id: UUID, received_at: datetime, *in_path: Any) -> Command:
-        """``in_path``: the values that the path named, in its order. Raises ``Refusal``."""
+        """``in_path``: the values from the path, in its order. Raises ``Refusal``."""
         try:
             made: Command = self._make(content, command_id, received_at, *in_path)
         except ValueError:
@@ -229,12 +229,12 @@ class CommandForm:
         return made
 
     def metadata(self, content: Any, given: Metadata) -> Metadata:
-        """That of the command: ``given``, and the raw message if it brings one. Raises ``Refusal``."""
+        """The command's metadata: ``given``, and the raw message if it carries one. Raises ``Refusal``."""
         if not self.carries_raw_message or content.raw_message is None:
             return given
         if len(content.raw_message.encode()) > RAW_MESSAGE_BYTES_MAX:
             raise Refusal(
-                "invalid-command", f"{RAW_MESSAGE}: has at most {RAW_MESSAGE_BYTES_MAX} bytes", field=RAW_MESSAGE
+                "invalid-command", f"{RAW_MESSAGE}: must have at most {RAW_MESSAGE_BYTES_MAX} bytes", field=RAW_MESSAGE
             )
         return msgspec.structs.replace(given, raw_message=content.raw_message)
 
@@ -246,7 +246,7 @@ class CommandForm:
                     read(text)
                 except ValueError as error:
                     return Refusal("invalid-command", f"{key}: {error}", field=key)
-        raise AssertionError("a text was refused, and now each can be read")
+        raise AssertionError("a text was refused, but now every text can be read")
 
     def _fields(self, struct: type[Struct], call: Call, in_path: Sequence[str]) -> Iterator[_Field]:
         """Every field of ``struct``; one without a key is not in the JSON."""
@@ -298,8 +298,8 @@ class CommandForm:
         return given
 
     def _compile(self, parameters: Sequence[str], expression: str) -> Callable[..., Any]:
-        """A function of the content and ``parameters``. Its source holds names of fields and nothing that anybody
-        sent: compiled, as dataclasses compile theirs, it costs what a function written by hand does."""
+        """A function of the content and ``parameters``. Its source contains names of fields and nothing from requests.
+        It is compiled, as dataclasses compile theirs, and so costs no more than a function written by hand."""
         source = f"lambda {', '.join(['content', *parameters])}: {expression}"
         function: Callable[..., Any] = eval(source, self._names)  # noqa: S307
         return function
@@ -307,7 +307,7 @@ class CommandForm:
 
 def _check_keys(name: str, keys: Sequence[str]) -> None:
     if len({*keys, "type"}) <= len(keys):
-        raise TypeError(f"{name}: a field has the name of another, or one that every line has")
+        raise TypeError(f"{name}: a field has the same name as another, or as one that every line has")
     if odd := [key for key in keys if not key.isidentifier() or iskeyword(key)]:
         raise TypeError(f"{name}: {', '.join(odd)} cannot be the name of a field")
 
@@ -332,7 +332,7 @@ def declaration_of(command: type[Command]) -> Declaration:
 
 
 class CommandBody:
-    """What the body of a call is, and how it becomes the command."""
+    """The body of a call, and how it becomes the command."""
 
     def __init__(self, command: type[Command], call: Call) -> None:
         self.form = CommandForm(f"{call.name or command.__name__}Body", command, call)
@@ -347,7 +347,7 @@ class CommandBody:
 
 
 class Line(NamedTuple):
-    """A command as a line says it."""
+    """A command as read from a line."""
 
     command: Command
     metadata: Metadata
@@ -355,7 +355,7 @@ class Line(NamedTuple):
 
 
 class CommandLines:
-    """All commands, one a line: ``{"type": "...", ...}``."""
+    """All commands, one per line: ``{"type": "...", ...}``."""
 
     def __init__(self, commands: Iterable[type[Command]]) -> None:
         self.forms = [CommandForm(f"{one.__name__}Line", one, None, tag=one.__name__) for one in commands]
@@ -368,7 +368,7 @@ class CommandLines:
         return self._form_of[type(content)].colons_of(content)
 
     def read(self, text: bytes, new_id: Callable[[], UUID], received_at: datetime, given: Metadata) -> Line:
-        """``given``: the metadata of all. Raises ``msgspec.DecodeError``, ``Refusal``."""
+        """``given``: the metadata of all lines. Raises ``msgspec.DecodeError``, ``Refusal``."""
         content: Any = decode(self._decoder, text, self._colons_of)
         form = self._form_of[type(content)]
         command = form.command(content, content.command_id or new_id(), received_at)

@@ -1,7 +1,7 @@
-"""A decider: what a domain tells the event store about itself (Jérémie Chassaing's functional event sourcing).
+"""A decider: what a domain gives to the event store (Jérémie Chassaing's functional event sourcing).
 
-``decide`` and ``evolve`` are pure functions; the state they share is an immutable value, so a speculative state costs
-nothing to throw away.
+``decide`` and ``evolve`` are pure functions. The state that they share is an immutable value, so a speculative state
+can be thrown away at no cost.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ class Decider(Generic[S]):
     """One type of aggregate.
 
     A state need not remember every subject for ever. ``forgotten(command, state)`` says whether the command's subject
-    is absent from the state and may therefore live only in the log; ``recall(state, events)`` returns the state with
-    that subject folded back in from its own events, to decide one command with. A command that creates its subject is
-    decided on its absence instead, and the append checks that absence. A decider without the two remembers everything.
+    is absent from the state, so that it may exist only in the log. ``recall(state, events)`` returns the state with
+    that subject folded back in from its own events, to decide one command. A command that creates its subject is
+    instead decided as if the subject did not exist, and the append checks that. A decider without the two remembers
+    everything.
     """
 
     name: str
-    """The aggregate type: ``aggregate_type`` of its commands, and in the log of everything it leads to."""
+    """The aggregate type: ``aggregate_type`` of its commands and, in the log, of their events."""
     state_type: type[S]
     initial: S
     command_types: tuple[type[Command], ...]
     event_types: EventTypes
     decide: Callable[[Any, S], Sequence[Event]]
-    """(command, state) -> events. Raises ``Refusal``. No event: nothing is left to do, it was done before."""
+    """(command, state) -> events. Raises ``Refusal``. No events: nothing is left to do, because it was done before."""
     evolve: Callable[[S, Any], S]
     forgotten: Callable[[Any, S], bool] | None = None
     recall: Callable[[S, Iterable[Any]], S] | None = None
     fold_version: int = 1
-    """Counts the changes of ``evolve`` that leave the shape of the state alone: older snapshots are ignored."""
+    """Raise it when ``evolve`` changes but the shape of the state does not: older snapshots are then ignored."""
 
     def __post_init__(self) -> None:
         strangers = [t.__name__ for t in self.command_types if t.aggregate_type != self.name]
@@ -47,7 +48,7 @@ class Decider(Generic[S]):
             raise ValueError("forgotten and recall belong together")
 
     def has_forgotten(self, command: Command, state: S) -> bool:
-        """Must the command's subject be looked for in the log before ``command`` can be decided?"""
+        """Must the command's subject be looked up in the log before ``command`` can be decided?"""
         return self.forgotten is not None and self.forgotten(command, state)
 
     def decide_recalling(self, command: Command, state: S, past: Iterable[Event]) -> Sequence[Event]:
@@ -58,7 +59,7 @@ class Decider(Generic[S]):
         return self.decide(command, state)
 
     def fold(self, events: Iterable[Event], state: S | None = None) -> S:
-        """The state after ``events``, from ``state`` or from nothing."""
+        """The state after ``events``, starting from ``state`` or from the initial state."""
         folded = self.initial if state is None else state
         for event in events:
             folded = self.evolve(folded, event)

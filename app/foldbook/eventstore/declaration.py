@@ -1,13 +1,13 @@
-"""What a command says about itself: who may send it, how HTTP addresses it, how its fields travel.
+"""What a command declares: who may send it, how HTTP addresses it, how its fields travel.
 
 A command is declared once, as a class with a ``declaration``. Its body over HTTP, its line of NDJSON, its entry in the
-OpenAPI document and its row in the documentation are derived from that (``command_json``, ``foldbook.api.commands``).
+OpenAPI document and its row in the documentation derive from that (``command_json``, ``foldbook.api.commands``).
 
-A field is declared by its type. ``Annotated`` adds what the type alone does not say::
+A field is declared by its type. ``Annotated`` adds what the type alone does not express::
 
     step: Annotated[Decimal, AsText(Decimal, r"^[0-9]{1,9}$")]                       a value that travels as text
     counter_id: Annotated[str, Meta(pattern="^[a-z]{1,9}$"), InPath("unknown-counter")]     a name in a path
-    bounds: Annotated[Bounds, FLAT]                                     a struct whose fields stand beside the others
+    bounds: Annotated[Bounds, FLAT]                                a struct whose fields are fields of the command
 
 ``msgspec.Meta`` limits text, numbers and lists, and describes fields. The types that msgspec reads from JSON travel
 unchanged; a ``datetime`` travels as RFC 3339 with an offset.
@@ -28,20 +28,20 @@ class AsText(msgspec.Struct, frozen=True):
     pattern: str | None = None
     """A regular expression that the text must match; checked before ``read``."""
     format: str | None = None
-    """Its name in JSON Schema."""
+    """The format's name in JSON Schema."""
 
 
 class InPath(msgspec.Struct, frozen=True):
-    """Annotates a name that stands in paths: how many segments it spans, and how a path that cannot name one is
-    answered."""
+    """Annotates a name that is part of a path: how many segments it spans, and the problem for text that is not a valid
+    name."""
 
     code: str = "invalid-command"
-    """The problem with a path whose text does not match the type."""
+    """The problem's code for a path whose text does not match the type."""
     detail: str | None = None
-    """What the problem says; by default, what the type demands."""
+    """The problem's detail; by default, what the type requires."""
     parts: Mapping[str, Any] = {}
     """Name and type of each segment, if there are several; the value joins them with slashes. A call whose path does
-    not have them takes them as fields of its body."""
+    not contain them takes them as fields of its body."""
 
 
 class _Flat:
@@ -53,32 +53,32 @@ FLAT: Final = _Flat()
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A way to send the command over HTTP. What its path does not name and ``fixed`` does not give is in the body."""
+    """A way to send the command over HTTP. The body has the fields that neither its path nor ``fixed`` gives."""
 
     method: str
     path: str
-    """A template, such as ``/counters/{counter_id}/add``. Its last word outside braces belongs to this call alone: no
-    other call with this method may have it."""
+    """A template, such as ``/counters/{counter_id}/add``. No other call with the same method may have the same last
+    word outside braces."""
     name: str | None = None
-    """By default, the command's. Each of several calls needs one."""
+    """By default, the command's name. If there are several calls, each needs its own."""
     description: str | None = None
-    """What it does; by default, the docstring of the command."""
+    """What it does; by default, the command's docstring."""
     fixed: Mapping[str, Any] = {}
     """Fields that the call itself determines."""
     defaults: Mapping[str, Any] = {}
     """Defaults of the body where they differ from the command's."""
     creates: str | None = None
-    """The path of what it creates, as a template over the command's fields. The response is 201 with that Location."""
+    """The path of what it creates, as a template with the command's fields. The response is 201 with that Location."""
     may_be_empty: bool = False
-    """A request without a body means a body without fields."""
+    """A request without a body counts as a body without fields."""
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):
-    """``refusals``: the codes of its own domain, beside those that any command can be answered with."""
+    """``refusals``: the codes of its domain, in addition to those that apply to every command."""
 
     role: str
-    """Who may send it, besides those who may do everything."""
+    """Who may send it, apart from those who may do everything."""
     calls: tuple[Call, ...] = ()
     refusals: tuple[str, ...] = ()
     carries_raw_message: bool = False
-    """It may bring along the message that it was made from, for the metadata of its events."""
+    """Whether it may carry the message that it was made from, for the metadata of its events."""

@@ -19,9 +19,9 @@ from foldbook.eventstore.declaration import Declaration
 
 
 class AggregateKey(NamedTuple):
-    """What names an aggregate: its type, which is its decider's name, and its id.
+    """What identifies an aggregate: its type, which is its decider's name, and its id.
 
-    Aggregates of different types may have the same id; they live in the same shard then."""
+    Aggregates of different types may have the same id; then they are in the same shard."""
 
     type: str
     id: str
@@ -30,8 +30,8 @@ class AggregateKey(NamedTuple):
 class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request to change one aggregate. Its type is the name of its class.
 
-    ``command_id`` names the request: sent again, it is answered with the first result. ``received_at`` is the clock of
-    whoever accepted it; the code that decides reads no other. Neither is part of the content.
+    ``command_id`` identifies the request: sent again, it is answered with the first result. ``received_at`` is when it
+    was accepted; the code that decides reads no other clock. Neither is part of the content.
     """
 
     command_id: UUID
@@ -42,7 +42,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     declaration: ClassVar[Declaration | None] = None
     """Who may send it, and how; None: it cannot be sent from outside."""
     creates_subject: ClassVar[bool] = False
-    """The subject must be new to the aggregate: its absence is checked when the command is appended."""
+    """The subject must be new to the aggregate, which is checked when the command is appended."""
 
     @property
     def aggregate_id(self) -> str:
@@ -59,11 +59,11 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     @property
     def business_time(self) -> datetime:
-        """When it happened in the world; ``occurred_at`` of the events it leads to."""
+        """When it happened in the world: ``occurred_at`` of its events."""
         return self.received_at
 
     def fingerprint(self) -> bytes:
-        """16 bytes that are equal for equal content, whatever the id and the time of receipt."""
+        """16 bytes that are equal for equal content, regardless of the id and the time of receipt."""
         content = msgspec.json.encode((type(self).__name__, *msgspec.structs.astuple(self)[2:]))
         return hashlib.blake2b(content, digest_size=16).digest()
 
@@ -71,7 +71,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A fact about one aggregate. Its type is the name of its class, its payload the JSON of its fields.
 
-    ``schema_version`` counts the shapes the payload has had; an upcaster (SQL) leads from each to the next.
+    ``schema_version`` counts the shapes that the payload has had; an upcaster (SQL) turns each into the next.
     """
 
     schema_version: ClassVar[int] = 1
@@ -83,8 +83,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def payload(self) -> bytes:
         """The event as JSON. Decimals are strings without an exponent."""
-        # str(Decimal) turns to exponents below 1e-6 (decimal arithmetic specification, to-scientific-string). A name
-        # that looks like one costs time, no more.
+        # str(Decimal) uses exponents below 1e-6 (decimal arithmetic specification, to-scientific-string). A name that
+        # looks like an exponent only costs time.
         encoded = _ENCODER.encode(self)
         if b"E-" in encoded:
             return _ENCODER.encode(_plain(msgspec.to_builtins(self, builtin_types=(Decimal, datetime))))
@@ -103,13 +103,13 @@ def _plain(value: Any) -> Any:
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """On whose request, and because of what: travels with a command into each of its events."""
+    """Who asked for a command, and what caused it; stored with each of its events."""
 
     actor: str | None = None
     correlation_id: str | None = None
     causation_id: str | None = None
     raw_message: str | None = None
-    """The message that the command was made from, as it came."""
+    """The original message that the command was made from."""
 
 
 NO_METADATA = Metadata()
@@ -134,9 +134,9 @@ class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventTypes:
-    """The event classes a decider knows, by name: turns recorded payloads back into events.
+    """The event classes that a decider knows, by name: turns recorded payloads back into events.
 
-    Raises ``UnknownEvent`` for a type or a schema version from the future: nothing is guessed at.
+    Raises ``UnknownEvent`` for a type or a schema version of a newer program: nothing is guessed.
     """
 
     def __init__(self, types: Iterable[type[Event]]) -> None:

@@ -1,4 +1,4 @@
-"""The log without a database: for unit tests and for backtests by the thousand. Keeps every promise but durability."""
+"""The log without a database, for unit tests and backtests by the thousand. It keeps every promise but durability."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Replay: an aggregate as the fold of its events, up to any position or time.
 
-The same events give the same state: the digest of a replay can be written down, and compared years later.
+The same events give the same state, so the digest of a replay can be written down and compared years later.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ PAGE_EVENTS = 5_000
 
 
 class Replay(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
-    """A fold. ``sequence`` and ``position`` are those of the last event in it, 0 if there was none."""
+    """A fold. ``sequence`` and ``position`` are those of its last event, or 0 if there was none."""
 
     aggregate_id: str
     sequence: int
     position: int
     state: S
     state_json: bytes
-    """The state, its keys in order."""
+    """The state, with its keys in order."""
 
     @property
     def sha256(self) -> str:
@@ -45,7 +45,7 @@ async def replay(
     to_position: int | None = None,
     to_time: datetime | None = None,
 ) -> Replay[S]:
-    """Fold the aggregate's events from the first: all, or those up to a position, or recorded up to a time.
+    """Fold the aggregate's events from the first: all, or those up to a position, or those recorded up to a time.
 
     Raises ``UnknownEvent`` for an event of a newer program, ``StoreUnavailable`` if the log cannot be read.
     """

@@ -17,7 +17,7 @@ PAUSE_S_MAX = 0.5
 
 
 async def retry_while_unavailable(call: Callable[[], Awaitable[T]], outage_max_s: float) -> T:
-    """Call again while the store is unavailable, with growing pauses, for ``outage_max_s`` seconds at most.
+    """Call again while the store is unavailable, with growing pauses, for at most ``outage_max_s`` seconds.
 
     Raises the last ``StoreUnavailable``.
     """

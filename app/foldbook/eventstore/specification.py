@@ -1,4 +1,4 @@
-"""Given, when, then: how a decider is specified, without a log and without a bus.
+"""Given, when, then: how to specify a decider, without a log and without a bus.
 
 ::
 
@@ -7,8 +7,8 @@
     def test_a_counter_stops_at_its_limit() -> None:
         COUNTERS.given(Added(amount=999, total=999)).when(Add(amount=2)).then_refused("counter-too-high")
 
-A command is decided as the bus decides it: what the state has forgotten of the command's subject is recalled from the
-events given, and from those that earlier commands led to.
+A command is decided as the bus decides it. If the state has forgotten the command's subject, it is recalled from the
+given events and from those of earlier commands.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Specification(Generic[S]):
     history: tuple[Event, ...] = ()
 
     def given(self, *events: Event) -> Specification[S]:
-        """The same after more events."""
+        """The specification after more events."""
         return Specification(self.decider, (*self.history, *events))
 
     @property
@@ -41,7 +41,7 @@ class Specification(Generic[S]):
         return self.decider.fold(self.history)
 
     def when(self, *commands: Command) -> Outcome[S]:
-        """Decide the commands, each on what the one before it left. Raises the ``Refusal`` of any but the last."""
+        """Decide the commands, each on the state that the one before left. Raises a ``Refusal`` of any but the last."""
         *earlier, last = commands
         before = self
         for command in earlier:
@@ -52,7 +52,7 @@ class Specification(Generic[S]):
             return Outcome(before, (), refusal)
 
     def decide(self, command: Command) -> Sequence[Event]:
-        """The events that the command leads to. Raises ``Refusal``."""
+        """The events of the command. Raises ``Refusal``."""
         decider, state = self.decider, self.state
         past: Sequence[Event] = ()
         if decider.has_forgotten(command, state):
@@ -70,7 +70,7 @@ class Outcome(Generic[S]):
 
     @property
     def after(self) -> Specification[S]:
-        """To go on from here."""
+        """The specification after these events, to continue from."""
         return self.before.given(*self.events)
 
     @property
@@ -78,20 +78,20 @@ class Outcome(Generic[S]):
         return self.after.state
 
     def then(self, *events: Event) -> Outcome[S]:
-        """It led to exactly these events."""
+        """Assert that it led to exactly these events."""
         if self.refusal is not None:
             raise AssertionError(f"refused: {self.refusal.code}: {self.refusal}")
         assert self.events == events, f"expected {events}, got {self.events}"
         return self
 
     def then_nothing(self) -> Outcome[S]:
-        """Nothing was left to do."""
+        """Assert that it led to no events."""
         return self.then()
 
     def then_refused(self, code: str, **details: object) -> Outcome[S]:
-        """It was refused with this code and, where they are given, these details."""
+        """Assert that it was refused with this code and, if given, these details."""
         if self.refusal is None:
             raise AssertionError(f"accepted: {self.events}")
-        told = {name: self.refusal.details.get(name) for name in details}
-        assert (self.refusal.code, told) == (code, details), f"refused: {self.refusal.code} {self.refusal.details}"
+        found = {name: self.refusal.details.get(name) for name in details}
+        assert (self.refusal.code, found) == (code, details), f"refused: {self.refusal.code} {self.refusal.details}"
         return self

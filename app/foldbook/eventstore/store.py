@@ -1,6 +1,6 @@
-"""What a log promises: ``EventStore``, and what goes in and comes out.
+"""What a log promises: ``EventStore``, and the types of its arguments and results.
 
-``postgres_store`` and ``memory_store`` keep these promises; one contract test suite is run against both.
+``postgres_store`` and ``memory_store`` keep these promises; one suite of contract tests runs against both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from foldbook.eventstore.events import AggregateKey, Command, Event, RecordedEve
 
 
 def shard_of(aggregate_id: str, shard_count: int) -> int:
-    """The shard an aggregate lives in; the same as ``eventstore.shard_of`` in SQL."""
+    """The shard of an aggregate; the same as ``eventstore.shard_of`` in SQL."""
     if shard_count == 1:
         return 0
     return int.from_bytes(hashlib.sha256(aggregate_id.encode()).digest()[:4]) % shard_count
@@ -31,9 +31,9 @@ class Proposal:
     command: Command
     fingerprint: bytes
     expected_sequence: int | None
-    """The sequence the decision was based on; None: whatever it is."""
+    """The sequence that the decision was based on; None: any."""
     absent_subject: str | None
-    """A subject on whose absence the decision was based."""
+    """A subject that did not exist when the command was decided, and must not exist when it is appended."""
     actor: str | None
     metadata: bytes
     events: Sequence[Event]
@@ -52,9 +52,9 @@ class Fate(Enum):
 class Verdict:
     """The answer to one proposal.
 
-    ``position`` is that of its last event, for a command without events the head of the log; None unless appended.
-    ``sequence`` is the aggregate's after it, or, on a conflict, the one it really has. ``is_same_content`` tells, of a
-    duplicate, whether its content was that of the first command with this id.
+    ``position`` is that of its last event or, for a command without events, the head of the log; None unless appended.
+    ``sequence`` is the aggregate's afterwards or, on a conflict, its actual one. ``is_same_content`` says whether a
+    duplicate had the same content as the first command with this id.
     """
 
     fate: Fate
@@ -97,8 +97,9 @@ class SubjectEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class FirstResult(msgspec.Struct, frozen=True, gc=False):
-    """What a command was answered when it was first recorded. ``position`` and ``sequence``: of its last event; of a
-    command without events, the head of the log after its commit, and None. ``reason``: why it was refused, as JSON."""
+    """The result of a command when it was first recorded. ``position`` and ``sequence`` are those of its last event or,
+    for a command without events, the head of the log after its commit, and None. ``reason``: why it was refused, as
+    JSON."""
 
     command_id: UUID
     fingerprint: bytes
@@ -118,34 +119,34 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
 
 
 class EventStore(Protocol):
-    """What the command bus needs of a log. Shards are 0-based, positions and sequences 1-based.
+    """What the command bus needs from a log. Shards are 0-based, positions and sequences 1-based.
 
-    Every method raises ``StoreUnavailable`` when the log cannot be reached in time; ``in_doubt`` then tells whether an
+    Every method raises ``StoreUnavailable`` if the log cannot be reached in time; ``in_doubt`` then says whether an
     append may have happened.
     """
 
     async def append(self, shard: int, proposals: Sequence[Proposal]) -> list[Verdict]:
-        """Append what holds, in one transaction, and give a verdict for each proposal, in order.
+        """Append the proposals that still hold, in one transaction, and return a verdict for each, in order.
 
-        A conflict does not affect other aggregates. Within an aggregate, whatever was decided after a command that was
-        not appended is a conflict too, unless it expects no sequence. All that is returned is durable.
+        A conflict does not affect other aggregates. Within an aggregate, a proposal that was decided after one that was
+        not appended is a conflict too, unless it expects no sequence. When this returns, the append is durable.
         """
         ...
 
     async def read_aggregates(self, shard: int, after: Sequence[tuple[AggregateKey, int]]) -> list[StoredEvent]:
-        """The events of each aggregate after the sequence beside its key, in order within each."""
+        """The events of each aggregate after the sequence given with its key, in order within each."""
         ...
 
     async def read_subjects(self, shard: int, subjects: Sequence[tuple[AggregateKey, str]]) -> list[SubjectEvent]:
-        """The events of each aggregate about the subject beside its key, in order within each."""
+        """The events of each aggregate about the subject given with its key, in order within each."""
         ...
 
     async def command_results(self, shard: int, command_ids: Sequence[UUID]) -> list[FirstResult]:
-        """The first result of each command that is known."""
+        """The first result of each known command."""
         ...
 
     async def read_snapshots(self, shard: int, fingerprints: Sequence[tuple[AggregateKey, str]]) -> list[Snapshot]:
-        """The latest snapshot of each aggregate, if it has the fingerprint beside the key."""
+        """The latest snapshot of each aggregate, if it has the fingerprint given with the key."""
         ...
 
     async def write_snapshot(self, shard: int, snapshot: Snapshot) -> None:
@@ -155,7 +156,7 @@ class EventStore(Protocol):
     async def read_log(
         self, shard: int, after: int, limit: int, aggregate: AggregateKey | None = None
     ) -> list[RecordedEvent]:
-        """At most ``limit`` events after a position, ascending, without gaps; of one aggregate, if it is named."""
+        """At most ``limit`` events after a position, ascending, without gaps; if given, of one aggregate."""
         ...
 
     async def close(self) -> None: ...

@@ -1,6 +1,6 @@
 """JSON from outside, read strictly: an object that has a key twice is an error.
 
-msgspec takes the last of two, silently; a proxy in front may have looked at the first.
+msgspec silently takes the last of the two; a proxy in front may have read the first.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ T = TypeVar("T")
 def decode(decoder: msgspec.json.Decoder[T], text: bytes, colons_of: Callable[[T], int]) -> T:
     """``decoder.decode``, but strict. Raises ``msgspec.DecodeError``.
 
-    ``colons_of`` says how many colons a text needs to say this value, each key once. A text that has as many, and no
-    escapes, has no key twice; that is cheap to see (0.3 us for an order), and only other texts are read once more.
+    ``colons_of`` says how many colons a text needs to express this value with each key once. A text with exactly as
+    many, and no escapes, has no key twice. That is cheap to check (0.3 us for an order); only other texts are read
+    again.
     """
     value = decoder.decode(text)
     if text.count(b":") != colons_of(value) or b"\\" in text:
@@ -28,7 +29,7 @@ def decode(decoder: msgspec.json.Decoder[T], text: bytes, colons_of: Callable[[T
 
 def refuse_repeated_keys(text: bytes) -> None:
     """Raises ``msgspec.DecodeError`` if an object in ``text`` has a key twice, and ``ValueError`` or ``RecursionError``
-    if ``text`` is not JSON. It costs 2 us for an order: of all ways tried, json's own scanner is as quick as any."""
+    if ``text`` is not JSON. It costs 2 us for an order: json's own scanner is as fast as any way that was tried."""
     _SCANNER.decode(text.decode())
 
 
@@ -36,8 +37,8 @@ def _refuse_repetition(pairs: list[tuple[str, Any]]) -> None:
     if len(dict(pairs)) != len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
-        raise msgspec.DecodeError(f"the key {json.dumps(repeated)} is given twice")
+        raise msgspec.DecodeError(f"the key {json.dumps(repeated)} occurs twice")
 
 
-# What numbers are does not matter here, and int() would fail for one of more than 4300 digits.
+# The values of numbers do not matter here, and int() would fail for one with more than 4300 digits.
 _SCANNER = json.JSONDecoder(object_pairs_hook=_refuse_repetition, parse_int=len, parse_float=len)

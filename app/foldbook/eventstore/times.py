@@ -1,4 +1,4 @@
-"""Times in requests: RFC 3339, as FIX writes them too."""
+"""Times in requests: RFC 3339, with the leap seconds that FIX allows too."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _TIME = re.compile(
     re.ASCII,
 )
 _SECOND = len("2026-01-02T03:04:")
-"""Where the second stands."""
+"""Where the seconds begin."""
 
 
 def parse_time(text: str) -> datetime:
-    """The moment that an RFC 3339 time with an offset from UTC names, in UTC. Raises ``ValueError``.
+    """Parse an RFC 3339 time with an offset; the result is in UTC. Raises ``ValueError``.
 
     Digits after the microseconds are cut off, never rounded up into the next second. Second 60, which RFC 3339 and FIX
     allow for a leap second, is the first second of the next minute: neither Python nor PostgreSQL has leap seconds.
@@ -24,11 +24,11 @@ def parse_time(text: str) -> datetime:
     is_leap = found[1] == "60"
     plain = (f"{text[:_SECOND]}59{text[_SECOND + 2 :]}" if is_leap else text).upper()
     try:
-        moment = datetime.fromisoformat(plain)  # cuts the digits after the microseconds off
+        moment = datetime.fromisoformat(plain)  # cuts off the digits after the microseconds
         if moment.tzinfo is not UTC:
             moment = moment.astimezone(UTC)
         return moment + timedelta(seconds=1) if is_leap else moment
     except OverflowError:
         raise ValueError("is outside the years 1 to 9999 in UTC") from None
     except ValueError:
-        raise ValueError("is not a day of the calendar") from None
+        raise ValueError("is not a date of the calendar") from None

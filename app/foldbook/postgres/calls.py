@@ -12,7 +12,7 @@ _NAME = re.compile(r"[a-z_]+\.[a-z_]+")
 def call(function: str, arguments: int) -> str:
     """The text of a query that calls a set-returning or scalar SQL function by name: ``select * from f($1, $2)``.
 
-    ``function``: with its schema. Raises ``ValueError`` for what is not such a name.
+    ``function``: the name with its schema. Raises ``ValueError`` for anything else.
     """
     if not _NAME.fullmatch(function):
         raise ValueError(f"{function!r} is not the name of an SQL function with its schema")

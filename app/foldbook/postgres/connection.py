@@ -1,7 +1,7 @@
 """Connections of the engine: codecs, keepalives, timeouts.
 
-JSON travels as bytes in both directions, so that msgspec reads and writes it without a detour through ``str``. jsonb
-on the wire is its text behind one version byte (``jsonb_send``, version 1).
+JSON travels as bytes in both directions, so that msgspec reads and writes it without a detour through ``str``. On the
+wire, jsonb is its text after one version byte (``jsonb_send``, version 1).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ UNREACHABLE = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a server's farewell between two steps of one call leaves asyncpg confused
+    asyncpg.InternalClientError,  # a server that closes between two steps of one call confuses asyncpg
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.TooManyConnectionsError,
@@ -32,16 +32,16 @@ UNREACHABLE = (
     asyncpg.DiskFullError,
     asyncpg.ReadOnlySQLTransactionError,
 )
-"""What a lost, restarting or exhausted server raises: nothing was wrong with what was asked."""
+"""What a lost, restarting or exhausted server raises: nothing was wrong with the request."""
 
-# What a session of the engine depends on is set when it connects, whatever the database or the role says.
+# A session of the engine sets what it depends on when it connects, whatever the database or the role says.
 _SERVER_SETTINGS = {
     "application_name": "foldbook",
     "timezone": "UTC",
     "jit": "off",
-    # A command is answered after COMMIT: what was answered must be on disk.
+    # A command is answered after COMMIT: what was acknowledged must be on disk.
     "synchronous_commit": "on",
-    # A peer that died without a word is noticed within some 20 s, on both sides.
+    # Both sides notice within some 20 s that the peer died without closing the connection.
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "2",
@@ -67,7 +67,7 @@ async def set_codecs(connection: Connection) -> None:
 
 @contextmanager
 def _in_its_role() -> Iterator[None]:
-    """Translates what a server answers when the role is missing, or when the login may not take it on."""
+    """Translates the server's errors for a role that is missing, or that the login may not take on."""
     try:
         yield
     except (asyncpg.InvalidParameterValueError, asyncpg.InsufficientPrivilegeError) as error:
@@ -79,8 +79,8 @@ async def connect(
 ) -> Connection:
     """One connection, for a reader or writer that keeps it.
 
-    A statement that takes longer than ``command_timeout_s`` raises ``TimeoutError`` and is canceled. ``settings`` are
-    those of the session that differ from the engine's own. Raises :class:`LogMismatch` if the role is missing.
+    A statement that takes longer than ``command_timeout_s`` is canceled and raises ``TimeoutError``. ``settings`` are
+    session settings that differ from the engine's defaults. Raises :class:`LogMismatch` if the role is missing.
     """
     with _in_its_role():
         connection: Connection = await asyncpg.connect(

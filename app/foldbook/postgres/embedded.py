@@ -1,23 +1,23 @@
-"""The embedded PostgreSQL: one server for one data folder, made at the first start.
+"""The embedded PostgreSQL: one server for one data folder, created at the first start.
 
 ::
 
     <data folder>/
-        pgpass              the passwords of both roles, 0600
+        pgpass              the roles' passwords, 0600
         postgres/           PostgreSQL's own folder, 0700, with its Unix socket and its log/
         postgres.start.log  what the server said before it opened its log
 
-Nobody but the owner of the socket's folder can reach the server (no TCP), and nobody gets in without a password. The
-role ``foldbook`` owns the database ``foldbook`` and is not a superuser; the set-up uses ``postgres``, which is one.
+Only the owner of the socket's folder can reach the server (there is no TCP), and nobody gets in without a password.
+The role ``foldbook`` owns the database ``foldbook`` and is not a superuser; the set-up uses ``postgres``, which is one.
 
-*Folders that the server's user may not enter.* As root the server runs as an unprivileged user (``binaries.py``), who
-often can't enter the folders above its own. So it is started with its folder as working directory, entered by root
-beforehand, and told ``-D /proc/self/cwd``: PostgreSQL makes its folder its working directory anyway and every child
-inherits it, so this name is right for as long as the server lives, and no folder above has to be opened up.
+*Folders that the server's user may not enter.* Started by root, the server runs as an unprivileged user
+(``binaries.py``), who often can't enter the folders above the server's own. So root enters that folder first, and the
+server starts in it, with ``-D /proc/self/cwd``. PostgreSQL makes its folder its working directory anyway, and every
+child inherits it, so this name is right for as long as the server lives, and no folder above has to be opened up.
 
-*Ends.* The server has its own session, so that a Ctrl-C in the terminal is not meant for it; a watchdog with a pipe to
-this process sends it a fast shutdown when this process dies without a word. Should that fail too, the next start finds
-every process that works in the folder, ends it, and only then starts; the caller must hold the data folder's lock.
+*How it ends.* The server has its own session, so that a Ctrl-C in the terminal does not reach it. A watchdog with a
+pipe to this process sends it a fast shutdown when this process is killed. Should that fail too, the next start finds
+every process that works in the folder and ends it first; the caller must hold the data folder's lock.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ SUPERUSER = "postgres"
 ROLES = (OWNER, ENGINE, AUDITOR)
 PORT = 5432
 SOCKET_PATH_BYTES_MAX = 107
-START_TIMEOUT_S = 600  # replaying max_wal_size of write-ahead log after a crash takes its time
+START_TIMEOUT_S = 600  # replaying max_wal_size of write-ahead log after a crash takes long
 STOP_TIMEOUT_S = 60
 POLL_S = 0.02
 
@@ -67,7 +67,7 @@ SETTINGS = {
     "max_wal_size": "4GB",
     "checkpoint_timeout": "15min",
     "jit": "off",
-    # A success is answered after COMMIT returned, and COMMIT returns after the disk has it.
+    # A command is acknowledged after COMMIT returns, and COMMIT returns after the disk has it.
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
@@ -75,7 +75,7 @@ SETTINGS = {
     "log_timezone": "UTC",
     "logging_collector": "on",
     "log_directory": "log",
-    # One file a weekday, emptied before it is used again: a week of log and no more.
+    # One file per weekday, emptied before it is used again: a week of logs and no more.
     "log_filename": "postgres-%a.log",
     "log_rotation_age": "1d",
     "log_rotation_size": "0",
@@ -86,8 +86,8 @@ ACCESS = "local all all scram-sha-256\n"
 
 
 class EmbeddedPostgres:
-    """The server of one data folder; may be started again after it stopped or died. No DSN of it holds a password:
-    they name the file."""
+    """The server of one data folder. It can be started again after it stopped or died. Its DSNs do not contain a
+    password: they name the password file."""
 
     def __init__(self, data_folder: Path, settings: Mapping[str, str] = SETTINGS) -> None:
         self._settings = settings
@@ -114,7 +114,7 @@ class EmbeddedPostgres:
 
     @property
     def pid(self) -> int | None:
-        """The running server's process, if this object started it."""
+        """The process id of the running server, if this object started it."""
         return self._server.pid if self._server is not None and self._server.poll() is None else None
 
     @property
@@ -123,7 +123,7 @@ class EmbeddedPostgres:
         return self._server.poll() if self._server is not None else None
 
     def start(self) -> None:
-        """Make the cluster if there is none, end what an earlier life left, start, and return when it answers.
+        """Create the cluster if there is none, end leftover processes, start, and return when the server is ready.
 
         Raises :class:`EmbeddedPostgresError`.
         """
@@ -135,7 +135,7 @@ class EmbeddedPostgres:
             self._make_cluster(user, programs)
         self._check_cluster(user)
         end_processes_in(self.folder)
-        # Nobody is left; but a dead process that nobody collects, or a number used again, would pass for the holder.
+        # No process is left, but a zombie, or a reused process id, would pass for the holder of these files.
         for left in (self.folder / "postmaster.pid", self._socket_folder / f".s.PGSQL.{PORT}.lock"):
             left.unlink(missing_ok=True)
         if not self._has_all_passwords():
@@ -192,7 +192,7 @@ class EmbeddedPostgres:
         return Path("/tmp") / f"foldbook-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]}"  # noqa: S108
 
     def _prepare_socket_folder(self, user: ServerUser) -> str:
-        """The socket's folder as the server names it: relative to its own, or the private one, made and checked."""
+        """The socket's folder as the server names it: its own, or the private one, which is created and checked."""
         folder = self._socket_folder
         if folder == self.folder:
             return "."
@@ -208,7 +208,8 @@ class EmbeddedPostgres:
         return str(folder)
 
     def _make_cluster(self, user: ServerUser, programs: Path) -> None:
-        """initdb, role and database under another name first, so that a half cluster is never taken for a whole."""
+        """Create cluster, roles and database. The folder has another name until it is complete, so that a partial
+        cluster is never used."""
         for half in self.data_folder.glob("postgres.new-*"):
             end_processes_in(half)
             shutil.rmtree(half)
@@ -226,8 +227,8 @@ class EmbeddedPostgres:
         sync_folder(self.data_folder)
 
     def _make_passwords(self, user: ServerUser, programs: Path, folder: Path, *commands: str) -> None:
-        """Make the roles that are missing, run ``commands``, then give every role a new password, in the server's
-        single-user mode: no network, no password needed, one command a line."""
+        """Create the roles that are missing, run ``commands``, then give every role a new password, in the server's
+        single-user mode: no network, no password needed, one command per line."""
         passwords = {role: secrets.token_hex(24) for role in (SUPERUSER, *ROLES)}
         lines = [
             *(f"do $$ begin if to_regrole('{role}') is null then create role {role}; end if; end $$" for role in ROLES),
@@ -243,7 +244,7 @@ class EmbeddedPostgres:
         write_private(self.password_file, "".join(f"*:*:*:{role}:{word}\n" for role, word in passwords.items()))
 
     def _has_all_passwords(self) -> bool:
-        """False for a cluster that is older than one of the roles, too."""
+        """Also false for a cluster that is older than one of the roles."""
         try:
             known = {line.split(":")[3] for line in self.password_file.read_text().splitlines()}
         except FileNotFoundError:
@@ -254,13 +255,13 @@ class EmbeddedPostgres:
         owner = self.folder.stat().st_uid
         if owner != user.uid:
             raise EmbeddedPostgresError(
-                f"{self.folder} belongs to user id {owner} and PostgreSQL would run as {user.name}: "
+                f"{self.folder} belongs to user id {owner}, but PostgreSQL would run as {user.name}: "
                 "run Foldbook as its owner or as root, or choose another FOLDBOOK_DATA_DIR"
             )
         version = (self.folder / "PG_VERSION").read_text().strip()
         if version != str(MAJOR_VERSION):
             raise EmbeddedPostgresError(
-                f"{self.folder} was made by PostgreSQL {version} and this is {MAJOR_VERSION}: "
+                f"{self.folder} was created by PostgreSQL {version}, but this is {MAJOR_VERSION}: "
                 "dump it with the old version and restore it, or choose another FOLDBOOK_DATA_DIR"
             )
 
@@ -271,11 +272,11 @@ class EmbeddedPostgres:
                 said = self._start_log.read_text(errors="replace")[-2000:]
                 raise EmbeddedPostgresError(f"PostgreSQL ended at once ({self.folder / 'log'} may say more): {said}")
             if time.monotonic() > deadline:
-                raise EmbeddedPostgresError(f"PostgreSQL did not get ready within {START_TIMEOUT_S} s")
+                raise EmbeddedPostgresError(f"PostgreSQL was not ready within {START_TIMEOUT_S} s")
             time.sleep(POLL_S)
 
     def _is_ready(self, pid: int) -> bool:
-        """What pg_ctl looks at: the first and the eighth line of postmaster.pid."""
+        """Reads what pg_ctl reads: the first and the eighth line of postmaster.pid."""
         try:
             lines = (self.folder / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
@@ -284,9 +285,9 @@ class EmbeddedPostgres:
 
 
 def end_processes_in(folder: Path) -> None:
-    """End the server, or what is left of one, that works in ``folder``: gently, then firmly.
+    """End the server that works in ``folder``, or the rest of one: gently at first, then by force.
 
-    A backend whose server was killed holds on to shared memory until it notices; the next server must not start before.
+    A backend whose server was killed keeps shared memory until it notices. The next server must not start before that.
     """
     for how, patience_s in ((signal.SIGINT, STOP_TIMEOUT_S), (signal.SIGQUIT, 10), (signal.SIGKILL, 10)):
         found = _processes_in(folder)
@@ -295,7 +296,7 @@ def end_processes_in(folder: Path) -> None:
         pids = {process.pid for process in found}
         for process in found:
             with contextlib.suppress(psutil.NoSuchProcess):
-                # To a server this is a fast shutdown and its own children are its business.
+                # For a server this is a fast shutdown, in which it ends its own children.
                 if how != signal.SIGINT or process.ppid() not in pids:
                     process.send_signal(how)
         psutil.wait_procs(found, patience_s)
@@ -304,7 +305,7 @@ def end_processes_in(folder: Path) -> None:
 
 
 def _processes_in(folder: Path) -> list[psutil.Process]:
-    """The processes of PostgreSQL whose working directory is ``folder``, as its server's and all its children's is."""
+    """The PostgreSQL processes whose working directory is ``folder``, as it is for its server and all its children."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -314,7 +315,7 @@ def _processes_in(folder: Path) -> list[psutil.Process]:
 
 
 def _name_for(user: ServerUser, folder: Path) -> str:
-    """How the server calls its folder; see this module's description."""
+    """The server's name for its folder; see the module's docstring."""
     return str(folder) if user.can_enter(folder) else "/proc/self/cwd"
 
 
@@ -335,7 +336,7 @@ def _run(user: ServerUser, folder: Path, arguments: list[Path | str], said: str 
 
 
 def _watch(server_pid: int, user: ServerUser) -> subprocess.Popen[bytes]:
-    """Ends the server when this process is gone: the pipe closes with it, however it dies."""
+    """Starts a process that ends the server when this process is gone: the pipe closes, however this one dies."""
     return subprocess.Popen(
         ["/bin/sh", "-c", f"read _; kill -INT {server_pid}"],
         stdin=subprocess.PIPE,

@@ -1,9 +1,9 @@
-"""Brings a database to the state this program expects: state is migrated, code is replaced.
+"""Brings a database to the state that this program expects: state is migrated, code is replaced.
 
-One transaction under one advisory lock: the schemas, the revisions of ``alembic/``, every file of ``sql/`` that is not
-a read model if one of them changed since they were last applied, and the log's identity. It happens as a whole or not
-at all, and two programs that start at once take turns. Read tables are not made here: they are disposable and belong to
-their projections (``foldbook.eventstore.readers``).
+One transaction under one advisory lock: the schemas, the revisions of ``alembic/``, the log's identity, and, if any
+file of ``sql/`` that is not a read model has changed, all of those files. It happens completely or not at all, and two
+programs that start at once take turns. Read tables are not created here: they are disposable and belong to their
+projections (``foldbook.eventstore.readers``).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ CONNECT_TIMEOUT_S = 10
 EARLIER_SHAPES = ("0001", "0002")
 
 MIGRATION_LOCK = 1178553162
-"""The advisory lock of a migration. SQL holds the numbers of the others, and none exists when this one is taken."""
+"""The advisory lock of a migration. SQL functions return the other numbers, but none exists when this one is taken."""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# A question's body names read tables, which are made after it, by their projections.
+# The body of a query names read tables, which its projection creates later.
 _BEGIN = f"""
 set local lock_timeout = '60s';
 set local check_function_bodies = off;
@@ -41,10 +41,10 @@ select pg_advisory_xact_lock({MIGRATION_LOCK});
 create schema if not exists read
 """
 
-# What has a file is made from it. A signature or a result that changed, or a file that is gone, must leave nothing
-# behind. Tables depend on no code, but for their triggers, which are code. Upcasters stay: what was once written is
-# read for ever. The views through which projections read the log go first, and are made again afterwards. A view of
-# somebody else's that reads one of ours would go with it, so its owner has to drop it.
+# Drops everything that is created from files, because a changed signature or result, or a removed file, must leave
+# nothing behind. Tables do not depend on code, except for their triggers, which are code. Upcasters stay, because old
+# events are read for ever. The views through which projections read the log are dropped first, and created again
+# afterwards. The cascade would also drop somebody else's view that reads one of ours, so its owner has to drop it.
 _NAME_CODE_SCHEMAS = "select set_config('foldbook.code_schemas', %s::text[]::text, true)"
 _DROP_CODE = """
 do $$
@@ -77,8 +77,8 @@ begin
         and coalesce(v.relnamespace, f.pronamespace, w.relnamespace, 0)
             <> all (v_schemas);
     if v_others is not null then
-        raise exception 'these depend on views or functions that are made anew: %', v_others
-            using errcode = 'FB005', hint = 'drop them, migrate, and make them again';
+        raise exception 'these objects depend on views or functions that the migration replaces: %', v_others
+            using errcode = 'FB005', hint = 'drop them, migrate, and create them again';
     end if;
 
     for v_statement in
@@ -102,7 +102,7 @@ $$
 _QUALIFIED_NAME = re.compile(rb"\b(\w+\.\w+)")
 _UPCASTERS = "upcast"
 _SCHEMA_OF_FOLDER = {"security": "eventstore", "upcasters": _UPCASTERS}
-"""A folder of ``sql/`` is a schema of the same name, but for these."""
+"""A folder of ``sql/`` is a schema of the same name, except for these."""
 
 
 _UNREACHABLE = ("08", "53", "57")  # connection exception, insufficient resources, operator intervention
@@ -115,7 +115,7 @@ class MigrationError(FoldbookError, code="migration", title="The database refuse
 def migrate(dsn: str, shard_count: int) -> bool:
     """Migrate the database at ``dsn`` and, if its log is new, give it ``shard_count`` shards.
 
-    True: engine and auditors have roles of their own. False: the login at ``dsn`` may not make them (``roles.py``).
+    True: engine and auditors have their own roles. False: the login at ``dsn`` may not create them (``roles.py``).
 
     Raises :class:`LogMismatch` if the log has another number of shards or was migrated by a newer program,
     :class:`StoreUnavailable` if the database can't be reached, and :class:`MigrationError` if it refuses.
@@ -138,7 +138,7 @@ def _migrate(dsn: str, shard_count: int) -> bool:
     )
     with engine.begin() as session:
         if connection.info.server_version < OLDEST_SERVER:
-            raise LogMismatch(f"the server is PostgreSQL {connection.info.server_version // 10000}, not 15 or newer")
+            raise LogMismatch(f"the server is PostgreSQL {connection.info.server_version // 10000}: use 15 or newer")
         connection.execute(_BEGIN)
         _refuse_earlier_shapes(connection)
         for schema in code_schemas():
@@ -154,15 +154,15 @@ def _migrate(dsn: str, shard_count: int) -> bool:
 
 
 def _refuse_earlier_shapes(connection: Connection) -> None:
-    """A log from before aggregates had types has other tables and other hashes: there is no way to migrate it."""
+    """A log from before aggregates had types has different tables and hashes, and cannot be migrated."""
     row = connection.execute("select to_regclass('eventstore.alembic_version') is not null").fetchone()
     if row is None or not row[0]:
         return
     found = connection.execute("select version_num from eventstore.alembic_version").fetchone()
     if found is not None and found[0] in EARLIER_SHAPES:
         raise LogMismatch(
-            "this log was made by a Foldbook from before aggregates had types, and this one cannot read it: use the "
-            "program that made it, or start over with an empty database (docs/operate.md, Start over)"
+            "this log was created by an earlier Foldbook, before aggregates had types, and cannot be migrated: use the "
+            "program that created it, or start over with an empty database (docs/operate.md, Start over)"
         )
 
 
@@ -177,7 +177,7 @@ def _upgrade_tables(session: sqlalchemy.Connection) -> None:
 
 
 def _replace_code(connection: Connection) -> None:
-    """Make everything anew if any file is new, changed or gone: one is made of another."""
+    """Create everything again if any file is new, changed or gone, because files depend on each other."""
     files = {path: path.read_bytes() for path in code_files()}
     wanted = {str(path.relative_to(ROOT)): hashlib.sha256(text).hexdigest() for path, text in files.items()}
     if dict(connection.execute("select path, sha256 from eventstore.code").fetchall()) == wanted:
@@ -195,7 +195,8 @@ def _replace_code(connection: Connection) -> None:
 
 
 def in_order_of_need(files: dict[Path, bytes]) -> list[Path]:
-    """What a file names comes before it. A file defines what is called like it, and names things with their schema."""
+    """Each file after those that it depends on. A file defines the object of its name, and names others with their
+    schema."""
     defined = {_name_of(path): path for path in files}
     needs = {
         path: sorted({defined[name] for name in _QUALIFIED_NAME.findall(text) if name in defined} - {path})
@@ -209,13 +210,13 @@ def _name_of(path: Path) -> bytes:
 
 
 def schema_of(path: Path) -> str:
-    """The schema of what a file of ``code_files`` defines: the first folder says it."""
+    """The schema of the object that a file of ``code_files`` defines: its first folder."""
     folder = path.relative_to(ROOT / "sql").parts[0]
     return _SCHEMA_OF_FOLDER.get(folder, folder)
 
 
 def code_schemas() -> list[str]:
-    """The schemas of what ``code_files`` define, and that of upcasters, whether there are any or not."""
+    """The schemas of the objects that ``code_files`` define, and that of upcasters, even if there are none."""
     return sorted({_UPCASTERS, *map(schema_of, code_files())})
 
 
@@ -227,6 +228,6 @@ def _identify_log(connection: Connection, shard_count: int) -> None:
     assert found is not None
     if found[0] != shard_count:
         raise LogMismatch(
-            f"this log has {found[0]} shards, fixed when it was made, and the settings say {shard_count}: "
+            f"this log has {found[0]} shards, fixed when it was created, but the settings say {shard_count}: "
             f"set FOLDBOOK_SHARDS={found[0]}, or use another database"
         )

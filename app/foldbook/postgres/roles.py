@@ -1,9 +1,9 @@
-"""Who connects, and with what rights.
+"""Who connects, and with which rights.
 
-The owner migrates; everything else runs as ``ENGINE``, which writes the log through ``append`` alone; who audits is
-``AUDITOR``, who changes nothing (``sql/security``). The embedded server has a login for each; elsewhere the login of
-``DATABASE_URL`` is a member of the roles and takes on the one that is needed when it connects. Where it may not make
-them and nobody has, the engine runs as that login itself, and says so: ``NOT_SEPARATED``.
+The owner migrates. The engine runs as ``ENGINE``, which writes the log through ``append`` only. An audit runs as
+``AUDITOR``, which changes nothing (``sql/security``). The embedded server has a login for each. Elsewhere the login of
+``DATABASE_URL`` is a member of the roles, and each connection takes on the role that it needs. If that login may not
+create the roles and nobody else has, the engine runs as the login itself, and says so: ``NOT_SEPARATED``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NOT_SEPARATED = (
     f"{ENGINE}; create role {AUDITOR}; grant {ENGINE}, {AUDITOR} to <login>;`, then run `foldbook migrate`"
 )
 
-# The roles may have been made after the last migration, which would have given them what they need.
+# The roles may have been created after the last migration, which would have granted them what they need.
 _MAY_TAKE_ON = """
 select coalesce(bool_and(n.nspowner = to_regrole(%s) and pg_has_role(to_regrole(%s), 'member')), false)
 from pg_namespace n
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def as_role(url: str, role: str) -> str:
-    """The URL of a database, for connections that are ``role`` from their first moment on."""
+    """The URL of a database, for connections that run as ``role`` from the start."""
     parts = urlsplit(url)
     parameters = parse_qsl(parts.query, keep_blank_values=True)
     options = " ".join([*(value for name, value in parameters if name == "options"), f"-c role={role}"])
@@ -43,9 +43,10 @@ def as_role(url: str, role: str) -> str:
 
 
 def as_role_if_separated(url: str, role: str) -> str:
-    """The same; or the URL as it is, with a warning, if its login may not take on the role.
+    """Like :func:`as_role`; but if the login may not take on the role, the unchanged URL, with a warning.
 
-    Asks the database. If that can't be reached it has the role: who connects will see, and must not have more rights.
+    Asks the database. If it can't be reached, the result names the role, so that a later connection does not have more
+    rights than it should.
     """
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
@@ -58,6 +59,6 @@ def as_role_if_separated(url: str, role: str) -> str:
 
 
 def may_take_on(connection: psycopg.Connection, role: str) -> bool:
-    """Whether the roles are separate in this database, and its login may take on this one."""
+    """Whether the roles are separate in this database, and its login may take on ``role``."""
     row = connection.execute(_MAY_TAKE_ON, [ENGINE, role]).fetchone()
     return row is not None and bool(row[0])

@@ -1,4 +1,4 @@
-"""What is said about an account as a whole: that it trades, what it trades, what it may do."""
+"""Commands about an account as a whole: open it, define what it trades, limit what it may do."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from foldbook.trading.state import Book
 from foldbook.trading.values import PendingRequest, RiskLimits, is_account
 
 SYMBOLS_MAX = 10_000
-"""Instruments, prices and symbols with limits of their own, each."""
+"""Bounds each of these: instruments, prices, symbols with their own limits."""
 
 
 def open_account(command: OpenAccount, book: Book) -> Sequence[Event]:
     if book.account is not None:
-        raise Refusal("already-exists", f"the order book of account {command.account} is open already")
+        raise Refusal("already-exists", f"the order book of account {command.account} is already open")
     if not is_account(command.account):
-        raise invalid("account", "is user/exchange/broker, the broker one of live, simulated, backtest")
+        raise invalid("account", "must be user/exchange/broker, with broker live, simulated or backtest")
     user, exchange, broker = command.account.split("/")
     return (OrderBookCreated(user=user, exchange=exchange, broker=broker),)
 
@@ -43,7 +43,7 @@ def define_instrument(command: DefineInstrument, book: Book) -> Sequence[Event]:
         if amount is not None:
             check_positive(name, amount)
     if command.base_currency is not None and command.base_currency == command.quote_currency:
-        raise invalid("quote_currency", "is another than the base currency")
+        raise invalid("quote_currency", "must differ from the base currency")
     event = InstrumentDefined(
         symbol=command.symbol,
         tick_size=command.tick_size,
@@ -82,7 +82,7 @@ def set_risk_limits(command: SetRiskLimits, book: Book) -> Sequence[Event]:
 
 
 def set_trading_state(command: SetTradingState, book: Book) -> Sequence[Event]:
-    """The kill switch asks for the cancel of every open order for which that was not asked before."""
+    """The kill switch requests a cancel for every open order that does not have one pending."""
     events: list[Event] = []
     if command.state is not book.risk.state:
         events.append(TradingStateChanged(state=command.state, reason=command.reason))
@@ -107,4 +107,4 @@ def record_price(command: RecordPrice, book: Book) -> Sequence[Event]:
 
 def _check_room(is_known: bool, count: int) -> None:
     if not is_known and count >= SYMBOLS_MAX:
-        raise Refusal("too-many-symbols", f"an account has at most {SYMBOLS_MAX} symbols")
+        raise Refusal("too-many-symbols", f"an account may have at most {SYMBOLS_MAX} symbols")

@@ -1,6 +1,6 @@
 """The order book of one account: the decider.
 
-What it remembers is in ``state``; the rules are in ``account``, ``requests`` and ``reports``, one function per command.
+Its state is in ``state``; its rules are in ``account``, ``requests`` and ``reports``, one function per command.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["ORDER_BOOK", "Book"]
 
 
 def decide(command: BookCommand, book: Book) -> Sequence[Event]:
-    """The events that ``command`` leads to; none if it was done before. Raises ``Refusal``."""
+    """The events of ``command``; none if it was done before. Raises ``Refusal``."""
     rule = _RULES.get(type(command))
     if rule is None:
         raise TypeError(f"{type(command).__name__} is not a command of an order book")

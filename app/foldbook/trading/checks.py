@@ -1,4 +1,4 @@
-"""What an amount or a word may be in a command: each check raises the ``invalid-command`` that names the field."""
+"""Checks of the values in a command. Each raises an ``invalid-command`` that names the field."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ def check_amount(name: str, amount: Decimal) -> None:
         return
     if not amount.is_finite():
         raise invalid(name, "must be a finite number")
-    raise invalid(name, f"has at most {INTEGER_DIGITS_MAX} digits before the point and {FRACTION_DIGITS_MAX} after it")
+    digits = f"{INTEGER_DIGITS_MAX} digits before the point and {FRACTION_DIGITS_MAX} after it"
+    raise invalid(name, f"must have at most {digits}")
 
 
 def is_amount(amount: Decimal) -> bool:
-    """Is it finite, with no more digits than amounts have? Not by as_tuple(): building the digits takes longer."""
+    """Is it finite, with no more digits than an amount may have? as_tuple() would be slower: it builds the digits."""
     if not amount.is_finite() or amount.adjusted() >= INTEGER_DIGITS_MAX:
         return False
     return not EXACT.remainder(amount, _SMALLEST)
@@ -41,11 +42,11 @@ _SMALLEST = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
 
 
 def check_price(name: str, price: Decimal | None, order_type: OrderType, *, is_needed: bool) -> None:
-    """``is_needed``: an order of that type has such a price; every other has none."""
+    """``is_needed``: an order of that type must have such a price; any other must not."""
     if price is None:
         if is_needed:
-            raise invalid(name, f"is needed by a {order_type} order")
+            raise invalid(name, f"is required for a {order_type} order")
     elif not is_needed:
-        raise invalid(name, f"does not belong to a {order_type} order")
+        raise invalid(name, f"is not allowed for a {order_type} order")
     else:
         check_positive(name, price)

@@ -1,7 +1,7 @@
-"""What can be asked of an order book. Each command is declared here, once: its fields, who may send it, and how.
+"""The commands of an order book. Each is declared here, once: its fields, who may send it, and how.
 
-A field's type says what it may hold and how it travels (``values``); ``declaration`` says the rest
-(``foldbook.eventstore.declaration``). The docstrings are the calls' documentation.
+A field's type says which values it may have and how they travel (``values``); ``declaration`` says the rest
+(``foldbook.eventstore.declaration``). The docstrings are the documentation of the calls.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class PlaceOrder(OrderCommand, frozen=True, kw_only=True):
 
 
 class RequestCancel(OrderCommand, frozen=True, kw_only=True):
-    """Ask for a cancel."""
+    """Request a cancel."""
 
     declaration: ClassVar = Declaration(
         role="trader",
@@ -97,9 +97,9 @@ class RequestCancel(OrderCommand, frozen=True, kw_only=True):
 
 
 class RequestReplace(OrderCommand, frozen=True, kw_only=True):
-    """Ask for another quantity or another price. What is absent stays as it is.
+    """Request a new quantity or new prices. What is absent does not change.
 
-    If our own risk checks refuse it, it is recorded as denied: the answer has the event `OrderReplaceDenied`.
+    If our own risk checks deny it, the answer has the event `OrderReplaceDenied`.
     """
 
     declaration: ClassVar = Declaration(
@@ -116,8 +116,8 @@ class RequestReplace(OrderCommand, frozen=True, kw_only=True):
 class RecordExecution(OrderCommand, frozen=True, kw_only=True):
     """Record an execution report (FIX 35=8): what the broker said happened to an order.
 
-    What happened is a fact: a report is not refused because its order is closed or unknown. A report that fits nothing
-    known, or contradicts it, is recorded for somebody to look at, in `GET .../exceptions`.
+    A report is a fact: it is not refused because its order is closed or unknown. A report that refers to nothing known,
+    or contradicts what is known, is recorded and listed by `GET .../exceptions`, so that somebody can look at it.
     """
 
     declaration: ClassVar = Declaration(
@@ -130,7 +130,7 @@ class RecordExecution(OrderCommand, frozen=True, kw_only=True):
     exec_type: ExecType
     exec_id: Text | None = None
     exec_ref_id: Text | None = None
-    """The execution that a TRADE_CANCEL or TRADE_CORRECT is about: the original, or its latest correction."""
+    """The execution that a TRADE_CANCEL or TRADE_CORRECT refers to: the original, or its latest correction."""
     last_qty: Amount | None = None
     last_px: Amount | None = None
     fee: Amount | None = None
@@ -148,10 +148,10 @@ class RecordExecution(OrderCommand, frozen=True, kw_only=True):
 
 
 class DefineInstrument(BookCommand, frozen=True, kw_only=True):
-    """Say what a symbol is in this account; said again, it changes.
+    """Define a symbol in this account, or change its definition.
 
-    Absent are: prices and quantities of any step, a multiplier of 1, currencies unknown. The multiplier and the
-    currencies stay as they are while the account has a position or an open order in the symbol.
+    If absent: prices and quantities may have any step, the multiplier is 1, the currencies are unknown. The multiplier
+    and the currencies cannot change while the account has a position or an open order in the symbol.
     """
 
     declaration: ClassVar = Declaration(
@@ -172,9 +172,9 @@ class DefineInstrument(BookCommand, frozen=True, kw_only=True):
 
 
 class SetRiskLimits(BookCommand, frozen=True, kw_only=True):
-    """Replace all limits of the account, or those of one symbol in it. Both hold.
+    """Replace all limits of the account, or those of one symbol in it. Both apply.
 
-    A limit that is absent ends.
+    A limit that is absent is removed.
     """
 
     declaration: ClassVar = Declaration(
@@ -197,7 +197,7 @@ class SetTradingState(BookCommand, frozen=True, kw_only=True):
                 name="HaltTrading",
                 method="POST",
                 path=f"{OF_ACCOUNT}/halt",
-                description="The kill switch: no order leaves any more, and every open one is asked to be cancelled.",
+                description="The kill switch: no order leaves any more, and a cancel of every open order is requested.",
                 fixed={"state": TradingState.HALTED},
                 defaults={"cancel_open_orders": True},
                 may_be_empty=True,
@@ -206,7 +206,7 @@ class SetTradingState(BookCommand, frozen=True, kw_only=True):
                 name="ReduceTrading",
                 method="POST",
                 path=f"{OF_ACCOUNT}/reduce",
-                description="Let the account only make its positions smaller.",
+                description="Only let the account make its positions smaller.",
                 fixed={"state": TradingState.REDUCING, "cancel_open_orders": False},
                 may_be_empty=True,
             ),
@@ -228,7 +228,7 @@ class SetTradingState(BookCommand, frozen=True, kw_only=True):
 
 
 class RecordPrice(BookCommand, frozen=True, kw_only=True):
-    """Record the last price of a symbol. A price older than the one that is known changes nothing."""
+    """Record the last price of a symbol. A price older than the known one changes nothing."""
 
     declaration: ClassVar = Declaration(
         role="broker",

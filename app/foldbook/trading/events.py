@@ -1,7 +1,7 @@
-"""The facts of an order book. A permanent contract: a shape changes only together with an upcaster.
+"""The facts of an order book. They are a permanent contract: a shape changes only together with an upcaster.
 
 Each event about an order repeats what a reader would otherwise have to look up (strategy, symbol, side), so that a
-row of the log reads by itself. And it carries the order's state after it, as an execution report does (FIX 35=8), so
+row of the log explains itself. It also carries the order's state after it, as an execution report does (FIX 35=8), so
 that the last event of an order says what the order is. What is absent is zero, nothing, or ``CREATED``.
 ``transact_time`` is business time (FIX 60): the broker's if the report has one, else when the command was received.
 """
@@ -37,7 +37,7 @@ class OrderBookCreated(Event, frozen=True, kw_only=True):
 
 
 class OrderEvent(Event, frozen=True, kw_only=True):
-    """What all events about one order say first."""
+    """The fields that all events about one order begin with."""
 
     order_id: str
     strategy_id: str
@@ -50,7 +50,7 @@ class OrderEvent(Event, frozen=True, kw_only=True):
 
 
 class OrderCreated(OrderEvent, frozen=True, kw_only=True):
-    """The order as placed. Its state after it needs no words: ``CREATED``, and all of its quantity is left."""
+    """The order as placed. The state after it is always the same: ``CREATED``, with all of its quantity left."""
 
     order_type: OrderType
     quantity: Decimal
@@ -62,55 +62,55 @@ class OrderCreated(OrderEvent, frozen=True, kw_only=True):
 
 
 class OrderUpdate(OrderEvent, frozen=True, kw_only=True):
-    """An event about an order that exists, and the order's state after it."""
+    """An event about an existing order, with the order's state after it."""
 
     quantity: Decimal = ZERO
-    """OrderQty and the prices as they stand: not what a pending replace asks for."""
+    """OrderQty; like the prices, it is the current one, not what a pending replace requests."""
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
     working_state: OrdStatus = OrdStatus.CREATED
     """OrdStatus without what is pending."""
     pending_request: PendingRequest = PendingRequest.NONE
     requested_quantity: Decimal | None = None
-    """What the latest pending replace asks for, as are the prices. None: no replace is pending, or one whose terms are
-    not known."""
+    """Like the prices, what the latest pending replace requests. None: no replace is pending, or its terms are not
+    known."""
     requested_limit_price: Decimal | None = None
     requested_stop_price: Decimal | None = None
     cum_qty: Decimal = ZERO
     cum_cost: Decimal = ZERO
-    """Exact sum of last_qty * last_px of the fills as they stand. AvgPx is ``cum_cost / cum_qty``."""
+    """Exact sum of last_qty * last_px of the fills, busts and corrections applied. AvgPx is ``cum_cost / cum_qty``."""
     leaves_qty: Decimal = ZERO
     """``quantity - cum_qty`` while the order may trade, else 0."""
     overfill_qty: Decimal = ZERO
-    """How far ``cum_qty`` exceeds ``quantity``."""
+    """By how much ``cum_qty`` exceeds ``quantity``."""
     fees: dict[str, Decimal] = msgspec.field(default_factory=dict)
-    """Sum of the fees of the fills as they stand, by currency."""
+    """Sum of the fees of the same fills, by currency."""
     broker_order_id: str | None = None
     reason: str | None = None
     """Why the order ended: what the broker said, or the code of the risk check that denied it."""
 
 
 class OrderDenied(OrderUpdate, frozen=True, kw_only=True):
-    """Our own risk checks refused the order: it never left. ``reason`` names the check."""
+    """Our own risk checks denied the order: it never left. ``reason`` names the check."""
 
     limit: str
     observed: str
 
 
 class OrderSubmitted(OrderUpdate, frozen=True, kw_only=True):
-    """The order is on its way, the broker has not decided yet (ExecType PENDING_NEW)."""
+    """The order is on its way; the broker has not decided yet (ExecType PENDING_NEW)."""
 
 
 class OrderAccepted(OrderUpdate, frozen=True, kw_only=True):
-    """The broker took the order (ExecType NEW)."""
+    """The broker accepted the order (ExecType NEW)."""
 
 
 class OrderRejected(OrderUpdate, frozen=True, kw_only=True):
-    """The broker refused the order (ExecType REJECTED)."""
+    """The broker rejected the order (ExecType REJECTED)."""
 
 
 class OrderCanceled(OrderUpdate, frozen=True, kw_only=True):
-    """The broker took the order off the market (ExecType CANCELED). ``cum_qty`` had traded by then."""
+    """The broker took the order off the market (ExecType CANCELED), after ``cum_qty`` had traded."""
 
 
 class OrderExpired(OrderUpdate, frozen=True, kw_only=True):
@@ -126,14 +126,14 @@ class OrderSuspended(OrderUpdate, frozen=True, kw_only=True):
 
 
 class OrderDoneForDay(OrderUpdate, frozen=True, kw_only=True):
-    """The order trades no more today (ExecType DONE_FOR_DAY), until it is restated."""
+    """The order does not trade any more today (ExecType DONE_FOR_DAY), until it is restated."""
 
     text: str | None = None
     transact_time: datetime | None = None
 
 
 class OrderRestated(OrderUpdate, frozen=True, kw_only=True):
-    """The order's terms are these, unasked (ExecType RESTATED): a renewal, a reduction by the venue."""
+    """The order has these terms, without a request (ExecType RESTATED): a renewal, a reduction by the venue."""
 
     resumes: bool = True
     """The order works again if it was suspended or done for the day."""
@@ -145,7 +145,7 @@ class OrderRestated(OrderUpdate, frozen=True, kw_only=True):
 
 
 class OrderCancelRequested(OrderUpdate, frozen=True, kw_only=True):
-    """Asked for; the order works on until the broker answers."""
+    """A cancel was requested; the order works on until the broker answers."""
 
     transact_time: datetime | None = None
 
@@ -155,20 +155,20 @@ class OrderCancelPending(OrderUpdate, frozen=True, kw_only=True):
 
 
 class OrderCancelRejected(OrderUpdate, frozen=True, kw_only=True):
-    """The broker refused to cancel: the order works on (FIX 35=9)."""
+    """The broker rejected the cancel: the order works on (FIX 35=9)."""
 
     text: str | None = None
     transact_time: datetime | None = None
 
 
 class OrderReplaceRequested(OrderUpdate, frozen=True, kw_only=True):
-    """Asked for: all the ``requested_`` terms, unchanged ones too. The order works on until the broker answers."""
+    """The ``requested_`` terms were requested, unchanged ones included. The order works on until the broker answers."""
 
     transact_time: datetime | None = None
 
 
 class OrderReplaceDenied(OrderUpdate, frozen=True, kw_only=True):
-    """Our own risk checks refused the replace: it never left. ``denied_reason`` names the check."""
+    """Our own risk checks denied the replace: it never left. ``denied_reason`` names the check."""
 
     denied_quantity: Decimal
     denied_limit_price: Decimal | None = None
@@ -183,7 +183,7 @@ class OrderReplacePending(OrderUpdate, frozen=True, kw_only=True):
 
 
 class OrderReplaced(OrderUpdate, frozen=True, kw_only=True):
-    """The broker took the new terms (ExecType REPLACED). A quantity below what had traded became that quantity."""
+    """The broker accepted the new terms (ExecType REPLACED). A quantity below CumQty was raised to CumQty."""
 
     answered_requests: int = 1
     """How many of the outstanding replaces this answers, the oldest first."""
@@ -191,7 +191,7 @@ class OrderReplaced(OrderUpdate, frozen=True, kw_only=True):
 
 
 class OrderReplaceRejected(OrderUpdate, frozen=True, kw_only=True):
-    """The broker refused the new terms: the order works on as before (FIX 35=9)."""
+    """The broker rejected the new terms: the order works on as before (FIX 35=9)."""
 
     text: str | None = None
     transact_time: datetime | None = None
@@ -201,7 +201,7 @@ class OrderReplaceRejected(OrderUpdate, frozen=True, kw_only=True):
 
 
 class ExecutionEvent(OrderUpdate, frozen=True, kw_only=True):
-    """What changes an order's CumQty and the position. ``multiplier`` absent: 1; a currency absent: not known."""
+    """An event that changes an order's CumQty and the position. Absent ``multiplier``: 1; absent currency: unknown."""
 
     exec_id: str
     last_qty: Decimal
@@ -219,10 +219,10 @@ class OrderFilled(ExecutionEvent, frozen=True, kw_only=True):
 
 
 class FillBusted(ExecutionEvent, frozen=True, kw_only=True):
-    """A fill never was (ExecType TRADE_CANCEL). ``last_qty``, ``last_px``, ``fee`` are what is taken out.
+    """A fill never happened (ExecType TRADE_CANCEL). ``last_qty``, ``last_px``, ``fee`` are what is removed.
 
-    ``exec_ref_id`` is the exec_id of the fill's OrderFilled, whatever the broker named. ``is_reversal``: the fill is
-    older than the position's window, so that the position books the opposite fill now, instead of forgetting it.
+    ``exec_ref_id`` is the exec_id of the fill's OrderFilled, even if the broker named a correction. ``is_reversal``:
+    the fill is older than the position's window, so the position books the opposite fill now instead of removing it.
     """
 
     exec_ref_id: str
@@ -231,7 +231,7 @@ class FillBusted(ExecutionEvent, frozen=True, kw_only=True):
 
 
 class FillCorrected(ExecutionEvent, frozen=True, kw_only=True):
-    """A fill was another one (ExecType TRADE_CORRECT): ``last_qty``, ``last_px``, ``fee`` instead of ``previous_...``.
+    """A fill was different (ExecType TRADE_CORRECT): ``last_qty``, ``last_px``, ``fee`` instead of ``previous_...``.
 
     ``exec_ref_id`` and ``is_reversal`` as in ``FillBusted``.
     """
@@ -246,7 +246,7 @@ class FillCorrected(ExecutionEvent, frozen=True, kw_only=True):
 
 
 class ReportedExecution(Event, frozen=True, kw_only=True):
-    """An execution that was reported and not applied: somebody has to look at it."""
+    """An execution that was reported but not applied: somebody has to look at it."""
 
     order_id: str
     exec_type: ExecType
@@ -266,11 +266,11 @@ class ReportedExecution(Event, frozen=True, kw_only=True):
 
 
 class FillConflictDetected(ReportedExecution, frozen=True, kw_only=True):
-    """An exec_id that was reported before came with other content. What was reported first stands."""
+    """A known exec_id was reported with different content. The first report stands."""
 
 
 class UnmatchedExecutionRecorded(ReportedExecution, frozen=True, kw_only=True):
-    """The book does not know what this is about: the order, or the execution that ``exec_ref_id`` names. In the second
+    """The book does not know what this refers to: the order, or the execution that ``exec_ref_id`` names. In the second
     case it is applied when that execution arrives."""
 
 
@@ -278,7 +278,7 @@ class UnmatchedExecutionRecorded(ReportedExecution, frozen=True, kw_only=True):
 
 
 class InstrumentDefined(Event, frozen=True, kw_only=True):
-    """What a symbol is, from now on."""
+    """The definition of a symbol, from now on."""
 
     symbol: str
     tick_size: Decimal | None = None

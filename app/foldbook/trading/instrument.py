@@ -1,4 +1,4 @@
-"""What a symbol is: the steps of its prices and quantities, what one unit of it is worth, and in which currency."""
+"""An instrument defines a symbol: the steps of its prices and quantities, the value of one unit, and its currencies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foldbook.trading.values import ONE
 
 
 class Instrument(msgspec.Struct, frozen=True, gc=False):
-    """What is absent is not known: any price, any quantity, no currency."""
+    """What is absent is unknown: any price and any quantity are valid, and there is no currency."""
 
     tick_size: Decimal | None = None
     lot_size: Decimal | None = None
@@ -30,8 +30,8 @@ def defined_instrument(event: InstrumentDefined) -> Instrument:
 
 
 def instrument_of(instruments: immutables.Map[str, Instrument], symbol: str) -> Instrument:
-    """The instrument that was defined; else, for a symbol written BASE-QUOTE with one dash, one with those currencies;
-    else ``UNKNOWN``."""
+    """The defined instrument; else, for a symbol written BASE-QUOTE with one dash, one with those currencies; else
+    ``UNKNOWN``."""
     defined = instruments.get(symbol)
     if defined is not None:
         return defined

@@ -1,12 +1,12 @@
-"""The position of one symbol: the fold of its executions, by net average cost.
+"""The position of one symbol: the fold of its executions, netting, at average cost.
 
-A fill moves the quantity by what it traded, less a fee in the base currency. What it adds costs its price; what it
-takes away is released at the average cost and realises the difference. ``cost``, like ``quantity``, is negative while
-short. Nothing is ever lost to rounding: ``realized_pnl - cost`` is the cash that the fills have brought, exactly.
+A fill changes the quantity by what it traded, less a fee in the base currency. What it adds costs its price; what it
+removes is released at the average cost and realises the difference. ``cost``, like ``quantity``, is negative while
+short. Nothing is lost to rounding: ``realized_pnl - cost`` is exactly the cash that the fills have brought.
 
-The last fills can still be taken out or replaced, as if they had never been or had been others: the position keeps them
-in a window, and its totals before them. An execution that is about an older fill (``is_reversal``) is booked now.
-The same fold as an SQL aggregate: ``trading.net_position``.
+The last fills can still be removed or replaced, as if they had never happened or had been different: the position keeps
+them in a window, with its totals before them. A bust or correction of an older fill (``is_reversal``) is booked now.
+``trading.net_position`` is the same fold as an SQL aggregate.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from foldbook.trading.events import ExecutionEvent, FillBusted, FillCorrected, O
 from foldbook.trading.values import ONE, QUOTIENTS, ZERO, Side, average
 
 POSITION_WINDOW = 128
-"""How many fills of a symbol can still be busted or corrected as if they had never been, or had been others."""
+"""How many fills of a symbol can still be removed or replaced by a bust or a correction."""
 
 PAGE = 16
 """Fills that are kept, and forgotten, together."""
 
 RELEASED_DIGITS = 36
-"""Digits after the point of the cost that a reduction releases; what is cut off stays in the position."""
+"""Digits after the point of the cost that a reduction releases; the remainder stays in the position."""
 
 _add, _subtract, _multiply = QUOTIENTS.add, QUOTIENTS.subtract, QUOTIENTS.multiply
 _divide_int, _shift = QUOTIENTS.divide_int, QUOTIENTS.scaleb
@@ -40,16 +40,16 @@ Totals: TypeAlias = tuple[Decimal, Decimal, Decimal, int]
 """Quantity, cost, realised PnL, and the number of the cycle."""
 
 Fees: TypeAlias = tuple[immutables.Map[str, Decimal], Decimal]
-"""By currency, and those in the quote currency."""
+"""Fees by currency, and the fees in the quote currency."""
 
 Booking: TypeAlias = tuple[str, str | None, Decimal, Decimal]
-"""A fill before it has its totals: order_id, exec_id, quantity and unit cost as in ``Fill``."""
+"""A fill without its totals: order_id, exec_id, quantity and unit cost as in ``Fill``."""
 
 NOTHING: Totals = (ZERO, ZERO, ZERO, 0)
 
 
 class Fill(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """What a fill does to the position. ``exec_id``: of its OrderFilled; none: nothing can be about it any more."""
+    """The effect of a fill on the position. ``exec_id``: of its OrderFilled; None: nothing can refer to it any more."""
 
     order_id: str
     exec_id: str | None
@@ -58,7 +58,7 @@ class Fill(msgspec.Struct, frozen=True, gc=False, array_like=True):
     unit_cost: Decimal
     """Price times multiplier."""
     totals: Totals = NOTHING
-    """Those after it."""
+    """The totals after it."""
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
@@ -68,32 +68,32 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     cost: Decimal = ZERO
     """Sum of quantity * price * multiplier of what is held."""
     realized_pnl: Decimal = ZERO
-    """Of all time, gross of fees."""
+    """Since the account was opened, gross of fees."""
     cycle: int = 0
     """How many times the position was opened. A cycle goes from flat to flat; a flip ends one and begins the next."""
     multiplier: Decimal = ONE
     fees: immutables.Map[str, Decimal] = immutables.Map()
-    """Of all time, by currency."""
+    """Since the account was opened, by currency."""
     quote_fees: Decimal = ZERO
-    """Those in the quote currency."""
+    """The fees in the quote currency."""
     day: int = 0
-    """Of the latest execution, UTC, as ``date.toordinal`` counts."""
+    """The day of the latest execution, UTC, as ``date.toordinal`` counts."""
     net_before_day: Decimal = ZERO
     """``realized_pnl - quote_fees`` when that day began."""
     base: Totals = NOTHING
-    """The totals before the fills that are kept."""
+    """The totals before the kept fills."""
     pages: tuple[tuple[Fill, ...], ...] = ()
-    """The fills that are kept, oldest first, ``PAGE`` on each page. What is copied for a fill is the last page."""
+    """The kept fills, oldest first, ``PAGE`` on each page, so that a new fill copies only ``page``."""
     page: tuple[Fill, ...] = ()
-    """Those since."""
+    """The kept fills since the last full page."""
 
     @property
     def window(self) -> tuple[Fill, ...]:
-        """The last fills, ``POSITION_WINDOW`` at most, oldest first."""
+        """The last fills, at most ``POSITION_WINDOW``, oldest first."""
         return self.kept()[-POSITION_WINDOW:]
 
     def kept(self) -> tuple[Fill, ...]:
-        """All fills that are at hand: those of the window, and at most a page before it."""
+        """All kept fills: those of the window, and at most a page before it."""
         return (*chain.from_iterable(self.pages), *self.page)
 
     @property
@@ -102,11 +102,11 @@ class Position(msgspec.Struct, frozen=True, gc=False):
         return average(self.cost, self.quantity, self.multiplier)
 
     def holds(self, order_id: str, exec_id: str) -> bool:
-        """Whether the fill is in the window. One that is not can only be reversed."""
+        """Whether the fill is in the window. Any other fill can only be reversed."""
         return self._find(order_id, exec_id) is not None
 
     def place(self, order_id: str, exec_id: str) -> int:
-        """Where among the fills that are kept this one of the window is. Raises ``ValueError``."""
+        """The index of a fill of the window among the kept fills. Raises ``ValueError``."""
         place = self._find(order_id, exec_id)
         if place is None:
             raise ValueError(f"execution {exec_id!r} of order {order_id!r} is not in the position's window")
@@ -120,8 +120,8 @@ class Position(msgspec.Struct, frozen=True, gc=False):
         return None
 
     def loss_today(self, day: date) -> Decimal:
-        """What was lost on that day, the latest or a later one: realised, and fees in the quote currency. A gain is
-        negative. A fill of an earlier day that is taken out on that day counts on that day."""
+        """The loss of that day, which must be the latest or a later one: realised, and fees in the quote currency. A
+        gain is negative. A fill of an earlier day that is busted on that day counts on that day."""
         if day.toordinal() != self.day:
             return ZERO
         return _subtract(self.net_before_day, _subtract(self.realized_pnl, self.quote_fees))
@@ -154,11 +154,11 @@ def net(totals: Totals, quantity: Decimal, unit_cost: Decimal) -> Totals:
     if not held_after:
         return ZERO, ZERO, _subtract(_subtract(realized_pnl, value), cost), cycle
     if held_after.is_signed() is held.is_signed():
-        # Its sign is not the cost's: the quantity's is not that of what is held.
+        # Its sign is the opposite of the cost's, because the fill's quantity has the opposite sign of the holding.
         released = _shift(_divide_int(_multiply(_shift(cost, _UP), quantity), held), _DOWN)
         return held_after, _add(cost, released), _add(_subtract(realized_pnl, value), released), cycle
     cost_after = _multiply(held_after, unit_cost)
-    # The part that closed brought the rest of the value.
+    # The closing part brought the rest of the value.
     return held_after, cost_after, _subtract(_add(_subtract(realized_pnl, value), cost_after), cost), cycle + 1
 
 
@@ -199,7 +199,7 @@ def _corrected(before: Position, event: FillCorrected) -> Position:
 
 
 def _booked(before: Position, event: ExecutionEvent, fees: Fees, *fills: Booking) -> Position:
-    """Fills after the others."""
+    """The position with more fills after the others."""
     totals: Totals = (before.quantity, before.cost, before.realized_pnl, before.cycle)
     base, pages, page = before.base, before.pages, before.page
     for order_id, exec_id, quantity, unit_cost in fills:
@@ -213,7 +213,7 @@ def _booked(before: Position, event: ExecutionEvent, fees: Fees, *fills: Booking
 def _turned(
     base: Totals, pages: tuple[tuple[Fill, ...], ...], page: tuple[Fill, ...]
 ) -> tuple[Totals, tuple[tuple[Fill, ...], ...], tuple[Fill, ...]]:
-    """A full page joins the others; the oldest joins the totals if the window does not reach back to it."""
+    """Add a full page to the others, and fold the oldest into the totals if the window does not reach back to it."""
     pages = (*pages, page)
     while (len(pages) - 1) * PAGE >= POSITION_WINDOW:
         base, pages = pages[0][-1].totals, pages[1:]

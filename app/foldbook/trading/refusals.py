@@ -1,4 +1,4 @@
-"""The codes with which an order book refuses a command."""
+"""The codes with which an order book refuses commands."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ register(
     {
         "unknown-account": (404, "No order book is open for this account"),
         "unknown-order": (404, "The account has no such order"),
-        "already-exists": (409, "It exists already"),
+        "already-exists": (409, "The order book already exists"),
         "duplicate-order": (409, "The order id was used for another order"),
         "instrument-in-use": (409, "The account has a position or an open order in the symbol"),
         "order-closed": (409, "The order is closed"),
-        "too-many-requests": (409, "Too many requests about the order wait for the broker's answer"),
+        "too-many-requests": (409, "Too many requests about the order are waiting for the broker's answer"),
         "too-many-symbols": (409, "The account has too many symbols"),
     }
 )

@@ -1,7 +1,7 @@
 """What the broker said happened to an order: execution reports (FIX 35=8, and 35=9 for the two rejections).
 
-A report is a fact. It is never refused for what the order is: whatever order reports arrive in, and however often, the
-order ends in the same state. Of two reports that cannot both stand, the later in business time does.
+A report is a fact, and is never refused because of the order's state. In whatever sequence reports arrive, and however
+often, the order ends in the same state. Of two reports that contradict each other, the later in business time wins.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def record_execution(command: RecordExecution, book: Book) -> Sequence[Event]:
         _check_report(command, order)
     if order is None:
         return (recorded(UnmatchedExecutionRecorded, command),)
-    # To find a rule costs an enum's hash, as much as all the rest of this.
+    # Looking up a rule hashes an enum, which costs as much as the rest of this function.
     return trade(command, order, book) if is_trade else _RULES[command.exec_type](command, order, book)
 
 
@@ -56,15 +56,15 @@ def record_execution(command: RecordExecution, book: Book) -> Sequence[Event]:
 
 def _check_trade(command: RecordExecution) -> None:
     if command.exec_id is None:
-        raise invalid("exec_id", "is needed by exec_type TRADE")
+        raise invalid("exec_id", "is required for exec_type TRADE")
     if command.last_qty is None:
-        raise invalid("last_qty", "is needed by exec_type TRADE")
+        raise invalid("last_qty", "is required for exec_type TRADE")
     if command.last_px is None:
-        raise invalid("last_px", "is needed by exec_type TRADE")
+        raise invalid("last_px", "is required for exec_type TRADE")
     if command.exec_ref_id is not None or command.quantity is not None or command.limit_price is not None:
         for name in ("exec_ref_id", "quantity", "limit_price"):
             if getattr(command, name) is not None:
-                raise invalid(name, "does not belong to exec_type TRADE")
+                raise invalid(name, "is not allowed for exec_type TRADE")
     _check_amounts(command)
 
 
@@ -72,15 +72,15 @@ def _check_report(command: RecordExecution, order: Order | None) -> None:
     exec_type = command.exec_type
     if exec_type in _REVISIONS:
         if command.exec_ref_id is None:
-            raise invalid("exec_ref_id", f"is needed by exec_type {exec_type}")
-        # A fill is busted once: that needs no id of its own.
+            raise invalid("exec_ref_id", f"is required for exec_type {exec_type}")
+        # A fill is busted only once, so a bust needs no id.
         is_needed = exec_type is ExecType.TRADE_CORRECT and command.exec_id is None
         if is_needed or command.exec_id == command.exec_ref_id:
-            raise invalid("exec_id", f"of exec_type {exec_type} is an id of its own")
+            raise invalid("exec_id", f"of exec_type {exec_type} must be a new id")
     else:
         for name in ("last_qty", "last_px", "fee", "fee_currency", "exec_ref_id"):
             if getattr(command, name) is not None:
-                raise invalid(name, f"does not belong to exec_type {exec_type}")
+                raise invalid(name, f"is not allowed for exec_type {exec_type}")
     if exec_type in _TERMS:
         if command.quantity is not None:
             check_positive("quantity", command.quantity)
@@ -90,7 +90,7 @@ def _check_report(command: RecordExecution, order: Order | None) -> None:
     else:
         for name in ("quantity", "limit_price"):
             if getattr(command, name) is not None:
-                raise invalid(name, f"does not belong to exec_type {exec_type}")
+                raise invalid(name, f"is not allowed for exec_type {exec_type}")
     _check_amounts(command)
 
 
@@ -102,7 +102,7 @@ def _check_amounts(command: RecordExecution) -> None:
     if command.fee is not None:
         check_amount("fee", command.fee)
     if (command.fee is None) != (command.fee_currency is None):
-        raise invalid("fee_currency", "comes with a fee, and a fee with it")
+        raise invalid("fee_currency", "and fee must be given together")
 
 
 # -- the order's life --------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def _new(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
 
 
 def _ends(state: OrdStatus, order: Order) -> bool:
-    """Is the order not ended yet, or only by a report that gives way to this one?"""
+    """Has the order not ended yet, or only by a report that gives way to this one?"""
     if order.final is None:
         return True
     return order.final is not OrdStatus.DENIED and FINAL_STATES.index(state) < FINAL_STATES.index(order.final)
@@ -154,13 +154,13 @@ def _done_for_day(command: RecordExecution, order: Order, book: Book) -> Sequenc
 def _restate(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
     quantity, limit_price = command.quantity, command.limit_price
     if _is_before(command, order.terms_time):
-        quantity = limit_price = None  # Later terms were heard of first.
+        quantity = limit_price = None  # Later terms arrived first.
     quantity = order.quantity if quantity is None else max(quantity, order.cum_qty)
     limit_price = order.limit_price if limit_price is None else limit_price
     is_same = quantity == order.quantity and limit_price == order.limit_price
     is_resting = order.is_suspended or order.is_done_for_day
     resumes = not _is_before(command, order.rest_time)
-    # Even if it changes nothing now, a rest that is older than it, and is told later, must change nothing then.
+    # It is recorded even if it changes nothing now, so that an older suspension reported later changes nothing then.
     is_dated = command.transact_time is not None
     is_news = order.final is None and is_dated and (order.resume_time is None or _is_after(command, order.resume_time))
     if is_same and not (is_resting and resumes) and not is_news:
@@ -184,7 +184,7 @@ def _pending_replace(command: RecordExecution, order: Order, book: Book) -> Sequ
 
 
 def _is_news(kind: PendingRequest, command: RecordExecution, order: Order, answer: Answer | None) -> bool:
-    """Does an acknowledgement say something that was not known, or answered, before?"""
+    """Does an acknowledgement say something that was not known or answered before?"""
     outstanding = [request for request in order.requests if request.kind is kind]
     if outstanding:
         return not all(request.is_acknowledged for request in outstanding)
@@ -217,15 +217,15 @@ def _is_answer(kind: PendingRequest, command: RecordExecution, order: Order, ans
 
 def _replaced(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
     quantity, limit_price = command.quantity, command.limit_price
-    is_told = quantity is not None or limit_price is not None
+    has_terms = quantity is not None or limit_price is not None
     answers = answered_by(order.requests, quantity, limit_price)
-    if answers == 0 and not is_told:
+    if answers == 0 and not has_terms:
         return ()
     asked = [request for request in order.requests if request.kind is PendingRequest.REPLACE]
     request = asked[answers - 1] if answers else None
     stop_price = order.stop_price
     if _is_before(command, order.terms_time):
-        quantity, limit_price = order.quantity, order.limit_price  # Later terms were heard of first.
+        quantity, limit_price = order.quantity, order.limit_price  # Later terms arrived first.
     elif request is not None:
         quantity = request.quantity if quantity is None else quantity
         limit_price = request.limit_price if limit_price is None else limit_price
@@ -249,12 +249,12 @@ def _replaced(command: RecordExecution, order: Order, book: Book) -> Sequence[Ev
 
 
 def _is_before(command: RecordExecution, time: datetime | None) -> bool:
-    """Does the report say that it is older than ``time``?"""
+    """Does the report say that it is earlier than ``time``?"""
     return time is not None and command.transact_time is not None and command.transact_time < time
 
 
 def _is_after(command: RecordExecution, time: datetime | None) -> bool:
-    """Does the report say that it is younger than ``time``?"""
+    """Does the report say that it is later than ``time``?"""
     return time is not None and command.transact_time is not None and command.transact_time > time
 
 

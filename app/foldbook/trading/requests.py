@@ -1,4 +1,4 @@
-"""What is asked about an order: to place it, to cancel it, to replace its terms."""
+"""Requests about an order: to place it, to cancel it, to replace its terms."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def place_order(command: PlaceOrder, book: Book) -> Sequence[Event]:
     check_price("limit_price", command.limit_price, order_type, is_needed=order_type in LIMIT_TYPES)
     check_price("stop_price", command.stop_price, order_type, is_needed=order_type in STOP_TYPES)
     if (command.expire_at is not None) != (command.time_in_force is TimeInForce.GTD):
-        raise invalid("expire_at", "belongs to time in force GTD, and to no other")
+        raise invalid("expire_at", "is required for time in force GTD and not allowed for any other")
     denial = _check_order(command, book)
     if denial is None:
         return (created,)
@@ -71,8 +71,8 @@ def _check_order(command: PlaceOrder, book: Book) -> Denial | None:
 
 
 def _situation(symbol: str, now: datetime, book: Book) -> dict[str, Any]:
-    """What the risk checks must know beside what they remember."""
-    # To sum up what was lost takes a look at every position.
+    """What the risk checks must know in addition to what they remember."""
+    # Summing up the losses reads every position.
     limits = book.risk.limits.get(ACCOUNT_SCOPE)
     is_loss_limited = limits is not None and limits.max_daily_loss is not None
     currency = book.instrument(symbol).quote_currency
@@ -98,7 +98,7 @@ def request_replace(command: RequestReplace, book: Book) -> Sequence[Event]:
     order = _known_order(command, book)
     order_type = order.created.order_type
     if command.quantity is None and command.limit_price is None and command.stop_price is None:
-        raise invalid("quantity", "or a price is needed: a replace asks for something")
+        raise invalid("quantity", "or a price is required: a replace must request something")
     if command.quantity is not None:
         check_positive("quantity", command.quantity)
     for name, price, types in (
@@ -107,7 +107,7 @@ def request_replace(command: RequestReplace, book: Book) -> Sequence[Event]:
     ):
         if price is not None:
             check_price(name, price, order_type, is_needed=order_type in types)
-    # Of a chain of replaces, each changes what the one before asked for.
+    # In a chain of replaces, each changes what the one before requested.
     asked = [request for request in order.requests if request.kind is PendingRequest.REPLACE]
     latest = asked[-1] if asked and asked[-1].quantity is not None else None
     old_quantity = order.quantity if latest is None or latest.quantity is None else latest.quantity
@@ -116,7 +116,7 @@ def request_replace(command: RequestReplace, book: Book) -> Sequence[Event]:
     quantity = old_quantity if command.quantity is None else command.quantity
     limit_price = command.limit_price or old_limit_price
     stop_price = command.stop_price or old_stop_price
-    # A filled order may be asked to take more (FIX 4.4 volume 4, appendix D); one that has ended may not.
+    # A replace may raise the quantity of a filled order (FIX 4.4 volume 4, appendix D), but not of one that has ended.
     if order.final is not None or (not order.is_open and quantity <= order.cum_qty):
         raise _closed(order)
     if (quantity, limit_price, stop_price) == (old_quantity, old_limit_price, old_stop_price):
@@ -166,7 +166,7 @@ def _check_room(order: Order) -> None:
     if len(order.requests) >= REQUESTS_MAX:
         raise Refusal(
             "too-many-requests",
-            f"{REQUESTS_MAX} requests about order {order.created.order_id} wait for the broker's answer",
+            f"{REQUESTS_MAX} requests about order {order.created.order_id} are waiting for the broker's answer",
         )
 
 

@@ -1,6 +1,6 @@
 """What the risk checks remember: part of the book's state.
 
-The book tells it what happened, with the ``with_...`` functions; ``risk_checks`` asks it.
+The book records what happened with the ``with_...`` functions; ``risk_checks`` reads it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from foldbook.trading.values import (
 )
 
 ACCOUNT_SCOPE = ""
-"""The key of the account's own limits; the others are symbols."""
+"""The key of the account's own limits; the other keys are symbols."""
 
 RECENT_ORDERS_MAX = 1_000
-"""Orders remembered to find duplicates of, at least; at most twice as many."""
+"""The latest orders, in which duplicates are found. Up to twice as many are remembered."""
 
 
 _ACTIVE, _BUY = TradingState.ACTIVE, Side.BUY  # a member looked up on its class costs as much as a check
@@ -55,8 +55,8 @@ class Exposure(msgspec.Struct, frozen=True, gc=False):
 class Window(msgspec.Struct, frozen=True, gc=False):
     """When the latest messages left, oldest first. ``messages``: orders, replaces and cancels.
 
-    A rate of ``count`` in an interval needs the last ``count`` times only, whatever came before. One more is kept, so
-    that an order that turns out to be denied can be taken out again.
+    A rate of ``count`` in an interval needs only the last ``count`` times. One more is kept, so that an order that
+    turns out to be denied can be removed again.
     """
 
     orders: tuple[datetime, ...] = ()
@@ -64,7 +64,7 @@ class Window(msgspec.Struct, frozen=True, gc=False):
 
 
 class Recent(msgspec.Struct, frozen=True, gc=False):
-    """When an order of some content left last, and when before that."""
+    """When an order with some content left last, and when it left before that."""
 
     time: datetime
     before: datetime | None = None
@@ -74,7 +74,7 @@ class Risk(msgspec.Struct, frozen=True, gc=False):
     """``limits`` and ``windows`` by symbol, those of the account under ``ACCOUNT_SCOPE``; ``recent`` by content.
 
     Messages are remembered only while a limit needs them: a rate counts from when it was set. Exposures are kept while
-    there are limits at all, or a state that restricts.
+    there are any limits, or while the trading state restricts orders.
     """
 
     state: TradingState = TradingState.ACTIVE
@@ -102,7 +102,7 @@ def with_state(risk: Risk, state: TradingState) -> Risk:
 
 
 def with_limits(risk: Risk, symbol: str | None, limits: RiskLimits) -> Risk:
-    """With the limits of one symbol, or of the account, replaced. What no limit needs any more is forgotten."""
+    """With the limits of one symbol, or of the account, replaced. What no limit needs is forgotten."""
     scope = symbol or ACCOUNT_SCOPE
     by_scope = risk.limits.delete(scope) if scope in risk.limits else risk.limits
     if limits != RiskLimits():
@@ -139,7 +139,7 @@ def with_exposure(
 ) -> Risk:
     """With an open order of ``symbol`` changed. A new one has no leaves before, a closed one none after.
 
-    While a replace is pending, the leaves to tell are the larger ones: the market may see either.
+    While a replace is pending, pass the larger leaves: the market may see either.
     """
     exposure = risk.exposures.get(symbol, NO_EXPOSURE)
     change = _subtract(leaves_after, leaves_before)
@@ -157,7 +157,7 @@ def with_exposure(
 
 
 def with_order(risk: Risk, order: OrderCreated) -> Risk:
-    """With an order that leaves at its ``transact_time``; one without a time is older than these checks."""
+    """With an order that leaves at its ``transact_time``; an order without one is older than these checks."""
     time = order.transact_time
     if not risk.limits or time is None:
         return risk
@@ -173,7 +173,7 @@ def with_order(risk: Risk, order: OrderCreated) -> Risk:
 
 
 def with_order_denied(risk: Risk, order: OrderCreated) -> Risk:
-    """Takes back ``with_order``, right after it: an order that was denied never left."""
+    """Undoes ``with_order``, right after it: an order that was denied never left."""
     if not risk.limits or order.transact_time is None:
         return risk
     windows = risk.windows
@@ -211,7 +211,7 @@ def _with_message(risk: Risk, symbol: str, time: datetime, *, is_order: bool) ->
 
 
 def _with_time(times: tuple[datetime, ...], time: datetime, rate: Rate | None) -> tuple[datetime, ...]:
-    """``times`` and ``time``. A clock that goes back is taken to stand still."""
+    """``times`` with ``time`` added. A clock that goes back counts as standing still."""
     if rate is None:
         return ()
     if times and time < times[-1]:
@@ -231,7 +231,7 @@ def _latest(recent: immutables.Map[str, Recent]) -> immutables.Map[str, Recent]:
 
 
 def content_of(order: OrderCreated | PlaceOrder) -> str:
-    """What makes two orders the same one."""
+    """Orders with equal content are duplicates."""
     return (
         f"{order.symbol} {order.side} {order.order_type} {order.quantity} {order.limit_price} {order.stop_price}"
         f" {order.time_in_force}"

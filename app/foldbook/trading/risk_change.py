@@ -1,4 +1,4 @@
-"""What an order, or a replace of one, would change: the question that the risk checks answer."""
+"""What an order, or a replace of one, would change: the input of the risk checks."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ _subtract = EXACT.subtract
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """An order or a replace that wants to leave at ``now``: what it asks for, and what would be new or worse.
+    """An order or a replace that is to leave at ``now``: what it requests, and what would be new or worse.
 
-    A market order has no price, a stop order only its stop price. Made by ``order_change`` and ``replace_change``.
+    A market order has no price, a stop order only its stop price. Built by ``order_change`` and ``replace_change``.
     """
 
     risk: Risk
     instrument: Instrument
     new: PlaceOrder | OrderCreated
     old: OrderCreated | None
-    """What the order is on now; None: it is a new order."""
+    """The current terms of the order; None: it is a new order."""
     now: datetime
     position_qty: Decimal
     """Held in the symbol; negative while short."""
     leaves_qty: Decimal
     """What it would leave open."""
     counted_qty: Decimal
-    """What of ``leaves_qty`` the exposure counts already."""
+    """The part of ``leaves_qty`` that the exposure already counts."""
     others_qty: Decimal
     """What else is open in the symbol on its side."""
     is_more: bool
-    """It asks for a larger quantity."""
+    """It requests a larger quantity."""
     new_limit_price: Decimal | None
-    """None: it has no limit price, or the one it had."""
+    """None: it has no limit price, or an unchanged one."""
     new_stop_price: Decimal | None
     is_worse: bool
-    """It does something other than take quantity back."""
+    """It does more than reduce the quantity."""
 
     @property
     def room_to_flat(self) -> Decimal:
@@ -64,7 +64,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 def order_change(
     risk: Risk, command: PlaceOrder, instrument: Instrument, position_qty: Decimal, now: datetime
 ) -> Change:
-    """All of an order is new."""
+    """A new order changes everything."""
     return Change(
         risk,
         instrument,

@@ -1,9 +1,9 @@
-"""The checks that an order passes before it leaves, and what they deny.
+"""The checks that an order must pass before it leaves, and what they deny.
 
-An order or a replace is asked about (``check_order``, ``check_replace``) on what ``risk.Risk`` remembers. A cancel is
-never asked about: it always passes, it only counts as a message.
+An order or a replace is checked (``check_order``, ``check_replace``) against what ``risk.Risk`` remembers. A cancel is
+never checked: it always passes, and only counts as a message.
 
-The limits of the account and those of the symbol both hold. The first denial wins, in this order:
+The limits of the account and those of the symbol both apply. The first denial wins, in this order:
 
 1. the trading state: ``halted``, ``reducing``;
 2. the instrument: ``tick-size``, ``lot-size``;
@@ -11,17 +11,17 @@ The limits of the account and those of the symbol both hold. The first denial wi
    ``max-quantity``, ``stale-price``, ``max-notional``, ``price-collar``, ``max-position``, ``max-open-orders``,
    ``order-rate``, ``message-rate``, ``daily-loss``, ``duplicate-order``.
 
-A check is a function named after its code. One more is one more function, and one more line in ``_denied_by``.
+A check is a function named after its code. To add one, add a function and a line in ``_denied_by``.
 
-What cannot be checked is denied: a notional or a collar that needs a last price where there is none is ``no-price``.
-Exactly at a limit passes.
+What cannot be checked is denied: a notional or a collar that needs a last price when there is none is ``no-price``. A
+value exactly at its limit passes.
 
 A position can always be made smaller: neither ``REDUCING``, ``reduce_only`` nor a daily loss denies an order that,
 together with what is open on its side, at most closes the position. ``HALTED`` denies everything but cancels.
 
-A replace is checked for what it makes worse, and for nothing else: the quantity limits when the quantity grows, the
-collar and the tick when a price moves, the lot when the quantity changes. Taking quantity back without moving a price
-passes everything but ``halted``, ``lot-size`` and ``message-rate``. A replace does not count as an order.
+A replace is checked only for what it makes worse: the quantity limits if the quantity grows, the collar and the tick if
+a price changes, the lot if the quantity changes. Reducing the quantity without changing a price passes everything but
+``halted``, ``lot-size`` and ``message-rate``. A replace does not count as an order.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from foldbook.trading.risk_denial import NONE, Denial, denial_of, seconds, shown
 from foldbook.trading.values import EXACT, ONE, ZERO, Rate, RiskLimits, Side, TradingState
 
 _NOT_COUNTED = 0
-"""A replace does not count as an order: nothing asks how many are open."""
+"""A replace does not count as an order: no check reads how many are open."""
 
 # A member looked up on its class costs as much as a check.
 _ACTIVE, _REDUCING, _HALTED = TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED
@@ -95,8 +95,8 @@ def check_replace(
 ) -> Denial | None:
     """Why an order on the terms ``old`` must not ask for the terms ``new``, or None.
 
-    ``leaves_qty``: what the order contributes to the exposure now (see ``with_exposure``). The rest as in
-    ``check_order``.
+    ``leaves_qty``: what the order contributes to the exposure now (see ``with_exposure``). The other arguments are as
+    in ``check_order``.
     """
     if _is_unlimited(risk, instrument):
         return None
@@ -122,7 +122,7 @@ def _is_unlimited(risk: Risk, instrument: Instrument) -> bool:
 
 
 def _first_denial(change: Change, *scopes: tuple[str, int, Decimal]) -> Denial | None:
-    """``scopes``: whose limits, how many orders are open there, and what was realised there today."""
+    """``scopes``: the key of the limits, how many orders are open there, and what was realised there today."""
     denial = _denied_in_general(change)
     if denial is not None:
         return denial
@@ -135,10 +135,10 @@ def _first_denial(change: Change, *scopes: tuple[str, int, Decimal]) -> Denial |
     return None
 
 
-# -- the order of the checks, one a line -------------------------------------------------------------------------
+# -- the order of the checks, one per line -----------------------------------------------------------------------
 
-# Written out: most limits are not set, and a loop over a table of them made placing an order under two limits take
-# 1.23 times as long, under all of them 1.35 times.
+# Written out, because most limits are not set: with a loop over a table of them, placing an order took 1.23 times as
+# long under two limits, and 1.35 times under all of them.
 
 
 def _denied_in_general(change: Change) -> Denial | None:
@@ -221,7 +221,7 @@ def max_quantity(change: Change, quantity_max: Decimal) -> Denial | None:
 
 
 def stale_price(change: Change, age_s_max: int) -> Denial | None:
-    """Of an order that trades at whatever the market's price is."""
+    """For an order that trades at the market's price, whatever it is."""
     if change.new.limit_price is not None or change.new.stop_price is not None or not change.is_more:
         return None
     last = change.risk.prices.get(change.new.symbol)
@@ -232,7 +232,7 @@ def stale_price(change: Change, age_s_max: int) -> Denial | None:
 
 
 def max_notional(change: Change, notional_max: Decimal) -> Denial | None:
-    """Of the whole order, at its limit price, else its stop price, else the last price."""
+    """The notional of the whole order, at its limit price, else its stop price, else the last price."""
     if not change.is_worse:
         return None
     new, old = change.new, change.old
@@ -250,7 +250,7 @@ def max_notional(change: Change, notional_max: Decimal) -> Denial | None:
 
 
 def price_collar(change: Change, collar: Decimal) -> Denial | None:
-    """Each new price by itself within the band around the last price; a market order has none."""
+    """Each new price must be within the band around the last price; a market order has no price."""
     last = change.risk.prices.get(change.new.symbol)
     for price in (change.new_stop_price, change.new_limit_price):
         if price is None:
@@ -267,7 +267,7 @@ def price_collar(change: Change, collar: Decimal) -> Denial | None:
 
 
 def max_position(change: Change, position_max: Decimal) -> Denial | None:
-    """The position if everything open on this side, and this, were filled and nothing on the other."""
+    """The position if this and everything open on its side were filled, and nothing on the other side."""
     if change.leaves_qty <= change.counted_qty:
         return None
     held = change.position_qty if change.new.side is _BUY else _negate(change.position_qty)
@@ -309,7 +309,7 @@ def duplicate_order(change: Change, window_s: int) -> Denial | None:
 
 
 def _check_rate(code: str, rate: Rate, times: tuple[datetime, ...], now: datetime) -> Denial | None:
-    """Denied if one more would be more than ``count`` in the interval that ends with it, its beginning excluded."""
+    """Denied if one more would exceed ``count`` in the interval that ends with it and excludes its beginning."""
     count = rate.count
     if len(times) < count:
         return None

@@ -1,4 +1,4 @@
-"""What a risk check answers when it says no."""
+"""The answer of a risk check that denies."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import msgspec
 from foldbook.trading.values import EXACT, canonical
 
 NONE = "none"
-"""Observed where there is nothing to compare with."""
+"""The observed value if there is nothing to compare with."""
 
 SYMBOLS_SHOWN_MAX = 10
 
 
 class Denial(msgspec.Struct, frozen=True):
-    """Which check said no, what it allows, and what it saw: canonical decimals, or words."""
+    """The check that denied, its limit, and what it observed: canonical decimals, or words."""
 
     code: str
     limit: str

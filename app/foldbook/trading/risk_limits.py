@@ -1,4 +1,4 @@
-"""What limits may be set."""
+"""Which values limits may have."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ ALLOWED_SYMBOLS_MAX = 1_000
 
 
 def check_limits(limits: RiskLimits, symbol: str | None = None) -> tuple[str, str] | None:
-    """Which field of the limits of the account, or of ``symbol``, is wrong, and what it must be; None: all is well."""
+    """The wrong field in the limits of the account, or of ``symbol``, and what it must be; None: all is well."""
     for name in ("max_quantity", "max_notional", "price_collar", "max_position", "max_daily_loss"):
         amount: Decimal | None = getattr(limits, name)
         if amount is not None and not (is_amount(amount) and amount > ZERO):
-            what = "is greater than 0, with at most {} digits before the point and {} after it"
+            what = "must be greater than 0, with at most {} digits before the point and {} after it"
             return name, what.format(INTEGER_DIGITS_MAX, FRACTION_DIGITS_MAX)
     for name in ("max_order_rate", "max_message_rate"):
         rate: Rate | None = getattr(limits, name)
         if rate is not None and not (1 <= rate.count <= RATE_COUNT_MAX and 1 <= rate.interval_s <= INTERVAL_S_MAX):
-            return name, f"is 1 to {RATE_COUNT_MAX} in 1 to {INTERVAL_S_MAX} seconds"
+            return name, f"must be 1 to {RATE_COUNT_MAX} in 1 to {INTERVAL_S_MAX} seconds"
     for name, largest in (
         ("max_open_orders", OPEN_ORDERS_MAX),
         ("duplicate_window_s", INTERVAL_S_MAX),
@@ -31,10 +31,10 @@ def check_limits(limits: RiskLimits, symbol: str | None = None) -> tuple[str, st
     ):
         number: int | None = getattr(limits, name)
         if number is not None and not 1 <= number <= largest:
-            return name, f"is 1 to {largest}"
+            return name, f"must be 1 to {largest}"
     if limits.allowed_symbols is not None:
         if symbol is not None:
-            return "allowed_symbols", "belongs to the limits of an account"
+            return "allowed_symbols", "is not allowed in the limits of a symbol"
         if len(limits.allowed_symbols) > ALLOWED_SYMBOLS_MAX:
-            return "allowed_symbols", f"are at most {ALLOWED_SYMBOLS_MAX}"
+            return "allowed_symbols", f"may have at most {ALLOWED_SYMBOLS_MAX} symbols"
     return None

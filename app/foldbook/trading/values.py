@@ -13,7 +13,7 @@ from msgspec import Meta
 from foldbook.eventstore.declaration import AsText, InPath
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
-"""What a user, exchange, order, strategy or symbol may be called."""
+"""The pattern of a user's, exchange's, order's, strategy's or symbol's name."""
 
 
 class Broker(StrEnum):
@@ -35,7 +35,7 @@ EXACT = Context(prec=120, traps=[Inexact, InvalidOperation, Overflow])
 """The arithmetic of money: exact, or an error. 120 digits hold a sum of products of the largest amounts."""
 
 QUOTIENTS = Context(prec=400, traps=[Inexact, InvalidOperation, Overflow])
-"""The same where a quotient is taken: a cost times a quantity, with 36 digits more, takes some 250 digits."""
+"""The same for quotients: a cost times a quantity, with 36 more digits, takes some 250 digits."""
 
 AVERAGE_DIGITS = 18
 
@@ -47,13 +47,13 @@ ONE = Decimal(1)
 
 
 def amount(text: str) -> Decimal:
-    """The canonical decimal that ``text``, in plain notation, says."""
+    """The canonical decimal of ``text``, which is in plain notation."""
     value = Decimal(text)
-    # Most amounts are written canonically; to see that is cheaper than to make them so once more.
+    # Most amounts are canonical already; checking that is cheaper than converting again.
     return canonical(value) if text[0] == "-" or (text[-1] == "0" and "." in text) else value
 
 
-# -- the types of what a request says: limits, and how it travels ------------------------------------------------
+# -- the types of fields in a request: their limits, and how they travel -----------------------------------------
 
 _END = r"(?!\n)$"
 """The end of a pattern: ``$`` alone would let a line feed follow, and JSON Schema has no ``\\Z``."""
@@ -63,14 +63,14 @@ ACCOUNT_PATTERN = f"^{NAME}/{NAME}/({'|'.join(BROKERS)}){_END}"
 AMOUNT_PATTERN = rf"^-?[0-9]{{1,{INTEGER_DIGITS_MAX}}}(\.[0-9]{{1,{FRACTION_DIGITS_MAX}}})?{_END}"
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, examples=["BTC-USDT"])]
-Symbol = Annotated[Name, InPath(detail=f"matches {NAME}")]
-OrderId = Annotated[Name, InPath("unknown-order", f"an order id matches {NAME}")]
+Symbol = Annotated[Name, InPath(detail=f"must match {NAME}")]
+OrderId = Annotated[Name, InPath("unknown-order", f"an order id must match {NAME}")]
 AccountName = Annotated[
     str,
     Meta(pattern=ACCOUNT_PATTERN, examples=["alice/binance/simulated"]),
     InPath(
         "unknown-account",
-        "an account is user/exchange/broker, the broker live, simulated or backtest",
+        "an account is user/exchange/broker, and the broker is live, simulated or backtest",
         parts={"user": Name, "exchange": Name, "broker": Broker},
     ),
 ]
@@ -111,7 +111,7 @@ class TimeInForce(StrEnum):
 
 
 class OrdStatus(StrEnum):
-    """FIX OrdStatus (39), with two of our own: CREATED (not sent yet) and DENIED (our risk checks refused it)."""
+    """FIX OrdStatus (39), and two of ours: CREATED (not sent yet) and DENIED (our risk checks denied it)."""
 
     CREATED = "CREATED"
     PENDING_NEW = "PENDING_NEW"
@@ -129,7 +129,7 @@ class OrdStatus(StrEnum):
 
 
 class PendingRequest(StrEnum):
-    """What was asked of the broker and not yet answered: the second axis of an order's state."""
+    """What was requested of the broker and not answered yet: the second axis of an order's state."""
 
     NONE = "NONE"
     CANCEL = "CANCEL"
@@ -137,7 +137,7 @@ class PendingRequest(StrEnum):
 
 
 class ExecType(StrEnum):
-    """FIX ExecType (150): what a broker reports; FIX has a message of its own for the two rejections (35=9)."""
+    """FIX ExecType (150): what a broker reports. For the two rejections FIX has a separate message (35=9)."""
 
     PENDING_NEW = "PENDING_NEW"
     NEW = "NEW"
@@ -173,7 +173,7 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What an account, or one symbol in it, may do; what is absent is not limited."""
+    """The limits of an account, or of one symbol in it; what is absent is not limited."""
 
     max_quantity: Amount | None = None
     """Of one order."""
@@ -192,9 +192,9 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     """Realised today (UTC), fees in the quote currency included, in each quote currency."""
     reduce_only: bool = False
     allowed_symbols: tuple[Name, ...] | None = None
-    """Of an account."""
+    """Only for an account."""
     duplicate_window_s: Count | None = None
-    """An order like an earlier one of the last so many seconds, but for its id, is taken for a mistake."""
+    """An order that equals one of the last so many seconds, except for its id, counts as a mistake."""
     price_age_max_s: Count | None = None
     """A last price older than that is stale: market orders are denied."""
 
@@ -204,11 +204,11 @@ def is_account(text: str) -> bool:
 
 
 def canonical(value: Decimal) -> Decimal:
-    """The same finite amount without trailing zeros and without an exponent, so that ``str`` of it is plain."""
+    """The same finite amount without trailing zeros and without an exponent, so that its ``str`` is plain."""
     if value.same_quantum(ONE):
         return value  # an integer without an exponent
     normal = value.normalize(EXACT)
-    # Not as_tuple().exponent: building the digits takes longer than all of this.
+    # as_tuple().exponent would build the digits, which takes longer than all of this.
     return normal.quantize(ONE, context=EXACT) if normal == normal.to_integral_value() else normal
 
 
@@ -229,7 +229,7 @@ def add_product(a: Decimal, b: Decimal, c: Decimal) -> Decimal:
 
 
 def _trimmed(value: Decimal) -> Decimal:
-    """``canonical`` of what canonical amounts make, in half the time: it has no positive exponent."""
+    """``canonical`` of a result of canonical amounts, in half the time: it has no positive exponent."""
     if value.same_quantum(ONE):
         return value
     normal = value.normalize(EXACT)
@@ -244,7 +244,7 @@ def average(cost: Decimal, quantity: Decimal, multiplier: Decimal = ONE) -> Deci
     if not quantity:
         return ZERO
     units = QUOTIENTS.multiply(quantity, multiplier)
-    # Not quantize: it rounds the quotient, which the context has rounded before.
+    # quantize would round a quotient that the context has already rounded.
     whole, rest = QUOTIENTS.divmod(QUOTIENTS.scaleb(cost.copy_abs(), AVERAGE_DIGITS), units.copy_abs())
     over = QUOTIENTS.compare(QUOTIENTS.add(rest, rest), units.copy_abs())
     if over > 0 or (over == 0 and whole.as_tuple().digits[-1] % 2):

@@ -64,11 +64,11 @@ begin
         d.command_id = p_command_id
     from descendant d
     left join audit.command_log l on l.command_id = d.command_id
-    -- A cause may lie outside the log. What is neither in the log nor the cause of anything there is not a tree.
+    -- A cause may be outside the log. An id that is neither in the log nor the cause of anything in it has no tree.
     where l.command_id is not null
         or exists (select from caused e where e.caused_by = d.command_id::text)
     order by d.path;
 end
 $$;
 comment on function audit.causation_tree is
-    'What led to a command, and all that it and its causes led to, as a tree, depth first. No row: the log does not know the command. Reads the whole log once.';
+    'What led to a command, and everything that it and its causes led to, as a tree, depth first. No row: the command is not in the log. Reads the whole log once.';

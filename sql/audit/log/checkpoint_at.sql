@@ -10,4 +10,4 @@ begin atomic
     where c.shard = p_shard
         and c.number = p_commit;
 end;
-comment on function audit.checkpoint_at is 'How far a shard was after a commit; no row: it has no such commit.';
+comment on function audit.checkpoint_at is 'How far a shard was after a commit. No row: it has no such commit.';

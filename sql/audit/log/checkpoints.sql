@@ -15,4 +15,4 @@ begin atomic
     order by s.shard;
 end;
 comment on function audit.checkpoints is
-    'How far each shard is: the number of its last commit, its events, and the hash that stands for all of them.';
+    'How far each shard is: the number of its last commit, the number of its events, and the hash that covers all of them.';

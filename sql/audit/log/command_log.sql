@@ -22,7 +22,7 @@ select
     ) as events
 from eventstore.commands c;
 comment on view audit.command_log is
-    'Every command ever answered, one row however often it was sent: who asked, what came of it and, if it was refused, why.';
+    'Every command ever answered, one row however often it was sent: who asked, the outcome and, if it was refused, why.';
 comment on column audit.command_log.recorded_at is 'When it was first answered, by the database''s clock.';
 comment on column audit.command_log.reason is 'The code of the refusal; null if it was accepted.';
 comment on column audit.command_log.events is 'The types of its events, in order; null: nothing was left to do, or it was refused.';

@@ -32,4 +32,4 @@ begin
 end
 $$;
 comment on function audit.events_between is
-    'The events recorded from p_from on and before p_to, by the database''s clock, shard by shard, in order.';
+    'The events recorded from p_from (inclusive) to p_to (exclusive), by the database''s clock, shard by shard, in order.';

@@ -5,7 +5,7 @@ returns table (
 )
 language plpgsql
 stable
--- The commands are found by a block range index; a plan made while the log is small would keep scanning it.
+-- A block range index finds the commands; a plan made while the log is small would keep scanning it.
 set enable_seqscan = off
 as $$
 #variable_conflict use_column
@@ -34,4 +34,4 @@ begin
 end
 $$;
 comment on function audit.export_commands is
-    'The commands of the commits with a number in (p_after_commit, p_to_commit], as an export has them.';
+    'The commands of the commits with a number in (p_after_commit, p_to_commit], in the shape of an export.';

@@ -20,4 +20,4 @@ begin atomic
         and c.number <= p_to
     order by c.number;
 end;
-comment on function audit.export_commits is 'Commits with a number in (p_after, p_to], as an export has them.';
+comment on function audit.export_commits is 'Commits with a number in (p_after, p_to], in the shape of an export.';

@@ -34,4 +34,4 @@ begin
 end
 $$;
 comment on function audit.export_events is
-    'The events at positions in (p_after, p_to], as they are stored and as an export has them: no upcaster is applied.';
+    'The events at positions in (p_after, p_to], as stored, in the shape of an export: no upcaster is applied.';

@@ -41,4 +41,4 @@ cross join lateral aclexplode(c.relacl) a
 where a.grantee <> c.relowner
     and a.privilege_type not in ('SELECT', 'MAINTAIN');
 comment on view audit.missing_guards is
-    'The triggers, unique keys and rights that should protect the log and do not. No row: all is well.';
+    'The triggers, unique keys and rights that should protect the log but do not. No row: all is well.';

@@ -1,5 +1,4 @@
--- Commands are found by their commit through a block range index, which reads everything younger than its last
--- summary.
+-- A block range index finds commands by their commit. Without a new summary it reads all blocks since the last one.
 create or replace function audit.summarize_commands()
 returns void
 language plpgsql

@@ -1,7 +1,7 @@
--- Verifies a run of commits of one shard, independently of the rest of the log: of the commit before it, a commit needs
--- the row only. Every row is hashed again and compared with the hash it carries; every commit is hashed again over the
--- hashes its rows carry. So a changed row shows itself, and a row that was changed together with its hash, or that is
--- gone without a trace, shows in its commit.
+-- Verifies a run of commits of one shard, independently of the rest of the log: a commit depends only on the row of the
+-- commit before it. Every row is hashed again and compared with the hash that it carries; every commit is hashed again
+-- over the hashes that its rows carry. So a changed row is found by its own hash. A row that was changed together with its
+-- hash, or that was removed, is found by its commit's hash.
 create or replace function audit.verify_commits(p_shard integer, p_from bigint, p_to bigint)
 returns table ("position" bigint, "commit" bigint, problem text, detail text)
 language plpgsql
@@ -90,7 +90,7 @@ begin
             e.hash
         from event e
     ),
-    -- A command comes before its first event, which has its position but no id here; commands without events come last.
+    -- A command comes before its first event, which has the same position but no id here; commands without events are last.
     seal as (
         select
             r.number,
@@ -118,7 +118,7 @@ begin
         left join seal s on s.number = c.number
         left join run r on r.number = c.number
     ),
-    -- The event before in the same aggregate: in this run of commits, or found by its key.
+    -- The previous event of the same aggregate: in this run of commits, or looked up by its key.
     sequenced as (
         select
             e.position,
@@ -163,12 +163,12 @@ begin
         from checked c
         where c.recorded_at < c.previously_recorded_at
         union all
-        -- This commit still fits the one it once followed: the one before it, or an earlier one, was rewritten.
+        -- This commit still matches what it once followed: the commit before it, or an earlier one, was rewritten.
         select
             (select p.first_position from linked p where p.number = c.previous_number),
             c.previous_number,
             'commit-rewritten',
-            format('commit %s followed another one than commit %s is now', c.number, c.previous_number)
+            format('commit %s was sealed after a different commit %s', c.number, c.previous_number)
         from checked c
         where c.number = c.previous_number + 1
             and c.previous_hash is distinct from c.expected_previous_hash
@@ -198,7 +198,7 @@ begin
             e.position,
             e.number,
             'event-changed',
-            'it is not what its hash says'
+            'it does not match its hash'
         from event e
         where e.hash is distinct from e.computed_hash
         union all
@@ -206,7 +206,7 @@ begin
             e.position,
             e.number,
             'event-date',
-            'recorded at another time than its commit'
+            'recorded at a different time than its commit'
         from event e
         where e.recorded_at is distinct from e.committed_at
         union all
@@ -265,7 +265,7 @@ begin
             coalesce(k.first_position, c.first_position),
             k."commit",
             'command-changed',
-            format('command %s is not what its hash says', k.command_id)
+            format('command %s does not match its hash', k.command_id)
         from command k
         join commit c on c.number = k."commit"
         where k.hash is distinct from k.computed_hash
@@ -275,13 +275,13 @@ begin
     select f.*
     from finding f
     union all
-    -- Unless a row of the commit shows what is wrong with it.
+    -- Only if no finding about one of its rows says more.
     select
         c.first_position,
         c.number,
         case when c.hash is distinct from c.computed_hash then 'commit-hash' else 'command-count' end,
         format(
-            'the commit, its commands, of %s events, or its events at positions %s to %s were changed',
+            'the commit, its commands (of %s events) or its events at positions %s to %s were changed',
             c.events_commanded, c.first_position, c.last_position
         )
     from checked c
@@ -292,4 +292,4 @@ begin
 end
 $$;
 comment on function audit.verify_commits is
-    'What is wrong with the commits from p_from to p_to: the first hundred findings, in the order of the log. None: all is well.';
+    'What is wrong with the commits from p_from to p_to: the first hundred findings, in the order of the log. No row: all is well.';

@@ -1,4 +1,4 @@
--- Finds what verify_commits cannot see: rows outside any commit, and readers that have seen more than there is.
+-- Finds what verify_commits cannot see: rows outside all commits, and readers that have seen more than there is.
 create or replace function audit.verify_ends(p_shard integer)
 returns table ("position" bigint, "commit" bigint, problem text, detail text)
 language plpgsql
@@ -43,7 +43,7 @@ begin
                 v_head.last_position + 1,
                 k."commit",
                 'command-stray',
-                format('there is no commit %s, and command %s says it is of it', k."commit", k.command_id)
+                format('command %s names commit %s, which does not exist', k.command_id, k."commit")
             from eventstore.commands k
             where k.shard = p_shard
                 and not k."commit" between 1 and v_head.number
@@ -77,7 +77,7 @@ begin
                 e.position,
                 null,
                 'event-shard',
-                format('shard %s is not of this log', e.shard)
+                format('this log has no shard %s', e.shard)
             from eventstore.events e
             cross join eventstore.log_info i
             where p_shard = 0
@@ -90,7 +90,7 @@ begin
                 v_head.last_position + 1,
                 c.number,
                 'commit-stray',
-                format('shard %s is not of this log', c.shard)
+                format('this log has no shard %s', c.shard)
             from eventstore.commits c
             cross join eventstore.log_info i
             where p_shard = 0
@@ -103,7 +103,7 @@ begin
                 v_head.last_position + 1,
                 k."commit",
                 'command-stray',
-                format('shard %s is not of this log', k.shard)
+                format('this log has no shard %s', k.shard)
             from eventstore.commands k
             cross join eventstore.log_info i
             where p_shard = 0

@@ -23,6 +23,6 @@ select
 from trading.log e
 where e.type in ('UnmatchedExecutionRecorded', 'FillConflictDetected');
 comment on view audit.execution_exceptions is
-    'Executions that a broker reported and that were not applied: they belong to nothing that is known, or contradict an earlier report.';
-comment on column audit.execution_exceptions.is_applied is 'True of a bust or correction that came before its fill and was applied when the fill came.';
+    'Executions that a broker reported but that were not applied: what they refer to is unknown, or they contradict an earlier report.';
+comment on column audit.execution_exceptions.is_applied is 'True for a bust or correction that arrived before its fill and was applied when the fill arrived.';
 comment on column audit.execution_exceptions.raw_message is 'What the broker sent, if it was handed in.';

@@ -19,7 +19,7 @@ begin
         join trading.log e on e.shard = r.shard and e.position <= r.checkpoint
         where e.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
     ),
-    -- Each fill as it stands: as reported, or as corrected last.
+    -- Each fill in its current state: as reported, or as last corrected.
     standing as (
         select
             x.shard,
@@ -32,7 +32,7 @@ begin
         from execution x
         group by x.shard, x.account, x.order_id, x.fill_exec_id
     ),
-    told as (
+    expected as (
         select
             s.shard,
             s.position,
@@ -98,16 +98,16 @@ begin
         ) s
     )
     select
-        coalesce(t.shard, k.shard),
-        coalesce(t.position, k.position),
-        case when k.row is null then 'missing' when t.row is null then 'surplus' else 'different' end,
-        t.row,
+        coalesce(e.shard, k.shard),
+        coalesce(e.position, k.position),
+        case when k.row is null then 'missing' when e.row is null then 'surplus' else 'different' end,
+        e.row,
         k.row
-    from told t
-    full join kept k on k.shard = t.shard and k.position = t.position
-    where t.row is distinct from k.row
+    from expected e
+    full join kept k on k.shard = e.shard and k.position = e.position
+    where e.row is distinct from k.row
     order by 1, 2;
 end
 $$;
 comment on function audit.fill_differences is
-    'Where read.fills and read.execution_exceptions do not say what the log says, up to where their projection has read: a row is missing, surplus or different. No row: all is well.';
+    'Where read.fills and read.execution_exceptions differ from the log, up to where their projection has read: a row is missing, surplus or different. No row: all is well.';

@@ -21,7 +21,7 @@ begin
         );
     end if;
     if p_type in ('OrderCancelPending', 'OrderReplacePending') then
-        -- The oldest that was not acknowledged is now; if there is none, one was made elsewhere.
+        -- Acknowledges the oldest request that was not acknowledged; if there is none, the request was made elsewhere.
         select min(r.ordinal) - 1
         into v_place
         from jsonb_array_elements(p_requests) with ordinality r (request, ordinal)

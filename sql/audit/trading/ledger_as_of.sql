@@ -2,7 +2,7 @@ create or replace function audit.ledger_as_of(p_account text, p_log_position big
 returns table (ledger_account text, currency text, balance numeric)
 language plpgsql
 stable
--- The log's index finds the account's executions, their log positions find the entries: entries need no other index.
+-- The log's index finds the account's executions, and their log positions find the entries, which need no other index.
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -29,4 +29,4 @@ begin
 end
 $$;
 comment on function audit.ledger_as_of is
-    'The balances of an account after the event at p_log_position of its shard''s log: the sums of its entries up to there, without those that are zero.';
+    'The balances of an account after the event at p_log_position of its shard''s log: the sums of its entries up to there, except those that are zero.';

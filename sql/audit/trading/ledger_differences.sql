@@ -1,5 +1,5 @@
 -- Posts each execution from its event alone, as the head of sql/trading/projections/ledger.sql describes. The projection
--- looks up the fill that a bust or a correction takes back; the event repeats its values.
+-- looks up the fill that a bust or a correction reverses; here the event's copy of its values is used.
 create or replace function audit.ledger_differences()
 returns table (
     shard integer, log_position bigint, entry integer, problem text, in_the_log jsonb, in_the_read_table jsonb
@@ -49,7 +49,7 @@ begin
             case when p.fee_currency = p.payload ->> 'quote_currency' then p.fee else 0 end as quote_fee
         from posting p
     ),
-    told as (
+    expected as (
         select
             p.shard,
             p.log_position,
@@ -76,17 +76,17 @@ begin
         cross join lateral (select e.account, e.currency, e.position, e.cash, e.exchange, e.fees) s
     )
     select
-        coalesce(t.shard, k.shard),
-        coalesce(t.log_position, k.log_position),
-        coalesce(t.entry, k.entry),
-        case when k.row is null then 'missing' when t.row is null then 'surplus' else 'different' end,
-        t.row,
+        coalesce(e.shard, k.shard),
+        coalesce(e.log_position, k.log_position),
+        coalesce(e.entry, k.entry),
+        case when k.row is null then 'missing' when e.row is null then 'surplus' else 'different' end,
+        e.row,
         k.row
-    from told t
-    full join kept k on k.shard = t.shard and k.log_position = t.log_position and k.entry = t.entry
-    where t.row is distinct from k.row
+    from expected e
+    full join kept k on k.shard = e.shard and k.log_position = e.log_position and k.entry = e.entry
+    where e.row is distinct from k.row
     order by 1, 2, 3;
 end
 $$;
 comment on function audit.ledger_differences is
-    'Where read.ledger_entries does not say what the log says, up to where its projection has read: an entry is missing, surplus or different. No row: all is well.';
+    'Where read.ledger_entries differs from the log, up to where its projection has read: an entry is missing, surplus or different. No row: all is well.';

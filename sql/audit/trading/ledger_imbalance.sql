@@ -16,7 +16,7 @@ begin
     group by e.shard, e.log_position, e.currency
     having sum(e.position + e.cash + e.exchange + e.fees) <> 0
     union all
-    -- Entries removed or added as a whole still sum to zero; the balances show what was there.
+    -- Entries that are removed or added as a whole still sum to zero; the balances show the difference.
     select
         coalesce(b.shard, e.shard),
         null,

@@ -103,4 +103,4 @@ begin
 end
 $$;
 comment on function audit.lot_differences is
-    'Where lots do not add up: the lots of a symbol to its position in the log (position) or to read.lot_positions (total), the closings of a lot to what was closed of it (closings). No row: all is well.';
+    'Where lots do not add up: the lots of a symbol to its position in the log (position) or to read.lot_positions (total), the closings of a lot to its closed quantity (closings). No row: all is well.';

@@ -32,4 +32,4 @@ begin
 end
 $$;
 comment on function audit.order_as_of is
-    'An order after the events up to a log position, read from the log itself. No row: it was not there yet.';
+    'An order after the events up to a log position, read from the log itself. No row: it did not exist yet.';

@@ -6,7 +6,7 @@ as $$
 #variable_conflict use_column
 begin
     return query
-    with told as (
+    with expected as (
         select
             r.shard,
             o.account,
@@ -36,17 +36,17 @@ begin
         ) s
     )
     select
-        coalesce(t.shard, k.shard),
-        coalesce(t.account, k.account),
-        coalesce(t.order_id, k.order_id),
-        case when k.row is null then 'missing' when t.row is null then 'surplus' else 'different' end,
-        t.row,
+        coalesce(e.shard, k.shard),
+        coalesce(e.account, k.account),
+        coalesce(e.order_id, k.order_id),
+        case when k.row is null then 'missing' when e.row is null then 'surplus' else 'different' end,
+        e.row,
         k.row
-    from told t
-    full join kept k on k.shard = t.shard and k.account = t.account and k.order_id = t.order_id
-    where t.row is distinct from k.row
+    from expected e
+    full join kept k on k.shard = e.shard and k.account = e.account and k.order_id = e.order_id
+    where e.row is distinct from k.row
     order by 1, 2, 3;
 end
 $$;
 comment on function audit.order_differences is
-    'Where read.orders does not say what the log says, up to where its projection has read: a row is missing, surplus or different. No row: all is well.';
+    'Where read.orders differs from the log, up to where its projection has read: a row is missing, surplus or different. No row: all is well.';

@@ -1,5 +1,5 @@
--- What became of each order, from what its events say happened, and not from the state that they carry: so it can tell
--- whether that state is right. A second implementation of app/foldbook/trading/order_events.py, on purpose.
+-- The state of each order, folded from what its events say happened and not from the state that they carry, so that it can
+-- check that state. It is deliberately a second implementation of app/foldbook/trading/order_events.py.
 create or replace function audit.order_fold(
     p_shard integer, p_account text, p_to bigint default 9223372036854775807
 )
@@ -34,7 +34,7 @@ begin
                 'FillCorrected'
             )
     ),
-    -- A fill counts once, a bust takes one out, a correction takes one out and puts another in.
+    -- A fill adds one, a bust removes one, a correction removes one and adds another.
     execution as (
         select
             e.order_id,

@@ -10,7 +10,7 @@ as $$
 declare
     v_account text;
 begin
-    -- An account at a time, so that what is sorted is as large as an account at most.
+    -- One account at a time, so that no sort is larger than an account.
     for v_account in
         select e.aggregate_id
         from trading.log e
@@ -83,4 +83,4 @@ begin
 end
 $$;
 comment on function audit.order_state_differences is
-    'The orders whose last event carries another state than its facts and those before it come to, and the fields in which the two differ. No row: all is well.';
+    'The orders whose last event carries a state that does not follow from the order''s facts, and the fields in which the two differ. No row: all is well.';

@@ -1,5 +1,5 @@
--- An order as of a log position is its last event up to there, which carries the order's state, and what OrderCreated
--- said once. audit.order_state_differences asks whether the states that events carry are right.
+-- An order as of a log position is its last event up to there, which carries the order's state, plus the fields that only
+-- OrderCreated has. audit.order_state_differences checks the states that events carry.
 create or replace function audit.orders_as_of(
     p_shard integer, p_log_position bigint, p_account text default null, p_order_id text default null
 )
@@ -12,7 +12,7 @@ returns table (
 )
 language plpgsql
 stable
--- One order is found by an index, all of them by reading the shard: a plan for each.
+-- An index finds one order; all of them are found by reading the shard. Each case has its own plan.
 set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column

@@ -5,4 +5,4 @@ create or replace aggregate audit.outstanding_requests(p_type text, p_payload js
     parallel = safe
 );
 comment on aggregate audit.outstanding_requests(text, jsonb) is
-    'The requests about an order that the broker has not answered, oldest first, from the order''s events in the order given.';
+    'The requests about an order that the broker has not answered, oldest first, from the order''s events in the given order.';

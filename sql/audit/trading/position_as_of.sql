@@ -21,7 +21,7 @@ begin
         ) as state
         from trading.effective_fills(v_shard, p_account, p_symbol, p_log_position) f
     ),
-    -- A fee that was taken back stays as a zero: it was charged once.
+    -- A fee that was refunded stays as a zero: it was charged once.
     charge as (
         select
             e.position,

@@ -36,7 +36,7 @@ begin
     split as (
         select
             f.*,
-            -- Cut to 18 digits after the point; the part that opens the next cycle bears the rest.
+            -- Cut to 18 digits after the point; the part that opens the next cycle bears the remainder.
             case when f.is_flip then sign(f.fee) * div(abs(f.fee * f.before[1]) * 1e18, abs(f.quantity)) * 1e-18 end as closing_fee
         from flip f
     ),

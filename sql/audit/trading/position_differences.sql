@@ -1,4 +1,4 @@
--- The journal, read.position_entries, is compared by its keys only. `foldbook projections verify positions` compares the
+-- Compares only the keys of the journal, read.position_entries. `foldbook projections verify positions` compares the
 -- position that each entry shows.
 create or replace function audit.position_differences()
 returns table (
@@ -23,7 +23,7 @@ begin
         join trading.log e on e.shard = r.shard and e.position <= r.checkpoint
         where e.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
     ),
-    told as (
+    expected as (
         select
             x.shard,
             x.account,
@@ -48,16 +48,16 @@ begin
         ) s
     )
     select
-        coalesce(t.shard, k.shard),
-        coalesce(t.account, k.account),
-        coalesce(t.symbol, k.symbol),
+        coalesce(e.shard, k.shard),
+        coalesce(e.account, k.account),
+        coalesce(e.symbol, k.symbol),
         null::bigint,
-        case when k.row is null then 'missing' when t.row is null then 'surplus' else 'different' end,
-        t.row,
+        case when k.row is null then 'missing' when e.row is null then 'surplus' else 'different' end,
+        e.row,
         k.row
-    from told t
-    full join kept k on k.shard = t.shard and k.account = t.account and k.symbol = t.symbol
-    where t.row is distinct from k.row
+    from expected e
+    full join kept k on k.shard = e.shard and k.account = e.account and k.symbol = e.symbol
+    where e.row is distinct from k.row
     union all
     select
         coalesce(x.shard, e.shard),
@@ -80,4 +80,4 @@ begin
 end
 $$;
 comment on function audit.position_differences is
-    'Where read.positions does not say what the log says, up to where its projection has read: a row is missing, surplus or different; or an execution has no entry in the journal, or an entry no execution (entry-missing, entry-surplus). No row: all is well.';
+    'Where read.positions differs from the log, up to where its projection has read: a row is missing, surplus or different; or an execution has no entry in the journal, or an entry has no execution (entry-missing, entry-surplus). No row: all is well.';

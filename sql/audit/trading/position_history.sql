@@ -55,4 +55,4 @@ begin
 end
 $$;
 comment on function audit.position_history is
-    'The fills that make up a position, from the log itself, each with its order, strategy, command, actor and the broker''s message, and the position after it. Busted fills are left out; amended_by is the log position of the correction that gave a fill its values.';
+    'The fills that make up a position, from the log itself, each with its order, strategy, command, actor and the broker''s message, and the position after it. Busted fills are not listed; amended_by is the log position of the correction that gave a fill its values.';

@@ -9,7 +9,7 @@ as $$
 declare
     v_type text := '';
 begin
-    -- From one to the next in the index: there are few types, and maybe very many events of each.
+    -- Skips from one type to the next in the index: there are few types, and there may be very many events of each.
     loop
         v_type := (
             select e.aggregate_type
@@ -24,4 +24,4 @@ begin
 end
 $$;
 comment on function eventstore.aggregate_types_of is
-    'The types of the aggregates that have this id: aggregates of different types may share one.';
+    'The types of the aggregates that have this id; aggregates of different types may share an id.';

@@ -18,4 +18,4 @@ return sha256(record_send(row(
     p_event_count
 )));
 comment on function eventstore.command_hash is
-    'SHA-256 over what a command says, as a binary record (sql/README.md); shard, commit and recorded_at are its commit''s.';
+    'SHA-256 over the content of a command, as a binary record (sql/README.md); shard, commit and recorded_at are its commit''s.';

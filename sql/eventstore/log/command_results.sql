@@ -28,4 +28,4 @@ begin
 end
 $$;
 comment on function eventstore.command_results is
-    'What each known command was answered the first time; a command without events has the position of its commit.';
+    'The first result of each known command; a command without events has the position of its commit.';

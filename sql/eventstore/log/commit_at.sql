@@ -1,4 +1,4 @@
--- Commits are recorded in the order of their numbers: the last one up to a time is found by bisection.
+-- Commits are recorded in the order of their numbers, so bisection finds the last one up to a time.
 create or replace function eventstore.commit_at(p_shard integer, p_time timestamptz)
 returns bigint
 language plpgsql
@@ -20,4 +20,4 @@ begin
     return v_low;
 end
 $$;
-comment on function eventstore.commit_at is 'The number of the last commit of a shard recorded up to a time; 0: there is none.';
+comment on function eventstore.commit_at is 'The number of the last commit of a shard that was recorded up to a time; 0 if there is none.';

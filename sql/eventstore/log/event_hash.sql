@@ -20,4 +20,4 @@ return sha256(record_send(row(
     p_occurred_at
 )));
 comment on function eventstore.event_hash is
-    'SHA-256 over what an event says, as a binary record (sql/README.md); shard and recorded_at are its commit''s.';
+    'SHA-256 over the content of an event, as a binary record (sql/README.md); shard and recorded_at are its commit''s.';

@@ -1,4 +1,4 @@
--- The view that every reader reads: the events in the shape they have today. The stored rows never change.
+-- The view that every reader uses: the events in the shape they have today. The stored rows never change.
 --
 -- Its payload column runs the chain of upcasters. An upcaster is a function `upcast."<event type>_<n>"(payload jsonb)
 -- returns jsonb`, from schema_version n to n + 1 (sql/upcasters/, one file each); the catalog is their registry, and the
@@ -13,7 +13,7 @@ begin
         from eventstore.upcaster_chain() c
         where c.versions <> (select array_agg(n) from generate_series(1, cardinality(c.versions)) n)
     ) then
-        raise exception 'an upcaster is missing: each type needs one from every version, beginning with 1'
+        raise exception 'an upcaster is missing: each event type needs one for every version, beginning with 1'
             using errcode = 'FB002';
     end if;
 
@@ -64,4 +64,4 @@ begin
 end
 $do$;
 comment on view eventstore.log is
-    'The events in the shape they have today: what every reader reads. The stored rows never change.';
+    'The events in the shape they have today, for every reader. The stored rows never change.';

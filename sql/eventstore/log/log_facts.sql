@@ -15,4 +15,4 @@ begin atomic
     cross join eventstore.alembic_version v;
 end;
 comment on function eventstore.log_facts() is
-    'The revision of the tables, the log''s identity, and how many events are in all its shards.';
+    'The revision of the tables, the identity of the log, and the number of events in all its shards.';

@@ -15,4 +15,4 @@ begin
 end
 $$;
 comment on function eventstore.position_at is
-    'The head of a shard as of a time, by the database''s clock: what was recorded up to then.';
+    'The last position of a shard that was recorded up to a time, by the database''s clock.';

@@ -14,7 +14,7 @@ stable
 as $$
 declare
     v_head bigint := (eventstore.head(p_shard)).last_position;
-    -- Types have no index, so that a search for a rare one could walk the whole shard.
+    -- Types have no index, so a search for a rare type could walk the whole shard.
     v_searched_to bigint := case
         when p_subject is null
             and (p_type is not null or p_aggregate_type is not null and p_aggregate_id is null)
@@ -39,4 +39,4 @@ begin
 end
 $$;
 comment on function eventstore.query_events is
-    'A page of the log, with its head; next is a position. A search by type ends after p_search_max events: its page may be short or empty, and next says where to go on.';
+    'A page of the log, with its head; next is a position. A search by type ends after p_search_max events: its page may be short or empty, and next says where to continue.';

@@ -28,4 +28,4 @@ begin
 end
 $$;
 comment on function eventstore.read_aggregates is
-    'The events of each aggregate after the given sequence, in order of sequence within each aggregate.';
+    'The events of each aggregate after the given sequence, ordered by sequence within each aggregate.';

@@ -18,7 +18,7 @@ as $$
 declare
     v_until bigint := coalesce(p_until, 9223372036854775807);
 begin
-    -- One plan per question: each has its own index, and a filter that is not there costs nothing.
+    -- One plan per kind of filter: each has its own index, and an absent filter costs nothing.
     if p_subject is not null then
         return query
         -- Materialized, so that no plan walks the whole shard for the sake of its order.
@@ -73,4 +73,4 @@ begin
 end
 $$;
 comment on function eventstore.read_log is
-    'Events of a shard after a position, and up to one where given, ascending; of one type, aggregate type, aggregate or subject where given.';
+    'Events of a shard after a position, ascending; optionally up to a position, and of one type, aggregate type, aggregate or subject.';

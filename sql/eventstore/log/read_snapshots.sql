@@ -26,4 +26,4 @@ begin
 end
 $$;
 comment on function eventstore.read_snapshots is
-    'The snapshots of these aggregates, each if it was taken of a state of the shape that is named.';
+    'The snapshots of these aggregates, if the fingerprint matches the shape of the state.';

@@ -28,4 +28,4 @@ begin
 end
 $$;
 comment on function eventstore.read_subjects is
-    'The events about each subject of an aggregate, in order: what a state that forgot a subject is told of it.';
+    'The events about each subject of an aggregate, in order, for a state that has forgotten the subject.';

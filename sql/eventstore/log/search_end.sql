@@ -28,4 +28,4 @@ begin
 end
 $$;
 comment on function eventstore.search_end is
-    'The position up to which a search has looked at p_events events after p_after, of a shard or of one aggregate; null if it reaches the end before.';
+    'The position at which a search has examined p_events events after p_after, of a shard or of one aggregate; null if it reaches the end earlier.';

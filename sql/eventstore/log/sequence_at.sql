@@ -1,4 +1,4 @@
--- Positions grow with sequences, so a bisection finds the place, however far in: 4 ms became of 129 at depth 199,000.
+-- Positions grow with sequences, so a bisection finds the place at any depth: at depth 199,000, 129 ms became 4 ms.
 create or replace function eventstore.sequence_at(
     p_shard integer, p_aggregate_type text, p_aggregate_id text, p_position bigint
 )
@@ -40,4 +40,4 @@ begin
 end
 $$;
 comment on function eventstore.sequence_at is
-    'The sequence of an aggregate after the event at a position of its shard, 0 before its first: what to read on from.';
+    'The sequence of an aggregate after the event at a position of its shard, 0 before its first event: where to continue reading.';

@@ -15,4 +15,4 @@ begin atomic
     cross join (select sha256(convert_to(p_aggregate_id, 'UTF8')) as bytes) digest;
 end;
 comment on function eventstore.shard_of is
-    'The shard an aggregate lives in: the first four bytes of the SHA-256 of its id, modulo the number of shards.';
+    'The shard of an aggregate: the first four bytes of the SHA-256 of its id, modulo the number of shards.';

@@ -12,4 +12,4 @@ as $$
     group by 1
 $$;
 comment on function eventstore.upcaster_chain is
-    'Of each event type that has changed its shape, the versions there is an upcaster from.';
+    'The event types whose shape has changed, each with the versions that have an upcaster.';

@@ -16,7 +16,7 @@ as $$
         fingerprint = excluded.fingerprint,
         state = excluded.state,
         taken_at = clock_timestamp()
-    -- A slower process may not put back an older one of the same shape.
+    -- A slower process must not replace it with an older one of the same shape.
     where s.fingerprint <> excluded.fingerprint or s.sequence < excluded.sequence
 $$;
 comment on function eventstore.write_snapshot is 'Keeps the latest snapshot of an aggregate.';

@@ -9,4 +9,4 @@ begin atomic
     left join eventstore.subscriptions s on s.shard = asked.shard and s.name = p_name;
 end;
 comment on function eventstore.checkpoint is
-    'The position up to which a subscription has done its work, 0 before it began; without a shard, the lowest of all.';
+    'The position up to which a subscription has done its work, 0 before it began; without a shard, the lowest of all shards.';

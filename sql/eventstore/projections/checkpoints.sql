@@ -9,4 +9,4 @@ begin atomic
         s.checkpoint
     from eventstore.subscriptions s;
 end;
-comment on function eventstore.checkpoints is 'How far each subscription has come, one row per shard.';
+comment on function eventstore.checkpoints is 'The checkpoint of each subscription, one row per shard.';

@@ -14,8 +14,8 @@ declare
     v_done bigint := p_from;
     v_letter record;
 begin
-    -- A session keeps its plans. Plans made while the tables were all but empty use whatever index comes first, and would
-    -- crawl through tables that have grown since and have not been analyzed.
+    -- A session keeps its plans. Plans made while the tables were almost empty use an arbitrary index, and would be very
+    -- slow on tables that have grown since and have not been analyzed.
     if v_is_bulk or v_head not between v_planned_for / 2 and v_planned_for * 2 then
         discard plans;
         perform set_config('foldbook.planned_for', v_head::text, false);
@@ -63,4 +63,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_apply(text, text, integer, bigint, bigint, boolean) is
-    'Folds the positions in (from, to] into one copy of a projection, whose tables and whose log are found by search_path. Leaves out what is to be skipped.';
+    'Folds the positions in (from, to] into one copy of a projection. search_path finds its tables and its log. Events to be skipped are not folded.';

@@ -8,4 +8,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_build_index(text) is
-    'Builds an index that projection_defer_indexes has dropped.';
+    'Builds an index that projection_defer_indexes dropped.';

@@ -16,7 +16,7 @@ begin
     perform set_config('search_path', v_path, true);
 
     if exists (select from pg_proc p where p.pronamespace = v_schema::regnamespace and p.prosqlbody is not null) then
-        raise exception 'projection % is bound to the schema that it was made in', p_projection
+        raise exception 'projection % is bound to the schema that it was created in', p_projection
             using
                 errcode = 'FB014',
                 hint = 'Write the body of its function as a string, without BEGIN ATOMIC: its names are looked up when it runs.';
@@ -39,4 +39,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_create(text, text, text, text[]) is
-    'Makes an empty shadow copy of a projection in a schema of its own, in place of an older one; returns its tables.';
+    'Creates an empty shadow copy of a projection in its own schema, in place of an older one; returns its tables.';

@@ -21,4 +21,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_defer_indexes(text, text) is
-    'Drops the indexes that no key needs and returns their definitions. To index a table after it was filled costs a third.';
+    'Drops the indexes that no key needs and returns their definitions. Indexing a table after it is filled costs a third.';

@@ -11,4 +11,4 @@ return jsonb_build_object('position', p_position, 'sqlstate', p_sqlstate, 'messa
         else jsonb_build_object('attempts', 1, 'since', clock_timestamp())
     end;
 comment on function eventstore.projection_failure(jsonb, bigint, text, text) is
-    'The error to record for a projection that stopped at an event. The attempts go on from the earlier error if that names the same event.';
+    'The error to record for a projection that stopped at an event. The attempts continue those of the earlier error if it names the same event.';

@@ -1,6 +1,6 @@
--- The condition is a case expression because no index can serve one. With a plain condition and statistics that lag behind,
--- the planner took the index that leads to an aggregate, (shard, aggregate_id, aggregate_type, sequence), for a range of
--- positions: a round of ten events read the whole log. Of a case expression it assumes that half of the rows meet it.
+-- The condition is a case expression because no index can serve one. With a plain condition and outdated statistics, the
+-- planner used the index of aggregates, (shard, aggregate_id, aggregate_type, sequence), for a range of positions: a round
+-- of ten events read the whole log. It assumes that half of the rows satisfy a case expression.
 create or replace function eventstore.projection_input(p_aggregate_types text[])
 returns text
 language sql

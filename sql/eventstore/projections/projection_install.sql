@@ -18,4 +18,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_install(text, text, text, text[]) is
-    'Makes the empty tables of a projection that is not there yet. False: it is there, whatever it was made from.';
+    'Creates the empty tables of a projection that is not installed yet. False: it is installed, perhaps from another file.';

@@ -20,4 +20,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_lock(text, text) is
-    'Begins a reset, rebuild or verification: the session holds the lock until it ends. False: another one is under way.';
+    'Begins a reset, rebuild or verification: the session holds the lock until it ends. False: another one is running.';

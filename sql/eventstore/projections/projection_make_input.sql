@@ -7,4 +7,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_make_input(text, text[]) is
-    'Makes the view `log` that a copy of a projection reads.';
+    'Creates the view `log` that a copy of a projection reads.';

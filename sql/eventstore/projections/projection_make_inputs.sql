@@ -1,4 +1,4 @@
--- A migration that replaces code makes the view eventstore.log anew, and with it goes every view that reads it.
+-- A migration that replaces code drops the view eventstore.log, and with it every view that reads it.
 create or replace function eventstore.projection_make_inputs()
 returns void
 language plpgsql
@@ -21,4 +21,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_make_inputs is
-    'Makes the views `log` of the live projections again, after a migration has dropped them.';
+    'Creates the views `log` of the live projections again, after a migration has dropped them.';

@@ -12,4 +12,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_make_schema is
-    'Makes a schema that belongs to a projection. Its owner is that of schema read: the engine, which may not make schemas itself.';
+    'Creates a schema that belongs to a projection. Its owner is that of schema read: the engine, which may not create schemas itself.';

@@ -1,4 +1,4 @@
--- Called when a round has failed. Halves the range until the event that fails is alone, and folds in what comes before it.
+-- Called when a round has failed. Halves the range until only the failing event is left, and folds the events before it.
 create or replace function eventstore.projection_narrow(p_projection text, p_shard integer, p_limit bigint)
 returns jsonb
 language plpgsql
@@ -41,4 +41,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_narrow(text, integer, bigint) is
-    'Finds the event that a projection fails on, folds in what comes before it, and records the error. Null: none failed.';
+    'Finds the event that a projection fails on, folds the events before it, and records the error. Null: none failed.';

@@ -12,4 +12,4 @@ begin atomic
     where r.name = p_projection;
 end;
 comment on function eventstore.projection_progress(text, bigint, bigint) is
-    'Records how far a reset, rebuild or verification has come.';
+    'Records the progress of a reset, rebuild or verification.';

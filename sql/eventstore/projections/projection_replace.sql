@@ -1,4 +1,4 @@
--- What a projection reads, the view `log`, moves too: to schema input_<projection>, which is made once and stays.
+-- The view `log` that a projection reads moves too: to schema input_<projection>, which is created once and stays.
 create or replace function eventstore.projection_replace(
     p_projection text, p_definition_hash text, p_aggregate_types text[]
 )
@@ -57,4 +57,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_replace(text, text, text[]) is
-    'Drops the live tables, function and checkpoints of a projection and moves those of its rebuilt copy to their place.';
+    'Drops the live tables, function and checkpoints of a projection and replaces them with those of its rebuilt copy.';

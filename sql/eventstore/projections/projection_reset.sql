@@ -5,7 +5,7 @@ as $$
 declare
     v_table text;
 begin
-    -- Readers queue behind this while it waits for others that are still reading: not for longer than this.
+    -- New readers queue behind this while it waits for others to finish reading, but not longer than this.
     perform set_config('lock_timeout', '50ms', true);
     perform
     from eventstore.subscriptions s
@@ -25,4 +25,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_reset(text) is
-    'Empties the live tables of a projection and begins it again. Raises lock_not_available while readers hold them.';
+    'Empties the live tables of a projection and starts it over. Raises lock_not_available while readers hold them.';

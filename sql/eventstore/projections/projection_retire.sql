@@ -26,4 +26,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_retire(text[]) is
-    'Drops every projection but these, with its tables and checkpoints: its file is gone. What was skipped stays on record.';
+    'Drops every projection but these, with its tables and checkpoints, because its file is gone. Skipped events stay on record.';

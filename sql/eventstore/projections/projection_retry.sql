@@ -1,5 +1,5 @@
--- The event was skipped for an earlier definition of the projection. A definition that can fold it does so. For one that
--- still can't, the decision to skip it stays in force.
+-- The event was skipped for an earlier definition of the projection. If this definition can fold it, it does. If not, the
+-- decision to skip it remains in force.
 create or replace function eventstore.projection_retry(
     p_copy text, p_projection text, p_shard integer, p_position bigint, p_project text
 )
@@ -35,4 +35,4 @@ exception when others then
 end
 $$;
 comment on function eventstore.projection_retry is
-    'Tries an event that an earlier definition of the projection could not fold. If this one can''t either, the same decision skips it again.';
+    'Tries an event that an earlier definition of the projection could not fold. If this definition can''t either, the same decision skips the event again.';

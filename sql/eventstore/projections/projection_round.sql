@@ -10,7 +10,7 @@ declare
     v_to bigint;
     v_head bigint := least((eventstore.head(p_shard)).last_position, p_target);
 begin
-    -- A look without a lock: a round with nothing to do writes nothing.
+    -- First a look without a lock, so that a round with nothing to do writes nothing.
     select s.checkpoint
     into v_from
     from eventstore.subscriptions s
@@ -43,4 +43,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_round(text, text, integer, bigint, bigint) is
-    'One round of a projection: at most p_limit events, up to the head or p_target, and the checkpoint with them. No row: another process is doing one.';
+    'One round of a projection: folds at most p_limit events, up to the head or p_target, and moves the checkpoint. No row: another process is doing a round.';

@@ -4,4 +4,4 @@ language sql
 immutable parallel safe
 return case p_copy when 'live' then 'read' else p_copy || '_' || p_projection end;
 comment on function eventstore.projection_schema(text, text) is
-    'The schema of a copy of a projection: read for the live one; a rebuild and a verification have their own. Copy input: what the live one reads.';
+    'The schema of a copy of a projection: read for the live one; a rebuild and a verification have their own. Copy input: the view that the live one reads.';

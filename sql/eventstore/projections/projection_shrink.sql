@@ -30,4 +30,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_shrink(text, integer, bigint, text) is
-    'How many events the next round may take, half of what the last one had; records an error if that was a single event.';
+    'How many events the next round may take: half as many as the last one. Records an error if that was a single event.';

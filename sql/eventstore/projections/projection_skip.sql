@@ -29,4 +29,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_skip is
-    'Lets a projection go on behind the event that it is stopped at, and records who decided so, and why.';
+    'Lets a projection continue after the event that it is stopped at, and records who decided this, and why.';

@@ -1,5 +1,5 @@
--- Workers that fill a shadow copy side by side each see a slice of the log: some of its aggregates, with all of their
--- events in order. No two of them ever write the same row, because a row belongs to one aggregate.
+-- The workers that fill a shadow copy in parallel each see a slice of the log: some of its aggregates, with all their
+-- events in order. No two workers ever write the same row, because a row belongs to one aggregate.
 create or replace function eventstore.projection_slice(p_aggregate_types text[], p_slice integer, p_slices integer)
 returns void
 language plpgsql

@@ -91,4 +91,4 @@ begin atomic
     order by p.name, s.shard;
 end;
 comment on function eventstore.projection_status(text) is
-    'How each projection is doing, one row per shard, and its last reset, rebuild or verification.';
+    'The status of each projection, one row per shard, with its last reset, rebuild or verification.';

@@ -1,6 +1,6 @@
--- The last step of a rebuild, in one transaction: the live projector is held, the shadow copy catches up with it, and
--- takes its place. Readers wait while the tables are renamed, and no longer. Called as a statement of its own, it commits
--- without another round trip.
+-- The last step of a rebuild, in one transaction: it holds the live projector, and the shadow copy catches up and replaces
+-- the live one. Readers wait only while the tables are renamed. Called as a separate statement, it commits without another
+-- round trip.
 create or replace function eventstore.projection_swap(
     p_projection text, p_definition_hash text, p_aggregate_types text[]
 )
@@ -10,7 +10,7 @@ as $$
 declare
     v_shard integer;
 begin
-    -- Readers queue behind this while it waits for others that are still reading: not for longer than this.
+    -- New readers queue behind this while it waits for others to finish reading, but not longer than this.
     perform set_config('lock_timeout', '50ms', true);
     perform
     from eventstore.subscriptions s
@@ -29,4 +29,4 @@ begin
 end
 $$;
 comment on function eventstore.projection_swap(text, text, text[]) is
-    'Catches the rebuilt copy of a projection up and puts it in the place of the live one. Raises lock_not_available while readers hold that.';
+    'Lets the rebuilt copy of a projection catch up, and replaces the live one with it. Raises lock_not_available while readers hold the live tables.';

@@ -16,4 +16,4 @@ begin
 end
 $$;
 comment on function eventstore.subscription_move(text, integer, bigint, jsonb) is
-    'Moves a checkpoint, in the transaction of the work that it stands for, and notifies those who wait for it.';
+    'Moves a checkpoint, in the transaction of the work that it covers, and notifies waiting readers.';

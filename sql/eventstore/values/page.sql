@@ -28,4 +28,4 @@ begin
 end
 $$;
 comment on function eventstore.page is
-    'The document of one page: p_members, the list under its name, and next, the key of its last item, if there are more: p_items and p_keys hold one item more than p_limit in that case. p_searched_to: next, if the search ended there before the page was full.';
+    'The document of one page: p_members, the list under its name, and next. If there are more items, p_items and p_keys hold one more than p_limit, and next is the key of the page''s last item. p_searched_to: next, if the search ended there before the page was full.';

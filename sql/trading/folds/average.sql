@@ -12,7 +12,7 @@ begin
     if p_quantity = 0 then
         return 0;
     end if;
-    -- Not round(): it rounds the quotient, which division has rounded before.
+    -- round() would round a quotient that division has already rounded.
     v_whole := div(abs(p_cost) * 1e18, v_units);
     v_twice_the_rest := 2 * (abs(p_cost) * 1e18 - v_whole * v_units);
     if v_twice_the_rest > v_units or v_twice_the_rest = v_units and v_whole % 2 = 1 then

@@ -1,6 +1,6 @@
--- A fill that was busted is not here, one that was corrected is here as it was corrected last, in its place; unless it
--- was so old that the position reversed it when that was reported (is_reversal): then the reversal is here, too, where
--- it was booked, and after it what replaced the fill.
+-- A busted fill is not listed. A corrected fill is listed in its place, as last corrected. If the fill was so old that the
+-- position reversed it when the bust or correction was reported (is_reversal), the fill stays, and its reversal is listed
+-- where it was booked, followed by what replaced the fill.
 create or replace function trading.effective_fills(
     p_shard integer, p_account text, p_symbol text, p_to bigint default 9223372036854775807
 )
@@ -54,7 +54,7 @@ begin
             and e.payload ->> 'symbol' = p_symbol
             and e.position <= p_to
     ),
-    -- What a bust or a correction is about: the latest before it that brought the fill.
+    -- What a bust or a correction refers to: the latest event before it that added the fill.
     placed as (
         select
             x.*,
@@ -96,4 +96,4 @@ begin
 end
 $$;
 comment on function trading.effective_fills is
-    'The fills that a position is made of as of a position of the log, out of the log itself, in the order they are booked; quantity is signed, less a fee in the base currency.';
+    'The fills that make up a position as of a position of the log, read from the log itself, in the order of booking; quantity is signed, less a fee in the base currency.';

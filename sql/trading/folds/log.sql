@@ -1,4 +1,4 @@
--- What trading reads: the events of order books and of nothing else. Aggregates of other types may have the same ids.
+-- The events that trading reads: only those of order books. Aggregates of other types may have the same ids.
 create or replace view trading.log as
 select l.*
 from eventstore.log l

@@ -29,7 +29,7 @@ begin
         return array[0, 0, p_state[3] - p_quantity * p_unit_cost - p_state[2], p_state[4]];
     end if;
     if (v_held > 0) = (v_held_after > 0) then
-        -- Cut to 36 digits after the point; what is cut off stays in the position.
+        -- Cut to 36 digits after the point; the remainder stays in the position.
         v_released := div(p_state[2] * -p_quantity * 1e36, v_held) * 1e-36;
         return array[
             v_held_after,

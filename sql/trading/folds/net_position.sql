@@ -4,4 +4,4 @@ create or replace aggregate trading.net_position(p_before numeric[], p_quantity 
     parallel = safe
 );
 comment on aggregate trading.net_position(numeric[], numeric, numeric) is
-    'Fills folded into a position by average cost, in the order given, from p_before or from nothing: {quantity, cost, realised PnL, cycle}. p_quantity is signed, p_unit_cost the price times the multiplier.';
+    'Fills folded into a position at average cost, in the given order, starting from p_before or from nothing: {quantity, cost, realised PnL, cycle}. p_quantity is signed, p_unit_cost the price times the multiplier.';

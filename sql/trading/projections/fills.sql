@@ -7,8 +7,8 @@
 --
 -- Every fill, one row per OrderFilled: by account, strategy and symbol. And every execution report that was not applied.
 --
--- A fill that was corrected shows what it is now and what it was at first; one that was busted stays, marked. Both are
--- told by a few events only, whose fill is found in the log by its order: no index has to be kept for them.
+-- A corrected fill shows its current values and its original ones; a busted fill stays, marked. Corrections and busts are
+-- rare, and the log finds their fill by its order, so that no index has to be maintained for them.
 
 create table fills (
     shard integer not null,
@@ -62,13 +62,13 @@ create index execution_exceptions_by_account on execution_exceptions (account, p
 comment on table fills is 'Fills in the order of the log. Disposable: `foldbook projections rebuild fills`.';
 comment on column fills.position is 'Position of the OrderFilled.';
 comment on column fills.exec_id is 'The broker''s name for the fill.';
-comment on column fills.last_qty is 'As last corrected; so are the price and the fee.';
+comment on column fills.last_qty is 'As last corrected; likewise the price and the fee.';
 comment on column fills.fee is 'What the broker charged, in fee_currency; negative for a rebate.';
 comment on column fills.occurred_at is 'Business time: the venue''s clock.';
-comment on column fills.is_busted is 'The fill was busted: it counts for nothing.';
+comment on column fills.is_busted is 'The fill was busted: it does not count.';
 comment on column fills.changed_position is 'Position of the last FillCorrected or of the FillBusted; null: the fill is as it was reported.';
 comment on column fills.original_qty is 'As first reported; the original columns are null unless the fill was corrected.';
-comment on table execution_exceptions is 'Executions that were reported and not applied, for a person to look at: one row per event.';
+comment on table execution_exceptions is 'Executions that were reported but not applied, for a person to look at: one row per event.';
 comment on column execution_exceptions.type is 'UnmatchedExecutionRecorded or FillConflictDetected.';
 comment on column execution_exceptions.exec_ref_id is 'The execution that a bust or a correction names.';
 

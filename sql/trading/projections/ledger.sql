@@ -6,7 +6,7 @@
 --   OrderReplaced, OrderReplaceRejected, FillConflictDetected, UnmatchedExecutionRecorded, InstrumentDefined,
 --   RiskLimitsSet, TradingStateChanged, PriceRecorded
 --
--- Double entry: what each execution moved, in entries that sum to zero in each currency, and the balances they make.
+-- Double entry: what each execution moved, in entries that sum to zero in each currency, and the resulting balances.
 --
 -- An entry is one currency of one execution, with a column for each ledger account that it moves; a row that does not sum
 -- to zero is refused. A fill of 2 BTC-USDT bought at 100 with a fee of 0.1 USDT is two entries:
@@ -15,12 +15,12 @@
 --       1  BTC             +2       0        -2     0
 --       2  USDT             0  -200.1      +200  +0.1
 --
--- The money is quantity * price * multiplier. A fee in the base currency is taken out of position instead of cash; one in
--- a third currency is an entry of its own, 3. A unit that nobody named is still one of its own: the base of a symbol is
--- then the symbol itself, its quote `<symbol>/quote`, which no symbol can be called.
+-- The money is quantity * price * multiplier. A fee in the base currency is taken from position instead of cash; a fee in
+-- a third currency is a separate entry, 3. An unnamed currency is still a unit: the base of a symbol is then the symbol
+-- itself, and its quote is `<symbol>/quote`, which is not a valid symbol.
 --
--- Entries are never rewritten, whatever happens to the position. A bust posts the opposite of what stood for the fill,
--- its last correction or the fill itself, as 1 to 3; a correction that too, and then its own as 4 to 6.
+-- Entries are never rewritten, whatever happens to the position. A bust posts the opposite of the fill, as last corrected,
+-- as entries 1 to 3; a correction does the same, and then posts its own entries as 4 to 6.
 
 create table ledger_entries (
     shard integer not null,
@@ -50,10 +50,10 @@ create table ledger_balances (
 
 comment on table ledger_entries is 'Double entry: what each execution moved, a row per currency. A row that does not sum to zero is refused. Disposable: `foldbook projections rebuild ledger`.';
 comment on column ledger_entries.log_position is 'Position of the OrderFilled, FillBusted or FillCorrected: the log has the rest.';
-comment on column ledger_entries.entry is '1 to 3: the fill, or the opposite of what stood for it; 4 to 6: what a correction puts in its place.';
+comment on column ledger_entries.entry is '1 to 3: the fill, or the opposite of a fill that was busted or corrected; 4 to 6: the corrected fill.';
 comment on column ledger_entries.account is 'The account that traded.';
 comment on column ledger_entries.currency is 'A symbol without a base currency is its own unit; without a quote currency, its money is in `<symbol>/quote`.';
-comment on column ledger_entries.position is 'What the account received (positive) or gave of what it holds; cash likewise.';
+comment on column ledger_entries.position is 'What the account received (positive) or gave, in units held; cash likewise, in money.';
 comment on column ledger_entries.exchange is 'The other side of the trade: what the market received or gave.';
 comment on column ledger_entries.fees is 'What the recipients of the fees received.';
 comment on table ledger_balances is 'The sums of ledger_entries, a column for each ledger account. A row that does not sum to zero is refused.';
@@ -87,7 +87,7 @@ begin
             -1,
             standing.payload
         from log e
-        -- For a fill that never was there is no payload, and the insert fails on a not-null constraint.
+        -- A fill that does not exist has no payload, and the insert fails on a not-null constraint.
         left join lateral (
             select s.payload
             from log s

@@ -6,16 +6,16 @@
 --   OrderReplaced, OrderReplaceRejected, FillConflictDetected, UnmatchedExecutionRecorded, InstrumentDefined,
 --   RiskLimitsSet, TradingStateChanged, PriceRecorded
 --
--- FIFO lots: what each fill opened, which later fills closed it, and what that made.
+-- FIFO lots: what each fill opened, which later fills closed it, and the profit or loss.
 --
--- A fill is a leg: a signed quantity at a place. Where it meets a position of the other sign it closes lots, the oldest
--- first; what is left opens one. Per account and symbol all that was ever opened is laid end to end, and all that was
--- ever closed: the lot over (a, b] and the closing over (c, d] meet where these overlap. Both lines grow at their ends
--- only, so a range needs where they end (lot_positions) and the lots that its closings reach; there is no loop.
+-- A fill is a leg: a signed quantity at a place. Against a position of the opposite sign it closes lots, the oldest first;
+-- the rest opens a lot. For each account and symbol, everything ever opened is laid end to end on one line, and everything
+-- ever closed on another: the lot over (a, b] and the closing over (c, d] meet where these overlap. Both lines grow only
+-- at their ends, so a range needs where they end (lot_positions) and the lots that its closings reach; there is no loop.
 --
--- A bust takes its fill's leg out, a correction replaces it in its place. If that is before the range, what the symbol's
--- lots have seen from that place on is undone, and its legs, which are the rows undone, are matched again. With
--- is_reversal the leg stays, and its opposite is a leg now; a correction's own is another after it.
+-- A bust removes its fill's leg, a correction replaces it in its place. If that place is before the range, everything in
+-- the symbol's lots from there on is undone, and its legs, which are the undone rows, are matched again. With is_reversal
+-- the leg stays, its opposite becomes a leg now, and after it comes the leg of a correction.
 
 create table lots (
     shard integer not null,
@@ -37,9 +37,9 @@ create table lots (
     primary key (account, symbol, opened_position, opened_leg)
 ) with (fillfactor = 80);
 
--- Lots are looked up by place and by amount. While the planner knows little about the table, it cannot tell the two
--- indexes apart, and would read a symbol's lots from first to last. Each index serves another collation, and so only one
--- of the two look-ups. Unique, because other indexes are built after a rebuild, and the rebuild needs this one.
+-- Lots are looked up by place and by amount. As long as the planner knows little about the table, it cannot tell the two
+-- indexes apart, and would read a symbol's lots from first to last. Each index has its own collation, and so serves only
+-- one of the two lookups. Unique, because other indexes are built after a rebuild, and the rebuild needs this one.
 create unique index lots_by_amount on lots (account collate "C", symbol collate "C", opened_to);
 
 create table lot_closings (
@@ -70,16 +70,16 @@ create table lot_positions (
     primary key (account, symbol)
 ) with (fillfactor = 45);
 
-comment on table lots is 'FIFO lots, first opened first closed. Disposable: `foldbook projections rebuild lots`.';
-comment on column lots.opened_position is 'Position of the OrderFilled, or of the bust or correction that was booked as a fill of its own.';
+comment on table lots is 'FIFO lots: first opened, first closed. Disposable: `foldbook projections rebuild lots`.';
+comment on column lots.opened_position is 'Position of the OrderFilled, or of the bust or correction that was booked as a separate fill.';
 comment on column lots.opened_leg is '1 for the values that a correction books after reversing the old ones, else 0.';
 comment on column lots.exec_id is 'The exec_id of the opening fill.';
 comment on column lots.quantity is 'What was opened; positive if long.';
 comment on column lots.remaining is 'What is still open, signed like quantity; the sum over the lots is the position.';
 comment on column lots.realized_pnl is 'Sum over its closings. Exact; gross of fees.';
 comment on column lots.opened_at is 'Business time of the opening fill.';
-comment on column lots.closed_position is 'Where the last of it was closed; null while it is open.';
-comment on column lots.opened_to is 'All that was ever opened in the symbol, long or short, up to and including this lot.';
+comment on column lots.closed_position is 'Where the last part of it was closed; null while it is open.';
+comment on column lots.opened_to is 'Everything ever opened in the symbol, long or short, up to and including this lot.';
 comment on table lot_closings is 'What each fill closed of each lot.';
 comment on column lot_closings.exec_id is 'The exec_id of the closing fill.';
 comment on column lot_closings.quantity is 'What was closed, signed like the lot.';
@@ -87,7 +87,7 @@ comment on column lot_closings.close_multiplier is 'The multiplier of the closin
 comment on column lot_closings.realized_pnl is 'quantity * (close_price * close_multiplier - lot_price * the lot''s multiplier).';
 comment on table lot_positions is 'The totals of the lots of each symbol.';
 comment on column lot_positions.quantity is 'The sum of what remains of its lots.';
-comment on column lot_positions.opened_quantity is 'All that was ever opened in it, long or short. Less what is open, it is all that was ever closed.';
+comment on column lot_positions.opened_quantity is 'Everything ever opened in it, long or short. Less what is open, it is everything ever closed.';
 
 create function project_lots(p_shard integer, p_from bigint, p_to bigint)
 returns void
@@ -104,7 +104,7 @@ declare
     v_changes jsonb;
     v_undone jsonb;
 begin
-    -- The legs that busts and corrections change: each with the values of the last of them, a removed one with quantity 0.
+    -- The legs that busts and corrections change, each with its last values; a removed leg has quantity 0.
     select jsonb_agg(c)
     into v_changes
     from (
@@ -210,7 +210,7 @@ begin
     ) c;
 
     if v_changes @? '$[*] ? (@.position == null)' then
-        raise exception 'positions % to % bust or correct a fill that never was', p_from + 1, p_to
+        raise exception 'positions % to % bust or correct a fill that does not exist', p_from + 1, p_to
             using errcode = 'FB013';
     end if;
 
@@ -309,7 +309,7 @@ begin
                 and t.symbol = u.symbol
                 and t.opened_quantity > u.opened
         ),
-        -- A symbol in which nothing is left that was ever opened is forgotten.
+        -- A symbol in which nothing that was ever opened is left is forgotten.
         forgotten as (
             delete from lot_positions t
             using undone u
@@ -322,7 +322,7 @@ begin
         from leg l;
     end if;
 
-    -- From here on, laterals look rows up one by one; all other joins are hashed.
+    -- From here on, lateral joins look up rows one by one; all other joins are hashed.
     perform set_config('enable_hashjoin', 'on', true), set_config('enable_nestloop', 'off', true);
 
     with fill as (
@@ -456,8 +456,8 @@ begin
             )
         ) l
     ),
-    -- The ends of lots and of closings on one line. The stretch below each end, down to the next, belongs to one lot and
-    -- one closing: the nearest that end there or above.
+    -- The ends of lots and of closings on one line. The stretch below each end, down to the next end, belongs to one lot
+    -- and one closing: the nearest of each that end there or above.
     line as (
         select l.account, l.symbol, l.opened_to as till, l.place as lot_place, null::bigint as closing_place
         from laid l

@@ -6,12 +6,12 @@
 -- Ignores: FillConflictDetected, UnmatchedExecutionRecorded, InstrumentDefined, RiskLimitsSet, TradingStateChanged,
 --   PriceRecorded
 --
--- Every order: what was asked for, how far it has traded, where it stands. And every order book: its open orders are the
--- pending ones.
+-- Every order: its terms, how far it has traded, its status. And every order book, whose open orders are its pending
+-- orders.
 --
--- An order's row is its last event, which carries the order's state, and what OrderCreated said once. So a range needs
--- one pass that finds the last event of each order, and one write per order. Whether the states that the events carry
--- are right is for the audit to ask: audit.order_state_differences.
+-- An order's row is its last event, which carries the order's state, plus the fields that only OrderCreated has. So a
+-- range needs one pass that finds the last event of each order, and one write per order. The audit checks the states that
+-- events carry: audit.order_state_differences.
 
 create table order_books (
     shard integer not null,
@@ -59,8 +59,8 @@ create table orders (
     primary key (account, order_id)
 ) with (fillfactor = 80);
 
--- No column of an index changes while an order works, so that an update stays on its page (HOT). Only an order's end
--- does, which takes it out of orders_open.
+-- No indexed column changes while an order works, so an update stays on its page (HOT). Only the end of an order changes
+-- one, which removes it from orders_open.
 create index orders_by_creation on orders (account, created_position);
 create index orders_open on orders (account, created_position) where is_open;
 
@@ -70,14 +70,14 @@ comment on column order_books.last_position is 'Position of the book''s last eve
 comment on column order_books.sequence is 'Sequence of the book''s last event.';
 
 comment on table orders is 'Orders, each as its last event left it. Disposable: `foldbook projections rebuild orders`.';
-comment on column orders.quantity is 'OrderQty: as placed, or as last replaced or restated; so are the prices.';
+comment on column orders.quantity is 'OrderQty: as placed, or as last replaced or restated; likewise the prices.';
 comment on column orders.working_state is 'FIX OrdStatus without what is pending; see docs/domain.md.';
-comment on column orders.is_open is 'It may still trade: cum_qty < quantity, nothing ended it, nor its day if it was for that day only.';
-comment on column orders.pending_request is 'What was asked of the broker and not yet answered: NONE, CANCEL or REPLACE.';
-comment on column orders.requested_quantity is 'What the latest pending replace asks for, as do the prices; null: no replace is pending, or its terms are not known.';
+comment on column orders.is_open is 'It may still trade: cum_qty < quantity, and neither a report nor, for a day order, the end of the day has ended it.';
+comment on column orders.pending_request is 'What was requested of the broker and not answered yet: NONE, CANCEL or REPLACE.';
+comment on column orders.requested_quantity is 'What the latest pending replace requests; likewise the prices. Null: no replace is pending, or its terms are not known.';
 comment on column orders.cum_cost is 'Exact sum of last_qty * last_px; the average price is cum_cost / cum_qty.';
 comment on column orders.leaves_qty is 'quantity - cum_qty while it is open, else 0.';
-comment on column orders.overfill_qty is 'How far cum_qty exceeds quantity.';
+comment on column orders.overfill_qty is 'By how much cum_qty exceeds quantity.';
 comment on column orders.fees is 'Sum of fees by currency: {"USDT": "1.25"}.';
 comment on column orders.reason is 'Why it ended: what the broker said, or the code of the risk check that denied it.';
 comment on column orders.created_at is 'Business time of OrderCreated.';
@@ -89,7 +89,7 @@ create function project_orders(p_shard integer, p_from bigint, p_to bigint)
 returns void
 language plpgsql
 set plan_cache_mode = force_generic_plan
--- A plan made while the table is small would scan it for ever after.
+-- A plan made while the table is small would keep scanning it.
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -159,8 +159,8 @@ begin
             )
         group by e.aggregate_id, e.subject
     ),
-    -- Looked up as scalars: a join could become one over the whole log.
-    told as (
+    -- Looked up as scalars: a join could become a scan of the whole log.
+    loaded as (
         select
             t.*,
             case when t.created_position is not null then (
@@ -187,7 +187,7 @@ begin
             (t.last ->> 'requested_stop_price')::numeric as requested_stop_price,
             coalesce((t.last ->> 'cum_qty')::numeric, 0) as cum_qty,
             coalesce((t.last ->> 'cum_cost')::numeric, 0) as cum_cost,
-            -- OrderCreated leaves it out: it is all of the quantity.
+            -- OrderCreated omits it: it is all of the quantity.
             coalesce(
                 (t.last ->> case when t.last_position = t.created_position then 'quantity' else 'leaves_qty' end)::numeric,
                 0
@@ -199,10 +199,10 @@ begin
             t.updated_at,
             t.last_position,
             t.sequence
-        from told t
+        from loaded t
     ),
-    -- New orders need no look at what is there, which is half of what the write costs; in key order they meet pages
-    -- of the primary key that are at hand.
+    -- New orders need no check for existing rows, which is half the cost of the write; in key order they find the pages
+    -- of the primary key in memory.
     new_order as (
         insert into orders
         select

@@ -8,13 +8,13 @@
 --
 -- Every position, and every execution that made it: one row per account and symbol, and a journal.
 --
--- An entry of the journal says what the position was after it, and is never rewritten. So a position as of any position
--- of the log is the last entry up to there. A range of fills is folded in one pass, from the totals where it begins.
+-- An entry of the journal has the position after it, and is never rewritten. So a position as of any position of the log
+-- is the last entry up to there. A range of fills is folded in one pass, from the totals where it begins.
 --
--- A bust or a correction of a fill of the position's window amends it: the fill is taken out, or replaced in its place,
--- and what came after it is folded again. It is folded from the entry before the fill, if that still tells what the log
--- says now: if nothing since has amended a fill at or before it. Else from before that fill, and so on; only a fill of
--- the last 128 can be amended, so that this ends soon. What is older (is_reversal) is booked as it comes.
+-- A bust or a correction amends a fill of the position's window: the fill is removed, or replaced in its place, and what
+-- came after it is folded again. The fold begins at the entry before the fill, if that entry is still valid, that is, if
+-- nothing since has amended a fill at or before it. Otherwise it begins before that fill, and so on; only the last 128
+-- fills can be amended, so this ends soon. A bust or correction of an older fill (is_reversal) is booked when it arrives.
 
 create table positions (
     shard integer not null,
@@ -61,7 +61,7 @@ create table position_entries (
 create unique index position_amendments on position_entries (account, symbol, position, amended_position)
 where amended_position is not null;
 
-comment on table positions is 'Positions by average cost, one per account and symbol. Disposable: `foldbook projections rebuild positions`.';
+comment on table positions is 'Positions at average cost, one per account and symbol. Disposable: `foldbook projections rebuild positions`.';
 comment on column positions.quantity is 'Negative while short. A fee in the base currency is taken from it.';
 comment on column positions.cost is 'Exact sum of quantity * price * multiplier of what is held; the average price is cost / (quantity * multiplier).';
 comment on column positions.realized_pnl is 'Since the first fill, gross of fees: realized_pnl - cost is the cash that the fills have brought.';
@@ -71,7 +71,7 @@ comment on column positions.last_position is 'Position of the last execution.';
 comment on table position_entries is 'Every execution, in the order of the log, and the position after it. Rows are never rewritten. Disposable: `foldbook projections rebuild positions`.';
 comment on column position_entries.position is 'Position of the execution in the log.';
 comment on column position_entries.type is 'OrderFilled, FillBusted or FillCorrected.';
-comment on column position_entries.exec_ref_id is 'The exec_id of the fill that a bust or a correction is about.';
+comment on column position_entries.exec_ref_id is 'The exec_id of the fill that a bust or a correction refers to.';
 comment on column position_entries.fill_quantity is 'The quantity of the fill that it adds, at last_px: signed, less a fee in the base currency. Null: it adds none.';
 comment on column position_entries.reversed_quantity is 'The quantity of the fill that it reverses, at reversed_px, with the opposite sign. Null: it reverses none.';
 comment on column position_entries.amended_position is 'The entry whose fill it removes or replaces. Null: it amends none.';
@@ -233,7 +233,7 @@ begin
         from positions p
         where p.account = v_said.account and p.symbol = v_said.symbol;
 
-        -- The fill that it adds, and the one that it takes back.
+        -- The fill that it adds, and the fill that it reverses.
         v_quantity := trading.signed_quantity(
             v_said.side, v_said.last_qty, v_said.fee, v_said.fee_currency, v_said.base_currency
         );
@@ -261,7 +261,7 @@ begin
                 v_state := trading.net_fill(v_state, null, v_quantity, v_said.last_px * v_said.multiplier);
             end if;
         else
-            -- The entry that added the fill: its OrderFilled, or the last correction that was booked when it came.
+            -- The entry that added the fill: its OrderFilled, or the last correction that was booked on arrival.
             select e.position
             into v_amended
             from position_entries e
@@ -274,12 +274,12 @@ begin
             order by e.position desc
             limit 1;
             if v_amended is null then
-                raise exception 'position % is about a fill that never was: % of order %',
+                raise exception 'position % refers to a fill that does not exist: % of order %',
                     v_next, v_said.exec_ref_id, v_said.order_id
                     using errcode = 'FB013';
             end if;
 
-            -- Finds v_first, such that the entry before it agrees with what the log says now.
+            -- Finds v_first, such that the entry before it agrees with the log as it is now.
             v_first := v_amended;
             loop
                 select min(e.amended_position)

@@ -6,11 +6,11 @@
 --   OrderReplaced, OrderReplaceRejected, OrderFilled, FillBusted, FillCorrected, FillConflictDetected,
 --   UnmatchedExecutionRecorded
 --
--- What an account was told to keep to, and what it knows of its symbols: the trading state, the limits, the
--- instruments, the last prices. Of each the latest stands.
+-- The settings of an account and what it knows about its symbols: the trading state, the limits, the instruments, the
+-- last prices. The latest of each applies.
 --
--- Prices may come by the thousand a second. So a range is passed over once, to find the last event about each key;
--- only that one is read, and written to a row that stays on its page (HOT): no column of an index ever changes.
+-- Prices may come by the thousand a second. So one pass over a range finds the last event about each key. Only that one
+-- is read, and written to a row that stays on its page (HOT), because no indexed column ever changes.
 
 create table account_settings (
     shard integer not null,
@@ -57,7 +57,7 @@ create table prices (
     primary key (account, symbol)
 ) with (fillfactor = 50);
 
-comment on table account_settings is 'Trading states of the accounts that were ever given one; any other account is ACTIVE. Disposable: `foldbook projections rebuild settings`.';
+comment on table account_settings is 'Trading states of the accounts that ever got one; any other account is ACTIVE. Disposable: `foldbook projections rebuild settings`.';
 comment on column account_settings.trading_state is 'ACTIVE, REDUCING or HALTED.';
 comment on column account_settings.reason is 'The reason that was given for the change.';
 comment on column account_settings.position is 'Position of the TradingStateChanged.';
@@ -65,7 +65,7 @@ comment on table risk_limits is 'The limits of an account, and of each symbol th
 comment on column risk_limits.symbol is 'Empty for the limits of the account.';
 comment on column risk_limits.limits is 'As they were set, exact amounts as text; what is absent is not limited.';
 comment on column risk_limits.position is 'Position of the RiskLimitsSet.';
-comment on table instruments is 'What a symbol is in an account, as it was defined.';
+comment on table instruments is 'The symbols of an account, as it defined them.';
 comment on column instruments.tick_size is 'Prices are multiples of it; null: any price.';
 comment on column instruments.lot_size is 'Quantities are multiples of it; null: any quantity.';
 comment on column instruments.multiplier is 'Units of the quote currency for one unit of quantity at a price of 1.';
@@ -107,7 +107,7 @@ begin
             e.occurred_at,
             e.recorded_at
         from last_event l
-        -- The limit makes it a look-up by key.
+        -- The limit makes it a lookup by key.
         cross join lateral (
             select *
             from log e

@@ -35,4 +35,4 @@ begin
 end
 $$;
 comment on function trading.execution_exception_json is
-    'An execution that was reported and not applied, as HTTP shows it.';
+    'An execution that was reported but not applied, as HTTP shows it.';

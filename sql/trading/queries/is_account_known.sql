@@ -9,4 +9,4 @@ begin atomic
     );
 end;
 comment on function trading.is_account_known is
-    'Whether an order book was ever opened for the account. Reads the log, which knows before any read table.';
+    'Whether an order book was ever opened for the account. Reads the log, which has it before any read table.';

@@ -16,4 +16,4 @@ begin atomic
     );
 end;
 comment on function trading.is_execution_applied is
-    'Whether a bust or a correction that came before its fill was applied later than position p_after, once the fill had come.';
+    'Whether a bust or a correction that arrived before its fill was applied after position p_after, when the fill arrived.';

@@ -35,4 +35,4 @@ begin
 end
 $$;
 comment on function trading.position_entry_json is
-    'An execution as HTTP shows it, with the position after it and the command it came from.';
+    'An execution as HTTP shows it, with the position after it and the command that it came from.';

@@ -1,4 +1,4 @@
--- As of a position of the log, the last entry of the journal up to there tells; its currencies and its time are in the log.
+-- A position as of a position of the log is the last entry of the journal up to there; its currencies and time are in the log.
 create or replace function trading.positions_as_of(
     p_account text, p_symbol text, p_as_of bigint, p_after text, p_limit integer
 )
@@ -65,4 +65,4 @@ begin
 end
 $$;
 comment on function trading.positions_as_of is
-    'The positions of an account, or the one in a symbol, after the events up to a position of the log, or now if that is null.';
+    'The positions of an account, or its position in one symbol, after the events up to a position of the log, or now if that is null.';

@@ -51,7 +51,7 @@ begin
             ) as fees
         from total_by_currency t
         where (t.strategy_id, t.symbol) > (p_after_strategy_id, p_after_symbol)
-            -- Without any grouping there is one total, and it comes first.
+            -- Without grouping there is one total, on the first page.
             or (p_after_strategy_id = '' and p_after_symbol = '')
         group by t.strategy_id, t.symbol
         order by t.strategy_id, t.symbol
@@ -81,4 +81,4 @@ begin
 end
 $$;
 comment on function trading.query_fill_totals is
-    'The totals of the fills that were not busted, by strategy, symbol or both; next is strategy/symbol.';
+    'The totals of fills that were not busted, by strategy, symbol or both; next is strategy/symbol.';

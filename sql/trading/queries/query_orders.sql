@@ -18,7 +18,7 @@ set enable_bitmapscan = off
 set enable_sort = off
 as $$
 declare
-    -- What only an open order can be. A request may be pending on a filled order, too.
+    -- The statuses that only an open order can have. A request may be pending on a filled order, too.
     v_is_open_only boolean := coalesce(p_statuses <@ '{open,CREATED,PENDING_NEW,NEW,PARTIALLY_FILLED,SUSPENDED}', false);
 begin
     return query

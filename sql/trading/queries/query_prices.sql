@@ -44,4 +44,4 @@ begin
 end
 $$;
 comment on function trading.query_prices is
-    'A page of the last prices that an account was told, by symbol; next is a symbol. The document is null if the account is unknown.';
+    'A page of the last prices that an account recorded, by symbol; next is a symbol. The document is null if the account is unknown.';

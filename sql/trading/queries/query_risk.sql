@@ -31,4 +31,4 @@ begin
 end
 $$;
 comment on function trading.query_risk is
-    'The trading state of an account, its limits, and the limits of each symbol that has any; a limit that is absent does not limit. The document is null if the account is unknown.';
+    'The trading state of an account, its limits, and the limits of each symbol that has any; an absent limit does not limit. The document is null if the account is unknown.';

@@ -1,4 +1,4 @@
-"""FIX 4.4 volume 4, appendix D, section E: what the broker does unasked.
+"""FIX 4.4 volume 4, appendix D, section E: what the broker does without a request.
 
 Not here: E.1.f, an order held until it is activated (that is WorkingIndicator, which no report here carries).
 """

@@ -1,7 +1,7 @@
 """FIX 4.4 volume 4, appendix D, section H: orders that live for days.
 
-DayOrderQty and DayCumQty are not kept: a fill says when it was. CumQty is the sum of the fills, so that a stock split
-(H.1.b) is told as what it does to them: each fill is corrected, then the order restated.
+DayOrderQty and DayCumQty are not kept: a fill has its time. CumQty is the sum of the fills, so a stock split (H.1.b) is
+reported as its effect on them: each fill is corrected, then the order is restated.
 """
 
 from __future__ import annotations

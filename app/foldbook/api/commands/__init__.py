@@ -1,1 +1,1 @@
-"""Commands over HTTP: one call, one command; or many, one a line."""
+"""Commands over HTTP: one per call, or many, one per line."""

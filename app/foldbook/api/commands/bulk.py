@@ -3,10 +3,10 @@
 Three tasks share a request. The first reads lines and submits them as they arrive, up to a window of them at once, so
 that they share commits; the bus keeps the order of each aggregate. The second awaits the results in the order of the
 lines. The third sends them. A line that cannot be read, or a command that is refused, gets its problem as its result
-and spoils no other.
+and affects no other line.
 
-A client may well send its whole body before it reads the first result: up to ``UNREAD_BYTES_MAX`` of results wait for
-it before reading stops.
+A client may send its whole body before it reads the first result: up to ``UNREAD_BYTES_MAX`` of results wait for the
+client before reading stops.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ class BulkCommands:
         for header in (IDEMPOTENCY_KEY, IF_MATCH):
             name = header.name.lower()
             if name.encode() in headers:
-                raise Problem("malformed", f"{name} is for one command: here each line has its own", field=name)
+                raise Problem("malformed", f"{name} is for one command; here each line has its own", field=name)
         if self._requests >= REQUESTS_MAX:
-            raise Problem("overloaded", f"{REQUESTS_MAX} bulk requests are under way already")
+            raise Problem("overloaded", f"{REQUESTS_MAX} bulk requests are already under way")
         return metadata_of(headers)
 
     def _refuse(self, problem: Problem) -> Reply:
@@ -99,7 +99,7 @@ _Submitted = tuple[asyncio.Future[CommandResult], ResultDocument]
 
 
 class _Submitter:
-    """Makes commands of lines and submits them."""
+    """Reads commands from lines and submits them."""
 
     def __init__(self, commands: Iterable[type[Command]], bus: Bus) -> None:
         commands = tuple(commands)
@@ -129,14 +129,14 @@ class _Exchange:
         self._is_room = asyncio.Event()
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """Raises nothing that a line caused. A client that goes away, or stops reading, ends it."""
+        """Raises nothing because of a line. A client that goes away, or stops reading, ends it."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(receive))
                 tasks.create_task(self._settle())
                 tasks.create_task(self._send(send))
         except* _Gone:
-            # What was submitted is executed all the same; nobody waits for it any more.
+            # Submitted commands are executed all the same, but nobody waits for their results any more.
             while not self._window.empty():
                 if isinstance(entry := self._window.get_nowait(), tuple):
                     entry[0].cancel()
@@ -148,7 +148,7 @@ class _Exchange:
         await self._window.put(None)
 
     async def _lines(self, receive: Receive) -> AsyncIterator[bytes | Problem]:
-        """The lines that are not blank; a problem in place of one that is too long, and at the end if all are."""
+        """The lines that are not blank. A problem replaces a line that is too long, or the rest of a body that is."""
         rest, is_too_long, is_more, length = b"", False, True, 0
         while is_more:
             message = await receive()
@@ -165,7 +165,7 @@ class _Exchange:
             for line in lines:
                 if is_too_long or len(line) > LINE_BYTES_MAX:
                     is_too_long = False
-                    yield Problem("body-too-large", f"a line has at most {LINE_BYTES_MAX} bytes")
+                    yield Problem("body-too-large", f"a line may have at most {LINE_BYTES_MAX} bytes")
                 elif line and not line.isspace():
                     yield line
             if len(rest) > LINE_BYTES_MAX:

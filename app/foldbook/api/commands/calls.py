@@ -1,9 +1,9 @@
-"""Command calls: the requests that carry one command, and how each is answered.
+"""Command calls: requests that carry one command, and how they are answered.
 
-One order, one POST; one price, one PUT: at many thousands a second, a framework's request object and its resolution of
-parameters cost several times what the command itself does. So a call is compiled from the command's declaration: its
-body is decoded once, straight into its type, and its result is encoded once. This is the one implementation, whichever
-way a request comes in: over the protocol's fast path (``protocol``) or any ASGI server (``foldbook.api.front``).
+An order is a POST, a price is a PUT. At many thousands a second, a framework's request object and its resolution of
+parameters cost several times as much as the command itself. So a call is compiled from the command's declaration: its
+body is decoded once, directly into its type, and its result is encoded once. This is the only implementation, whether a
+request comes in over the protocol's fast path (``protocol``) or any ASGI server (``foldbook.api.front``).
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _ENCODER = msgspec.json.Encoder()
 
 @cache
 def result_type(identity: str) -> type[msgspec.Struct]:
-    """The document that answers a command whose aggregate is named by the field ``identity``: the place of its last
-    event in the log."""
+    """The document that answers a command: the place of its last event in the log. The field ``identity`` names the
+    aggregate."""
     title = "".join(word.title() for word in identity.split("_"))
     return msgspec.defstruct(
         f"{title}CommandResult",
@@ -93,13 +93,13 @@ class CommandCall:
         self.in_path = fields_in_path(command, call)
         words = [part for part in call.path.split("/") if part and not part.startswith("{")]
         self.word = words[-1]
-        """The last word of its path, which names it: the last segment, or the one before the last name."""
+        """The last segment of its path that is not a parameter. It identifies the call."""
         names = {f"{{{field.name}}}": list(field.parts) for field in self.in_path}
         parts = call.path.split("/")
         self.template = "/".join(
             "/".join(f"{{{name}}}" for name in names[part]) if part in names else part for part in parts
         )
-        """Its path as HTTP knows it: a parameter for each segment."""
+        """Its path with one parameter for each segment."""
         self._path = re.compile(
             "/".join(f"({_segments(len(names[part]))})" if part in names else re.escape(part) for part in parts)
         )
@@ -107,12 +107,12 @@ class CommandCall:
         self._location = None if call.creates is None else _Location(command, call.creates)
 
     def match(self, path: str) -> tuple[str, ...] | None:
-        """What the path names; None if it is not a path of this call."""
+        """The path's parameters; None if it is not a path of this call."""
         found = self._path.fullmatch(path)
         return None if found is None else found.groups()
 
     async def reply(self, bus: Bus, named: Sequence[str], headers: Headers, body: bytes) -> Reply:
-        """Raises whatever is wrong with the request or the command."""
+        """The response. Raises what is wrong with the request or the command."""
         content = self.body.decode(body)
         command_id, metadata, expected_sequence = envelope_of(headers)
         values = [read(text) for read, text in zip(self._readers, named, strict=True)]
@@ -145,7 +145,7 @@ class _Location:
 
     def __call__(self, command: Command) -> bytes:
         path = self._format % self._values(command)
-        # Names need no quotes, and to see that is cheaper.
+        # Most names need no quoting, and checking that is cheaper.
         return path.encode() if not path.encode().translate(None, _PLAIN) else quote(path, safe="/:").encode()
 
 
@@ -163,17 +163,17 @@ class CommandCalls:
         if len({call.name for call in self.all}) < len(self.all):
             raise ValueError("two calls have the same name")
         self.methods = tuple({call.method: None for call in self.all})
-        # Every call of a method has a word of its own, so that one look finds the only call that a path can be.
+        # The calls of a method have different words, so that one lookup finds the only call that a path can be.
         self._calls: dict[tuple[str, str], CommandCall] = {}
         for call in self.all:
             other = self._calls.setdefault((call.method, call.word), call)
             if other is not call:
                 raise ValueError(
-                    f"two calls have the word {call.word!r}: {call.method} {other.template} and {call.template}"
+                    f"two calls share the word {call.word!r}: {call.method} {other.template} and {call.template}"
                 )
 
     def find(self, method: str, path: str) -> tuple[CommandCall, tuple[str, ...]] | None:
-        """The call that this request is, with what its path names."""
+        """The call that this request makes, and its path's parameters."""
         rest = path
         while rest:
             rest, _, word = rest.rpartition("/")
@@ -188,7 +188,7 @@ class CommandCalls:
         return [one[0] for one in found if one is not None]
 
     async def reply(self, call: CommandCall, named: Sequence[str], headers: Headers, body: bytes) -> Reply:
-        """The response, whatever happens, to a request that the gate let in."""
+        """The response to a request that the gate admitted, whatever happens."""
         try:
             reply = await call.reply(self._bus, named, headers, body)
         except Exception as error:

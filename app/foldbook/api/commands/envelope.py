@@ -1,4 +1,4 @@
-"""What the headers of a request say about its commands."""
+"""What a request's headers say about its commands."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _ENTITY_TAG = re.compile(r'"(0|[1-9][0-9]{0,17})"')
 
 
 class RequestHeader(NamedTuple):
-    """A header that a command takes, for its documentation."""
+    """A header of a command, for its documentation."""
 
     name: str
     description: str
 
 
-IDEMPOTENCY_KEY = RequestHeader("Idempotency-Key", "The command id, a UUID; makes a retry safe.")
+IDEMPOTENCY_KEY = RequestHeader("Idempotency-Key", "The command id, a UUID. It makes a retry safe.")
 IF_MATCH = RequestHeader("If-Match", "The aggregate's sequence that the command is based on, in quotes.")
-ACTOR = RequestHeader("X-Actor", "On whose request.")
+ACTOR = RequestHeader("X-Actor", "Who asked for the command.")
 CORRELATION_ID = RequestHeader("X-Correlation-Id", "What the command belongs to.")
 
 
@@ -48,7 +48,7 @@ def envelope_of(headers: Headers) -> Envelope:
 
 
 def metadata_of(headers: Headers) -> Metadata:
-    """On whose request, and what it belongs to. Raises ``Problem`` naming the header that cannot be read."""
+    """Who asked for it, and what it belongs to. Raises ``Problem`` naming the header that cannot be read."""
     actor, correlation_id = headers.get(b"x-actor"), headers.get(b"x-correlation-id")
     if actor is None and correlation_id is None:
         return NO_METADATA
@@ -69,7 +69,7 @@ def _command_id(text: bytes) -> UUID:
 
 def _expected_sequence(text: bytes) -> int:
     if (tag := _ENTITY_TAG.fullmatch(text.decode("latin-1"))) is None:
-        raise _bad(IF_MATCH, 'must be one sequence in quotes, as in "7"')
+        raise _bad(IF_MATCH, 'must be one sequence in quotes, such as "7"')
     return int(tag[1])
 
 

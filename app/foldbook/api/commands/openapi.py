@@ -1,4 +1,4 @@
-"""The commands' part of the OpenAPI document, made from their declarations."""
+"""The commands' part of the OpenAPI document, generated from their declarations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMMAND_PROBLEMS = (
     "overloaded",
     "unavailable",
 )
-"""What any command can be answered with; its declaration has the refusals of its domain."""
+"""The problems that any command can have; its declaration has the refusals of its domain."""
 
 JSON = "application/json"
 TAGS = ["commands"]
@@ -105,10 +105,10 @@ def _results(call: CommandCall) -> Json:
     sequence = {"ETag": _header("The aggregate's sequence, in quotes")}
     if call.call.creates is None:
         return {"200": {"description": "Done", "headers": sequence, "content": content}}
-    created = {**sequence, "Location": _header("What was created")}
+    created = {**sequence, "Location": _header("The path of what was created")}
     return {
         "201": {"description": "Created", "headers": created, "content": content},
-        "200": {"description": "It was done before", "headers": created, "content": content},
+        "200": {"description": "Done before", "headers": created, "content": content},
     }
 
 
@@ -125,8 +125,8 @@ def _bulk_operation(line: Json, results: list[Json]) -> Json:
         "tags": TAGS,
         "summary": "ExecuteCommands",
         "description": (
-            "Many commands, one a line, answered line by line in the same order: a result or a problem.\n\n"
-            "Commands to one aggregate are executed in order. A line is at most 1 MiB, the body 64 MiB."
+            "Many commands, one per line, answered line by line in the same order: a result or a problem.\n\n"
+            "Commands to one aggregate are executed in order. A line may have up to 1 MiB, the body up to 64 MiB."
         ),
         "operationId": "CommandsExecuteCommands",
         "parameters": [_header_parameter(header) for header in (ACTOR, CORRELATION_ID)],
@@ -151,7 +151,7 @@ def _reference(struct: type) -> Json:
 
 
 def _operation_id(call: CommandCall) -> str:
-    """Like those that Litestar makes: each word of the path once, then the name."""
+    """An id like Litestar's: each word of the path once, then the name."""
     words = ""
     for part in call.template.split("/"):
         if (word := part.strip("{}").title()) not in words:

@@ -1,11 +1,11 @@
 """The fast path: command calls over uvicorn's HTTP/1.1 connection, without an ASGI exchange around each.
 
 The scope, the events and the two messages of ASGI take about as long as a command itself. So a plain command call (its
-length known, its connection kept alive, nothing before it unanswered) is read and answered here. Every other request,
-and every one that the gate does not let in, takes uvicorn's own way to the front, which answers it the same.
+length known, its connection kept alive, no earlier request unanswered) is read and answered here. Every other request,
+and every request that the gate does not admit, takes uvicorn's own way to the front, which answers it in the same way.
 
-This relies on what uvicorn does not promise: its protocol's callbacks, and what they look at in ``cycle``. So its
-version is bounded in ``pyproject.toml``, and ``tests/api/test_protocol.py`` compares its source with what is here.
+This relies on something that uvicorn does not promise: its protocol's callbacks, and what they read from ``cycle``. So
+its version is bounded in ``pyproject.toml``, and ``tests/api/test_protocol.py`` compares its source with this module.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class CommandProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def _begin_exchange(self) -> _Exchange | None:
-        """What to answer here; None: the request takes uvicorn's way."""
+        """The exchange to answer here; None: the request takes uvicorn's way."""
         is_first = self.cycle is None or self.cycle.response_complete
         if not is_first or b"%" in self.url or b"?" in self.url or not self.url.isascii():
             return None
@@ -92,12 +92,12 @@ class CommandProtocol(HttpToolsProtocol):
         self.transport.write(b"".join(lines))
         if not exchange.keep_alive:
             self.transport.close()
-        # Begins what came meanwhile, or the wait for the next request.
+        # Begins a request that arrived meanwhile, or the wait for the next one.
         self.on_response_complete()
 
 
 class _Exchange:
-    """A command call under way. What uvicorn's protocol looks at has the names it has there."""
+    """A command call under way. The attributes that uvicorn's protocol reads have the names that it expects."""
 
     __slots__ = (
         "body",
@@ -116,14 +116,14 @@ class _Exchange:
         self.headers = headers
         self.body = b""
         self.keep_alive = True
-        """Turned off by a server that stops."""
+        """A stopping server turns it off."""
         self.response_complete = False
         self.disconnected = False
         self.message_event = _NOBODY_WAITS
 
 
 class _NobodyWaits(asyncio.Event):
-    """uvicorn wakes a waiting application when its client is gone; here none waits."""
+    """uvicorn wakes an application that waits when its client is gone; here none waits."""
 
     def set(self) -> None:
         pass

@@ -12,7 +12,7 @@ from foldbook.eventstore.command_json import declaration_of
 from foldbook.eventstore.events import Command
 
 _HEAD = """\
-| call | line | does | body | sent by | refusals of its own |
+| call | line | does | body | sent by | its refusals |
 |---|---|---|---|---|---|
 """
 

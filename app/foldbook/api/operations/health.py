@@ -1,4 +1,4 @@
-"""Health and metrics, for whatever watches the engine."""
+"""Health and metrics, for monitoring."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def get_ready(bus: NamedDependency[Bus], reader: NamedDependency[Reader]) 
     except StoreUnavailable as error:
         raise Problem("not-ready", error.detail) from None
     if missing := PROJECTIONS - {row.name for row in projections}:
-        raise Problem("not-ready", f"the read tables are being made: {', '.join(sorted(missing))}")
+        raise Problem("not-ready", f"the read tables are being created: {', '.join(sorted(missing))}")
     return Ready()
 
 
@@ -57,7 +57,7 @@ async def get_ready(bus: NamedDependency[Bus], reader: NamedDependency[Reader]) 
 async def get_metrics(
     bus: NamedDependency[Bus], reader: NamedDependency[Reader], requests: NamedDependency[Requests]
 ) -> Response[bytes]:
-    """Metrics for Prometheus. While the database does not answer, the lag of projections is missing."""
+    """Metrics for Prometheus. While the database does not answer, they omit the lag of projections."""
     projections: Sequence[ProjectionStatus] = ()
     with suppress(StoreUnavailable):
         projections = await _statuses_in_time(reader)
@@ -68,7 +68,7 @@ CALLS = (get_live, get_ready, get_metrics)
 
 
 async def _statuses_in_time(reader: Reader) -> list[ProjectionStatus]:
-    """Raises ``StoreUnavailable``, also when the database takes too long."""
+    """Raises ``StoreUnavailable``, also if the database takes too long."""
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             return await statuses(reader)

@@ -106,7 +106,7 @@ async def rebuild_projection(
     responses=problem_responses("projection-failed", *CALL_PROBLEMS),
 )
 async def verify_projection(admin: NamedDependency[ProjectionAdmin], name: FromPath[str]) -> Verification:
-    """Fold the log afresh and compare with the live tables, row by row."""
+    """Fold the log again and compare with the live tables, row by row."""
     with unreachable_as_unavailable():
         verification = await admin.verify(name)
     return structs.replace(verification, differences=Raw(compact(bytes(verification.differences))))
@@ -123,7 +123,7 @@ async def skip_event(
     reader: NamedDependency[Reader],
     name: FromPath[str],
     data: JSONBody[Skip],
-    x_actor: Annotated[str | None, HeaderParameter(name="X-Actor", description="Who decided it.")] = None,
+    x_actor: Annotated[str | None, HeaderParameter(name="X-Actor", description="Who decided this.")] = None,
 ) -> Projection:
     """Let a stopped projection continue after the event that stopped it. The skip is recorded, with its `X-Actor`."""
     actor = actor_of(x_actor)

@@ -19,7 +19,7 @@ RETRY_AFTER_S = 10
 
 
 class LogVerification(Struct, frozen=True):
-    """``events``: how many were verified; ``head_hash``: the hash that seals all of them, hexadecimal."""
+    """``events``: how many were verified. ``head_hash``: the hash that seals all of them, hexadecimal."""
 
     ok: bool
     events: int
@@ -28,7 +28,7 @@ class LogVerification(Struct, frozen=True):
 
 
 class LogVerifier:
-    """Verifies one shard at a time, because a verification keeps two connections of the database busy until it ends."""
+    """Verifies one shard at a time, because a verification keeps two database connections busy until it ends."""
 
     def __init__(self, dsn: str, shard_count: int) -> None:
         self.shard_count = shard_count
@@ -37,7 +37,7 @@ class LogVerifier:
 
     async def verify(self, shard: int) -> ShardReport:
         if self._turn.locked():
-            raise Overloaded("a verification is under way", retry_after_s=RETRY_AFTER_S)
+            raise Overloaded("another verification is under way", retry_after_s=RETRY_AFTER_S)
         async with self._turn:
             with unreachable_as_unavailable():
                 (report,) = (await verify(self._dsn, shard=shard)).shards
@@ -46,7 +46,7 @@ class LogVerifier:
 
 @get("/admin/log/verify", tags=["admin"], responses=problem_responses("malformed", "overloaded", "unavailable"))
 async def verify_log(verifier: NamedDependency[LogVerifier], shard: Shard = 0) -> LogVerification:
-    """Compute every hash of a shard again, up to its present head. A million events take 13 to 18 seconds."""
+    """Compute every hash of a shard again, up to its current head. A million events take 13 to 18 seconds."""
     check_shard(shard, verifier.shard_count)
     report = await verifier.verify(shard)
     return LogVerification(report.ok, report.events, report.head_hash, report.first_bad_position)

@@ -1,6 +1,6 @@
-"""What the path of a query addresses: an account, and what belongs to one. Handlers get these injected.
+"""What the path of a query addresses: an account, or something of an account. Handlers get these injected.
 
-A path that names none is answered like one that names what does not exist: 404, never 400.
+A path with an invalid name is answered like one with an unknown name: with 404, never 400.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class AddressedAccount:
     shard: int
 
     def missing(self, _: Row) -> Problem:
-        """The problem when a query found no document for it."""
+        """The problem if a query found no document for it."""
         return Problem("unknown-account", f"no order book is open for account {self.id}")
 
 
 @dataclass(frozen=True, slots=True)
 class _OfAccount:
-    """What an account has under a name."""
+    """Something that an account has, under a name."""
 
     account: AddressedAccount
     name: str
@@ -40,7 +40,7 @@ class _OfAccount:
     DETAIL: ClassVar[str]
 
     def missing(self, row: Row) -> Problem:
-        """The same; the account itself may be what is missing."""
+        """The problem if a query found no document; the account itself may be missing."""
         if not row["is_account_known"]:
             return self.account.missing(row)
         return Problem(self.CODE, self.DETAIL.format(account=self.account.id, name=self.name))
@@ -88,7 +88,7 @@ def _instrument(account: NamedDependency[AddressedAccount], symbol: FromPath[str
 
 def _symbol_of(code: str, text: str) -> str:
     if not is_symbol(text):
-        raise Problem(code, f"a symbol matches {NAME}")
+        raise Problem(code, f"a symbol must match {NAME}")
     return text
 
 
@@ -98,4 +98,4 @@ ADDRESSES = {
     "position": Provide(_position, sync_to_thread=False),
     "instrument": Provide(_instrument, sync_to_thread=False),
 }
-"""Litestar's dependencies of a handler whose path begins with an account: by the name of the handler's argument."""
+"""Litestar's dependencies for a handler whose path begins with an account, by the name of the handler's argument."""

@@ -1,6 +1,6 @@
 """The documents that answer queries.
 
-The SQL functions ``query_*`` make them; these types describe them, for OpenAPI and for clients.
+The SQL functions ``query_*`` build them; these types describe them, for OpenAPI and for clients.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Order(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``overfill_qty``: by how much ``cum_qty`` exceeds ``quantity``. ``fees``: their sum by currency. ``reason``: why
+    """``overfill_qty``: by how much ``cum_qty`` exceeds ``quantity``. ``fees``: the total per currency. ``reason``: why
     the order ended, in the broker's words, or the code of the risk check that denied it."""
 
     order_id: str
@@ -125,7 +125,7 @@ class EventPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Fill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A fill as last corrected. ``original_...``: what was first reported; null unless the fill was corrected.
 
-    A busted fill counts for nothing. ``changed_position``: the position of its bust or of its last correction.
+    A busted fill does not count. ``changed_position``: the position of its bust or of its last correction.
     """
 
     shard: int
@@ -175,7 +175,7 @@ class FillPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ExecutionException(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An execution that was reported and not applied. ``type``: UnmatchedExecutionRecorded or FillConflictDetected.
+    """An execution that was reported but not applied. ``type``: UnmatchedExecutionRecorded or FillConflictDetected.
 
     ``is_applied``: true for a bust or a correction that came before its fill, and was applied once the fill came.
     """
@@ -237,7 +237,7 @@ class Risk(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Instrument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a symbol is. ``tick_size`` or ``lot_size`` null: any step is valid. A currency null: not known."""
+    """The definition of a symbol. A null ``tick_size`` or ``lot_size``: any step is valid. A null currency: unknown."""
 
     account: str
     symbol: str
@@ -271,10 +271,10 @@ class PricePage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Position(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A position by average cost; ``quantity`` and ``cost`` are negative while short.
+    """A position at average cost; ``quantity`` and ``cost`` are negative while short.
 
     ``cost``: the exact sum of quantity * price * multiplier of what is held; ``avg_px`` is derived from it.
-    ``realized_pnl`` excludes fees. It and ``fees``, by currency, cover the whole life of the account. ``cycle``: how
+    ``realized_pnl`` excludes fees. It and ``fees``, per currency, cover the whole life of the account. ``cycle``: how
     many times the position was opened.
     """
 
@@ -302,7 +302,7 @@ class PositionEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """An execution, and the position after it: the members from ``quantity`` to ``cycle``.
 
     ``exec_ref_id``: the fill that a bust or a correction changes. ``is_reversal``: that fill is so old that the
-    opposite fill was booked instead. Otherwise the position is as if the fill had never been, or had been as corrected.
+    opposite fill was booked. Otherwise the position is as if the fill had never happened, or had been right at first.
     """
 
     position: int

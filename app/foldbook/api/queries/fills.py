@@ -1,4 +1,4 @@
-"""Queries about executions: fills, their totals, and what was reported but not applied."""
+"""Queries about executions: fills, their totals, and executions that were reported but not applied."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ async def get_fills(
     symbol: NameFilter = None,
     group_by: Annotated[
         str | None,
-        QueryParameter(description="`strategy`, `symbol` or both, with commas between: totals instead of fills."),
+        QueryParameter(description="`strategy`, `symbol` or both, separated by commas: totals instead of fills."),
     ] = None,
     after: Annotated[str | None, QueryParameter(description="`next` of the previous page.")] = None,
     limit: Limit = LIMIT_DEFAULT,
     min_position: MinPosition = None,
 ) -> Response[FillPage]:
-    """Fills in the order of the log, or their totals, which leave out busted fills.
+    """Fills in the order of the log, or their totals, which exclude busted fills.
 
-    Without an account, the fills come from all shards. `min_position` belongs to one shard, so that it needs an account
+    Without an account, the fills come from all shards. `min_position` belongs to one shard, so it needs an account
     unless the log has a single shard.
     """
     shard = 0 if reader.shard_count == 1 else None if account is None else reader.shard_of(account)
@@ -81,7 +81,7 @@ async def get_exceptions(
     limit: Limit = LIMIT_DEFAULT,
     min_position: MinPosition = None,
 ) -> Response[ExecutionExceptionPage]:
-    """Executions that were reported and not applied: nothing is known that they belong to, or they contradict it."""
+    """Executions that were reported but not applied: what they refer to is unknown, or they contradict it."""
     await reader.reach(PROJECTION, account.shard, min_position)
     row = await reader.ask("trading.query_execution_exceptions", account.shard, account.id, after, limit)
     return document_response(row, account)

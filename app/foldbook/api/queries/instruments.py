@@ -1,4 +1,4 @@
-"""Queries about symbols: what they are, and their last prices, as an account recorded both."""
+"""Queries about an account's symbols: their definitions and their last prices."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def get_instrument(
     instrument: NamedDependency[AddressedInstrument],
     min_position: MinPosition = None,
 ) -> Response[Instrument]:
-    """What a symbol is, as the account defined it."""
+    """The account's definition of a symbol."""
     account = instrument.account
     await reader.reach(PROJECTION, account.shard, min_position)
     row = await reader.ask("trading.query_instrument", account.shard, account.id, instrument.name)

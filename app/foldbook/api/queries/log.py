@@ -33,8 +33,8 @@ async def get_events(
 ) -> Response[EventPage]:
     """The log of a shard, ascending, with its head.
 
-    A call looks at 100,000 events at most for those of a `type` or an `aggregate_type`, because types have no index.
-    The page may then be short or empty, and `next` says where to go on. Only a page without `next` is the last.
+    With a `type` or an `aggregate_type`, a call examines at most 100,000 events, because types have no index. The page
+    may then be short or empty, and `next` says where to continue. Only a page without `next` is the last.
     """
     check_shard(shard, reader.shard_count)
     await reader.reach_head(shard, min_position)

@@ -24,7 +24,7 @@ async def get_orders(
     reader: NamedDependency[Reader],
     account: NamedDependency[AddressedAccount],
     status: Annotated[
-        str | None, QueryParameter(description="Statuses, with commas between; `open`: those that may still trade.")
+        str | None, QueryParameter(description="Statuses, separated by commas; `open`: those that may still trade.")
     ] = None,
     symbol: NameFilter = None,
     strategy: NameFilter = None,

@@ -26,7 +26,7 @@ MinPosition = Annotated[
     QueryParameter(
         ge=0,
         le=POSITION_MAX,
-        description="Wait until the answer shows the log up to this position, for 2 seconds at most.",
+        description="Wait until the answer shows the log up to this position, for at most 2 seconds.",
     ),
 ]
 Limit = Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX)]
@@ -41,15 +41,15 @@ _INTEGER = re.compile(r"[0-9]+")
 
 
 async def check_query_parameters(request: Request[Any, Any, Any]) -> None:
-    """Before any handler runs: each parameter is known, is given once, and a number is written in plain digits.
+    """Check, before any handler runs, that each parameter is known and given once, and that integers are plain digits.
 
-    A misspelt filter must not count as no filter. Litestar itself takes the last of two, and ``1.0`` for an integer.
+    A misspelt filter must not count as no filter. Litestar takes the last of two values, and ``1.0`` for an integer.
     """
     is_integer = _query_parameters(request.route_handler)
     seen = set()
     for name, text in request.query_params.multi_items():
         if name not in is_integer:
-            raise Problem("malformed", f"there is no query parameter {name!r} here", field=name)
+            raise Problem("malformed", f"this call has no query parameter {name!r}", field=name)
         if name in seen:
             raise malformed(name, "is given twice")
         if is_integer[name] and not _INTEGER.fullmatch(text):
@@ -71,7 +71,7 @@ def words_of(name: str, text: str, known: Collection[str]) -> set[str]:
     """The words between the commas of a parameter's text."""
     words = set(text.split(","))
     if not words <= set(known):
-        raise malformed(name, f"takes {', '.join(known)}, with commas between")
+        raise malformed(name, f"takes {', '.join(known)}, separated by commas")
     return words
 
 
@@ -91,7 +91,7 @@ def time_of(name: str, text: str) -> datetime:
 
 def check_shard(shard: int, shard_count: int) -> None:
     if shard >= shard_count:
-        raise malformed("shard", f"is less than {shard_count}, the number of shards of this log")
+        raise malformed("shard", f"must be less than {shard_count}, the number of shards of this log")
 
 
 def malformed(name: str, what: str) -> Problem:

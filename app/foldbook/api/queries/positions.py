@@ -38,7 +38,7 @@ AsOf = Annotated[
 ]
 AsOfPosition = Annotated[
     int | None,
-    QueryParameter(ge=0, le=POSITION_MAX, description="Show what the log said at this position."),
+    QueryParameter(ge=0, le=POSITION_MAX, description="Show what the log said at this log position."),
 ]
 
 
@@ -87,7 +87,7 @@ async def get_position_history(
     limit: Limit = LIMIT_DEFAULT,
     min_position: MinPosition = None,
 ) -> Response[PositionHistory]:
-    """How a position came to be: every execution, and what the position was after it."""
+    """How a position came to be: every execution, and the position after it."""
     account = position.account
     await reader.reach(PROJECTION, account.shard, min_position)
     row = await reader.ask("trading.query_position_history", account.shard, account.id, position.name, after, limit)

@@ -1,7 +1,7 @@
-"""Asks the database: each query over HTTP is one call of one SQL function ``query_*``.
+"""Queries the database: each query over HTTP is one call of one SQL function ``query_*``.
 
-Reads are eventually consistent and say how far they are: every row carries the position that it shows, read in the
-same snapshot as the rest, and a query can wait for a position first.
+Reads are eventually consistent and say how far they are. Every row carries the position that it shows, read in the same
+snapshot as the rest, and a query can first wait for a position.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ POSITION_TIMEOUT_S = 2.0
 HEAD_PAUSE_S = 0.02
 
 Row = Any
-"""A row of a ``query_*`` function. ``document``: the JSON document that HTTP sends, as bytes, or None if what was asked
-about is not there. ``position``: the position of the log that it shows."""
+"""A row of a ``query_*`` function. ``document``: the JSON document that HTTP sends, as bytes, or None if the thing does
+not exist. ``position``: the position of the log that it shows."""
 
 
 @contextmanager
 def unreachable_as_unavailable() -> Iterator[None]:
-    """Whatever asyncpg raises when the database cannot be reached becomes ``StoreUnavailable``."""
+    """Raises ``StoreUnavailable`` for everything that asyncpg raises if the database cannot be reached."""
     try:
         yield
     except UNREACHABLE as error:
@@ -62,7 +62,7 @@ class Reader:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
-        """One of a bounded number. Raises ``StoreUnavailable`` if there is none, or if it is lost while in use."""
+        """One of a bounded number. Raises ``StoreUnavailable`` if none is free, or if it is lost while in use."""
         assert self._pool is not None, "start was not called"
         with unreachable_as_unavailable():
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
@@ -74,8 +74,8 @@ class Reader:
             try:
                 return await connection.fetchrow(call(function, len(arguments)), *arguments)
             except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
-                # The read tables are not there yet, or are those of an older program until they are rebuilt.
-                raise StoreUnavailable(f"the read tables are being made: {error}") from error
+                # The read tables do not exist yet, or are those of an older program until they are rebuilt.
+                raise StoreUnavailable(f"the read tables are being created: {error}") from error
 
     async def reach(self, projection: str, shard: int, min_position: int | None) -> None:
         """Wait until the projection has reached ``min_position``; ``Problem`` projection-behind after 2 s."""
@@ -86,7 +86,8 @@ class Reader:
             raise _behind(f"projection {projection}", row["checkpoint"], min_position)
 
     async def reach_head(self, shard: int, min_position: int | None) -> None:
-        """The same for what is read from the log itself, which has a position as soon as a command was answered."""
+        """Wait until the log has reached ``min_position``; ``Problem`` projection-behind after 2 s. The log has a
+        position as soon as its command is answered."""
         if min_position is None:
             return
         deadline = time.monotonic() + POSITION_TIMEOUT_S

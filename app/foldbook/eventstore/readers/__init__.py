@@ -1,1 +1,1 @@
-"""What reads the log: subscriptions, projections and their administration, waiting for a position."""
+"""Readers of the log: subscriptions, projections and their administration, waiting for a position."""

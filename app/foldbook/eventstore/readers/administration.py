@@ -1,7 +1,7 @@
-"""Resets, rebuilds and verifications as tasks of this process, and what an operator decides about a projection.
+"""Resets, rebuilds and verifications as tasks of this process, and an operator's decision to skip an event.
 
 Each task holds an advisory lock on its projection for as long as its session lives. So two tasks never work on one
-projection, in whatever process, and what a process that died leaves behind is cleared by the next task.
+projection, not even in different processes, and the next task clears what a dead process left behind.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ T = TypeVar("T")
 class ProjectionAdmin:
     """Resets, rebuilds and verifies the projections of a database.
 
-    All raise ``ProjectionError``: ``unknown-projection``; ``projection-busy`` if one of the three is under way for the
-    same projection, in whatever process; and ``projection-failed``.
+    All raise ``ProjectionError``: ``unknown-projection``; ``projection-busy`` if any process is resetting, rebuilding
+    or verifying the same projection; and ``projection-failed``.
     """
 
     def __init__(self, dsn: str, definitions: Sequence[Definition]) -> None:
@@ -47,7 +47,7 @@ class ProjectionAdmin:
         self._tasks: set[asyncio.Task[object]] = set()
 
     async def stop(self) -> None:
-        """Break off what is under way. A rebuild leaves the live tables alone; the projector goes on with a reset."""
+        """Cancel the tasks under way. A rebuild leaves the live tables alone; the projector continues a reset."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -61,12 +61,12 @@ class ProjectionAdmin:
             await connection.close()
 
     async def start_reset(self, name: str) -> asyncio.Task[None]:
-        """Empty the live tables and replay the log into them. Returns when that has begun; the task does it."""
+        """Start a task that empties the live tables and replays the log into them. Returns when it has started."""
         return await self._start("reset", name, copies.reset)
 
     async def start_rebuild(self, name: str) -> asyncio.Task[None]:
-        """Fill new tables beside the live ones, which serve until the new ones have caught up and take their place.
-        Returns when that has begun; the task does it."""
+        """Start a task that fills new tables and swaps them with the live ones, which serve until then. Returns when it
+        has started."""
         return await self._start("rebuild", name, partial(copies.rebuild, dsn=self._dsn))
 
     async def reset(self, name: str) -> None:
@@ -78,14 +78,14 @@ class ProjectionAdmin:
         await (await self.start_rebuild(name))
 
     async def verify(self, name: str) -> Verification:
-        """Fold the log afresh, up to the live checkpoint, and compare row by row. Nothing waits for it."""
+        """Fold the log again, up to the live checkpoint, and compare row by row. Readers and writers do not wait."""
         return await (await self._start("verify", name, partial(copies.verify, dsn=self._dsn)))
 
     async def skip(self, name: str, shard: int, position: int, *, reason: str, actor: str | None) -> None:
-        """Let the projection go on behind the event that it is stopped at, and record who decided so, and why.
+        """Let the projection continue after the event that it is stopped at, and record who decided this, and why.
 
-        The decision holds for every copy that is made later, until the definition changes to one that can fold the
-        event. Raises ``ProjectionError`` projection-not-stopped if it is not stopped at precisely this position.
+        The decision holds for every later copy, until the definition changes to one that can fold the event. Raises
+        ``ProjectionError`` projection-not-stopped if the projection is not stopped at exactly this position.
         """
         connection = await connect(self._dsn)
         try:

@@ -1,7 +1,7 @@
-"""How a copy of a projection is filled from the log: by workers side by side, by rounds, and how it takes effect.
+"""How a copy of a projection is filled from the log, by parallel workers and then by rounds, and how it takes effect.
 
-``copy`` is ``live`` or a shadow copy, ``rebuild`` or ``verify``, in a schema of its own. How far the work has come is
-written to the database, where every process can see it (``status.projection_status``).
+``copy`` is ``live`` or a shadow copy, ``rebuild`` or ``verify``, in its own schema. Progress is written to the
+database, where every process can see it (``status.projection_status``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from foldbook.postgres.connection import Connection, connect
 
 EVENTS_PER_ROUND = 100_000
 WORKERS = 2
-"""Sessions that fill a shadow copy side by side, each with the events of some of the aggregates."""
+"""Sessions that fill a shadow copy in parallel, each with the events of some of the aggregates."""
 LOCK_ATTEMPTS_MAX = 3_000
 LOCK_PAUSE_S = 0.2
 ROUND_PAUSE_S = 0.05
@@ -45,8 +45,8 @@ Heads = dict[int, int]
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """Whether the live rows are those that the log folds to. ``differences``: an array of the first 20, each with
-    ``table``, ``live`` and ``fresh``: the row that is there and the row that should be, null where there is none."""
+    """Whether the live rows equal the fold of the log. ``differences``: an array of the first 20, each with ``table``,
+    ``live`` (the actual row) and ``fresh`` (the expected row); null if there is no such row."""
 
     equal: bool
     rows: int
@@ -55,7 +55,7 @@ class Verification(msgspec.Struct, frozen=True):
 
 
 async def connect_for_maintenance(dsn: str) -> Connection:
-    """A connection whose statements may take hours. TCP keepalives still notice a server that is gone."""
+    """A connection whose statements may take hours. TCP keepalives still detect that the server is gone."""
     return await connect(dsn, command_timeout_s=STATEMENT_TIMEOUT_S, settings={"statement_timeout": "0"})
 
 
@@ -66,7 +66,7 @@ async def reset(connection: Connection, definition: Definition) -> None:
 
 
 async def rebuild(connection: Connection, definition: Definition, *, dsn: str) -> None:
-    """Fill new tables beside the live ones and put them in their place."""
+    """Fill new tables and replace the live ones with them."""
     name = definition.name
     await connection.execute(_CREATE, "rebuild", name, definition.sql, definition.aggregate_types)
     indexes = await connection.fetchval(_DEFER_INDEXES, "rebuild", name)
@@ -83,7 +83,7 @@ async def verify(connection: Connection, definition: Definition, *, dsn: str) ->
     await connection.execute(_CREATE, "verify", name, definition.sql, definition.aggregate_types)
     await connection.execute(_DEFER_INDEXES, "verify", name)
     await _fill(connection, "verify", definition, await _checkpoints(connection, name), dsn)
-    # One snapshot shows the live tables as of a checkpoint; that is how far the fresh ones are folded to meet them.
+    # One snapshot shows the live tables as of a checkpoint. The fresh tables are folded up to that checkpoint.
     async with connection.transaction(isolation="repeatable_read"):
         await _fold(connection, "verify", name, await _checkpoints(connection, name))
         compared = await connection.fetchrow(_COMPARE, name, DIFFERENCES_MAX)
@@ -94,8 +94,8 @@ async def verify(connection: Connection, definition: Definition, *, dsn: str) ->
 
 
 async def _fill(connection: Connection, copy: str, definition: Definition, heads: Heads, dsn: str) -> None:
-    """Fill an empty shadow copy up to ``heads``, with several workers. A copy that an earlier run left half full is
-    never continued: this run has dropped it."""
+    """Fill an empty shadow copy up to ``heads``, with several workers. A partial copy of an earlier run is never
+    continued: this run has dropped it."""
     name = definition.name
     done = [0] * WORKERS
     total = sum(heads.values())
@@ -146,11 +146,11 @@ async def _checkpoints(connection: Connection, name: str) -> Heads:
 
 
 async def _when_readers_let_go(connection: Connection, statement: str, *arguments: object) -> None:
-    """Run what needs the live tables to itself, without making readers queue for long."""
+    """Run a statement that needs the live tables exclusively, without making readers queue for long."""
     for _ in range(LOCK_ATTEMPTS_MAX):
         try:
             await connection.execute(statement, *arguments)
             return
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
             await asyncio.sleep(LOCK_PAUSE_S)
-    raise ProjectionError("projection-failed", "somebody has been reading its tables all the time")
+    raise ProjectionError("projection-failed", "its tables were being read all the time")

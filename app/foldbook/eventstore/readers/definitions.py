@@ -1,22 +1,22 @@
-"""What a projection is made from: one SQL file, which declares what it folds.
+"""The definition of a projection: one SQL file, which declares what it folds.
 
-The first lines of the file are comments of three kinds, each of which may go on in lines that begin with ``--   ``::
+The file begins with three comments. Each may continue on lines that begin with ``--   ``::
 
     -- Aggregate types: counter
     -- Folds: Added, Subtracted
     -- Ignores: Renamed,
     --   Explained
 
-A list without names is written ``nothing``. The projection is given the events of these aggregate types and of no
-others. Each of their event types is either folded or ignored, and a test holds the file to that: a new event type is
+An empty list is written ``nothing``. The projection gets the events of these aggregate types and of no others. Each of
+their event types is either folded or ignored; a test checks that the file names them all, so that a new event type is
 not overlooked.
 
-Below that, a file creates its tables, their indexes, and a function ``project_<name>(shard, from, to)`` that folds a
-range of positions into them. All its names are unqualified, and so is the log's (``from log``); they are looked up
-whenever the function runs, so its body is a string. The same file thus makes the live tables in schema ``read`` and the
-shadow copies of a rebuild or a verification in schemas of their own, and workers can fill a shadow copy side by side,
-each with a slice of the log. Three rules follow: the rows must not depend on how the log is cut into ranges, a row
-belongs to one aggregate, and an event that can't be folded raises an error.
+After that, the file creates its tables, their indexes, and a function ``project_<name>(shard, from, to)`` that folds a
+range of positions into them. All names are unqualified, that of the log included (``from log``). They are looked up
+whenever the function runs, so its body is a string. So the same file creates the live tables in schema ``read`` and the
+shadow copies of a rebuild or a verification in their own schemas, and workers can fill a shadow copy in parallel, each
+with a slice of the log. Three rules follow: the rows must not depend on how the log is cut into ranges, a row belongs
+to one aggregate, and an event that can't be folded raises an error.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _EVENT_TYPE = re.compile(r"[A-Z][A-Za-z0-9]*")
 class Definition:
     """A file of ``sql/<domain>/projections``.
 
-    Its name is the projection's, and its SHA-256 shows when it changed. ``aggregate_types`` are the kinds of aggregates
-    whose events it is given; ``folds`` and ``ignores`` are the types of those events.
+    Its name is the projection's, and its SHA-256 shows when it changed. The projection gets the events of
+    ``aggregate_types``; ``folds`` and ``ignores`` are the types of those events.
     """
 
     name: str
@@ -76,13 +76,13 @@ class Definition:
         if not aggregate_types or not folds:
             raise _malformed(name, "it must name at least one aggregate type and one event type that it folds")
         if both := sorted({*folds} & {*ignores}):
-            raise _malformed(name, f"it says of {', '.join(both)} that it folds and that it ignores it")
+            raise _malformed(name, f"it both folds and ignores {', '.join(both)}")
         digest = hashlib.sha256(sql.encode()).hexdigest()
         return cls(name, sql, digest, aggregate_types, frozenset(folds), frozenset(ignores))
 
 
 def _names(projection: str, declared: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
-    """The names in a list. Raises ``ProjectionError`` if one is malformed or comes twice."""
+    """The names in a list. Raises ``ProjectionError`` if one is malformed or occurs twice."""
     text = _CONTINUED.sub(" ", declared).strip()
     names = () if text == _NOTHING else tuple(name.strip() for name in text.split(","))
     for name in names:

@@ -1,8 +1,8 @@
-"""LISTEN as a hint: whoever waits learns that there may be something to look at.
+"""LISTEN as a hint that there may be something to read.
 
-A notification can be lost (the connection broke, the server restarted), and anybody who is connected can send one. So a
-hint is never believed, and whoever waits for one also polls. A connection can die without a word, too: a heartbeat asks
-it something every few seconds.
+A notification can be lost (the connection broke, the server restarted), and every session can send one. So no reader
+trusts a hint, and every reader that waits for one also polls. A connection can also die silently, so a heartbeat
+queries the server every few seconds.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ CHECKPOINT_CHANNEL = "foldbook_checkpoint"
 """``<subscription>:<shard>:<checkpoint>``, whenever a checkpoint moved."""
 
 Hint = Callable[[str | None], None]
-"""Is called with the payload of a notification, or with None after a gap in the listening: look for yourself."""
+"""Called with the payload of a notification, or with None if some may have been missed."""
 
 
 class Listener:
-    """One connection that listens, for everybody in this process. Call ``listen`` before ``start``."""
+    """One connection that listens for all readers in this process. Call ``listen`` before ``start``."""
 
     def __init__(self, dsn: str) -> None:
         self._hints: dict[str, list[Hint]] = defaultdict(list)

@@ -1,7 +1,7 @@
 """Read your own writes: wait until a read table has reached a position.
 
-Checkpoints arrive by notification. Because a notification can be lost, one query asks for all checkpoints once per poll
-interval, on behalf of everybody who waits.
+Checkpoints arrive by notification. Because a notification can be lost, one query reads all checkpoints once per poll
+interval, on behalf of all waiting readers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _Waiter = tuple[int, int, asyncio.Future[None]]
 
 
 class ReadGate:
-    """One for the process that answers queries. Call ``listen`` before its listener is started, then ``start``."""
+    """One per process that answers queries. Call ``listen`` before its listener is started, then ``start``."""
 
     def __init__(self, dsn: str, *, poll_interval_s: float = POLL_INTERVAL_S) -> None:
         self._loop = Reconnecting("the read gate", dsn, self._poll)
@@ -49,15 +49,15 @@ class ReadGate:
         await self._loop.stop()
 
     async def wait(self, projection: str, shard: int, position: int, timeout_s: float) -> bool:
-        """Wait until the projection has reached ``position`` of the shard. False: it has not within ``timeout_s``.
+        """Wait until the projection has reached ``position`` of the shard. False: it did not within ``timeout_s``.
 
-        Raises ``Overloaded`` if ``WAITERS_MAX`` readers wait already.
+        Raises ``Overloaded`` if ``WAITERS_MAX`` readers are waiting already.
         """
         place = (projection, shard)
         if self._checkpoints.get(place, -1) >= position:
             return True
         if self._waiting >= WAITERS_MAX:
-            raise Overloaded(f"{self._waiting} readers wait for read tables already")
+            raise Overloaded(f"{self._waiting} readers are already waiting for read tables")
         reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = (position, next(self._tickets), reached)
         heapq.heappush(self._waiters[place], waiter)
@@ -76,7 +76,7 @@ class ReadGate:
         if payload is None:
             self._checkpoints.clear()
             return
-        with suppress(ValueError):  # Anybody can notify. What does not look like a checkpoint is not one.
+        with suppress(ValueError):  # Any session can notify; ignore a payload that is not a checkpoint.
             name, shard, checkpoint = payload.rsplit(":", 2)
             self._learn((name, int(shard)), int(checkpoint))
 

@@ -1,8 +1,7 @@
 """The loop that keeps a reader connected: connect, work, and after a loss connect again.
 
 Every long-lived reader runs in one: the listener, the subscriptions, the read gate. A loss is logged once, however many
-attempts it takes to get over it, and so is the recovery. No error ends the loop: a reader that silently stopped reading
-would be worse than any of them.
+attempts follow, and so is the recovery. No error ends the loop: a reader that silently stopped would be worse.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ logger = logging.getLogger(__name__)
 
 
 class Reconnecting:
-    """Runs ``work`` on a connection of its own until stopped.
+    """Runs ``work`` on its own connection until stopped.
 
-    ``work`` calls ``is_well`` once the connection serves its purpose, which ends a loss. It returns when ``stopping``
-    is set; if it returns earlier, or raises, the connection is closed and another one is made after a pause. ``name``
-    says in the log who lost the connection.
+    ``work`` calls ``is_well`` as soon as the connection works, which ends a loss. It returns when ``stopping`` is set.
+    If it returns earlier, or raises, the connection is closed and a new one is opened after a pause. ``name``
+    identifies the reader in log messages.
     """
 
     def __init__(
@@ -63,12 +62,12 @@ class Reconnecting:
             return
         if self._is_working and grace_s > 0:
             await asyncio.wait([self._task], timeout=grace_s)
-        while not self._task.done():  # A cancellation may be swallowed: by wait_for, whose future is done just then.
+        while not self._task.done():  # wait_for swallows a cancellation if its future is done at the same moment.
             self._task.cancel()
             await asyncio.wait([self._task], timeout=CANCEL_INTERVAL_S)
 
     def is_well(self) -> None:
-        """The connection serves: a loss, if there was one, is over."""
+        """The connection works: a loss, if there was one, is over."""
         self._backoff.reset()
         self._is_failure_logged = False
         if self._lost_at_s is not None:
@@ -92,7 +91,7 @@ class Reconnecting:
             except asyncio.CancelledError as error:
                 if _is_cancelled():
                     raise
-                self._lost(error)  # A library may let one escape that nobody asked for.
+                self._lost(error)  # A library may raise one that nobody asked for.
             await self.pause(self._backoff.next_s())
 
     async def _connected(self) -> None:

@@ -18,7 +18,7 @@ from foldbook.postgres.calls import call
 from foldbook.postgres.connection import UNREACHABLE, Connection, connect
 
 EVENTS_PER_ROUND = 50_000
-"""Bounds a round's time and memory: a fraction of a second, some 30 MB."""
+"""Bounds the time and memory of a round: a fraction of a second, some 30 MB."""
 
 _INSTALL = call("eventstore.projection_install", 4)
 _ROUND = call("eventstore.projection_round", 4)
@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 
 
 async def install_projections(connection: Connection, definitions: Iterable[Definition]) -> list[str]:
-    """Make the empty tables of each projection that is not there yet; the names of those.
+    """Create the empty tables of each projection that is not installed yet. Returns the names of those.
 
-    Two processes may do so at once. A projection that is there is left alone, whatever it was made from.
+    Two processes may do so at once. An installed projection is left alone, even if its file has changed.
     """
     return [
         d.name for d in definitions if await connection.fetchval(_INSTALL, d.name, d.sha256, d.sql, d.aggregate_types)
@@ -47,7 +47,7 @@ class LiveRounds:
         self._limit = EVENTS_PER_ROUND
 
     async def __call__(self, connection: Connection) -> Round | None:
-        """One round. Raises ``ProjectionError`` at an event that the projection fails on, or when it took too long."""
+        """One round. Raises ``ProjectionError`` if the projection fails on an event, or if the round takes too long."""
         try:
             row = await connection.fetchrow(_ROUND, "live", self._name, self._shard, self._limit)
         except (TimeoutError, asyncpg.QueryCanceledError) as error:
@@ -58,7 +58,7 @@ class LiveRounds:
             raise
         except asyncpg.PostgresError as error:
             failure = await connection.fetchval(_NARROW, self._name, self._shard, self._limit)
-            # Behind an event that failed there is nothing to do but to try that one again.
+            # At an event that failed there is nothing to do but to try it again.
             self._limit = EVENTS_PER_ROUND if failure is None else 1
             if failure is not None:
                 raise self._stopped(failure.decode()) from error
@@ -66,7 +66,7 @@ class LiveRounds:
         if row is None:
             return None
         done = Round(*row)
-        # A limit that had to shrink grows again, step by step while there is a backlog.
+        # A limit that was reduced grows again, step by step while there is a backlog.
         grown = self._limit + max(self._limit // 8, 1)
         self._limit = EVENTS_PER_ROUND if done.to_position >= done.head else min(grown, EVENTS_PER_ROUND)
         return done
@@ -78,8 +78,8 @@ class LiveRounds:
 class ProjectionRunner:
     """Runs all projections of a database.
 
-    Several processes may run the same projections; one of them works at a time. ``rebuild(name)`` is called for each
-    projection whose definition is not the installed one, or whose rebuild was interrupted.
+    Several processes may run the same projections; only one of them works at a time. ``rebuild(name)`` is called for
+    each projection whose definition differs from the installed one, or whose rebuild was interrupted.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class ProjectionRunner:
         self._rebuilds: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Install what is missing and begin. Raises what a database that can't be reached raises."""
+        """Install what is missing and begin. Raises connection errors if the database can't be reached."""
         connection = await connect(self._dsn)
         try:
             await install_projections(connection, self._definitions.values())

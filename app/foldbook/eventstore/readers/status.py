@@ -1,4 +1,4 @@
-"""How projections are doing, as the database knows it and every process can see it."""
+"""The status of projections, which the database keeps, so that every process can see it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """The event that a projection stopped at, and why. It is tried again, ever less often."""
+    """The event that a projection stopped at, and why. It is tried again at growing intervals."""
 
     position: int
     sqlstate: str
@@ -38,8 +38,8 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True):
-    """One projection on one shard. ``state``: live, failed, resetting; rebuilding: its old tables serve meanwhile.
-    ``aggregate_types``: those whose events it folds. ``skipped``: events that an operator had it leave out."""
+    """One projection on one shard. ``state``: live, failed, resetting, or rebuilding, while its old tables serve.
+    ``aggregate_types``: those whose events it folds. ``skipped``: how many events an operator had it skip."""
 
     name: str
     shard: int
@@ -55,7 +55,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
 
 
 async def projection_status(connection: Connection, name: str | None = None) -> list[ProjectionStatus]:
-    """One element per projection and shard. Raises ``ProjectionError`` if there is none of that name."""
+    """One element per projection and shard. Raises ``ProjectionError`` if there is no projection of that name."""
     rows = await connection.fetch(_STATUS, name, timeout=COMMAND_TIMEOUT_S)
     if name is not None and not rows:
         raise unknown(name)

@@ -1,13 +1,12 @@
-"""The checkpointed reader loop: a named reader of one shard of the log, kept going.
+"""The checkpointed reader loop: a named reader of one shard of the log.
 
-A subscription does its work in rounds. A round takes a bounded range of events behind the checkpoint, does the work for
-it and moves the checkpoint in the same transaction. Rounds follow each other without a pause while there is a backlog.
-Otherwise each waits for a hint that something new was appended, and at most for the poll interval, which finds what a
-lost hint has hidden.
+A subscription works in rounds. A round takes a bounded range of events after the checkpoint, does the work for it, and
+moves the checkpoint in the same transaction. While there is a backlog, rounds follow each other without a pause.
+Otherwise each round waits for a hint that something was appended, but no longer than the poll interval, in case a hint
+was lost.
 
-Rounds are committed asynchronously. A crash of the server may undo the last ones, checkpoint and effect together, and
-then they are made again from the log; nothing that anybody was promised depends on them. (360 fsyncs a second became
-107 at 500 commands/s.)
+Rounds are committed asynchronously. A crash of the server may undo the last ones, checkpoint and effect together; then
+they are repeated from the log. No promise depends on them. (360 fsyncs a second became 107 at 500 commands/s.)
 """
 
 from __future__ import annotations
@@ -30,19 +29,19 @@ POLL_INTERVAL_S = 0.5
 ROUND_INTERVAL_S = 0.003
 ROUND_INTERVAL_S_MAX = 0.05
 PAUSE_SHARE = 1 / 3
-"""Of what a round took."""
+"""The pause after a round, as a share of the round's time."""
 FAILURE_BACKOFF_S_MIN = 0.5
 FAILURE_BACKOFF_S_MAX = 10.0
 STOP_TIMEOUT_S = 5.0
 SETTINGS = {"synchronous_commit": "off"}
-"""Of the sessions that do rounds, and of no others."""
+"""For the sessions that do rounds, and for no others."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round did: the work for the positions in (from_position, to_position] of a log that ends at ``head``."""
+    """A round did the work for the positions in (from_position, to_position] of a log that ends at ``head``."""
 
     from_position: int
     to_position: int
@@ -52,12 +51,12 @@ class Round:
 Work = Callable[[Connection], Awaitable[Round | None]]
 """Does one round. None: it did nothing, because another process is doing one.
 
-Raises ``FoldbookError`` if the work itself fails, and is then called again, ever less often; and whatever a lost
+Raises ``FoldbookError`` if the work itself fails, and is then called again at growing intervals; and what a lost
 connection raises."""
 
 
 class Subscription:
-    """Runs ``work`` for one shard until stopped. ``hint`` it when there may be something to do."""
+    """Runs ``work`` for one shard until stopped. Call ``hint`` when there may be something to do."""
 
     def __init__(
         self,
@@ -81,12 +80,12 @@ class Subscription:
         self._woken = asyncio.Event()
         self._reached: float = -1
         self._hinted: float = -1
-        """The last position that a hint has named since the last round began; infinite: look in any case."""
+        """The last position that a hint named since the last round began; infinite: look in any case."""
 
     def hint(self, payload: str | None) -> None:
-        """A notification of ``foldbook_log``; None: there may have been some.
+        """Take a notification of ``foldbook_log``; None: some may have been missed.
 
-        A position that a round has reached already is not news. Under load half of all hints name one: a round reads up
+        A position that a round has already reached is ignored. Under load that is half of all hints: a round reads up
         to the head, which is often ahead of the hint that woke it.
         """
         position = _position_in(payload, self.shard)
@@ -98,7 +97,7 @@ class Subscription:
         await self._loop.start()
 
     async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """Let the round under way end, for at most ``timeout_s``; then cut it off, which undoes it."""
+        """Wait at most ``timeout_s`` for the current round to end; then interrupt it, which undoes it."""
         self._loop.stopping.set()
         self._woken.set()
         await self._loop.stop(grace_s=timeout_s)
@@ -116,7 +115,7 @@ class Subscription:
                 await asyncio.wait_for(self._woken.wait(), self._poll_interval_s)
 
     async def _round(self, connection: Connection) -> Round | None:
-        """One round. If it failed, wait before the next one, which then begins at once."""
+        """One round. If it fails, wait, so that the next one can begin at once."""
         self._woken.clear()
         self._hinted = -1
         try:
@@ -125,7 +124,7 @@ class Subscription:
             self._loop.is_well()
             pause_s = self._failures.next_s()
             logger.warning(
-                "subscription %s:%d failed and tries again in %.1f s: %s", self.name, self.shard, pause_s, error
+                "subscription %s:%d failed and will try again in %.1f s: %s", self.name, self.shard, pause_s, error
             )
             await self._loop.pause(pause_s)
             self._woken.set()
@@ -138,13 +137,13 @@ class Subscription:
         return done
 
     async def _let_writers_write(self, took_s: float) -> None:
-        """Under load a round takes longer the more has gathered. A pause in proportion leaves the machine to the
-        writers, lets ranges coalesce, and has hot rows written less often; a longer one delays every read."""
+        """Under load a round takes longer, because more events have gathered. A pause in proportion leaves the machine
+        to the writers, merges ranges, and writes hot rows less often; a longer pause would delay every read."""
         await asyncio.sleep(min(max(self._interval_s - took_s, took_s * PAUSE_SHARE), ROUND_INTERVAL_S_MAX))
 
 
 def _position_in(payload: str | None, shard: int) -> float:
-    """The position that a hint names in this shard. -1: in another one. Infinite: nobody knows."""
+    """The position that a hint names in this shard. -1: it names another shard. Infinite: unknown."""
     if payload is None:
         return math.inf
     named_shard, _, position = payload.partition(":")
