@@ -118,7 +118,7 @@ def _in_container() -> Iterator[Postgres]:
 
 @contextmanager
 def _embedded() -> Iterator[Postgres]:
-    # Nobody pulls the plug of this one; what must survive is tested on servers of its own (``own_postgres``).
+    # This server is never crashed; tests of crashes have their own server (``own_postgres``).
     with embedded_postgres({**SETTINGS, "fsync": "off"}) as server:
         yield Postgres(server.dsn, server.superuser_dsn)
 

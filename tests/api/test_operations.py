@@ -276,7 +276,7 @@ async def test_what_was_asked_before_a_stop_is_answered(database: str) -> None:
         await until(is_one_answered)
         engine.server.should_exit = True
         answers = await asyncio.gather(*asked, return_exceptions=True)
-    # Who came too late found the door closed; who was let in was answered.
+    # Late requests found the port closed; every request that was accepted was answered.
     late = [answer for answer in answers if isinstance(answer, httpx.TransportError)]
     accepted = [answer for answer in answers if isinstance(answer, httpx.Response) and answer.status_code == 201]
     assert len(late) + len(accepted) == 80

@@ -158,8 +158,8 @@ def assert_consistent(found: dict[str, list[Row]], history: list[Happening]) -> 
         key: value for key, value in by_base.items() if value
     }
 
-    # What was paid and received before fees is what the lots cost and have made; a fee that was taken in the base
-    # currency cost nothing of it, so that what the lots say is less by its worth.
+    # The money paid and received before fees equals what the lots cost and have made. A fee in the base currency took
+    # no money, so what the lots say is less by the fee's worth.
     cash: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     worth: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for entry in found["ledger_entries"]:

@@ -150,7 +150,7 @@ async def test_a_poison_event_stops_only_the_projection_that_fails_on_it(databas
             assert "never-created" not in status.error.message
             assert (await status_of(database, "fills")).state == "live"
 
-            # Only a forger can take an event back; this one shows that the projection goes on by itself.
+            # Only a forger can remove an event; here it shows that the projection continues by itself.
             connection.execute("alter table eventstore.events disable trigger refuse_change")
             connection.execute(
                 "update eventstore.events set subject = 'order-1', payload = payload || '{\"order_id\": \"order-1\"}'"

@@ -129,11 +129,11 @@ _PATH = re.compile(r" - at `(?:key in )?\$\.?(?P<path>[^`]*)`$")
 _SHAPE = re.compile(r", got `|out of range|unknown field|missing required field|^Expected `\w+`$")
 
 
-def _problem_of_content(said: str) -> Problem:
+def _problem_of_content(message: str) -> Problem:
     """The problem that msgspec found. JSON of the wrong shape is malformed; a value that its field cannot hold breaks a
     rule of the command."""
-    found = _PATH.search(said)
-    what = _PATH.sub("", said)
+    found = _PATH.search(message)
+    what = _PATH.sub("", message)
     path = found["path"] if found else ""
     if _SHAPE.search(what):
         place: dict[str, Any] = {"path": path} if path else {}

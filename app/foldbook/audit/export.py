@@ -80,12 +80,12 @@ def _ranges(end: int, size: int) -> Iterator[tuple[int, int]]:
 def command_row(*row: Any) -> CommandRow:
     """A row of ``audit.export_commands``, its JSON as bytes."""
     shard, command_id, kind, aggregate_id, name, fingerprint, actor, outcome, reason, *rest = row
-    said = (shard, command_id, kind, aggregate_id, name, fingerprint, actor, outcome)
-    return CommandRow(*said, msgspec.Raw(NULL if reason is None else reason), *rest)
+    leading = (shard, command_id, kind, aggregate_id, name, fingerprint, actor, outcome)
+    return CommandRow(*leading, msgspec.Raw(NULL if reason is None else reason), *rest)
 
 
 def event_row(*row: Any) -> EventRow:
     """A row of ``audit.export_events``, its JSON as bytes."""
     shard, position, kind, aggregate_id, sequence, name, version, subject, command_id, payload, metadata, *rest = row
-    said = (shard, position, kind, aggregate_id, sequence, name, version, subject, command_id)
-    return EventRow(*said, msgspec.Raw(payload), msgspec.Raw(metadata), *rest)
+    leading = (shard, position, kind, aggregate_id, sequence, name, version, subject, command_id)
+    return EventRow(*leading, msgspec.Raw(payload), msgspec.Raw(metadata), *rest)

@@ -18,7 +18,7 @@ class ProgressDisplay:
 
     def __init__(self, done: str) -> None:
         self._done = done
-        self._told_at = time.monotonic()
+        self._printed_at_s = time.monotonic()
         self._tasks: dict[int, TaskID] = {}
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -44,6 +44,6 @@ class ProgressDisplay:
             if shard not in self._tasks:
                 self._tasks[shard] = self._bar.add_task(f"shard {shard}", total=events_total)
             self._bar.update(self._tasks[shard], completed=events)
-        elif time.monotonic() - self._told_at > LINE_INTERVAL_S:
-            self._told_at = time.monotonic()
+        elif time.monotonic() - self._printed_at_s > LINE_INTERVAL_S:
+            self._printed_at_s = time.monotonic()
             tell(f"shard {shard}: {events} of {events_total} events {self._done}")

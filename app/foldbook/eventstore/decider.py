@@ -41,9 +41,9 @@ class Decider(Generic[S]):
     """Raise it when ``evolve`` changes but the shape of the state does not: older snapshots are then ignored."""
 
     def __post_init__(self) -> None:
-        strangers = [t.__name__ for t in self.command_types if t.aggregate_type != self.name]
-        if strangers:
-            raise ValueError(f"{', '.join(strangers)}: the aggregate type is not {self.name!r}")
+        foreign = [t.__name__ for t in self.command_types if t.aggregate_type != self.name]
+        if foreign:
+            raise ValueError(f"{', '.join(foreign)}: the aggregate type is not {self.name!r}")
         if (self.forgotten is None) != (self.recall is None):
             raise ValueError("forgotten and recall belong together")
 

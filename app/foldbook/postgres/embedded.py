@@ -5,7 +5,7 @@
     <data folder>/
         pgpass              the roles' passwords, 0600
         postgres/           PostgreSQL's own folder, 0700, with its Unix socket and its log/
-        postgres.start.log  what the server said before it opened its log
+        postgres.start.log  what the server printed before it opened its log
 
 Only the owner of the socket's folder can reach the server (there is no TCP), and nobody gets in without a password.
 The role ``foldbook`` owns the database ``foldbook`` and is not a superuser; the set-up uses ``postgres``, which is one.
@@ -221,7 +221,7 @@ class EmbeddedPostgres:
             *("--data-checksums", "--no-clean", "--no-instructions"),
         ]
         _run(user, half, initdb)
-        _run(user, half, ["/bin/sh", "-c", "cat > pg_hba.conf"], said=ACCESS)
+        _run(user, half, ["/bin/sh", "-c", "cat > pg_hba.conf"], stdin=ACCESS)
         self._make_passwords(user, programs, half, f"create database foldbook owner {OWNER}")
         half.rename(self.folder)
         sync_folder(self.data_folder)
@@ -240,7 +240,7 @@ class EmbeddedPostgres:
             *(programs / "postgres", "--single", "-D", _name_for(user, folder)),
             *("-c", "exit_on_error=on", "-c", "log_min_error_statement=panic", "postgres"),
         ]
-        _run(user, folder, single_user, said="".join(f"{line}\n" for line in lines))
+        _run(user, folder, single_user, stdin="".join(f"{line}\n" for line in lines))
         write_private(self.password_file, "".join(f"*:*:*:{role}:{word}\n" for role, word in passwords.items()))
 
     def _has_all_passwords(self) -> bool:
@@ -269,8 +269,8 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._is_ready(server.pid):
             if server.poll() is not None:
-                said = self._start_log.read_text(errors="replace")[-2000:]
-                raise EmbeddedPostgresError(f"PostgreSQL ended at once ({self.folder / 'log'} may say more): {said}")
+                output = self._start_log.read_text(errors="replace")[-2000:]
+                raise EmbeddedPostgresError(f"PostgreSQL ended at once ({self.folder / 'log'} may say more): {output}")
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError(f"PostgreSQL was not ready within {START_TIMEOUT_S} s")
             time.sleep(POLL_S)
@@ -319,10 +319,10 @@ def _name_for(user: ServerUser, folder: Path) -> str:
     return str(folder) if user.can_enter(folder) else "/proc/self/cwd"
 
 
-def _run(user: ServerUser, folder: Path, arguments: list[Path | str], said: str = "") -> None:
+def _run(user: ServerUser, folder: Path, arguments: list[Path | str], stdin: str = "") -> None:
     done = subprocess.run(
         arguments,
-        input=said.encode(),
+        input=stdin.encode(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         cwd=folder,

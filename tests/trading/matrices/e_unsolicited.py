@@ -14,7 +14,7 @@ REDUCED = ("E.1.d", "Unsolicited reduction of the quantity by the sell-side")
 NOT_BEST = ("E.1.e", "Unsolicited cancel of a cancel-if-not-best order")
 
 CASES = (
-    # Whoever telephones an order places it here too: a report about an order that nobody placed is kept as unmatched.
+    # An order placed by telephone is placed here too: a report about an order that nobody placed is kept as unmatched.
     matrix(
         *TELEPHONED,
         """

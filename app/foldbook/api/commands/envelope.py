@@ -61,10 +61,10 @@ def actor_of(text: str | None) -> str | None:
 
 
 def _command_id(text: bytes) -> UUID:
-    said = text.decode("latin-1")
-    if not _UUID.fullmatch(said):
+    decoded = text.decode("latin-1")
+    if not _UUID.fullmatch(decoded):
         raise _bad(IDEMPOTENCY_KEY, "must be a UUID")
-    return UUID(said)
+    return UUID(decoded)
 
 
 def _expected_sequence(text: bytes) -> int:
