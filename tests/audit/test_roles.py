@@ -46,7 +46,8 @@ ELSEWHERE = [
     "create role mine",
     "create or replace function eventstore.shard_of(text) returns integer language sql return 1",
     "copy eventstore.events to program 'true'",
-    "set role foldbook",
+    f"set role {OWNER}",
+    "set role pg_execute_server_program",
     "select lo_import('/etc/passwd')",
 ]
 

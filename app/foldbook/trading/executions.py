@@ -127,8 +127,8 @@ def _is_same_revision(command: RecordExecution, known: Execution | UnmatchedExec
         refers_alike = order.root_of(command.exec_ref_id or "") == known.exec_ref_id
     if command.exec_type is not known.exec_type or not refers_alike:
         return False
-    told = ((command.last_qty, known.last_qty), (command.last_px, known.last_px), (command.fee, known.fee))
-    return command.exec_type is ExecType.TRADE_CANCEL or all(new is None or new == old for new, old in told)
+    pairs = ((command.last_qty, known.last_qty), (command.last_px, known.last_px), (command.fee, known.fee))
+    return command.exec_type is ExecType.TRADE_CANCEL or all(new is None or new == old for new, old in pairs)
 
 
 def _revision(
@@ -141,7 +141,7 @@ def _revision(
     fees = order.fees
     if standing.fee is not None:
         fees = charged(fees, standing.fee.copy_negate(), standing.fee_currency)
-    told: dict[str, Any] = {
+    shared: dict[str, Any] = {
         # What the fill was booked with, whatever the symbol is today.
         "multiplier": standing.multiplier,
         "base_currency": standing.base_currency,
@@ -159,7 +159,7 @@ def _revision(
             event_about(
                 order,
                 FillBusted,
-                **told,
+                **shared,
                 cum_qty=cum_qty,
                 cum_cost=cum_cost,
                 fees=fees,
@@ -181,7 +181,7 @@ def _revision(
         event_about(
             order,
             FillCorrected,
-            **told,
+            **shared,
             cum_qty=add(cum_qty, last_qty),
             cum_cost=add_product(cum_cost, last_qty, last_px),
             fees=fees if fee is None else charged(fees, fee, fee_currency),

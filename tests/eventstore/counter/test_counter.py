@@ -94,7 +94,7 @@ async def test_a_command_that_no_decider_knows_is_refused_at_once(store: EventSt
 def test_a_decider_takes_only_commands_of_its_type() -> None:
     with pytest.raises(ValueError, match="Add: the aggregate type is not 'abacus'"):
         type(COUNTER)("abacus", int, 0, (Add,), COUNTER.event_types, COUNTER.decide, COUNTER.evolve)
-    with pytest.raises(ValueError, match="two deciders have one name"):
+    with pytest.raises(ValueError, match="two deciders have the same name"):
         CommandBus(PostgresStore(""), COUNTER, COUNTER)
 
 

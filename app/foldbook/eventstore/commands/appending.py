@@ -1,4 +1,4 @@
-"""Appending: a batch becomes a commit, or it is told why not."""
+"""Appending: a batch becomes a commit, or the reason why it did not."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class CommandBus:
     ) -> None:
         by_type = {decider.name: decider for decider in deciders}
         if len(by_type) < len(deciders):
-            raise ValueError("two deciders have one name")
+            raise ValueError("two deciders have the same name")
         self._aggregate_types = by_type.keys()
         self._shard_count = shard_count
         self._shards = [ShardBus(store, by_type, shard, limits or BusLimits()) for shard in range(shard_count)]

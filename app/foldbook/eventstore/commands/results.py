@@ -1,5 +1,5 @@
-"""Telling the senders of one shard what became of their commands: from the verdict, or from the log, where the first
-result of a command that was sent before stands."""
+"""The results of one shard's commands, for their senders: from the verdict, or from the log, which holds the first
+result of a command that was sent before."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Results:
                 )
             elif verdict.fate is Fate.DUPLICATE and not verdict.is_same_content:
                 command_id = proposal.command.command_id
-                submission.fail(IdempotencyConflict(f"command {command_id} came before with other content"))
+                submission.fail(IdempotencyConflict(f"command {command_id} was used before with different content"))
             elif verdict.fate is not Fate.CONFLICT:
                 lookups.append((submission, proposal, verdict))
         if lookups:
@@ -92,7 +92,7 @@ class Results:
         return self._result(command, first, is_replayed=True)
 
     def _unchanged(self, command: Command, answered: FirstResult, verdict: Verdict) -> CommandResult:
-        """The result of a command about the aggregate as a whole that changed nothing: where the aggregate stands."""
+        """The result of a command about the aggregate as a whole that changed nothing: its current sequence."""
         return CommandResult(
             aggregate_id=command.aggregate_id,
             shard=self._shard,

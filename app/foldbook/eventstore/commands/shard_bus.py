@@ -35,7 +35,7 @@ class BusLimits:
     aggregates_max: int = 20_000
     """States kept in memory."""
     attempts_max: int = 50
-    """Times a command is decided anew after a conflict before its sender is told to come back."""
+    """Times a command is decided anew after a conflict before its sender is asked to send it again."""
     snapshot_every: int = 500
     """Events after which an aggregate's state is cached in the database."""
     outage_max_s: float = 10.0
@@ -106,7 +106,7 @@ class ShardBus:
     # -- the loop ------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        """Serve until stopped. If anything breaks, those who wait are told, and the bus begins afresh: what it holds
+        """Serve until stopped. If anything breaks, those who wait get an error and the bus starts afresh: what it holds
         is only a cache."""
         while True:
             try:

@@ -1,4 +1,4 @@
-"""A command in the bus, and what its sender is told."""
+"""A command in the bus, and the result its sender waits for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from foldbook.eventstore.events import AggregateKey, Command, Metadata
 
 
 class CommandResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The result of an accepted command, told only after COMMIT.
+    """The result of an accepted command, sent only after COMMIT.
 
     ``position`` and ``sequence`` are those of its last event, ``events`` the types. ``replayed``: the command was
     answered before, and this is its first result.
