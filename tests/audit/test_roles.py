@@ -157,8 +157,8 @@ async def trade_and_project(engine: str) -> None:
 def test_read_tables_that_somebody_else_made_become_the_engine_s(database: str) -> None:
     owner = ask(database, "select current_user::text")[0][0]
     with psycopg.connect(database) as connection:
-        connection.execute(f"alter table read.orders owner to {superuser}".encode())
-        connection.execute(f"alter function read.project_orders owner to {superuser}".encode())
+        connection.execute(f"alter table read.orders owner to {owner}".encode())
+        connection.execute(f"alter function read.project_orders owner to {owner}".encode())
     migrate(database, shard_count=1)
     owners = """
         select relowner::regrole::text from pg_class where oid = 'read.orders'::regclass
