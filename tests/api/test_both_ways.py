@@ -53,6 +53,7 @@ REQUESTS = [
     posted("an amount that is a number", f"{AT}/orders", order(quantity=1), 400),
     posted("a field too many", f"{AT}/orders", order(colour="red"), 400),
     posted("a key twice", f"{AT}/orders", PLACED[:-1] + b',"side":"SELL"}', 400),
+    posted("a key twice, then a bad value", f"{AT}/orders", PLACED[:-1] + b',"side":"NORTH"}', 400),
     posted("a key twice, escaped", f"{AT}/orders", PLACED[:-1] + b',"\\u0073ide":"SELL"}', 400),
     posted("not JSON", f"{AT}/orders", b"{", 400),
     posted("no body", f"{AT}/orders", b"", 400),
