@@ -152,10 +152,12 @@ async def test_it_stops_while_it_waits_for_the_next_attempt() -> None:
 
 async def test_work_that_swallows_its_cancellation_is_stopped_all_the_same() -> None:
     swallowed = 0
+    begun = False
 
     async def swallow(loop: Reconnecting) -> None:
-        nonlocal swallowed
+        nonlocal swallowed, begun
         loop.is_well()
+        begun = True
         while swallowed < 2:
             try:
                 await asyncio.Event().wait()
@@ -165,7 +167,7 @@ async def test_work_that_swallows_its_cancellation_is_stopped_all_the_same() -> 
 
     loop = looping(Server(), swallow)
     await loop.start()
-    await asyncio.sleep(0.01)
+    await until(lambda: begun)
     await loop.stop()
     assert swallowed == 2
 
