@@ -26,6 +26,10 @@ KEY = AggregateKey("order_book", ACCOUNT)
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
+def amounts(*numbers: int | str) -> tuple[Decimal, ...]:
+    return tuple(Decimal(number) for number in numbers)
+
+
 def key(account: str) -> AggregateKey:
     return AggregateKey("order_book", account)
 
@@ -38,7 +42,7 @@ def open_account(account: str = ACCOUNT, **fields: Any) -> OpenAccount:
     return OpenAccount(**{**_request(account), **fields})
 
 
-def place(order_id: str = "o-1", account: str = ACCOUNT, quantity: str = "2", **fields: Any) -> PlaceOrder:
+def place(order_id: str | None = "o-1", account: str = ACCOUNT, quantity: str = "2", **fields: Any) -> PlaceOrder:
     """A limit order to buy at 100."""
     order = {
         "order_id": order_id,
@@ -118,12 +122,18 @@ def filled(
         exec_id=exec_id,
         last_qty=Decimal(qty),
         last_px=Decimal(px),
-        **state(cum, leaves, px, **{"transact_time": NOW, **said}),
+        **state(cum, leaves, px, **{"counted_at": NOW, **said}),
     )
 
 
-def cancel_requested(order_id: str = "o-1") -> OrderCancelRequested:
-    return OrderCancelRequested(**_names(order_id), **state(pending_request=PendingRequest.CANCEL), transact_time=NOW)
+def cancel_requested(command: RequestCancel) -> OrderCancelRequested:
+    """The event of ``command``."""
+    return OrderCancelRequested(
+        **_names(command.order_id),
+        **state(pending_request=PendingRequest.CANCEL),
+        request_id=str(command.command_id),
+        transact_time=NOW,
+    )
 
 
 def canceled(cum: str = "0", order_id: str = "o-1", **said: Any) -> OrderCanceled:

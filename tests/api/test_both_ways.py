@@ -80,6 +80,24 @@ REQUESTS = [
     posted("a bad time", f"{AT}/execution-reports", REPORT | {"occurred_at": "2026-02-30T00:00:00Z"}, 422),
     Request("a price", "PUT", f"{AT}/prices/BTC-USDT", b'{"price":"1.50"}'),
     Request("a price of what cannot be a symbol", "PUT", f"{AT}/prices/-", b'{"price":"1"}', JSON, 422),
+    Request("a price of a pair", "PUT", f"{AT}/prices/BTC%2FUSDT:USDT", b'{"price":"1"}'),
+    Request("a price of an option", "PUT", f"{AT}/prices/AAPL%20%20240119C00150000", b'{"price":"1"}'),
+    Request("a price of an index", "PUT", f"{AT}/prices/^SPX", b'{"price":"2"}'),
+    Request("the same price of the index, escaped", "PUT", f"{AT}/prices/%5eSPX", b'{"price":"2"}'),
+    Request("a price of an escape twice", "PUT", f"{AT}/prices/BTC%252FUSDT", b'{"price":"1"}', JSON, 422),
+    Request("a price of what ends with a space", "PUT", f"{AT}/prices/BTC%20", b'{"price":"1"}', JSON, 422),
+    Request("a price of a bad escape", "PUT", f"{AT}/prices/100%", b'{"price":"1"}', JSON, 400),
+    Request("a price of what is not UTF-8", "PUT", f"{AT}/prices/%FF", b'{"price":"1"}', JSON, 400),
+    Request("a price of what has a fragment", "PUT", f"{AT}/prices/ES#F", b'{"price":"1"}'),
+    Request(
+        "a price with an escape everywhere", "PUT", "/%61ccounts/USER/bin%61nce/simulated/prices/%45S", b'{"price":"1"}'
+    ),
+    Request("a price at a trailing slash", "PUT", f"{AT}/prices/ES/", b'{"price":"1"}'),
+    Request(
+        "a price of an account with a slash", "PUT", "/accounts/US%2FER/b/live/prices/ES", b'{"price":"1"}', JSON, 404
+    ),
+    Request("a price of two segments in one", "PUT", "/accounts/USER%2Fbinance/simulated/prices/ES", b"{}", JSON, 404),
+    Request("a cancel of an order id with a slash", "POST", f"{AT}/orders/placed%2Fcancel", b"", {}, 405),
     Request("limits", "PUT", f"{AT}/risk", b'{"max_order_rate":{"count":1000,"interval_s":2}}'),
     Request(
         "a key twice, further in",

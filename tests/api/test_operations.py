@@ -180,6 +180,11 @@ async def test_the_openapi_document_describes_every_call(engine: Engine) -> None
         f"{of_account}/positions",
         f"{of_account}/positions/{{symbol}}",
         f"{of_account}/positions/{{symbol}}/history",
+        f"{of_account}/cycles",
+        f"{of_account}/lots",
+        f"{of_account}/ledger",
+        f"{of_account}/ledger/balances",
+        f"{of_account}/adjustments",
         f"{of_account}/risk",
         f"{of_account}/halt",
         f"{of_account}/reduce",
@@ -205,7 +210,7 @@ async def test_the_openapi_document_describes_every_call(engine: Engine) -> None
     place = document["paths"][f"{of_account}/orders"]["post"]
     body = _resolved(document, place["requestBody"]["content"]["application/json"]["schema"])
     assert {"order_id", "side", "quantity", "limit_price", "expire_at"} <= set(body["properties"])
-    assert set(body["required"]) == {"order_id", "strategy_id", "symbol", "side", "order_type", "quantity"}
+    assert set(body["required"]) == {"strategy_id", "symbol", "side", "order_type"}
     answer = _resolved(document, place["responses"]["201"]["content"]["application/json"]["schema"])
     assert {"account", "shard", "position", "sequence", "events", "command_id", "replayed"} == set(answer["properties"])
     assert {"400", "404", "409", "412", "413", "415", "422", "503"} <= set(place["responses"])
@@ -222,6 +227,7 @@ async def test_the_openapi_document_describes_every_call(engine: Engine) -> None
     }
     lines = document["paths"]["/commands"]["post"]["requestBody"]["content"]["application/x-ndjson"]["schema"]
     assert set(lines["discriminator"]["mapping"]) == {
+        "AdjustAccount",
         "OpenAccount",
         "PlaceOrder",
         "RequestCancel",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import uuid4
 
 from tests.api.conftest import ACCOUNT, AT, Engine, assert_problem, order
@@ -63,6 +64,12 @@ async def test_an_order_is_placed_filled_and_read_back(engine: Engine) -> None:
         "order_type": "LIMIT",
         "time_in_force": "GTC",
         "expire_at": None,
+        "post_only": False,
+        "reduce_only": False,
+        "trailing_offset": None,
+        "display_quantity": None,
+        "cash_quantity": None,
+        "group": None,
         "quantity": "2.5",
         "limit_price": "64250.1",
         "stop_price": None,
@@ -71,17 +78,56 @@ async def test_an_order_is_placed_filled_and_read_back(engine: Engine) -> None:
         "requested": None,
         "cum_qty": "1.5",
         "leaves_qty": "1",
+        "leaves_cash": "0",
         "avg_px": "64250.5",
         "overfill_qty": "0",
         "fees": {"USDT": "0.075"},
         "broker_order_id": "b-77",
         "reason": None,
+        "denial": None,
         "created_at": read["created_at"],
         "updated_at": read["updated_at"],
         "last_position": 5,
         "sequence": 5,
     }
     assert read["created_at"].endswith("Z") and len(read["created_at"]) == len("2026-01-02T03:04:05.678901Z")
+
+
+async def test_orders_as_they_were(engine: Engine) -> None:
+    await engine.open()
+    first = await engine.place("o-1", symbol="BTC/USDT")
+    second = await engine.place("o-2", strategy_id="mean")
+    canceled = await engine.report("CANCELED", "o-1")
+    last = await engine.trade("e-1", "2", "100", "o-2")
+
+    async def shown(**parameters: Any) -> list[tuple[str, str]]:
+        response = await engine.client.get(f"{AT}/orders", params=parameters)
+        assert response.status_code == 200, response.text
+        return [(one["order_id"], one["status"]) for one in response.json()["orders"]]
+
+    now = await engine.get(f"{AT}/orders", min_position=last["position"])
+    assert await engine.get(f"{AT}/orders", as_of_position=last["position"]) == now
+    assert await shown(as_of_position=first["position"]) == [("o-1", "CREATED")]
+    assert await shown(as_of_position=second["position"]) == [("o-1", "CREATED"), ("o-2", "CREATED")]
+    assert await shown(as_of_position=canceled["position"]) == [("o-1", "CANCELED"), ("o-2", "CREATED")]
+    assert await shown(as_of_position=canceled["position"], status="open") == [("o-2", "CREATED")]
+    assert await shown(as_of_position=second["position"], symbol="BTC/USDT") == [("o-1", "CREATED")]
+    assert await shown(as_of_position=second["position"], strategy="mean") == [("o-2", "CREATED")]
+    assert await shown(as_of_position=0) == []
+    page = await engine.get(f"{AT}/orders", as_of_position=second["position"], limit=1)
+    assert page["next"] == first["position"]
+    assert await shown(as_of_position=second["position"], after=page["next"]) == [("o-2", "CREATED")]
+
+    (event,) = (await engine.get(f"{AT}/orders/o-2/history", limit=1))["events"]
+    assert await shown(as_of=event["recorded_at"]) == [("o-1", "CREATED"), ("o-2", "CREATED")]
+    assert await shown(as_of="2999-01-01T00:00:00Z") == [("o-1", "CANCELED"), ("o-2", "FILLED")]
+    response = await engine.client.get(f"{AT}/orders", params={"as_of_position": second["position"]})
+    assert response.headers["x-position"] == str(second["position"])
+
+    both: dict[str, Any] = {"as_of": "2026-01-02T03:04:05Z", "as_of_position": 1}
+    assert_problem(await engine.client.get(f"{AT}/orders", params=both), 400, "malformed", field="as_of")
+    behind = await engine.client.get(f"{AT}/orders", params={"as_of_position": last["position"] + 1})
+    assert_problem(behind, 504, "projection-behind", min_position=last["position"] + 1)
 
 
 async def test_a_cancel_is_asked_for_and_reported(engine: Engine) -> None:

@@ -13,31 +13,33 @@ from foldbook.resources import projection_files
 
 FILL_TABLES = """
 insert into eventstore.subscriptions (shard, name) values
-    (0, 'orders'), (0, 'fills'), (0, 'settings'), (0, 'positions')
+    (0, 'orders'), (0, 'fills'), (0, 'settings'), (0, 'positions'), (0, 'strategy_positions'), (0, 'lots'),
+    (0, 'ledger')
 on conflict do nothing;
 
 insert into read.orders
 select
     0, 'u' || n % 50 || '/binance/simulated', 'o-' || n, 'trend', 'BTC-USDT', 'BUY', 'LIMIT', 'GTC', null,
+    false, false, null, null, null, null, null,
     2, 100, null, case when n % 100 = 0 then 'NEW' else 'FILLED' end, n % 100 = 0, 'NONE',
-    null, null, null, 0, 0, 2, 0, '{}', null, null,
+    null, null, null, 0, 0, 2, 0, 0, '{}', null, null, null, null,
     now(), now(), n, n, n
 from generate_series(1, 20000) n;
 
 insert into read.fills
 select
-    0, n, 'u' || n % 50 || '/binance/simulated', 'o-' || n, 's-' || n % 40, 'S-' || n % 30, 'BUY', 'e', 1, 1,
-    null, null, now(), now()
+    0, n, 'u' || n % 50 || '/binance/simulated', 'o-' || n, 's-' || n % 40, null, 'S-' || n % 30, 'BUY', 'e',
+    'SPOT', 1, null, 1, 1, null, 1, null, null, now(), now()
 from generate_series(1, 20000) n;
 
 insert into read.execution_exceptions
 select
-    0, n, 'u' || n % 50 || '/binance/simulated', 'UnmatchedExecutionRecorded', 'o-' || n, 'TRADE', 'e', null, 1, 1,
-    null, null, null, null, now(), now()
+    0, n, 'u' || n % 50 || '/binance/simulated', 'UnmatchedExecutionRecorded', 'unmatched', 'o-' || n, 'TRADE',
+    null, null, null, 'e', null, 1, 1, null, null, null, null, null, null, null, null, null, null, null, now(), now()
 from generate_series(1, 20000) n;
 
 insert into read.instruments
-select 0, 'u' || n % 50 || '/binance/simulated', 'S-' || n, null, null, 1, null, null, now(), n
+select 0, 'u' || n % 50 || '/binance/simulated', 'S-' || n, 'SPOT', null, null, 1, null, null, null, false, now(), n
 from generate_series(1, 20000) n;
 
 insert into read.risk_limits
@@ -45,19 +47,44 @@ select 0, 'u' || n || '/binance/simulated', 'S-' || n, '{}', now(), n
 from generate_series(1, 20000) n;
 
 insert into read.prices
-select 0, 'u' || n % 50 || '/binance/simulated', 'S-' || n, 1, now(), now(), n
+select 0, 'u' || n % 50 || '/binance/simulated', 'S-' || n, 1, now(), now(), now(), n
 from generate_series(1, 20000) n;
 
 insert into read.positions
 select
-    0, 'u' || n % 50 || '/binance/simulated', 'S-' || n, 1, 1, 0, 1, '{}', 1, null, null, now(), 20000
+    0, 'u' || n % 50 || '/binance/simulated', 'S-' || n, 1, 1, 0, 1, '{}', 1, 'SPOT', null, null, now(), 20000
+from generate_series(1, 20000) n;
+
+insert into read.strategy_positions
+select
+    0, 'u' || n % 50 || '/binance/simulated', 's-' || n % 40, 'S-' || n, 1, 1, 0, 1, '{}', 1, 'SPOT', null, null, now(),
+    20000
+from generate_series(1, 20000) n;
+
+-- 40 lots of each of 10 symbols, half of them open.
+insert into read.lots
+select
+    0, 'u' || n % 50 || '/binance/simulated', 'S-' || n / 50 % 10, n, 0, 'o-' || n, 'e', 1, 1, 1,
+    case when n > 10000 then 1 else 0 end, 0, now(), case when n <= 10000 then n end, null, n / 500 + 1
+from generate_series(0, 19999) n;
+
+insert into read.lot_positions
+select 0, 'u' || n % 50 || '/binance/simulated', 'S-' || n / 50, 20, 40
+from generate_series(0, 499) n;
+
+insert into read.ledger_entries
+select 0, n, 1, 'u' || n % 50 || '/binance/simulated', 'C-' || n / 50 % 4, 1, 0, -1, 0, 0, 0
+from generate_series(1, 20000) n;
+
+insert into read.ledger_balances
+select 0, 'u' || n % 50 || '/binance/simulated', 'C-' || n, 1, 0, -1, 0, 0, 0
 from generate_series(1, 20000) n;
 
 -- 400 executions in each of 50 positions.
 insert into read.position_entries
 select
     0, 'u' || n % 50 || '/binance/simulated', 'S-' || (n % 50 + 50), n, 'OrderFilled', 'o-' || n, 's', 'e', null, 1, 1,
-    null, null, null, 1, 1, 1, 0, 1, '{}'
+    null, null, null, 1, 1, 0, 1, '{}', 1, 'SPOT', null, null
 from generate_series(1, 20000) n;
 
 insert into eventstore.events
@@ -93,6 +120,8 @@ def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
         ("trading.query_order(0, 'u1/binance/simulated', 'o-nothing')", 1),
         ("trading.query_orders(0, 'u1/binance/simulated', null, null, null, 0, 10)", 11),
         ("trading.query_orders(0, 'u0/binance/simulated', '{NEW,CREATED}', null, null, 0, 5)", 6),
+        # The 400 events of the account, each once more by its position.
+        ("trading.query_orders_as_of(0, 'u1/binance/simulated', 10000, null, null, null, 0, 10)", 600),
         ("trading.query_history(0, 'u1/binance/simulated', 'o-101', 0, 10)", 1),
         ("trading.query_fills(0, null, null, null, 0, 0, 10)", 11),
         ("trading.query_fills(0, 'u1/binance/simulated', null, null, 0, 0, 10)", 11),
@@ -105,11 +134,21 @@ def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
         ("eventstore.query_events(0, 10000, 10, p_aggregate_id => 'u1/binance/simulated')", 20),
         ("eventstore.query_events(0, 10000, 10, p_aggregate_type => 'nothing', p_search_max => 50)", 50),
         ("eventstore.query_events(0, 5000, 10, 'None', null, 'u1/binance/simulated', null, 50)", 50),
-        ("trading.query_positions(0, 'u1/binance/simulated', null, '', 10)", 11),
-        ("trading.query_position(0, 'u1/binance/simulated', 'S-51', null)", 1),
+        # Each with its last price.
+        ("trading.query_positions(0, 'u1/binance/simulated', null, '', 10)", 22),
+        ("trading.query_position(0, 'u1/binance/simulated', 'S-51', null)", 2),
+        ("trading.query_strategy_positions(0, 'u1/binance/simulated', 's-1', 'S-51', 10)", 22),
         # With the entry and its event.
         ("trading.query_position(0, 'u1/binance/simulated', 'S-51', 10000)", 3),
         ("trading.query_position_history(0, 'u1/binance/simulated', 'S-51', 10000, 10)", 22),
+        # The totals of each symbol, and up to 11 lots of each.
+        ("trading.query_lots(0, 'u1/binance/simulated', null, null, '', 0, 0, 10)", 120),
+        ("trading.query_lots(0, 'u1/binance/simulated', 'S-1', null, '', 0, 0, 10)", 12),
+        ("trading.query_lots(0, 'u1/binance/simulated', 'S-1', true, 'S-1', 10051, 0, 10)", 13),
+        # Each with its event.
+        ("trading.query_ledger(0, 'u1/binance/simulated', null, 0, 0, 10)", 22),
+        ("trading.query_ledger(0, 'u1/binance/simulated', null, 10000, 1, 10)", 22),
+        ("trading.query_balances(0, 'u1/binance/simulated', '', 10)", 11),
         # Each with its event, and what was told of its order later.
         ("trading.query_execution_exceptions(0, 'u1/binance/simulated', 0, 10)", 33),
         ("trading.query_instruments(0, 'u1/binance/simulated', '', 10)", 11),
@@ -161,7 +200,8 @@ def _rows_read(connection: psycopg.Connection[Any]) -> dict[str, int]:
         from pg_stat_user_tables
         where relname in (
             'orders', 'fills', 'events', 'execution_exceptions', 'instruments', 'prices', 'risk_limits',
-            'account_settings', 'positions', 'position_entries'
+            'account_settings', 'positions', 'position_entries', 'strategy_positions', 'lots', 'lot_positions',
+            'ledger_entries', 'ledger_balances'
         )
         """
     ).fetchone()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -14,7 +15,10 @@ from foldbook.api.queries.documents import Account, Book, EventPage, FillPage, H
 from foldbook.config import Settings
 from foldbook.postgres.migrations import migrate
 from foldbook.resources import projection_files
+from foldbook.trading.values import InstrumentKind
 from tests.api.conftest import ACCOUNT, AT, Engine, assert_problem, projecting, serving, settings_for, until
+from tests.api.test_positions import open_book, record
+from tests.trading.executions import filled
 
 OTHER = "bob/kraken/backtest"
 
@@ -123,15 +127,17 @@ async def test_fills_by_account_strategy_and_symbol(engine: Engine) -> None:
 
 async def test_totals_of_fills(engine: Engine) -> None:
     last = await _trade_a_lot(engine)
+    usdt = {"currency": "USDT"}
     total = {"bought_qty": "0", "bought_cost": "0", "sold_qty": "0", "sold_cost": "0"}
     bought = {**total, "bought_qty": "1.5", "bought_cost": "15.15"}
     sold = {**total, "sold_qty": "1.5", "sold_cost": "15.15"}
     by_both = [
-        {"strategy_id": "mean", "symbol": "BTC-USDT", "fill_count": 2, **bought, "fees": {"BNB": "-0.002"}},
-        {"strategy_id": "mean", "symbol": "ETH-USDT", "fill_count": 2, **sold, "fees": {"USDT": "0.2"}},
+        {"strategy_id": "mean", "symbol": "BTC-USDT", **usdt, "fill_count": 2, **bought, "fees": {"BNB": "-0.002"}},
+        {"strategy_id": "mean", "symbol": "ETH-USDT", **usdt, "fill_count": 2, **sold, "fees": {"USDT": "0.2"}},
         {
             "strategy_id": "trend",
             "symbol": "BTC-USDT",
+            **usdt,
             "fill_count": 4,
             **bought,
             **{name: amount for name, amount in sold.items() if name.startswith("sold")},
@@ -158,6 +164,36 @@ async def test_totals_of_fills(engine: Engine) -> None:
         if (after := page.get("next")) is None:
             break
     assert paged == by_both
+
+
+async def test_totals_are_of_one_currency_each(engine: Engine) -> None:
+    open_book(engine)
+    inverse = {"instrument_kind": InstrumentKind.INVERSE, "multiplier": "100"}
+    last = record(
+        engine,
+        filled("1", "100", "e-1", symbol="BTC/USDT"),
+        filled("2", "50", "e-2", symbol="XBT/USD:BTC", quote_currency="USD", **inverse),
+        filled("3", "10", "e-3", symbol="ES=F", base_currency=None, quote_currency=None),
+        filled("4", "10", "e-4", symbol="BTC/USDT", gross_amount=Decimal("40.01")),
+    )
+    whole = (await engine.get("/fills", group_by="strategy", min_position=last))["totals"]
+    assert [(one["strategy_id"], one["currency"], one["bought_cost"]) for one in whole] == [
+        ("trend", None, "30"),
+        ("trend", "BTC", "4"),
+        ("trend", "USDT", "140.01"),
+    ]
+    for group_by in ("strategy", "symbol", "strategy,symbol"):
+        totals = (await engine.get("/fills", group_by=group_by))["totals"]
+        assert len(totals) == 3
+        paged = []
+        after: dict[str, str] = {}
+        while True:
+            page = await engine.get("/fills", group_by=group_by, limit=1, **after)
+            paged += page["totals"]
+            if "next" not in page:
+                break
+            after = {"after": page["next"]}
+        assert paged == totals
 
 
 async def test_the_log_ascends_from_the_first_to_the_last_event(engine: Engine) -> None:

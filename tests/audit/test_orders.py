@@ -20,7 +20,7 @@ from foldbook.postgres.roles import AUDITOR, as_role
 from foldbook.trading.commands import BookCommand
 from foldbook.trading.events import OrderUpdate
 from tests.builders import ACCOUNT, cancel, open_account, place, replace_order, report, trade
-from tests.readside.histories import Happening, write
+from tests.readside.histories import Happening, book_created, write
 from tests.trading.lives import Life, commands
 
 DIFFERENCES = "select position, account, order_id, carried, folded from audit.order_state_differences(0, %s, %s)"
@@ -105,6 +105,8 @@ DOCTORED: dict[str, Any] = {
     "cum_qty": "8.999",
     "cum_cost": "1",
     "leaves_qty": "1",
+    "leaves_cash": "1",
+    "exposed_qty": "1",
     "overfill_qty": "1.5",
     "fees": {"USDT": "0.1"},
     "broker_order_id": "b-9",
@@ -124,11 +126,199 @@ def test_a_doctored_state_is_found(connection: psycopg.Connection[Any], field: s
     head = record(connection, life.events, **{field: DOCTORED[field]})
     ((position, account, order_id, carried, folded),) = differences(connection, head)
     assert (position, account, order_id) == (head, ACCOUNT, "o-1")
-    assert set(carried) == set(folded) == {field}
+    # An event that does not say what is exposed says that it is what is left.
+    assert set(carried) == set(folded) == ({field, "exposed_qty"} if field == "leaves_qty" else {field})
     assert carried[field] == DOCTORED[field]
     assert carried[field] != folded[field]
     assert differences(connection, head - 1) == []
     assert differences(connection, head, ACCOUNT) == differences(connection, head)
+
+
+# -- the rules, one by one ---------------------------------------------------------------------------------------
+
+NAMES = {"order_id": "o-1", "strategy_id": "s", "symbol": "BTC-USDT", "side": "BUY"}
+TERMS = {"quantity": "10", "limit_price": "100"}
+CREATED = ("OrderCreated", TERMS | {"order_type": "LIMIT", "time_in_force": "GTC"})
+DAY = ("OrderCreated", TERMS | {"order_type": "LIMIT", "time_in_force": "DAY"})
+FOR_MONEY = (
+    "OrderCreated",
+    {"order_type": "MARKET", "time_in_force": "GTC", "cash_quantity": "500", "estimated_quantity": "5"},
+)
+NEW = {"working_state": "NEW", "leaves_qty": "10"}
+
+Told = tuple[str, dict[str, Any]]
+
+
+def event(type_name: str, *said: dict[str, Any], **more: Any) -> Told:
+    payload = dict(TERMS)
+    for fields in said:
+        payload |= fields
+    return type_name, payload | more
+
+
+def fill(exec_id: str, qty: str, *said: dict[str, Any], px: str = "100", **more: Any) -> Told:
+    return event("OrderFilled", *said, exec_id=exec_id, last_qty=qty, last_px=px, **more)
+
+
+def asked(request_id: str, quantity: str, *said: dict[str, Any], **more: Any) -> Told:
+    terms = {"requested_quantity": quantity, "requested_limit_price": "100", "pending_request": "REPLACE"}
+    return event("OrderReplaceRequested", terms, *said, request_id=request_id, **more)
+
+
+FILLED = {"working_state": "FILLED", "cum_qty": "10", "cum_cost": "1000"}
+ALL_OF_IT = fill("x-1", "10", FILLED)
+LEG_1, LEG_2 = {"broker_order_id": "b-1"}, {"broker_order_id": "b-2"}
+ACCEPTED = event("OrderAccepted", NEW, LEG_1)
+CANCELED = {"working_state": "CANCELED", "reason": "by hand", "ended_order_id": "b-1"}
+MOVED = {"superseded_order_id": "b-1"}
+BUSTED = {"exec_id": "b-1", "exec_ref_id": "x-1", "last_qty": "10", "last_px": "100"}
+MORE = {"exposed_qty": "14", "leaves_qty": "10", "working_state": "NEW"}
+MONEY = {"quantity": "0", "limit_price": None}
+
+RULES: dict[str, list[Told]] = {
+    "what is filled before it ends is filled": [
+        CREATED, ALL_OF_IT, event("OrderCanceled", FILLED, reason="too late"),
+    ],
+    "what is filled after it ended is filled": [
+        CREATED, event("OrderExpired", working_state="EXPIRED"), ALL_OF_IT,
+    ],
+    "what has ended is not filled any more after a bust": [
+        CREATED, ALL_OF_IT, event("OrderCanceled", FILLED),
+        event("FillBusted", BUSTED, working_state="CANCELED"),
+    ],
+    "an end and a full fill are more than the end of the day": [
+        CREATED, event("OrderDoneForDay", working_state="DONE_FOR_DAY", leaves_qty="10"),
+        event("OrderCanceled", working_state="CANCELED"), ALL_OF_IT,
+    ],
+    "the end of the day is more than a full fill": [
+        CREATED, event("OrderDoneForDay", working_state="DONE_FOR_DAY", leaves_qty="10"),
+        fill("x-1", "10", FILLED, working_state="DONE_FOR_DAY"),
+    ],
+    "what was denied stays denied, whatever trades": [
+        CREATED, event("OrderDenied", working_state="DENIED", reason="max-quantity", limit="1", observed="10"),
+        fill("x-1", "10", FILLED, working_state="DENIED", reason="max-quantity"),
+    ],
+    "a replace that moves the order undoes the end of its old leg": [
+        CREATED, ACCEPTED, event("OrderCanceled", CANCELED, LEG_1),
+        event("OrderReplaced", NEW, LEG_2, MOVED),
+    ],
+    "and not the end of the new one": [
+        CREATED, ACCEPTED, event("OrderReplaced", NEW, LEG_2, MOVED),
+        event("OrderCanceled", LEG_2, working_state="CANCELED", ended_order_id="b-2"),
+        event("OrderReplaced", LEG_2, MOVED, working_state="CANCELED"),
+    ],
+    "and not an end that named no leg": [
+        CREATED, ACCEPTED, event("OrderCanceled", LEG_1, working_state="CANCELED", reason="by hand"),
+        event("OrderReplaced", LEG_2, MOVED, working_state="CANCELED", reason="by hand"),
+    ],
+    "nor does a replace that moves nothing": [
+        CREATED, ACCEPTED, event("OrderCanceled", CANCELED, LEG_1),
+        event("OrderReplaced", LEG_1, working_state="CANCELED", reason="by hand"),
+    ],
+    "a new end after that counts": [
+        CREATED, ACCEPTED, event("OrderCanceled", CANCELED, LEG_1), event("OrderReplaced", NEW, LEG_2, MOVED),
+        event("OrderExpired", LEG_2, working_state="EXPIRED", ended_order_id="b-2"),
+    ],
+    "requests are not asked again when an end is undone": [
+        CREATED, ACCEPTED, asked("r-1", "14", LEG_1, MORE),
+        event("OrderCanceled", CANCELED, LEG_1),
+        event("OrderReplaced", NEW, LEG_2, MOVED, request_id="r-1"),
+    ],
+    "an answer by id answers that request": [
+        CREATED, asked("r-1", "14", MORE, working_state="CREATED"),
+        asked("r-2", "12", MORE, working_state="CREATED"),
+        event(
+            "OrderReplaceRejected", MORE, working_state="CREATED", pending_request="REPLACE",
+            requested_quantity="14", requested_limit_price="100", request_id="r-2",
+        ),
+        event("OrderReplaceRejected", leaves_qty="10", request_id="r-1"),
+    ],
+    "an answer to a request that is not asked any more answers none": [
+        CREATED, asked("r-1", "14", MORE, working_state="CREATED"),
+        asked("r-2", "14", MORE, working_state="CREATED"),
+        event(
+            "OrderReplaced", NEW, pending_request="REPLACE", exposed_qty="14", requested_quantity="14",
+            requested_limit_price="100", request_id="r-2",
+        ),
+        event(
+            "OrderReplaceRejected", NEW, pending_request="REPLACE", exposed_qty="14", requested_quantity="14",
+            requested_limit_price="100", request_id="r-2",
+        ),
+        event("OrderReplaced", NEW),
+    ],
+    "an acknowledgement by id acknowledges that request": [
+        CREATED,
+        event("OrderCancelRequested", leaves_qty="10", pending_request="CANCEL", request_id="r-1"),
+        event("OrderCancelRequested", leaves_qty="10", pending_request="CANCEL", request_id="r-2"),
+        event("OrderCancelPending", leaves_qty="10", pending_request="CANCEL", request_id="r-2"),
+        event("OrderCancelPending", leaves_qty="10", pending_request="CANCEL"),
+        event("OrderCancelPending", leaves_qty="10", pending_request="CANCEL", request_id="r-3"),
+        event("OrderCancelRejected", leaves_qty="10", pending_request="CANCEL", request_id="r-3"),
+        event("OrderCancelRejected", leaves_qty="10", pending_request="CANCEL", request_id="r-1"),
+        event("OrderCancelRejected", leaves_qty="10"),
+    ],
+    "the largest replace is what is exposed": [
+        CREATED, asked("r-1", "14", leaves_qty="10", exposed_qty="14"),
+        asked("r-2", "4", leaves_qty="10", exposed_qty="14"),
+        fill(
+            "x-1", "10", FILLED, pending_request="REPLACE", requested_quantity="4", requested_limit_price="100",
+            exposed_qty="4",
+        ),
+        event("OrderCanceled", FILLED),
+    ],
+    "nothing is exposed after the day of a day order": [
+        DAY, asked("r-1", "14", leaves_qty="10", exposed_qty="14"),
+        event(
+            "OrderDoneForDay", working_state="DONE_FOR_DAY", pending_request="REPLACE", requested_quantity="14",
+            requested_limit_price="100",
+        ),
+    ],
+    "an order for money is open until its money is spent": [
+        FOR_MONEY,
+        event("OrderAccepted", MONEY, working_state="NEW", leaves_cash="500", exposed_qty="5"),
+        fill(
+            "x-1", "3", MONEY, working_state="PARTIALLY_FILLED", cum_qty="3", cum_cost="300", leaves_cash="200",
+            exposed_qty="2",
+        ),
+        fill(
+            "x-2", "4", MONEY, px="40", working_state="PARTIALLY_FILLED", cum_qty="7", cum_cost="460", leaves_cash="40",
+        ),
+        fill("x-3", "1", MONEY, px="41", working_state="FILLED", cum_qty="8", cum_cost="501"),
+        event("OrderCanceled", MONEY, working_state="FILLED", cum_qty="8", cum_cost="501"),
+    ],
+    "an order for money has ended as any other": [
+        FOR_MONEY,
+        event("OrderCanceled", MONEY, working_state="CANCELED"),
+        fill("x-1", "3", MONEY, working_state="CANCELED", cum_qty="3", cum_cost="300"),
+    ],
+    "an order for money whose quantity was told is as any other": [
+        FOR_MONEY,
+        event("OrderRestated", limit_price=None, quantity="5", leaves_qty="5"),
+        fill(
+            "x-1", "3", limit_price=None, quantity="5", working_state="PARTIALLY_FILLED", cum_qty="3", cum_cost="300",
+            leaves_qty="2",
+        ),
+        fill(
+            "x-2", "3", limit_price=None, quantity="5", working_state="FILLED", cum_qty="6", cum_cost="600",
+            overfill_qty="1",
+        ),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule(connection: psycopg.Connection[Any], rule: str) -> None:
+    """Every event carries what its facts come to."""
+    connection.execute("truncate eventstore.events, eventstore.commits")
+    told = [Happening(ACCOUNT, type_name, NAMES | _said(payload)) for type_name, payload in RULES[rule]]
+    head = write(connection, [book_created(ACCOUNT), *told])
+    for position in range(2, head + 1):
+        assert differences(connection, position) == [], told[position - 2]
+
+
+def _said(payload: dict[str, Any]) -> dict[str, Any]:
+    """As it is in the log: without what is 0 or nothing."""
+    return {name: value for name, value in payload.items() if value not in ("0", None)}
 
 
 def test_an_event_of_an_order_that_was_never_created_is_found(connection: psycopg.Connection[Any]) -> None:

@@ -228,6 +228,11 @@ opened_position = opened_position + 1000, opened_to = opened_to + 1000, remainin
         ("update read.orders set stop_price = 1 where order_id = 'o-1'", ORDERS),
         ("update read.orders set working_state = 'NEW' where order_id = 'o-2'", ORDERS),
         ("update read.orders set pending_request = 'CANCEL' where order_id = 'o-3'", ORDERS),
+        ("update read.orders set post_only = true where order_id = 'o-1'", ORDERS),
+        ("update read.orders set group_kind = 'OCO', group_id = 'g-1' where order_id = 'o-1'", ORDERS),
+        ("update read.orders set leaves_cash = 1 where order_id = 'o-1'", ORDERS),
+        ("update read.orders set denied_observed = '10.5' where order_id = 'o-4'", ORDERS),
+        ("update read.orders set reason = null where order_id = 'o-4'", ORDERS),
         (f"update read.orders set shard = 0 where account = '{BOB}'", ORDERS),
         ("update read.orders set order_id = 'o-7' where order_id = 'o-1'", ORDERS),
         ("copy read.orders set order_id = 'o-7' where order_id = 'o-1'", ORDERS),
@@ -238,13 +243,22 @@ opened_position = opened_position + 1000, opened_to = opened_to + 1000, remainin
         ("update read.fills set is_busted = false", FILLS),
         ("update read.fills set last_px = 90, last_qty = 1 where exec_id = 'e-5'", FILLS),
         ("update read.fills set fee = null, fee_currency = null where exec_id = 'e-5'", FILLS),
+        ("update read.fills set money = money + 1 where exec_id = 'e-1'", FILLS),
+        ("update read.fills set currency = 'EUR' where exec_id = 'e-5'", FILLS),
+        ("update read.fills set kind = 'LIQUIDATION', order_id = null where exec_id = 'e-1'", FILLS),
+        ("update read.fills set original_px = 91 where exec_id = 'e-5'", FILLS),
+        ("update read.fills set changed_position = null", FILLS),
         ("copy read.fills set position = position + 1000 where exec_id = 'e-1'", FILLS),
         (f"delete from read.execution_exceptions where account = '{BOB}'", FILLS),
         ("update read.execution_exceptions set last_qty = 2", FILLS),
+        ("update read.execution_exceptions set problem = 'time-ahead'", FILLS),
+        ("update read.execution_exceptions set counted_at = now()", FILLS),
         ("copy read.execution_exceptions set position = position + 1000", FILLS),
         (f"delete from read.positions where account = '{BOB}' and symbol = 'BTCUSDT'", POSITIONS),
         ("update read.positions set quantity = quantity + 1 where symbol = 'BTCUSDT'", POSITIONS),
         ("update read.positions set fees = '{}' where symbol = 'BTC-USDT'", POSITIONS),
+        ("update read.positions set kind = 'INVERSE' where symbol = 'BTC-USDT'", POSITIONS),
+        ("update read.positions set quote_currency = 'USD' where symbol = 'BTC-USDT'", POSITIONS),
         ("copy read.positions set symbol = 'X' where symbol = 'BTCUSDT'", POSITIONS),
         (
             "copy read.positions set account = 'nobody/binance/live' where account = 'alice/binance/simulated'",
@@ -415,9 +429,9 @@ def test_what_was_denied(traded: str) -> None:
 
 
 def test_what_was_not_applied(traded: str) -> None:
-    exceptions = "select account, type, order_id, exec_id, is_applied, raw_message from audit.execution_exceptions"
-    assert sorted(rows(traded, exceptions)) == [
-        (account, "UnmatchedExecutionRecorded", "o-9", "e-3", False, "35=8") for account in (ALICE, BOB)
+    told = "account, type, problem, order_id, exec_id, is_applied, raw_message"
+    assert sorted(rows(traded, f"select {told} from audit.execution_exceptions")) == [
+        (account, "UnmatchedExecutionRecorded", "unmatched", "o-9", "e-3", False, "35=8") for account in (ALICE, BOB)
     ]
 
 

@@ -25,6 +25,10 @@ BEFORE = {
     "OrderCreated": (),
     "FillBusted": ("OrderCreated", "OrderFilled"),
     "FillCorrected": ("OrderCreated", "OrderFilled"),
+    "ExecutionBooked": (),
+    "ExecutionBusted": ("ExecutionBooked",),
+    "ExecutionCorrected": ("ExecutionBooked",),
+    "AccountAdjusted": ("ExecutionBooked",),
 }
 """What an event that cannot come first comes after; an order, if nothing is said."""
 

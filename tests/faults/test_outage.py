@@ -34,8 +34,8 @@ async def test_the_database_restarts_under_load(own_postgres: EmbeddedPostgres, 
         n = 0
         while not is_over.is_set():
             n += 1
-            command = place(f"o-{caller}-{n}")
-            acknowledged[command.order_id] = await bus.execute(command)
+            order_id = f"o-{caller}-{n}"
+            acknowledged[order_id] = await bus.execute(place(order_id))
 
     async def until(count: int) -> None:
         while len(acknowledged) < count:

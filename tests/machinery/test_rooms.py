@@ -23,6 +23,7 @@ ROOMS_MAX = 14
 SQL_LINES_MAX = 400
 LONGER_SQL = {
     "lots.sql": "One statement matches a range of fills with the lots; cut up, it would need tables in between.",
+    "ledger.sql": "What is rare is gathered by statements of its own, so that most ranges pay for fills only.",
 }
 
 

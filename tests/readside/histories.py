@@ -56,6 +56,15 @@ returning last_position, pg_notify('foldbook_log', '0:' || last_position)
 """
 
 
+WITHOUT_AN_ORDER = (
+    "ExecutionBooked",
+    "ExecutionBusted",
+    "ExecutionCorrected",
+    "FillConflictDetected",
+    "UnmatchedExecutionRecorded",
+)
+
+
 @dataclass(frozen=True)
 class Happening:
     """An event before it has its place in the log."""
@@ -71,6 +80,13 @@ class Happening:
         order_id: str | None = self.payload.get("order_id")
         return order_id
 
+    @property
+    def subject(self) -> str | None:
+        """The order; else, of what is told about an execution without one, the name of that execution."""
+        if self.order_id is not None or self.type not in WITHOUT_AN_ORDER:
+            return self.order_id
+        return f"~{self.payload.get('exec_ref_id') or self.payload.get('exec_id') or ''}"
+
 
 def write(connection: psycopg.Connection[Any], history: Iterable[Happening]) -> int:
     """One commit with these events; the log's new head. Does to the tables what ``append`` does, and judges nothing."""
@@ -80,7 +96,7 @@ def write(connection: psycopg.Connection[Any], history: Iterable[Happening]) -> 
         [
             [e.aggregate_type for e in events],
             [e.account for e in events],
-            [e.order_id for e in events],
+            [e.subject for e in events],
             [e.type for e in events],
             [json.dumps(e.payload) for e in events],
             [e.occurred_at for e in events],
@@ -310,6 +326,9 @@ class Fold:
             | {name: p[name] for name in ("order_id", "strategy_id", "symbol", "side", "exec_id")}
             | {name: Decimal(p[name]) for name in ("last_qty", "last_px")}
             | {"fee": Decimal(p["fee"]) if "fee" in p else None, "fee_currency": p.get("fee_currency")}
+            | {"kind": None, "instrument_kind": "SPOT", "multiplier": Decimal(1), "currency": None}
+            | {"gross_amount": None, "money": EXACT.multiply(last_qty, last_px)}
             | {"is_busted": False, "changed_position": None}
-            | dict.fromkeys(("original_qty", "original_px", "original_fee", "original_fee_currency"))
+            | dict.fromkeys(("original_qty", "original_px", "original_gross_amount"))
+            | dict.fromkeys(("original_fee", "original_fee_currency"))
         )

@@ -1,4 +1,6 @@
-"""One average: exact, rounded once, half to even, 18 digits; the same in Python and SQL, of orders and of positions."""
+"""One average: exact, rounded once, half to even, 18 digits; the same in Python and SQL, of orders and of positions.
+
+So are the other quotients: what a unit of an inverse contract costs, and a share of a cost."""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from hypothesis import strategies as st
 
 from foldbook.eventstore.readers.runner import LiveRounds
 from foldbook.postgres.connection import connect
-from foldbook.trading.values import ONE, average
+from foldbook.trading.position import Position, share
+from foldbook.trading.values import ONE, InstrumentKind, average, quotient, unit_cost
 from tests.builders import ACCOUNT, open_account, place, trade
 from tests.readside.histories import Happening, write
 from tests.trading.lives import Life
@@ -81,6 +84,82 @@ def test_any_average_is_the_nearest(
     assert in_sql(connection, cost, quantity, multiplier) == f"{found:f}"
 
 
+def computed(connection: psycopg.Connection[Any], expression: str, *parameters: object) -> Decimal:
+    (found,) = one(connection, f"select {expression}", *parameters)
+    assert isinstance(found, Decimal)
+    return found
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(dividend=amounts, divisor=amounts.filter(bool), digits=st.sampled_from([0, 1, 18, 36]))
+def test_any_quotient_is_the_nearest(
+    connection: psycopg.Connection[Any], dividend: Decimal, divisor: Decimal, digits: int
+) -> None:
+    found = quotient(dividend, divisor, digits)
+    exact = Fraction(dividend) / Fraction(divisor)
+    assert Fraction(found) == Fraction(round(exact * 10**digits), 10**digits)
+    assert computed(connection, "trading.quotient(%s, %s, %s)", dividend, divisor, digits) == found
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(price=amounts, multiplier=st.none() | positive, kind=st.sampled_from(InstrumentKind))
+def test_a_unit_costs_the_same(
+    connection: psycopg.Connection[Any], price: Decimal, multiplier: Decimal | None, kind: InstrumentKind
+) -> None:
+    found = unit_cost(price, multiplier, kind)
+    assert computed(connection, "trading.unit_cost(%s, %s, %s)", price, multiplier, kind) == found
+    if kind is not InstrumentKind.INVERSE:
+        assert Fraction(found) == Fraction(price) * Fraction(multiplier or ONE)
+
+
+@pytest.mark.parametrize(
+    ("price", "multiplier", "expected"),
+    [
+        ("3", "1", "-0.333333333333333333333333333333333333"),
+        ("-3", "2", "0.666666666666666666666666666666666667"),
+        ("0", "100", "0"),
+        ("50000", "100", "-0.002"),
+    ],
+)
+def test_a_unit_of_an_inverse_contract_costs_less_the_higher_the_price(
+    connection: psycopg.Connection[Any], price: str, multiplier: str, expected: str
+) -> None:
+    amounts = Decimal(price), Decimal(multiplier)
+    assert unit_cost(*amounts, InstrumentKind.INVERSE) == Decimal(expected)
+    assert computed(connection, "trading.unit_cost(%s, %s, 'INVERSE')", *amounts) == Decimal(expected)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(amount=amounts, part=amounts, whole=amounts.filter(bool))
+def test_a_share_is_cut(connection: psycopg.Connection[Any], amount: Decimal, part: Decimal, whole: Decimal) -> None:
+    found = share(amount, part, whole)
+    assert Fraction(found) == Fraction(int(Fraction(amount) * Fraction(part) / Fraction(whole) * 10**36), 10**36)
+    assert computed(connection, "trading.share(%s, %s, %s)", amount, part, whole) == found
+
+
+INVERSE = InstrumentKind.INVERSE
+
+
+@pytest.mark.parametrize(
+    ("cost", "quantity", "kind", "expected"),
+    [
+        ("1000", "5", InstrumentKind.FUTURE, "2"),
+        ("-0.01", "5", INVERSE, "50000"),
+        ("0.01", "-5", INVERSE, "50000"),
+        ("-0.03", "7", INVERSE, "23333.333333333333333333"),
+        ("0", "5", INVERSE, "0"),
+        ("0", "0", INVERSE, "0"),
+    ],
+)
+def test_the_average_price_of_a_position(
+    connection: psycopg.Connection[Any], cost: str, quantity: str, kind: InstrumentKind, expected: str
+) -> None:
+    position = Position(Decimal(quantity), Decimal(cost), multiplier=Decimal(100), kind=kind)
+    assert position.avg_px == Decimal(expected)
+    said = position.cost, position.quantity, position.multiplier, kind
+    assert computed(connection, "trading.average_price(%s, %s, %s, %s)", *said) == Decimal(expected)
+
+
 @pytest.mark.parametrize(
     "fills",
     [
@@ -107,7 +186,7 @@ async def test_an_order_and_a_position_of_the_same_fills_have_the_same_average(
     await engine.close()
     of_order, of_position, cost = one(
         connection,
-        "select trading.order_json(o) ->> 'avg_px', trading.position_json(p) ->> 'avg_px', o.cum_cost"
+        "select trading.order_json(o) ->> 'avg_px', trading.position_json(p, null) ->> 'avg_px', o.cum_cost"
         " from read.orders o cross join read.positions p",
     )
     (as_of,) = one(connection, "select eventstore.plain(avg_px) from audit.position_as_of(%s, 'BTCUSDT')", ACCOUNT)

@@ -1,112 +1,24 @@
-"""Busts and corrections of fills, and executions that were not applied: the same rows however the log is cut."""
+"""Fills, their busts and corrections, and reports for a person to look at: the same rows however the log is cut."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.readside.copies import Copies, copies_of
-from tests.readside.histories import BEGIN, Happening, amounts, plain, times
-
-ACCOUNTS = ("alice/binance/simulated", "bob/kraken/backtest")
-"""Both have orders of the same ids."""
+from tests.readside.fills import ACCOUNTS, folded, histories, names
+from tests.readside.histories import BEGIN, Happening, write
 
 
 @pytest.fixture
 def copies(database: str) -> Iterator[Copies]:
     with copies_of(database, "fills") as made:
         yield made
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> list[Happening]:
-    history: list[Happening] = []
-    standing: list[Happening] = []
-    """The fills that may still be busted or corrected."""
-    for number in range(draw(st.integers(1, 40))):
-        at = draw(times)
-        match draw(st.sampled_from(["fill", "fill", "bust", "correct", "correct", "exception"])):
-            case "fill":
-                account, order_id = draw(st.sampled_from(ACCOUNTS)), draw(st.sampled_from(["o-1", "o-2"]))
-                # An order's exec ids are its own: another order may have the same.
-                taken = {f.payload["exec_id"] for f in history if f.type == "OrderFilled" and f.order_id == order_id}
-                exec_id = next(f"x-{n}" for n in range(100) if f"x-{n}" not in taken)
-                filled = Happening(account, "OrderFilled", names(order_id) | execution(draw, exec_id), at)
-                history.append(filled)
-                standing.append(filled)
-            case "exception":
-                type_name = draw(st.sampled_from(["UnmatchedExecutionRecorded", "FillConflictDetected"]))
-                payload = {"order_id": "o-1", "exec_type": "TRADE_CANCEL", "exec_ref_id": "x-0"}
-                history.append(Happening(draw(st.sampled_from(ACCOUNTS)), type_name, payload, at))
-            case kind if standing:
-                filled = draw(st.sampled_from(standing))
-                reference = {"exec_ref_id": filled.payload["exec_id"]}
-                payload = names(filled.order_id or "") | execution(draw, f"change-{number}") | reference
-                history.append(
-                    Happening(filled.account, "FillBusted" if kind == "bust" else "FillCorrected", payload, at)
-                )
-                if kind == "bust":
-                    standing.remove(filled)
-    return history
-
-
-def names(order_id: str) -> dict[str, str]:
-    return {"order_id": order_id, "strategy_id": f"s-{order_id}", "symbol": "BTCUSDT", "side": "SELL"}
-
-
-def execution(draw: st.DrawFn, exec_id: str) -> dict[str, str]:
-    payload = {"exec_id": exec_id, "last_qty": plain(draw(amounts)), "last_px": plain(draw(amounts))}
-    if draw(st.booleans()):
-        payload |= {"fee": plain(draw(amounts)), "fee_currency": draw(st.sampled_from(["USDT", "BNB"]))}
-    return payload
-
-
-def folded(history: list[Happening]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The fills and the exceptions, one event after the other."""
-    fills: dict[tuple[str, str | None, str], dict[str, Any]] = {}
-    exceptions = []
-    for position, e in enumerate(history, 1):
-        p = e.payload
-        place = {"shard": 0, "position": position, "account": e.account, "occurred_at": e.occurred_at}
-        match e.type:
-            case "OrderFilled":
-                fills[e.account, e.order_id, p["exec_id"]] = (
-                    place
-                    | {name: p[name] for name in ("order_id", "strategy_id", "symbol", "side", "exec_id")}
-                    | terms(p)
-                    | {"is_busted": False, "changed_position": None}
-                    | dict.fromkeys(("original_qty", "original_px", "original_fee", "original_fee_currency"))
-                )
-            case "FillBusted":
-                fills[e.account, e.order_id, p["exec_ref_id"]] |= {"is_busted": True, "changed_position": position}
-            case "FillCorrected":
-                fill = fills[e.account, e.order_id, p["exec_ref_id"]]
-                if fill["original_qty"] is None:
-                    for name in ("qty", "px"):
-                        fill[f"original_{name}"] = fill[f"last_{name}"]
-                    for name in ("fee", "fee_currency"):
-                        fill[f"original_{name}"] = fill[name]
-                fill |= terms(p) | {"changed_position": position}
-            case _:
-                nothing = dict.fromkeys(
-                    ("exec_id", "last_qty", "last_px", "fee", "fee_currency", "reason", "broker_order_id")
-                )
-                exceptions.append(place | {"type": e.type} | p | nothing)
-    return list(fills.values()), exceptions
-
-
-def terms(payload: dict[str, str]) -> dict[str, Any]:
-    return {
-        "last_qty": Decimal(payload["last_qty"]),
-        "last_px": Decimal(payload["last_px"]),
-        "fee": Decimal(payload["fee"]) if "fee" in payload else None,
-        "fee_currency": payload.get("fee_currency"),
-    }
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -146,3 +58,164 @@ def _rows_read(copies: Copies) -> int:
     ).fetchone()
     assert row is not None
     return int(row["read"])
+
+
+# -- totals ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(database, autocommit=True) as opened:
+        yield opened
+
+
+def project(connection: psycopg.Connection[Any], history: list[Happening]) -> None:
+    write(connection, history)
+    connection.execute("select eventstore.projection_round('live', 'fills', 0, 1000000)").fetchall()
+
+
+ALICE, BOB = ACCOUNTS
+ES = {"symbol": "ES=F", "instrument_kind": "FUTURE", "multiplier": "50", "quote_currency": "USD"}
+INVERSE = {"symbol": "BTC/USD", "instrument_kind": "INVERSE", "multiplier": "100", "base_currency": "BTC"}
+
+
+def filled(order_id: str, exec_id: str, qty: str, px: str, **more: str) -> Happening:
+    return Happening(
+        ALICE, "OrderFilled", names(order_id) | {"exec_id": exec_id, "last_qty": qty, "last_px": px} | more
+    )
+
+
+TRADED = [
+    filled("o-1", "x-1", "2", "4000.25", **ES | {"side": "BUY", "fee": "2.5", "fee_currency": "USD"}),
+    filled("o-1", "x-2", "1", "4001", **ES | {"fee": "1", "fee_currency": "BNB"}),
+    filled("o-2", "x-1", "300", "60000", **INVERSE | {"side": "BUY"}),
+    filled("o-2", "x-2", "1", "100"),
+    filled("o-2", "x-3", "9", "9"),
+    Happening(ALICE, "FillBusted", names("o-2") | {"exec_id": "b-3", "exec_ref_id": "x-3"}),
+    Happening(
+        ALICE,
+        "ExecutionBooked",
+        {"kind": "LIQUIDATION", "side": "SELL", "exec_id": "x-1", "last_qty": "1", "last_px": "4000"}
+        | ES
+        | {"gross_amount": "199999.99"},
+    ),
+]
+
+
+def totals(connection: psycopg.Connection[Any], by: str, after: str = "//", limit: int = 100) -> dict[str, Any]:
+    currency, strategy, symbol = after.split("/", 2)
+    row = connection.execute(
+        "select document from trading.query_fill_totals(0, %s, null, null, %s, %s, %s, %s, %s, %s)",
+        [ALICE, "strategy" in by, "symbol" in by, strategy, symbol, currency, limit],
+    ).fetchone()
+    assert row is not None
+    page: dict[str, Any] = row[0]
+    return page
+
+
+def test_totals_are_money_by_currency(connection: psycopg.Connection[Any]) -> None:
+    project(connection, TRADED)
+    bought = "bought_qty", "bought_cost", "sold_qty", "sold_cost", "fees"
+
+    def shown(by: str, *keys: str) -> list[Any]:
+        return [
+            tuple(total[name] for name in (*keys, "currency", *bought)) for total in totals(connection, by)["totals"]
+        ]
+
+    assert shown("symbol", "symbol") == [
+        ("BTC/USD", "BTC", "300", "0.5000000000000000000000000000000001", "0", "0", {}),
+        ("BTCUSDT", None, "0", "0", "1", "100", {}),
+        ("ES=F", "USD", "2", "400025", "2", "400049.99", {"BNB": "1", "USD": "2.5"}),
+    ]
+    assert shown("strategy", "strategy_id", "symbol") == [
+        (None, None, "USD", "0", "0", "1", "199999.99", {}),
+        ("s-o-1", None, "USD", "2", "400025", "1", "200050", {"BNB": "1", "USD": "2.5"}),
+        ("s-o-2", None, None, "0", "0", "1", "100", {}),
+        ("s-o-2", None, "BTC", "300", "0.5000000000000000000000000000000001", "0", "0", {}),
+    ]
+
+
+@pytest.mark.parametrize("by", ["", "strategy", "symbol", "strategy,symbol"])
+def test_totals_come_in_pages(connection: psycopg.Connection[Any], by: str) -> None:
+    project(connection, TRADED)
+    pages: list[Any] = []
+    after: str | None = "//"
+    while after is not None:
+        page = totals(connection, by, after, limit=1)
+        pages += page["totals"]
+        after = page.get("next")
+    assert pages == totals(connection, by)["totals"]
+    assert sum(total["fill_count"] for total in pages) == 5
+
+
+# -- reports for a person to look at -----------------------------------------------------------------------------
+
+
+def unmatched(exec_type: str, **more: str) -> Happening:
+    return Happening(ALICE, "UnmatchedExecutionRecorded", {"exec_type": exec_type} | more)
+
+
+def created(order_id: str) -> Happening:
+    return Happening(ALICE, "OrderCreated", names(order_id) | {"quantity": "5"})
+
+
+BUST = {"exec_id": "b-1", "exec_ref_id": "x-1"}
+A_FOREIGN_FILL = {"kind": "ASSIGNMENT", "symbol": "X", "side": "BUY", "exec_id": "x-1", "last_qty": "1", "last_px": "1"}
+
+
+@pytest.mark.parametrize(
+    ("before", "report", "after"),
+    [
+        ([], unmatched("NEW", order_id="o-1"), [created("o-1")]),
+        ([], unmatched("TRADE", order_id="o-1", exec_id="x-1"), [created("o-1"), filled("o-1", "x-1", "1", "1")]),
+        ([created("o-1")], unmatched("TRADE_CANCEL", order_id="o-1", **BUST), [
+            Happening(ALICE, "FillBusted", names("o-1") | BUST),
+        ]),
+        ([], unmatched("TRADE_CANCEL", kind="ASSIGNMENT", **BUST), [
+            Happening(ALICE, "ExecutionBooked", A_FOREIGN_FILL),
+            Happening(ALICE, "ExecutionBusted", A_FOREIGN_FILL | BUST),
+        ]),
+        ([created("o-1")], unmatched("CANCELED", order_id="o-1", broker_order_id="b-2", exec_id="e"), [
+            Happening(ALICE, "OrderReplaced", names("o-1") | {"quantity": "5", "broker_order_id": "b-2"}),
+        ]),
+    ],
+)  # fmt: skip
+def test_a_report_that_came_too_early_is_applied(
+    connection: psycopg.Connection[Any], before: list[Happening], report: Happening, after: list[Happening]
+) -> None:
+    others = [
+        created("o-2"),
+        Happening(BOB, "OrderCreated", names("o-1") | {"quantity": "5"}),
+        filled("o-2", "x-1", "1", "1"),
+        Happening(ALICE, "OrderReplaced", names("o-1") | {"quantity": "5", "broker_order_id": "b-3"}),
+        Happening(ALICE, "FillConflictDetected", report.payload),
+    ]
+    project(connection, [*before, report, *others])
+    position = len(before) + 1
+    assert exceptions(connection) == {position: ("unmatched", False), position + len(others): ("conflict", False)}
+    project(connection, after)
+    assert exceptions(connection) == {position: ("unmatched", True), position + len(others): ("conflict", False)}
+
+
+def test_what_still_waits_is_recorded_again(connection: psycopg.Connection[Any]) -> None:
+    bust = unmatched("TRADE_CANCEL", order_id="o-1", **BUST)
+    project(connection, [bust, created("o-1"), bust])
+    assert exceptions(connection) == {1: ("unmatched", True), 3: ("unmatched", False)}
+
+
+def test_a_wrong_time_is_told_and_the_report_applied(connection: psycopg.Connection[Any]) -> None:
+    times = {"transact_time": "2026-01-02T09:00:00+00:00", "counted_at": BEGIN.isoformat()}
+    project(connection, [created("o-1"), filled("o-1", "x-1", "1", "1", **times)])
+    assert exceptions(connection) == {2: ("time-ahead", True)}
+
+
+def exceptions(connection: psycopg.Connection[Any]) -> dict[int, tuple[str, bool]]:
+    """By position the problem, and whether the report was applied: as HTTP shows them, and as the audit does."""
+    page = connection.execute(
+        "select document from trading.query_execution_exceptions(0, %s, 0, 100)", [ALICE]
+    ).fetchone()
+    assert page is not None
+    shown = {row["position"]: (row["problem"], row["is_applied"]) for row in page[0]["exceptions"]}
+    audited = connection.execute("select log_position, problem, is_applied from audit.execution_exceptions").fetchall()
+    assert shown == {position: (problem, is_applied) for position, problem, is_applied in audited}
+    return shown

@@ -18,9 +18,12 @@ from foldbook.eventstore.readers.definitions import Definition
 from foldbook.resources import projection_files
 from foldbook.trading.values import EXACT
 from tests.readside.executions import (
+    LEDGER_ACCOUNTS,
+    Foreign,
     Row,
     balances_of,
     base_fee,
+    bookings,
     entries_of,
     executions,
     fifo,
@@ -38,9 +41,9 @@ TABLES = {
     "lot_positions": ("lots", "account, symbol"),
     "ledger_entries": ("ledger", "log_position, entry"),
     "ledger_balances": ("ledger", "account, currency"),
+    "ledger_renames": ("ledger", "account, unit, log_position"),
 }
 COPIES = ("whole", "cut")
-LEDGER_ACCOUNTS = ("position", "cash", "exchange", "fees")
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 Connection = psycopg.Connection[Row]
@@ -100,6 +103,20 @@ def tables(connection: Connection, copy: str) -> dict[str, list[Row]]:
 def test_any_cut_of_the_log_folds_to_what_a_queue_and_a_list_say(
     connection: Connection, history: list[Happening], cuts: list[int]
 ) -> None:
+    assert_consistent(folded_alike(connection, history, cuts), history)
+
+
+@settings(UNHURRIED, max_examples=150)
+@given(history=bookings(), cuts=st.lists(st.integers(1, 40), max_size=6))
+def test_so_does_a_log_in_which_everything_happens(
+    connection: Connection, history: list[Happening], cuts: list[int]
+) -> None:
+    found = folded_alike(connection, history, cuts)
+    assert_lots_are_the_position(found, history)
+
+
+def folded_alike(connection: Connection, history: list[Happening], cuts: list[int]) -> dict[str, list[Row]]:
+    """The tables after one range, which are those after many and those of the model."""
     empty(connection)
     head = log(connection, history) if history else 0
 
@@ -111,11 +128,9 @@ def test_any_cut_of_the_log_folds_to_what_a_queue_and_a_list_say(
     assert whole["lots"] == expected.lots
     assert whole["lot_closings"] == expected.closings
     assert whole["ledger_entries"] == entries_of(history)
-    assert narrow(whole["ledger_balances"]) == {
-        key: balance for key, balance in balances_of(entries_of(history)).items() if balance
-    }
+    assert narrow(whole["ledger_balances"]) == balances_of(entries_of(history))
     assert tables(connection, "cut") == whole
-    assert_consistent(whole, history)
+    return whole
 
 
 def narrow(balances: list[Row]) -> dict[tuple[str, str, str], Decimal]:
@@ -128,31 +143,36 @@ def narrow(balances: list[Row]) -> dict[tuple[str, str, str], Decimal]:
     }
 
 
-def assert_consistent(found: dict[str, list[Row]], history: list[Happening]) -> None:
-    """Lots, ledger and the position by its definition tell one story."""
+def assert_lots_are_the_position(found: dict[str, list[Row]], history: list[Happening]) -> None:
     bought: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     held: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    flow: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    symbols: dict[tuple[str, str], Row] = {}
-    for (account, symbol), legs in legs_of(history).items():
-        for leg in legs:
-            symbols[account, symbol] = leg.payload
-            bought[account, symbol] += leg.sign * signed_quantity(leg.payload)
+    for key, legs in legs_of(history).items():
+        bought[key] = sum((leg.sign * signed_quantity(leg.payload) for leg in legs), Decimal(0))
     for lot in found["lots"]:
-        key = lot["account"], lot["symbol"]
-        held[key] += lot["remaining"]
-        flow[key] += lot["realized_pnl"] - lot["remaining"] * lot["price"] * lot["multiplier"]
-
-    # What remains of the lots is the position.
+        held[lot["account"], lot["symbol"]] += lot["remaining"]
     assert held.keys() <= bought.keys()
     assert {key: held[key] for key in bought} == bought
     positions = {(row["account"], row["symbol"]): row["quantity"] for row in found["lot_positions"]}
     assert {key: positions.get(key, 0) for key in bought} == bought
 
-    # What the ledger holds of a currency is the positions in it.
+
+def assert_consistent(found: dict[str, list[Row]], history: list[Happening]) -> None:
+    """Lots, ledger and the position by its definition tell one story."""
+    assert_lots_are_the_position(found, history)
+    all_legs = legs_of(history)
+    flow: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for lot in found["lots"]:
+        flow[lot["account"], lot["symbol"]] += lot["realized_pnl"] - lot["remaining"] * lot["unit_cost"]
+
+    # What the ledger holds of a currency is the positions in it: in units of the currency, if that is known.
     by_base: dict[tuple[str, str, str], Decimal] = defaultdict(Decimal)
-    for (account, symbol), quantity in bought.items():
-        by_base[account, "position", symbols[account, symbol].get("base_currency", symbol)] += quantity
+    for (account, symbol), legs in all_legs.items():
+        for leg in legs:
+            known = "base_currency" in leg.payload
+            multiplier = Decimal(leg.payload.get("multiplier", "1")) if known else Decimal(1)
+            fee = base_fee(leg.payload)
+            quantity = (signed_quantity(leg.payload) + fee) * multiplier - fee
+            by_base[account, "position", leg.payload.get("base_currency", symbol)] += leg.sign * quantity
     balances = narrow(found["ledger_balances"])
     assert {key: value for key, value in balances.items() if key[1] == "position"} == {
         key: value for key, value in by_base.items() if value
@@ -166,14 +186,14 @@ def assert_consistent(found: dict[str, list[Row]], history: list[Happening]) -> 
         if entry["entry"] in (2, 5):
             symbol = history[entry["log_position"] - 1].payload["symbol"]
             cash[entry["account"], symbol] -= entry["exchange"]
-    for (account, symbol), legs in legs_of(history).items():
+    for (account, symbol), legs in all_legs.items():
         for leg in legs:
             worth[account, symbol] += leg.sign * base_fee(leg.payload) * unit_price(leg.payload)
-    assert {key: cash[key] for key in bought} == {key: flow[key] - worth[key] for key in bought}
+    assert {key: cash[key] for key in all_legs} == {key: flow[key] - worth[key] for key in all_legs}
 
 
-@settings(UNHURRIED, max_examples=10)
-@given(history=executions(events_max=25), steps=st.integers(1, 7))
+@settings(UNHURRIED, max_examples=20)
+@given(history=bookings(events_max=25), steps=st.integers(1, 7))
 def test_the_ledger_sums_to_zero_at_every_position_and_shows_past_balances(
     connection: Connection, history: list[Happening], steps: int
 ) -> None:
@@ -268,7 +288,231 @@ def test_a_balance_that_does_not_sum_to_zero_is_refused(connection: Connection) 
             connection.execute(f"update read.{table} set cash = cash + 1".encode())
 
 
-@pytest.mark.parametrize("event_type", ["FillBusted", "FillCorrected"])
+def adjusted(kind: str, **fields: Any) -> Happening:
+    payload = {"kind": kind, "reference": "statement 1", "base_currency": "BTC", "quote_currency": "USDT"}
+    return Happening(ALICE, "AccountAdjusted", payload | fields)
+
+
+def held(symbol: str, quantity: str, value: str, **fields: Any) -> Happening:
+    return adjusted("TRANSFER", symbol=symbol, quantity=quantity, value=value, **fields)
+
+
+def split(quantity: str, split_to: int, split_from: int) -> Happening:
+    return adjusted("SPLIT", symbol="BTC-USDT", quantity=quantity, split_to=split_to, split_from=split_from)
+
+
+def money(kind: str, amount: str) -> Happening:
+    return adjusted(kind, currency="USDT", amount=amount)
+
+
+def of(symbol: str, **fields: Any) -> Happening:
+    """A fill of 2 at 100 of a symbol whose currencies are unknown, unless they are named."""
+    base: dict[str, Any] = {
+        "symbol": symbol,
+        "last_qty": "2",
+        "fee": "0",
+        "base_currency": None,
+        "quote_currency": None,
+    }
+    return happening("OrderFilled", "x-1", **base | fields)
+
+
+FUTURE = {"instrument_kind": "FUTURE", "multiplier": "10", "base_currency": "BTC", "quote_currency": "USDT"}
+INVERSE = {"instrument_kind": "INVERSE", "multiplier": "50", "base_currency": "BTC", "quote_currency": "USD"}
+
+
+@pytest.mark.parametrize(
+    ("event", "entries"),
+    [
+        (
+            happening("OrderFilled", "x-1"),
+            [("BTC", {"position": 1, "exchange": -1}), ("USDT", {"cash": "-100.1", "exchange": 100, "fees": "0.1"})],
+        ),
+        (
+            happening("OrderFilled", "x-1", fee_currency="BTC"),
+            [
+                ("BTC", {"position": "0.9", "exchange": -1, "fees": "0.1"}),
+                ("USDT", {"cash": -100, "exchange": 100}),
+            ],
+        ),
+        (
+            of("ES=F", **FUTURE, fee="0.1", fee_currency="BTC"),
+            [
+                ("BTC", {"position": 20, "exchange": -20}),
+                ("USDT", {"cash": -2000, "exchange": 2000}),
+                ("BTC", {"cash": "-0.1", "fees": "0.1"}),
+            ],
+        ),
+        (
+            of("XBTUSD", **INVERSE, fee="0.1", fee_currency="BTC"),
+            [("XBTUSD", {"position": 2, "exchange": -2}), ("BTC", {"cash": "0.9", "exchange": -1, "fees": "0.1"})],
+        ),
+        (
+            of("XBTUSD", **INVERSE, gross_amount="0.99"),
+            [("XBTUSD", {"position": 2, "exchange": -2}), ("BTC", {"cash": "0.99", "exchange": "-0.99"})],
+        ),
+        (
+            of("ABC", instrument_kind="FUTURE", multiplier="10"),
+            [("ABC", {"position": 2, "exchange": -2}), ("ABC|quote", {"cash": -2000, "exchange": 2000})],
+        ),
+        (
+            of("CL", last_px="-37.63", quote_currency="USD"),
+            [("CL", {"position": 2, "exchange": -2}), ("USD", {"cash": "75.26", "exchange": "-75.26"})],
+        ),
+        (
+            happening("OrderFilled", "x-1", "SELL", gross_amount="99.99"),
+            [
+                ("BTC", {"position": -1, "exchange": 1}),
+                ("USDT", {"cash": "99.89", "exchange": "-99.99", "fees": "0.1"}),
+            ],
+        ),
+        (
+            happening("OrderFilled", "x-1", last_qty="0", fee_currency="BNB"),
+            [("BTC", {}), ("USDT", {}), ("BNB", {"cash": "-0.1", "fees": "0.1"})],
+        ),
+        (held("BTC-USDT", "-2", "-150"), [("BTC", {"position": -2, "capital": 2})]),
+        (held("ES=F", "2", "150", **FUTURE), [("BTC", {"position": 20, "capital": -20})]),
+        (held("XBTUSD", "2", "150", **INVERSE), [("XBTUSD", {"position": 2, "capital": -2})]),
+        (split("3", 4, 1), [("BTC", {"position": 3, "capital": -3})]),
+        (money("OPENING", "5"), [("USDT", {"cash": 5, "capital": -5})]),
+        (money("TRANSFER", "-5"), [("USDT", {"cash": -5, "capital": 5})]),
+        (money("CASH", "5"), [("USDT", {"cash": 5, "capital": -5})]),
+        (money("FUNDING", "-5"), [("USDT", {"cash": -5, "income": 5})]),
+        (money("DIVIDEND", "5"), [("USDT", {"cash": 5, "income": -5})]),
+        (money("FEE", "5"), [("USDT", {"cash": -5, "fees": 5})]),
+    ],
+)
+def test_what_is_posted(connection: Connection, event: Happening, entries: list[tuple[str, dict[str, Any]]]) -> None:
+    log(connection, [event])
+    project(connection, "whole", [0, 1])
+    assert posted(connection, 1) == amounts(entries)
+
+
+def posted(connection: Connection, position: int) -> list[tuple[str, dict[str, Decimal]]]:
+    rows = tables(connection, "whole")["ledger_entries"]
+    return [
+        (row["currency"], {name: row[name] for name in LEDGER_ACCOUNTS if row[name]})
+        for row in rows
+        if row["log_position"] == position
+    ]
+
+
+def amounts(entries: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Decimal]]]:
+    return [(currency, {name: Decimal(amount) for name, amount in moved.items()}) for currency, moved in entries]
+
+
+def test_an_execution_without_an_order_is_posted_busted_and_makes_a_lot(connection: Connection) -> None:
+    booked = {
+        name: value for name, value in happening("", "x-1").payload.items() if name not in ("order_id", "strategy_id")
+    }
+    booked |= {"kind": "LIQUIDATION"}
+    history: list[Happening] = [
+        Foreign(ALICE, "ExecutionBooked", booked),
+        Foreign(ALICE, "ExecutionCorrected", booked | {"exec_id": "x-2", "exec_ref_id": "x-1", "last_qty": "3"}),
+        Foreign(ALICE, "ExecutionBusted", booked | {"exec_id": "x-3", "exec_ref_id": "x-1", "last_qty": "3"}),
+    ]
+    log(connection, history)
+    project(connection, "whole", [0, 2])
+    (lot,) = tables(connection, "whole")["lots"]
+    assert (lot["order_id"], lot["exec_id"], lot["quantity"], lot["opened_position"]) == (None, "x-1", 3, 1)
+    project(connection, "whole", [2, 3])
+    assert tables(connection, "whole")["lots"] == []
+    assert narrow(tables(connection, "whole")["ledger_balances"]) == {}
+
+
+def test_what_was_booked_in_an_unknown_unit_is_booked_over(connection: Connection) -> None:
+    history = [
+        of("ABC", instrument_kind="FUTURE", multiplier="10"),
+        defined("ABC", put_right=["base_currency", "quote_currency"]),
+        happening(
+            "FillBusted", "x-2", exec_ref_id="x-1", symbol="ABC", last_qty="2", fee="0", instrument_kind="FUTURE",
+            multiplier="10", base_currency=None, quote_currency=None,
+        ),
+    ]  # fmt: skip
+    log(connection, history)
+    project(connection, "whole", [0, 3])
+    assert posted(connection, 2) == amounts(
+        [
+            ("ABC", {"position": -2, "exchange": 2}),
+            ("BTC", {"position": 20, "exchange": -20}),
+            ("ABC|quote", {"cash": 2000, "exchange": -2000}),
+            ("USDT", {"cash": -2000, "exchange": 2000}),
+        ]
+    )
+    # What the fill was booked over to, it is busted in.
+    assert posted(connection, 3) == amounts(
+        [("BTC", {"position": -20, "exchange": 20}), ("USDT", {"cash": 2000, "exchange": -2000})]
+    )
+    assert narrow(tables(connection, "whole")["ledger_balances"]) == {}
+
+
+def defined(symbol: str, **fields: Any) -> Happening:
+    payload = {"symbol": symbol, "kind": "FUTURE", "multiplier": "10", "base_currency": "BTC", "quote_currency": "USDT"}
+    return Happening(ALICE, "InstrumentDefined", payload | fields)
+
+
+def test_nothing_is_booked_over_where_nothing_was_booked(connection: Connection) -> None:
+    history = [defined("ABC"), of("ABC", **FUTURE), defined("ABC", put_right=["base_currency", "quote_currency"])]
+    log(connection, history)
+    project(connection, "whole", [0, 3])
+    assert posted(connection, 1) == posted(connection, 3) == []
+    connection.execute("select eventstore.projection_round('live', 'ledger', 0, 3)")
+    assert imbalance(connection) == []
+
+
+def test_a_transfer_closes_lots_at_their_own_cost(connection: Connection) -> None:
+    """And what it goes beyond them, it opens at what the event says."""
+    history = [
+        happening("OrderFilled", "x-1", last_px="10", fee="0"),
+        happening("OrderFilled", "x-2", last_px="20", fee="0"),
+        held("BTC-USDT", "-1.5", "-22.5"),
+        held("BTC-USDT", "-1", "-30"),
+        happening("FillBusted", "x-3", exec_ref_id="x-2", last_px="20", fee="0"),
+    ]
+    log(connection, history)
+    project(connection, "whole", [0, 4])
+    lots = tables(connection, "whole")["lots"]
+    assert [(lot["remaining"], lot["unit_cost"], lot["realized_pnl"]) for lot in lots] == [
+        (0, 10, 0),
+        (0, 20, 0),
+        (Decimal("-0.5"), 30, 0),
+    ]
+    # Without the second fill, the first transfer has opened something too: at its own cost, not at that of a lot.
+    project(connection, "whole", [4, 5])
+    lots = tables(connection, "whole")["lots"]
+    assert [(lot["remaining"], lot["unit_cost"], lot["realized_pnl"]) for lot in lots] == [
+        (0, 10, 0),
+        (Decimal("-0.5"), 15, 0),
+        (-1, 30, 0),
+    ]
+
+
+def test_a_split_opens_each_lot_anew(connection: Connection) -> None:
+    history = [
+        happening("OrderFilled", "x-1", last_px="10", fee="0"),
+        happening("OrderFilled", "x-2", last_qty="2", last_px="20", fee="0"),
+        happening("OrderFilled", "x-3", "SELL", last_qty="0.5", last_px="30", fee="0"),
+        split("-1.666666666666666667", 1, 3),
+        happening("OrderFilled", "x-4", "SELL", last_qty="0.5", last_px="90", fee="0"),
+    ]
+    log(connection, history)
+    project(connection, "whole", [0, 5])
+    found = tables(connection, "whole")
+    renewed = found["lots"][2:]
+    assert [(lot["opened_position"], lot["opened_leg"], lot["exec_id"]) for lot in renewed] == [
+        (4, 0, "x-1"),
+        (4, 1, "x-2"),
+    ]
+    assert [lot["opened_at"] for lot in renewed] == [lot["opened_at"] for lot in found["lots"][:2]]
+    assert [lot["quantity"] for lot in renewed] == [Decimal("0.166666666666666666"), Decimal("0.666666666666666667")]
+    assert [lot["remaining"] for lot in renewed] == [0, Decimal("0.333333333333333333")]
+    # 0.5 and 2 were left, at 10 and 20.
+    assert abs(sum(lot["quantity"] * lot["unit_cost"] for lot in renewed) - 45) < Decimal("1e-35")
+    assert [row["realized_pnl"] for row in found["lot_closings"] if row["closed_position"] == 4] == [0, 0]
+    assert found["lot_positions"][0]["quantity"] == Decimal("0.333333333333333333")
+
+
+@pytest.mark.parametrize("event_type", ["FillBusted", "FillCorrected", "ExecutionBusted", "ExecutionCorrected"])
 @pytest.mark.parametrize("is_reversal", [True, False])
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_about_a_fill_that_never_was_is_an_error(
@@ -342,7 +586,8 @@ async def test_a_rebuild_comes_to_what_was_projected_live(connection: Connection
 
 
 def busy_history() -> list[Happening]:
-    """Seven accounts; of the fills of ten, one is busted or corrected soon, and one late."""
+    """Seven accounts; of the fills of ten, one is busted or corrected soon, one late, and once a symbol comes and goes
+    whose currencies are unknown at first."""
     history: list[Happening] = []
     fills: list[Happening] = []
     for number in range(300):
@@ -358,7 +603,30 @@ def busy_history() -> list[Happening]:
             payload |= {"last_qty": "5"} if event_type == "FillCorrected" else {}
             payload |= {"is_reversal": True} if number % 30 == 9 else {}
             history.append(Happening(old.account, event_type, payload))
+        if number % 10 == 7:
+            history += rarities(account, number)
     return history
+
+
+def rarities(account: str, number: int) -> list[Happening]:
+    """Nothing is held of the symbol before them, and nothing after them."""
+    known = FUTURE if number > 150 else {"instrument_kind": "FUTURE", "multiplier": "10"}
+    booked = {"symbol": "ABC", "kind": "ASSIGNMENT", "last_px": "-7", "fee": "1", "fee_currency": "BTC"} | known
+    moved = {"symbol": "ABC", "reference": "statement 1"} | known
+    return [
+        Foreign(account, "ExecutionBooked", booked | {"exec_id": f"z-{number}", "side": "BUY", "last_qty": "3"}),
+        Happening(account, "AccountAdjusted", moved | {"kind": "TRANSFER", "quantity": "2", "value": "25"}),
+        Happening(
+            account, "AccountAdjusted", moved | {"kind": "SPLIT", "quantity": "-2.5", "split_to": 1, "split_from": 2}
+        ),
+        Happening(
+            account, "InstrumentDefined", defined("ABC", put_right=["base_currency", "quote_currency"]).payload
+        ),
+        Foreign(
+            account, "ExecutionBooked",
+            booked | FUTURE | {"exec_id": f"z-{number}-2", "side": "SELL", "last_qty": "2.5", "gross_amount": "-17.33"},
+        ),
+    ]  # fmt: skip
 
 
 def live_tables(connection: Connection) -> dict[str, list[Row]]:
@@ -371,7 +639,9 @@ def live_tables(connection: Connection) -> dict[str, list[Row]]:
 ROWS_READ = """
 select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))
 from pg_stat_xact_user_tables
-where relname in ('events', 'lots', 'lot_closings', 'lot_positions', 'ledger_entries', 'ledger_balances')
+where relname in (
+    'events', 'lots', 'lot_closings', 'lot_positions', 'ledger_entries', 'ledger_balances', 'ledger_renames'
+)
 """
 
 

@@ -14,8 +14,9 @@ ROWS_READ = """
 select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))
 from pg_stat_xact_user_tables
 where relname in (
+    'strategy_positions',
     'events', 'orders', 'order_books', 'fills', 'prices', 'positions', 'position_entries',
-    'lots', 'lot_closings', 'lot_positions', 'ledger_entries', 'ledger_balances'
+    'lots', 'lot_closings', 'lot_positions', 'ledger_entries', 'ledger_balances', 'ledger_renames'
 )
 """
 READS_PER_EVENT_MAX = 8

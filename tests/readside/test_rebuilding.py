@@ -97,9 +97,9 @@ async def test_verification_names_the_rows_that_were_tampered_with(database: str
             await caught_up(database)
         connection.execute("update read.fills set last_px = last_px + 0.1 where order_id = 'order-4'")
         connection.execute("delete from read.fills where order_id = 'order-5'")
-        connection.execute("insert into read.fills select 7, f.* from (select position, account, order_id, strategy_id,"
-                           " symbol, side, exec_id, last_qty, last_px, fee, fee_currency, occurred_at, recorded_at"
-                           " from read.fills limit 1) f")  # fmt: skip
+        connection.execute(
+            "insert into read.fills select (jsonb_populate_record(f, '{\"shard\": 7}')).* from read.fills f limit 1"
+        )
         async with administering(database) as admin:
             found = await admin.verify("fills")
         assert not found.equal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -42,9 +43,16 @@ def happenings(draw: st.DrawFn) -> Happening:
             payload = {"symbol": draw(SYMBOLS), "multiplier": plain(draw(amounts))}
             payload |= draw(st.sampled_from([{}, {"tick_size": "0.5", "lot_size": "0.001"}]))
             payload |= draw(st.sampled_from([{}, {"base_currency": "BTC", "quote_currency": "USDT"}]))
+            payload |= draw(st.sampled_from([{}, {"kind": "FUTURE", "expiry": "2026-03-20T14:30:00Z"}]))
+            payload |= draw(st.sampled_from([{}, {"allows_negative_prices": True, "put_right": ["quote_currency"]}]))
         case type_name:
             payload = {"symbol": draw(SYMBOLS), "price": plain(draw(amounts))}
+            payload |= draw(st.sampled_from([{}, {"counted_at": "2026-01-02T03:04:05Z"}]))
     return Happening(draw(st.sampled_from(["a/x/live", "b/x/live"])), type_name, payload, draw(times))
+
+
+def moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def folded(history: list[Happening]) -> dict[str, dict[Any, dict[str, Any]]]:
@@ -69,10 +77,13 @@ def folded(history: list[Happening]) -> dict[str, dict[Any, dict[str, Any]]]:
                     | {"symbol": key[1], "multiplier": Decimal(p["multiplier"])}
                     | {name: Decimal(p[name]) if name in p else None for name in ("tick_size", "lot_size")}
                     | {name: p.get(name) for name in ("base_currency", "quote_currency")}
+                    | {"kind": p.get("kind", "SPOT"), "expiry": moment(p.get("expiry"))}
+                    | {"allows_negative_prices": p.get("allows_negative_prices", False)}
                 )
             case "PriceRecorded":
                 price = {"symbol": key[1], "price": Decimal(p["price"]), "occurred_at": e.occurred_at}
-                tables["prices"][key] = row | price
+                counted_at = moment(p.get("counted_at")) or e.occurred_at
+                tables["prices"][key] = row | price | {"counted_at": counted_at}
     return tables
 
 

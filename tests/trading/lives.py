@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from hypothesis import strategies as st
 
 from foldbook.errors import Refusal
 from foldbook.eventstore.events import Event
 from foldbook.trading.book import ORDER_BOOK, Book
-from foldbook.trading.commands import BookCommand, OrderCommand
+from foldbook.trading.commands import BookCommand
 from foldbook.trading.order import Order
 from foldbook.trading.values import ZERO, ExecType, OrderType, Side, TimeInForce
 from tests.builders import NOW, cancel, open_account, place, replace_order, report
@@ -22,6 +23,14 @@ EXEC_IDS = tuple(f"e-{n}" for n in range(1, 7))
 
 _TERMS = (ExecType.REPLACED, ExecType.RESTATED)
 _REVISIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
+_ANSWERS = (
+    ExecType.PENDING_CANCEL,
+    ExecType.CANCEL_REJECTED,
+    ExecType.PENDING_REPLACE,
+    ExecType.REPLACED,
+    ExecType.REPLACE_REJECTED,
+)
+REQUEST_IDS = tuple(str(UUID(int=n)) for n in range(1, 5))
 
 
 class Life:
@@ -89,8 +98,15 @@ def reports(draw: st.DrawFn, order_id: str, exec_types: Sequence[ExecType] = tup
         fields |= {"last_qty": draw(quantities), "last_px": draw(prices)}
         if draw(st.booleans()):
             fields |= {"fee": Decimal("0.1"), "fee_currency": draw(st.sampled_from(["USDT", "BTC", "BNB"]))}
+        if draw(st.booleans()):
+            fields["gross_amount"] = draw(prices)
     if exec_type in _TERMS:
         fields |= {"quantity": draw(st.none() | quantities), "limit_price": draw(st.none() | prices)}
+        fields["stop_price"] = draw(st.none() | prices)
+    if draw(st.booleans()):
+        fields["broker_order_id"] = draw(st.sampled_from("ABC"))
+    if exec_type in _ANSWERS and draw(st.booleans()):
+        fields["request_id"] = draw(st.sampled_from(REQUEST_IDS))
     return report(exec_type, order_id, received_at=NOW + timedelta(seconds=draw(st.integers(0, 40))), **fields)
 
 
@@ -101,7 +117,7 @@ def commands(draw: st.DrawFn) -> list[BookCommand]:
 
 
 @st.composite
-def _command(draw: st.DrawFn) -> OrderCommand:
+def _command(draw: st.DrawFn) -> BookCommand:
     order_id = draw(st.sampled_from(ORDER_IDS))
     match draw(st.sampled_from(["place", "place", "cancel", "replace", "report", "report", "report", "report"])):
         case "place":
@@ -114,9 +130,14 @@ def _command(draw: st.DrawFn) -> OrderCommand:
                 time_in_force=TimeInForce.DAY if order_id == "o-2" else TimeInForce.GTC,
             )
         case "cancel":
-            return cancel(order_id)
+            return cancel(order_id, command_id=UUID(draw(st.sampled_from(REQUEST_IDS))))
         case "replace":
-            return replace_order(order_id, quantity=draw(st.none() | quantities), limit_price=draw(prices))
+            return replace_order(
+                order_id,
+                command_id=UUID(draw(st.sampled_from(REQUEST_IDS))),
+                quantity=draw(st.none() | quantities),
+                limit_price=draw(prices),
+            )
         case _:
-            told: OrderCommand = draw(reports(order_id))
+            told: BookCommand = draw(reports(order_id))
             return told

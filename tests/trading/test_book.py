@@ -34,6 +34,8 @@ PLACED = (*OPEN, created())
 WORKING = (*PLACED, accepted())
 PARTLY = (*WORKING, filled("e-1", "0.5", "0.5", "1.5"))
 REBATE = Decimal("-0.01")
+CANCEL = cancel()
+CANCEL_PENDING = (*WORKING, cancel_requested(CANCEL))
 DONE = (*WORKING, filled("e-1", "2", "2", "0"))
 
 
@@ -73,13 +75,13 @@ BOOKS = Specification(ORDER_BOOK)
             (filled("e-1", "1", "1", "1", fee=REBATE, fee_currency="USDT", fees={"USDT": REBATE}),),
             id="a fee may be a rebate",
         ),
-        pytest.param(WORKING, cancel(), (cancel_requested(),), id="ask for a cancel"),
-        pytest.param((*WORKING, cancel_requested()), cancel(), (), id="ask for a cancel again"),
-        pytest.param((*WORKING, cancel_requested()), report("CANCELED"), (canceled(),), id="canceled"),
+        pytest.param(WORKING, CANCEL, (cancel_requested(CANCEL),), id="ask for a cancel"),
+        pytest.param(CANCEL_PENDING, cancel(), (), id="ask for a cancel again"),
+        pytest.param(CANCEL_PENDING, report("CANCELED"), (canceled(),), id="canceled"),
         pytest.param(PARTLY, report("CANCELED", reason="venue"), (canceled("0.5", reason="venue"),), id="unsolicited"),
         pytest.param(PLACED, report("REJECTED", reason="funds"), (rejected(reason="funds"),), id="rejected"),
         pytest.param(
-            (*WORKING, cancel_requested()),
+            CANCEL_PENDING,
             trade("e-1", "0.5"),
             (filled("e-1", "0.5", "0.5", "1.5", pending_request=PendingRequest.CANCEL),),
             id="fill while a cancel is pending",
@@ -130,7 +132,7 @@ INVALID: list[tuple[str, BookCommand]] = [
     ("last_qty", report("TRADE", exec_id="e", last_px=Decimal(1))),
     ("last_px", report("TRADE", exec_id="e", last_qty=Decimal(1))),
     ("last_qty", trade("e", "0")),
-    ("last_px", trade("e", "1", "-1")),
+    ("gross_amount", trade("e", "1", gross_amount=Decimal("Infinity"))),
     ("fee", trade("e", "1", fee=Decimal("NaN"), fee_currency="USDT")),
     ("fee_currency", trade("e", "1", fee=Decimal(1))),
     ("fee_currency", trade("e", "1", fee_currency="USDT")),
@@ -162,9 +164,9 @@ def test_the_largest_and_the_smallest_amounts_are_exact() -> None:
         (PLACED, OrdStatus.CREATED, PendingRequest.NONE, OrdStatus.CREATED, "0"),
         (WORKING, OrdStatus.NEW, PendingRequest.NONE, OrdStatus.NEW, "0"),
         (PARTLY, OrdStatus.PARTIALLY_FILLED, PendingRequest.NONE, OrdStatus.PARTIALLY_FILLED, "0.5"),
-        ((*WORKING, cancel_requested()), OrdStatus.NEW, PendingRequest.CANCEL, OrdStatus.PENDING_CANCEL, "0"),
+        (CANCEL_PENDING, OrdStatus.NEW, PendingRequest.CANCEL, OrdStatus.PENDING_CANCEL, "0"),
         (
-            (*WORKING, cancel_requested(), filled("e-1", "0.5", "0.5", "1.5", pending_request=PendingRequest.CANCEL)),
+            (*CANCEL_PENDING, filled("e-1", "0.5", "0.5", "1.5", pending_request=PendingRequest.CANCEL)),
             OrdStatus.PARTIALLY_FILLED,
             PendingRequest.CANCEL,
             OrdStatus.PENDING_CANCEL,

@@ -94,6 +94,7 @@ def test_an_order_that_was_just_created_says_so_by_saying_nothing() -> None:
         "cum_qty": ZERO,
         "cum_cost": ZERO,
         "leaves_qty": Decimal(2),
+        "leaves_cash": ZERO,
         "overfill_qty": ZERO,
         "fees": {},
     }

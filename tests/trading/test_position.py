@@ -209,32 +209,38 @@ def test_a_correction_beyond_the_window_is_a_reversal_and_a_fill_that_can_be_cor
 # -- a day's loss ------------------------------------------------------------------------------------------------
 
 
-def test_the_loss_of_a_day_is_what_it_realised_and_its_fees_in_the_quote_currency() -> None:
+def test_a_day_has_what_it_realised_and_its_fees_by_currency() -> None:
     at_midnight = NOON.replace(hour=23, minute=59, second=59)
     position = position_of(
         bought("4", "100", "1", **QUOTE_FEE, transact_time=at_midnight),
         sold("1", "90", "2", fee="0.3", fee_currency="BNB", transact_time=at_midnight),
     )
-    assert position.loss_today(TODAY) == Decimal("12.5")
-    assert position.loss_today(TOMORROW) == 0
+    assert (position.realized_on(TODAY), position.fees_on(TODAY)) == (
+        Decimal(-10),
+        {"USDT": Decimal("2.5"), "BNB": Decimal("0.3")},
+    )
+    assert (position.realized_on(TOMORROW), position.fees_on(TOMORROW)) == (Decimal(0), {})
 
     later = evolve_position(position, sold("1", "130", "3", transact_time=NOON + timedelta(days=1), **QUOTE_FEE))
-    assert later.loss_today(TOMORROW) == Decimal("-27.5")
-    assert later.loss_today(TODAY + timedelta(days=2)) == 0
+    assert (later.realized_on(TOMORROW), later.fees_on(TOMORROW)) == (Decimal(30), {"USDT": Decimal("2.5")})
+    assert later.realized_on(TODAY + timedelta(days=2)) == 0
 
 
-def test_a_fill_of_yesterday_that_is_busted_today_counts_today() -> None:
-    given = [bought("2", "100", "1"), sold("1", "150", "2", **QUOTE_FEE)]
-    bust = busted("-1", "150", "2", transact_time=NOON + timedelta(days=1), **QUOTE_FEE)
-    position = position_of(*given, bust)
-    assert position.realized_pnl == 0
-    assert position.loss_today(TOMORROW) == Decimal("47.5")
+def test_a_bust_counts_on_the_day_of_its_fill() -> None:
+    given = [bought("3", "100", "1"), sold("1", "150", "2", **QUOTE_FEE)]
+    today = {"transact_time": NOON + timedelta(days=1)}
+    bust = busted("-1", "150", "2", **today, **QUOTE_FEE)
+    position = position_of(*given, sold("1", "90", "3", **today, **QUOTE_FEE), bust)
+    assert position.realized_pnl == -10
+    assert (position.realized_on(TOMORROW), position.fees_on(TOMORROW)) == (Decimal(-10), {"USDT": Decimal("2.5")})
+    of_today = position_of(*given, sold("1", "90", "3", **today), busted("-1", "90", "3", **today))
+    assert of_today.realized_on(TOMORROW) == 0
 
 
 def test_a_late_report_of_yesterday_counts_today() -> None:
     today = NOON + timedelta(days=1)
     position = position_of(bought("2", "100", "1", transact_time=today), sold("1", "90", "2", transact_time=NOON))
-    assert position.loss_today(TOMORROW) == 10
+    assert position.realized_on(TOMORROW) == -10
 
 
 def test_the_day_is_that_of_utc() -> None:

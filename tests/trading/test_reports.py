@@ -108,7 +108,12 @@ def figures(life: Life) -> tuple[str, str, str, str, str]:
         ),
         pytest.param(
             (trade("e-1", "4"), report("CANCELED"), trade("e-2", "6")),
-            ("CANCELED", "10", "10", "0", "100"),
+            ("FILLED", "10", "10", "0", "100"),
+            id="a fill after the cancel counts, and FILLED takes precedence",
+        ),
+        pytest.param(
+            (trade("e-1", "4"), report("CANCELED"), trade("e-2", "5")),
+            ("CANCELED", "10", "9", "0", "100"),
             id="a fill after the cancel counts, and the order stays canceled",
         ),
         pytest.param(
@@ -238,7 +243,8 @@ def test_a_bust_takes_back_what_the_fill_was_booked_with() -> None:
     )
     (event,) = life.execute(bust("e-2", "e-1"))
     assert isinstance(event, FillBusted)
-    assert (event.multiplier, event.quote_currency) == (None, None)
+    # The currency was unknown then: what was booked in the unknown unit has been booked over.
+    assert (event.multiplier, event.quote_currency) == (None, "USDT")
     position = life.book.positions["BTCUSDT"]
     assert (position.quantity, position.cost) == (Decimal(-10), Decimal(-1000))
 
@@ -275,7 +281,7 @@ def test_reports_in_any_order_and_twice_end_in_the_same_state(
 ) -> None:
     """Each says when it happened: that, and not when it arrived, is what counts."""
     told = [
-        report(FACTS[n][0], **FACTS[n][1], transact_time=NOW + timedelta(seconds=second))
+        report(FACTS[n][0], **FACTS[n][1], transact_time=NOW - timedelta(seconds=60 - second))
         for second, n in enumerate(sorted(chosen))
     ]
     in_order = Life().try_all((*BEGUN, *told))

@@ -19,9 +19,12 @@ from foldbook.trading import risk_checks
 from foldbook.trading.commands import PlaceOrder
 from foldbook.trading.events import OrderCreated
 from foldbook.trading.instrument import UNKNOWN, Instrument, instrument_of
+from foldbook.trading.requests import created_by
 from foldbook.trading.risk import (
+    ACCOUNT_SCOPE,
     RECENT_ORDERS_MAX,
     Risk,
+    content_of,
     with_exposure,
     with_limits,
     with_message,
@@ -30,10 +33,10 @@ from foldbook.trading.risk import (
     with_price,
     with_state,
 )
-from foldbook.trading.risk_checks import check_order, check_replace
+from foldbook.trading.risk_checks import Losses, check_order, check_replace
 from foldbook.trading.risk_denial import Denial
 from foldbook.trading.risk_limits import check_limits
-from foldbook.trading.values import OrderType, Rate, RiskLimits, Side, TimeInForce, TradingState
+from foldbook.trading.values import CollarSide, OrderType, Rate, RiskLimits, Side, TimeInForce, TradingState
 from tests.builders import NOW, created, place
 
 SYMBOL = "BTCUSDT"
@@ -54,7 +57,7 @@ def limits(symbol: str | None = None, **values: Any) -> Step:
 
 
 def price(value: str, seconds: float = 0, symbol: str = SYMBOL) -> Step:
-    return lambda risk: with_price(risk, symbol, Decimal(value), at(seconds))
+    return lambda risk: with_price(risk, symbol, Decimal(value), at(seconds), at(seconds))
 
 
 def state(value: str) -> Step:
@@ -88,19 +91,26 @@ def when(
     position: str = "0",
     realized: str = "0",
     symbol_realized: str = "0",
+    unrealized: str = "0",
     open_orders: int = 0,
     seconds: float = 0,
 ) -> Denial | None:
     return check_order(
         risk,
-        command,
+        created_by(command),
         instrument,
         position_qty=Decimal(position),
-        realized_today=Decimal(realized),
-        symbol_realized_today=Decimal(symbol_realized),
+        losses={
+            ACCOUNT_SCOPE: Losses(lost(realized), lost(unrealized)),
+            command.symbol: Losses(lost(symbol_realized), lost(unrealized)),
+        },
         open_orders=open_orders,
         now=at(seconds),
     )
+
+
+def lost(realized: str) -> Decimal:
+    return Decimal(realized).copy_negate()
 
 
 def order(side: str = "BUY", quantity: str = "2", limit: str | None = "100", stop: str | None = None) -> PlaceOrder:
@@ -251,7 +261,39 @@ def test_tick_and_lot(command: PlaceOrder, denial: tuple[str, str, str] | None) 
             {},
             ("price-collar", "105", "105.01"),
         ),
-        ({"price_collar": Decimal("0.05")}, (price("100"),), order(limit="94.99"), {}, ("price-collar", "95", "94.99")),
+        (
+            {"price_collar": Decimal("0.05")},
+            (price("100"),),
+            order("SELL", limit="94.99"),
+            {},
+            ("price-collar", "95", "94.99"),
+        ),
+        ({"price_collar": Decimal("0.05")}, (price("100"),), order(limit="94.99"), {}, None),
+        ({"price_collar": Decimal("0.05")}, (price("100"),), order("SELL", limit="105.01"), {}, None),
+        (
+            {"price_collar": Decimal("0.05"), "price_collar_side": CollarSide.BOTH},
+            (price("100"),),
+            order(limit="94.99"),
+            {},
+            ("price-collar", "95", "94.99"),
+        ),
+        (
+            {"price_collar": Decimal("0.05")},
+            (price("-100"),),
+            order("SELL", limit="-106"),
+            {},
+            ("price-collar", "-105", "-106"),
+        ),
+        (
+            {"price_collar": Decimal("0.05")},
+            (price("-100"),),
+            order(limit="-94"),
+            {},
+            ("price-collar", "-95", "-94"),
+        ),
+        ({"max_unrealized_loss": Decimal(5)}, (), order(), {"unrealized": "-5"}, None),
+        ({"max_unrealized_loss": Decimal(5)}, (), order(), {"unrealized": "-6"}, ("unrealized-loss", "5", "6")),
+        ({"max_unrealized_loss": Decimal(5)}, (), order("SELL"), {"unrealized": "-6", "position": "2"}, None),
         (
             {"price_collar": Decimal("0.05")},
             (price("100"),),
@@ -262,7 +304,7 @@ def test_tick_and_lot(command: PlaceOrder, denial: tuple[str, str, str] | None) 
         (
             {"price_collar": Decimal("0.05")},
             (price("100"),),
-            order(limit="100", stop="94"),
+            order("SELL", limit="100", stop="94"),
             {},
             ("price-collar", "95", "94"),
         ),
@@ -337,12 +379,13 @@ def test_tick_and_lot(command: PlaceOrder, denial: tuple[str, str, str] | None) 
         ({"duplicate_window_s": 10}, (sent(0),), order(quantity="2.1"), {}, None),
         ({"duplicate_window_s": 10}, (sent(0),), order(limit="101"), {}, None),
         ({"duplicate_window_s": 10}, (sent(0),), order("SELL"), {}, None),
+        ({"duplicate_window_s": 10}, (sent(0, strategy_id="another"),), order(), {}, None),
         ({"duplicate_window_s": 10}, (sent(0),), order(limit=None, stop="100"), {}, None),
         ({"duplicate_window_s": 10}, (sent(0, time_in_force=TimeInForce.DAY),), order(), {}, None),
         ({"duplicate_window_s": 10}, (sent(0, symbol=OTHER),), order(), {}, None),
         (
             {"duplicate_window_s": 10},
-            (sent(0, order_id="o-9", strategy_id="other"),),
+            (sent(0, order_id="o-9"),),
             order(),
             {"seconds": 9},
             ("duplicate-order", "10", "9"),
@@ -470,8 +513,8 @@ def replace(risk: Risk, to: dict[str, Any], cum: str = "0", position: str = "0",
         cum_qty=Decimal(cum),
         leaves_qty=leaves,
         position_qty=Decimal(position),
-        realized_today=Decimal(situation.get("realized", "0")),
-        symbol_realized_today=ZERO,
+        losses={ACCOUNT_SCOPE: Losses(lost(situation.get("realized", "0")))},
+        open_orders=situation.get("open_orders", 0),
         now=at(situation.get("seconds", 0)),
     )
 
@@ -496,7 +539,7 @@ def replace(risk: Risk, to: dict[str, Any], cum: str = "0", position: str = "0",
         ({"reduce_only": True}, {"quantity": "9"}, None),
         ({"reduce_only": True}, {"limit_price": "101"}, ("reduce-only", "0", "10")),
         ({"reduce_only": True}, {}, None),
-        ({"price_collar": Decimal("0.05")}, {"limit_price": "85.4"}, ("price-collar", "85.5", "85.4")),
+        ({"price_collar": Decimal("0.05")}, {"limit_price": "85.4"}, None),
         ({"price_collar": Decimal("0.05")}, {"quantity": "12"}, None),
         ({"max_message_rate": Rate(count=1, interval_s=1)}, {"quantity": "9"}, ("message-rate", "1", "2")),
         ({"max_order_rate": Rate(count=1, interval_s=1)}, {"quantity": "12"}, None),
@@ -555,8 +598,8 @@ def test_a_market_order_asks_for_more_only_at_a_fresh_price(quantity: str, denia
         cum_qty=ZERO,
         leaves_qty=Decimal(10),
         position_qty=ZERO,
-        realized_today=ZERO,
-        symbol_realized_today=ZERO,
+        losses={},
+        open_orders=0,
         now=at(61),
     )
     assert seen == denial
@@ -576,6 +619,7 @@ LIMIT_OF = {
     "order-rate": "max_order_rate",
     "message-rate": "max_message_rate",
     "daily-loss": "max_daily_loss",
+    "unrealized-loss": "max_unrealized_loss",
     "duplicate-order": "duplicate_window_s",
 }
 
@@ -591,6 +635,7 @@ TOO_TIGHT: dict[str, Any] = {
     "max_order_rate": Rate(count=1, interval_s=60),
     "max_message_rate": Rate(count=1, interval_s=60),
     "max_daily_loss": Decimal(1),
+    "max_unrealized_loss": Decimal(1),
     "duplicate_window_s": 60,
 }
 
@@ -620,7 +665,14 @@ def denials_one_after_the_other(command: PlaceOrder) -> list[str]:
             state(trading_states[0]),
         )
         denial = when(
-            risk, command, Instrument(**instrument), realized="-2", symbol_realized="-2", open_orders=1, seconds=2
+            risk,
+            command,
+            Instrument(**instrument),
+            realized="-2",
+            symbol_realized="-2",
+            unrealized="-2",
+            open_orders=1,
+            seconds=2,
         )
         if denial is None:
             return codes
@@ -645,7 +697,7 @@ def test_the_first_denial_wins_in_the_order_that_is_documented(command: PlaceOrd
 def test_every_limit_is_documented_and_checked() -> None:
     _, of_limits = documented_codes()
     assert of_limits == list(LIMIT_OF)
-    assert set(LIMIT_OF.values()) == set(TOO_TIGHT) == set(RiskLimits.__struct_fields__)
+    assert set(LIMIT_OF.values()) == set(TOO_TIGHT) == set(RiskLimits.__struct_fields__) - {"price_collar_side"}
 
 
 # -- what is remembered ------------------------------------------------------------------------------------------
@@ -706,7 +758,7 @@ def test_what_is_remembered_is_bounded() -> None:
         risk = with_order(risk, created(quantity=str(n), transact_time=at(n)))
         assert len(risk.recent) <= 2 * RECENT_ORDERS_MAX
     assert len(risk.windows[""].orders) == len(risk.windows[""].messages) == rate.count + 1
-    latest = [f"{SYMBOL} BUY LIMIT {quantity} 100 None GTC" for quantity in range(n - RECENT_ORDERS_MAX + 1, n + 1)]
+    latest = [content_of(created(quantity=str(quantity))) for quantity in range(n - RECENT_ORDERS_MAX + 1, n + 1)]
     assert all(content in risk.recent for content in latest)
 
 

@@ -103,9 +103,9 @@ class Trading:
         count = 0
         for order in self.orders.values():
             asked = [quantity for quantity in order.requests if quantity is not None]
-            if order.is_canceled or not (order.leaves_qty or order.requests):
-                continue
             exposed_qty = max(order.quantity, *asked) - order.cum_qty if asked else order.leaves_qty
+            if order.is_canceled or exposed_qty <= 0:
+                continue
             buy_qty += exposed_qty if order.side is Side.BUY else 0
             sell_qty += exposed_qty if order.side is Side.SELL else 0
             count += 1
@@ -176,6 +176,6 @@ def test_what_an_account_lost_today_is_exact() -> None:
     """In a quote currency, over all its symbols."""
     loss = Decimal("10000000000000000000.000000000000000001")
     lost = Position(realized_pnl=loss.copy_negate(), day=NOW.toordinal())
-    book = Book(account=ACCOUNT, positions=immutables.Map({"A-USD": lost, "B-USD": lost, "C-EUR": lost}))
-    assert str(book.realized_today("USD", NOW)) == "-20000000000000000000.000000000000000002"
-    assert str(book.symbol_realized_today("A-USD", NOW)) == "-10000000000000000000.000000000000000001"
+    book = Book(account=ACCOUNT, positions=immutables.Map({"BTC-USD": lost, "ETH-USD": lost, "BTC-EUR": lost}))
+    assert str(book.lost_today("BTC-USD", NOW, is_of_account=True)) == "20000000000000000000.000000000000000002"
+    assert str(book.lost_today("BTC-USD", NOW, is_of_account=False)) == "10000000000000000000.000000000000000001"

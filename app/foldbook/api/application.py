@@ -24,7 +24,7 @@ from foldbook.api.operations import projections as admin
 from foldbook.api.operations.metrics import Requests
 from foldbook.api.operations.verification import LogVerifier
 from foldbook.api.problems import answer_problem
-from foldbook.api.queries import accounts, fills, instruments, log, orders, positions, risk
+from foldbook.api.queries import accounts, fills, instruments, ledger, log, lots, orders, positions, risk
 from foldbook.api.queries.parameters import check_query_parameters
 from foldbook.api.queries.reader import Reader
 from foldbook.eventstore.events import Command
@@ -37,6 +37,8 @@ ROUTES = (
     *risk.CALLS,
     *instruments.CALLS,
     *positions.CALLS,
+    *lots.CALLS,
+    *ledger.CALLS,
     *log.CALLS,
     *admin.CALLS,
     verification.verify_log,

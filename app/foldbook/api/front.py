@@ -10,12 +10,16 @@ from collections.abc import Collection, Mapping
 from foldbook.api.commands import bulk
 from foldbook.api.commands.bulk import BulkCommands
 from foldbook.api.commands.calls import CommandCall, CommandCalls
+from foldbook.api.escapes import path_of
 from foldbook.api.gate import Application, ClientGone, Gate, Headers, Receive, Reply, Scope, Send, respond
 from foldbook.api.problems import Problem, problem_of
 
 
 class Front:
-    """An ASGI application in front of ``app``. ``others``: the methods that ``app`` has, by the shape of their path."""
+    """An ASGI application in front of ``app``. ``others``: the methods that ``app`` has, by the shape of their path.
+
+    To ``app`` it passes paths in the canonical spelling (``escapes``).
+    """
 
     def __init__(
         self,
@@ -35,7 +39,12 @@ class Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        method, path = scope["method"], scope["path"].rstrip("/")
+        method = scope["method"]
+        try:
+            path = path_of(scope).rstrip("/")
+        except Problem as problem:
+            await respond(send, self.calls.refuse(method, "unknown", problem))
+            return
         if (found := self.calls.find(method, path)) is not None:
             await self._execute(*found, scope, receive, send)
         elif path == bulk.PATH and method == "POST":
@@ -43,7 +52,7 @@ class Front:
         elif (here := self._without_app(method, path)) is not None:
             await respond(send, self._without_call(method, *here))
         else:
-            await self._app(scope, receive, send)
+            await self._app({**scope, "path": path or "/"}, receive, send)
 
     async def _execute(
         self, call: CommandCall, named: tuple[str, ...], scope: Scope, receive: Receive, send: Send

@@ -43,6 +43,10 @@ class InPath(msgspec.Struct, frozen=True):
     """Name and type of each segment, if there are several; the value joins them with slashes. A call whose path does
     not contain them takes them as fields of its body."""
 
+    def __hash__(self) -> int:
+        """An optional field is a union of types, and those are hashed."""
+        return hash((self.code, self.detail, *self.parts))
+
 
 class _Flat:
     """The type of ``FLAT``."""

@@ -59,7 +59,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     @property
     def business_time(self) -> datetime:
-        """When it happened in the world: ``occurred_at`` of its events."""
+        """When it happened in the world: ``occurred_at`` of its events, unless they say otherwise."""
         return self.received_at
 
     def fingerprint(self) -> bytes:
@@ -79,6 +79,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def subject(self) -> str | None:
         """What inside the aggregate the event is about."""
+        return None
+
+    @property
+    def occurred_at(self) -> datetime | None:
+        """When it happened in the world; None: at the business time of its command."""
         return None
 
     def payload(self) -> bytes:

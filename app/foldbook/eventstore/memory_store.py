@@ -119,7 +119,7 @@ class MemoryStore:
                 command_id=p.command.command_id,
                 payload=msgspec.Raw(event.payload()),
                 metadata=msgspec.Raw(p.metadata),
-                occurred_at=p.command.business_time,
+                occurred_at=event.occurred_at or p.command.business_time,
                 recorded_at=now,
             )
             log.events.append(recorded)

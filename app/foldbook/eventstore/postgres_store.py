@@ -152,7 +152,7 @@ def _scalars(p: Proposal) -> tuple[Any, ...]:
         event.subject,
         event.payload(),
         p.metadata,
-        command.business_time,
+        event.occurred_at or command.business_time,
     )
 
 
@@ -180,6 +180,15 @@ def _rows(p: Proposal) -> list[tuple[Any, ...]]:
     if not p.events:
         return [(*head, 0, None, None, None, None, p.metadata, occurred_at)]
     return [
-        (*head, index, type(e).__name__, e.schema_version, e.subject, e.payload(), p.metadata, occurred_at)
+        (
+            *head,
+            index,
+            type(e).__name__,
+            e.schema_version,
+            e.subject,
+            e.payload(),
+            p.metadata,
+            e.occurred_at or occurred_at,
+        )
         for index, e in enumerate(p.events)
     ]

@@ -12,8 +12,10 @@ from foldbook.errors import Refusal
 from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.events import Event
 from foldbook.trading.account import define_instrument, open_account, record_price, set_risk_limits, set_trading_state
+from foldbook.trading.adjustments import adjust_account
 from foldbook.trading.commands import (
     COMMANDS,
+    AdjustAccount,
     BookCommand,
     DefineInstrument,
     OpenAccount,
@@ -53,6 +55,7 @@ _RULES: dict[type[BookCommand], Callable[[Any, Book], Sequence[Event]]] = {
     RequestCancel: request_cancel,
     RequestReplace: request_replace,
     RecordExecution: record_execution,
+    AdjustAccount: adjust_account,
 }
 
 ORDER_BOOK: Decider[Book] = Decider(

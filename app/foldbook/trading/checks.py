@@ -22,6 +22,12 @@ def check_positive(name: str, amount: Decimal) -> None:
     raise invalid(name, "must be greater than 0")
 
 
+def check_not_negative(name: str, amount: Decimal) -> None:
+    check_amount(name, amount)
+    if amount < ZERO:
+        raise invalid(name, "must not be negative")
+
+
 def check_amount(name: str, amount: Decimal) -> None:
     if is_amount(amount):
         return
@@ -41,12 +47,17 @@ def is_amount(amount: Decimal) -> bool:
 _SMALLEST = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
 
 
-def check_price(name: str, price: Decimal | None, order_type: OrderType, *, is_needed: bool) -> None:
-    """``is_needed``: an order of that type must have such a price; any other must not."""
+def check_price(
+    name: str, price: Decimal | None, order_type: OrderType, *, is_needed: bool, is_allowed: bool, is_signed: bool
+) -> None:
+    """The price of an order. ``is_needed``: it must have one; ``is_allowed``: it may; ``is_signed``: zero and below are
+    prices, too."""
     if price is None:
         if is_needed:
             raise invalid(name, f"is required for a {order_type} order")
-    elif not is_needed:
+    elif not is_allowed:
         raise invalid(name, f"is not allowed for a {order_type} order")
+    elif is_signed:
+        check_amount(name, price)
     else:
         check_positive(name, price)

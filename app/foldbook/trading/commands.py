@@ -13,12 +13,20 @@ import msgspec
 
 from foldbook.eventstore.declaration import FLAT, Call, Declaration
 from foldbook.eventstore.events import Command
+from foldbook.trading import clock
+from foldbook.trading.events import foreign_subject
 from foldbook.trading.values import (
     ONE,
     AccountName,
+    AdjustmentKind,
     Amount,
+    Count,
+    Currency,
     ExecType,
+    ExecutionKind,
+    InstrumentKind,
     Name,
+    OrderGroup,
     OrderId,
     OrderType,
     Reason,
@@ -64,8 +72,11 @@ class OrderCommand(BookCommand, frozen=True, kw_only=True):
         return self.order_id
 
 
-class PlaceOrder(OrderCommand, frozen=True, kw_only=True):
-    """Place an order."""
+class PlaceOrder(BookCommand, frozen=True, kw_only=True):
+    """Place an order.
+
+    If our own risk checks deny it, that is recorded: the answer has the events `OrderCreated` and `OrderDenied`.
+    """
 
     declaration: ClassVar = Declaration(
         role="trader",
@@ -74,16 +85,39 @@ class PlaceOrder(OrderCommand, frozen=True, kw_only=True):
     )
     creates_subject = True
 
+    order_id: OrderId | None = None
+    """Absent: the command's id."""
     strategy_id: Name
-    symbol: Name
+    symbol: Symbol
     side: Side
     order_type: OrderType
-    quantity: Amount
+    quantity: Amount | None = None
+    """Required, unless `cash_quantity` is given."""
     limit_price: Amount | None = None
     stop_price: Amount | None = None
     time_in_force: TimeInForce = TimeInForce.DAY
     """FIX 59: absent means DAY."""
     expire_at: datetime | None = None
+    post_only: bool = False
+    """Reject it rather than let it take (FIX ExecInst 6)."""
+    reduce_only: bool = False
+    """It may only make the position smaller (FIX ExecInst E)."""
+    trailing_offset: Amount | None = None
+    """The stop follows the market at this distance."""
+    display_quantity: Amount | None = None
+    """What the market may see of it (FIX 1138)."""
+    cash_quantity: Amount | None = None
+    """The money to trade for, in the quote currency, in place of a quantity (FIX 152)."""
+    group: OrderGroup | None = None
+    """The orders that it belongs to."""
+
+    def __post_init__(self) -> None:
+        if self.order_id is None:
+            msgspec.structs.force_setattr(self, "order_id", str(self.command_id))
+
+    @property
+    def subject(self) -> str | None:
+        return self.order_id
 
 
 class RequestCancel(OrderCommand, frozen=True, kw_only=True):
@@ -92,7 +126,7 @@ class RequestCancel(OrderCommand, frozen=True, kw_only=True):
     declaration: ClassVar = Declaration(
         role="trader",
         calls=(Call(method="POST", path=f"{OF_ORDER}/cancel", may_be_empty=True),),
-        refusals=("unknown-account", "unknown-order", "order-closed", "too-many-requests"),
+        refusals=("unknown-account", "unknown-order", "order-closed"),
     )
 
 
@@ -113,11 +147,15 @@ class RequestReplace(OrderCommand, frozen=True, kw_only=True):
     stop_price: Amount | None = None
 
 
-class RecordExecution(OrderCommand, frozen=True, kw_only=True):
+class RecordExecution(BookCommand, frozen=True, kw_only=True):
     """Record an execution report (FIX 35=8): what the broker said happened to an order.
 
     A report is a fact: it is not refused because its order is closed or unknown. A report that refers to nothing known,
-    or contradicts what is known, is recorded and listed by `GET .../exceptions`, so that somebody can look at it.
+    or contradicts what is known, is recorded and listed by `GET .../exceptions`, so that somebody can look at it. What
+    is told before its order is applied when the order is placed.
+
+    Without `order_id` it is about something that traded without an order of ours, a liquidation, say: then `symbol` and
+    `side` are required, and `exec_ref_id` names the first report of the fill.
     """
 
     declaration: ClassVar = Declaration(
@@ -127,31 +165,103 @@ class RecordExecution(OrderCommand, frozen=True, kw_only=True):
         carries_raw_message=True,
     )
 
+    order_id: OrderId | None = None
     exec_type: ExecType
     exec_id: Text | None = None
     exec_ref_id: Text | None = None
     """The execution that a TRADE_CANCEL or TRADE_CORRECT refers to: the original, or its latest correction."""
+    kind: ExecutionKind | None = None
+    """Why something traded without an order of ours; absent: FOREIGN_ORDER."""
+    symbol: Symbol | None = None
+    side: Side | None = None
     last_qty: Amount | None = None
+    """0 for an execution that only carries a fee."""
     last_px: Amount | None = None
+    gross_amount: Amount | None = None
+    """The money of the fill as the broker rounded it (FIX 381)."""
     fee: Amount | None = None
-    fee_currency: Name | None = None
+    fee_currency: Currency | None = None
     quantity: Amount | None = None
-    """OrderQty of a REPLACED or RESTATED order."""
+    """OrderQty of a REPLACED or RESTATED order; likewise the prices."""
     limit_price: Amount | None = None
+    stop_price: Amount | None = None
+    request_id: Text | None = None
+    """The request that it answers: the id of the command. Absent: the oldest of its kind."""
     reason: Reason | None = None
     broker_order_id: Text | None = None
+    transact_time: datetime | None = msgspec.field(default=None, name="occurred_at")
+
+    @property
+    def subject(self) -> str | None:
+        if self.order_id is not None:
+            return self.order_id
+        exec_id = self.exec_ref_id or self.exec_id
+        return None if exec_id is None else foreign_subject(exec_id)
+
+    @property
+    def business_time(self) -> datetime:
+        return self.transact_time or self.received_at
+
+    @property
+    def counted_at(self) -> datetime | None:
+        """The time that decides, if that is not ``transact_time``."""
+        return clock.counted_at(self.transact_time, self.received_at)
+
+    @property
+    def comparable_time(self) -> datetime | None:
+        """The time with which other reports about the order may be compared."""
+        return clock.comparable(self.transact_time, self.counted_at)
+
+
+class AdjustAccount(BookCommand, frozen=True, kw_only=True):
+    """Adjust a position or the cash without a trade, as a document says: a statement, a confirmation, a notice.
+
+    | kind | takes |
+    |---|---|
+    | OPENING, TRANSFER | `symbol` and `quantity` (negative: a short position, or out of the account), and `price` for what is added; or `currency` and `amount` |
+    | SPLIT | `symbol`, `split_to` and `split_from`: two new ones for one old one is 2 and 1 |
+    | FUNDING, DIVIDEND, CASH | `currency` and `amount` (negative: paid); FUNDING and DIVIDEND may name their `symbol` |
+    | FEE | `currency` and `amount` (negative: refunded) |
+
+    What a TRANSFER takes out leaves at its average cost. It cannot be undone, only adjusted back.
+    """  # noqa: E501 - a row of a table is a line
+
+    declaration: ClassVar = Declaration(
+        role="broker",
+        calls=(Call(method="POST", path=f"{OF_ACCOUNT}/adjustments"),),
+        refusals=("unknown-account", "no-position", "too-many-symbols"),
+        carries_raw_message=True,
+    )
+
+    kind: AdjustmentKind
+    reference: Text
+    """The document that says so."""
+    symbol: Symbol | None = None
+    quantity: Amount | None = None
+    price: Amount | None = None
+    split_to: Count | None = None
+    split_from: Count | None = None
+    currency: Currency | None = None
+    amount: Amount | None = None
+    reason: Reason | None = None
     transact_time: datetime | None = msgspec.field(default=None, name="occurred_at")
 
     @property
     def business_time(self) -> datetime:
         return self.transact_time or self.received_at
 
+    @property
+    def counted_at(self) -> datetime | None:
+        """The time that decides, if that is not ``transact_time``."""
+        return clock.counted_at(self.transact_time, self.received_at)
+
 
 class DefineInstrument(BookCommand, frozen=True, kw_only=True):
     """Define a symbol in this account, or change its definition.
 
-    If absent: prices and quantities may have any step, the multiplier is 1, the currencies are unknown. The multiplier
-    and the currencies cannot change while the account has a position or an open order in the symbol.
+    If absent: it is SPOT, prices and quantities may have any step, the multiplier is 1, the currencies are unknown. The
+    kind, the multiplier and the currencies cannot change while the account has a position or an open order in the
+    symbol; but a currency that is unknown can always be put right.
     """
 
     declaration: ClassVar = Declaration(
@@ -161,14 +271,19 @@ class DefineInstrument(BookCommand, frozen=True, kw_only=True):
     )
 
     symbol: Symbol
+    kind: InstrumentKind = InstrumentKind.SPOT
     tick_size: Amount | None = None
     """Prices are multiples of it."""
     lot_size: Amount | None = None
     """Quantities are multiples of it."""
     multiplier: Amount = ONE
     """Units of the quote currency for one unit of quantity at a price of 1."""
-    base_currency: Name | None = None
-    quote_currency: Name | None = None
+    base_currency: Currency | None = None
+    quote_currency: Currency | None = None
+    expiry: datetime | None = None
+    """From then on, orders are denied."""
+    allows_negative_prices: bool = False
+    """Orders may have prices of zero and below. Reports always may."""
 
 
 class SetRiskLimits(BookCommand, frozen=True, kw_only=True):
@@ -183,7 +298,7 @@ class SetRiskLimits(BookCommand, frozen=True, kw_only=True):
         refusals=("unknown-account", "too-many-symbols"),
     )
 
-    symbol: Name | None = None
+    symbol: Symbol | None = None
     limits: Annotated[RiskLimits, FLAT]
 
 
@@ -228,7 +343,7 @@ class SetTradingState(BookCommand, frozen=True, kw_only=True):
 
 
 class RecordPrice(BookCommand, frozen=True, kw_only=True):
-    """Record the last price of a symbol. A price older than the known one changes nothing."""
+    """Record the last price of a symbol. A price older than the known one, by the same clock, changes nothing."""
 
     declaration: ClassVar = Declaration(
         role="broker",
@@ -244,6 +359,11 @@ class RecordPrice(BookCommand, frozen=True, kw_only=True):
     def business_time(self) -> datetime:
         return self.transact_time or self.received_at
 
+    @property
+    def counted_at(self) -> datetime | None:
+        """The time that decides, if that is not ``transact_time``."""
+        return clock.counted_at(self.transact_time, self.received_at)
+
 
 COMMANDS: tuple[type[Command], ...] = (
     OpenAccount,
@@ -251,6 +371,7 @@ COMMANDS: tuple[type[Command], ...] = (
     RequestCancel,
     RequestReplace,
     RecordExecution,
+    AdjustAccount,
     DefineInstrument,
     RecordPrice,
     SetRiskLimits,

@@ -1,9 +1,10 @@
 """The facts of an order book. They are a permanent contract: a shape changes only together with an upcaster.
 
 Each event about an order repeats what a reader would otherwise have to look up (strategy, symbol, side), so that a
-row of the log explains itself. It also carries the order's state after it, as an execution report does (FIX 35=8), so
-that the last event of an order says what the order is. What is absent is zero, nothing, or ``CREATED``.
-``transact_time`` is business time (FIX 60): the broker's if the report has one, else when the command was received.
+row of the log explains itself. It also carries the order's state after it, as an execution report does (FIX 35=8):
+the last event of an order says what the order is. What is absent is zero, nothing, or ``CREATED``.
+``transact_time`` is business time as it was told (FIX 60). ``counted_at`` is the time that decides, if that is not
+``transact_time``: when the report was received, because no time was told, or one too far ahead of that (``clock``).
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ import msgspec
 from foldbook.eventstore.events import Event, EventTypes
 from foldbook.trading.values import (
     ZERO,
+    AdjustmentKind,
     ExecType,
+    ExecutionKind,
+    InstrumentKind,
+    OrderGroup,
     OrderType,
     OrdStatus,
     PendingRequest,
@@ -54,10 +59,21 @@ class OrderCreated(OrderEvent, frozen=True, kw_only=True):
 
     order_type: OrderType
     quantity: Decimal
+    """0 for an order of ``cash_quantity``: how much that is, the broker tells."""
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
     time_in_force: TimeInForce
     expire_at: datetime | None = None
+    post_only: bool = False
+    reduce_only: bool = False
+    trailing_offset: Decimal | None = None
+    """The stop follows the market at this distance; where it is, the broker tells."""
+    display_quantity: Decimal | None = None
+    cash_quantity: Decimal | None = None
+    """The money to trade for, in the quote currency (FIX 152)."""
+    estimated_quantity: Decimal | None = None
+    """What ``cash_quantity`` trades at the limit price, else at the last price then: what the risk checks count."""
+    group: OrderGroup | None = None
     transact_time: datetime | None = None
 
 
@@ -81,6 +97,11 @@ class OrderUpdate(OrderEvent, frozen=True, kw_only=True):
     """Exact sum of last_qty * last_px of the fills, busts and corrections applied. AvgPx is ``cum_cost / cum_qty``."""
     leaves_qty: Decimal = ZERO
     """``quantity - cum_qty`` while the order may trade, else 0."""
+    leaves_cash: Decimal = ZERO
+    """Of an order of ``cash_quantity`` whose quantity the broker has not told: the money left while it may trade."""
+    exposed_qty: Decimal | None = None
+    """What the risk checks count as open: more than ``leaves_qty`` while a replace that asks for more is pending, an
+    estimate while there is ``leaves_cash``. Absent: ``leaves_qty``."""
     overfill_qty: Decimal = ZERO
     """By how much ``cum_qty`` exceeds ``quantity``."""
     fees: dict[str, Decimal] = msgspec.field(default_factory=dict)
@@ -105,15 +126,23 @@ class OrderAccepted(OrderUpdate, frozen=True, kw_only=True):
     """The broker accepted the order (ExecType NEW)."""
 
 
-class OrderRejected(OrderUpdate, frozen=True, kw_only=True):
+class OrderEnd(OrderUpdate, frozen=True, kw_only=True):
+    """The broker ended the order."""
+
+    ended_order_id: str | None = None
+    """The id at the broker that the report named. A replace that moves the order to another id undoes the end: only the
+    old leg had ended."""
+
+
+class OrderRejected(OrderEnd, frozen=True, kw_only=True):
     """The broker rejected the order (ExecType REJECTED)."""
 
 
-class OrderCanceled(OrderUpdate, frozen=True, kw_only=True):
+class OrderCanceled(OrderEnd, frozen=True, kw_only=True):
     """The broker took the order off the market (ExecType CANCELED), after ``cum_qty`` had traded."""
 
 
-class OrderExpired(OrderUpdate, frozen=True, kw_only=True):
+class OrderExpired(OrderEnd, frozen=True, kw_only=True):
     """The order's time was up (ExecType EXPIRED)."""
 
 
@@ -123,6 +152,7 @@ class OrderSuspended(OrderUpdate, frozen=True, kw_only=True):
     text: str | None = None
     """What the broker said about it (FIX 58)."""
     transact_time: datetime | None = None
+    counted_at: datetime | None = None
 
 
 class OrderDoneForDay(OrderUpdate, frozen=True, kw_only=True):
@@ -130,6 +160,7 @@ class OrderDoneForDay(OrderUpdate, frozen=True, kw_only=True):
 
     text: str | None = None
     transact_time: datetime | None = None
+    counted_at: datetime | None = None
 
 
 class OrderRestated(OrderUpdate, frozen=True, kw_only=True):
@@ -137,8 +168,11 @@ class OrderRestated(OrderUpdate, frozen=True, kw_only=True):
 
     resumes: bool = True
     """The order works again if it was suspended or done for the day."""
+    stated: tuple[str, ...] = ()
+    """The terms that are from this report: ``quantity``, ``limit_price``, ``stop_price``."""
     text: str | None = None
     transact_time: datetime | None = None
+    counted_at: datetime | None = None
 
 
 # -- requests ----------------------------------------------------------------------------------------------------
@@ -147,23 +181,32 @@ class OrderRestated(OrderUpdate, frozen=True, kw_only=True):
 class OrderCancelRequested(OrderUpdate, frozen=True, kw_only=True):
     """A cancel was requested; the order works on until the broker answers."""
 
+    request_id: str | None = None
+    """The id of the command that requested it; the broker's answer may name it."""
     transact_time: datetime | None = None
 
 
 class OrderCancelPending(OrderUpdate, frozen=True, kw_only=True):
     """The broker has the request and has not decided yet (ExecType PENDING_CANCEL)."""
 
+    request_id: str | None = None
+
 
 class OrderCancelRejected(OrderUpdate, frozen=True, kw_only=True):
     """The broker rejected the cancel: the order works on (FIX 35=9)."""
 
+    request_id: str | None = None
+    """The request that it answers; absent: the oldest of its kind."""
     text: str | None = None
     transact_time: datetime | None = None
+    counted_at: datetime | None = None
 
 
 class OrderReplaceRequested(OrderUpdate, frozen=True, kw_only=True):
     """The ``requested_`` terms were requested, unchanged ones included. The order works on until the broker answers."""
 
+    request_id: str | None = None
+    """The id of the command that requested it; the broker's answer may name it."""
     transact_time: datetime | None = None
 
 
@@ -181,20 +224,33 @@ class OrderReplaceDenied(OrderUpdate, frozen=True, kw_only=True):
 class OrderReplacePending(OrderUpdate, frozen=True, kw_only=True):
     """The broker has the request and has not decided yet (ExecType PENDING_REPLACE)."""
 
+    request_id: str | None = None
+
 
 class OrderReplaced(OrderUpdate, frozen=True, kw_only=True):
     """The broker accepted the new terms (ExecType REPLACED). A quantity below CumQty was raised to CumQty."""
 
     answered_requests: int = 1
     """How many of the outstanding replaces this answers, the oldest first."""
+    stated: tuple[str, ...] = ()
+    """The terms that are from this report or its request: ``quantity``, ``limit_price``, ``stop_price``."""
+    request_id: str | None = None
+    """The one request that it answers."""
+    superseded_order_id: str | None = None
+    """The order moved to another id at the broker, and this one is old: what is told about that leg does not end the
+    order. Empty: the order had an id that nobody told."""
     transact_time: datetime | None = None
+    counted_at: datetime | None = None
 
 
 class OrderReplaceRejected(OrderUpdate, frozen=True, kw_only=True):
     """The broker rejected the new terms: the order works on as before (FIX 35=9)."""
 
+    request_id: str | None = None
+    """The request that it answers; absent: the oldest of its kind."""
     text: str | None = None
     transact_time: datetime | None = None
+    counted_at: datetime | None = None
 
 
 # -- executions --------------------------------------------------------------------------------------------------
@@ -206,12 +262,20 @@ class ExecutionEvent(OrderUpdate, frozen=True, kw_only=True):
     exec_id: str
     last_qty: Decimal
     last_px: Decimal
+    gross_amount: Decimal | None = None
+    """The money of the fill as the broker rounded it (FIX 381). Absent: ``last_qty * last_px * multiplier``."""
     fee: Decimal | None = None
     fee_currency: str | None = None
+    instrument_kind: InstrumentKind = InstrumentKind.SPOT
     multiplier: Decimal | None = None
     base_currency: str | None = None
     quote_currency: str | None = None
     transact_time: datetime | None = None
+    counted_at: datetime | None = None
+
+    @property
+    def occurred_at(self) -> datetime | None:
+        return self.transact_time or self.counted_at
 
 
 class OrderFilled(ExecutionEvent, frozen=True, kw_only=True):
@@ -239,30 +303,123 @@ class FillCorrected(ExecutionEvent, frozen=True, kw_only=True):
     exec_ref_id: str
     previous_qty: Decimal
     previous_px: Decimal
+    previous_gross_amount: Decimal | None = None
     previous_fee: Decimal | None = None
     previous_fee_currency: str | None = None
     is_reversal: bool = False
     text: str | None = None
 
 
-class ReportedExecution(Event, frozen=True, kw_only=True):
-    """An execution that was reported but not applied: somebody has to look at it."""
+# -- executions without an order of ours ---------------------------------------------------------------------------
 
-    order_id: str
-    exec_type: ExecType
-    exec_id: str | None = None
-    exec_ref_id: str | None = None
-    last_qty: Decimal | None = None
-    last_px: Decimal | None = None
+
+class BookedExecution(Event, frozen=True, kw_only=True):
+    """An event that changes the position, and no order of ours. The fields are those of ``ExecutionEvent``."""
+
+    kind: ExecutionKind
+    symbol: str
+    side: Side
+    exec_id: str
+    last_qty: Decimal
+    last_px: Decimal
+    gross_amount: Decimal | None = None
     fee: Decimal | None = None
     fee_currency: str | None = None
-    reason: str | None = None
+    instrument_kind: InstrumentKind = InstrumentKind.SPOT
+    multiplier: Decimal | None = None
+    base_currency: str | None = None
+    quote_currency: str | None = None
     broker_order_id: str | None = None
+    text: str | None = None
     transact_time: datetime | None = None
+    counted_at: datetime | None = None
+
+    @property
+    def occurred_at(self) -> datetime | None:
+        return self.transact_time or self.counted_at
+
+    @property
+    def order_id(self) -> str:
+        """What the positions know it by: an id that no order of ours can have."""
+        return foreign_subject(self.exec_id)
 
     @property
     def subject(self) -> str | None:
         return self.order_id
+
+
+def foreign_subject(exec_id: str) -> str:
+    """The subject of what is told about an execution without an order of ours. It is no valid order id."""
+    return f"~{exec_id}"
+
+
+class ExecutionBooked(BookedExecution, frozen=True, kw_only=True):
+    """Something traded for the account without an order of ours: a liquidation, an assignment, a hand at the broker."""
+
+
+class ExecutionBusted(BookedExecution, frozen=True, kw_only=True):
+    """Such an execution never happened. The fields are as in ``FillBusted``."""
+
+    exec_ref_id: str
+    is_reversal: bool = False
+
+    @property
+    def order_id(self) -> str:
+        return foreign_subject(self.exec_ref_id)
+
+
+class ExecutionCorrected(BookedExecution, frozen=True, kw_only=True):
+    """Such an execution was different. The fields are as in ``FillCorrected``."""
+
+    exec_ref_id: str
+    previous_qty: Decimal
+    previous_px: Decimal
+    previous_gross_amount: Decimal | None = None
+    previous_fee: Decimal | None = None
+    previous_fee_currency: str | None = None
+    is_reversal: bool = False
+
+    @property
+    def order_id(self) -> str:
+        return foreign_subject(self.exec_ref_id)
+
+
+# -- what was told and not applied -------------------------------------------------------------------------------
+
+
+class ReportedExecution(Event, frozen=True, kw_only=True):
+    """A report that was not applied: somebody has to look at it. The fields are those of the report."""
+
+    order_id: str | None = None
+    exec_type: ExecType
+    exec_id: str | None = None
+    exec_ref_id: str | None = None
+    kind: ExecutionKind | None = None
+    symbol: str | None = None
+    side: Side | None = None
+    last_qty: Decimal | None = None
+    last_px: Decimal | None = None
+    gross_amount: Decimal | None = None
+    fee: Decimal | None = None
+    fee_currency: str | None = None
+    quantity: Decimal | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    request_id: str | None = None
+    reason: str | None = None
+    broker_order_id: str | None = None
+    transact_time: datetime | None = None
+    counted_at: datetime | None = None
+
+    @property
+    def occurred_at(self) -> datetime | None:
+        return self.transact_time or self.counted_at
+
+    @property
+    def subject(self) -> str | None:
+        if self.order_id is not None:
+            return self.order_id
+        return foreign_subject(self.exec_ref_id or self.exec_id or "")
 
 
 class FillConflictDetected(ReportedExecution, frozen=True, kw_only=True):
@@ -270,22 +427,60 @@ class FillConflictDetected(ReportedExecution, frozen=True, kw_only=True):
 
 
 class UnmatchedExecutionRecorded(ReportedExecution, frozen=True, kw_only=True):
-    """The book does not know what this refers to: the order, or the execution that ``exec_ref_id`` names. In the second
-    case it is applied when that execution arrives."""
+    """The book does not know what this refers to: the order, the execution ``exec_ref_id``, or the order's leg
+    ``broker_order_id``. It is applied when that becomes known."""
 
 
 # -- the account -------------------------------------------------------------------------------------------------
+
+
+class AccountAdjusted(Event, frozen=True, kw_only=True):
+    """A position or the cash of the account changed without a trade.
+
+    A position changes by ``quantity`` (signed) and ``value``, which is the cost of that quantity; after a SPLIT it has
+    ``split_to`` units for each ``split_from``, at the same cost, and ``quantity`` is the difference. Cash changes by
+    ``amount`` of ``currency``; a FEE charges ``amount``.
+    """
+
+    kind: AdjustmentKind
+    reference: str
+    """The document that says so: a statement, a confirmation, a notice."""
+    symbol: str | None = None
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+    value: Decimal | None = None
+    split_to: int | None = None
+    split_from: int | None = None
+    currency: str | None = None
+    amount: Decimal | None = None
+    instrument_kind: InstrumentKind = InstrumentKind.SPOT
+    multiplier: Decimal | None = None
+    base_currency: str | None = None
+    quote_currency: str | None = None
+    text: str | None = None
+    transact_time: datetime | None = None
+    counted_at: datetime | None = None
+
+    @property
+    def occurred_at(self) -> datetime | None:
+        return self.transact_time or self.counted_at
 
 
 class InstrumentDefined(Event, frozen=True, kw_only=True):
     """The definition of a symbol, from now on."""
 
     symbol: str
+    kind: InstrumentKind = InstrumentKind.SPOT
     tick_size: Decimal | None = None
     lot_size: Decimal | None = None
     multiplier: Decimal
     base_currency: str | None = None
     quote_currency: str | None = None
+    expiry: datetime | None = None
+    allows_negative_prices: bool = False
+    put_right: tuple[str, ...] = ()
+    """``base_currency``, ``quote_currency``: what was unknown while the symbol was traded. What was booked in the
+    unknown unit is booked over into the currency."""
 
 
 class RiskLimitsSet(Event, frozen=True, kw_only=True):
@@ -305,7 +500,8 @@ class PriceRecorded(Event, frozen=True, kw_only=True):
 
     symbol: str
     price: Decimal
-    transact_time: datetime
+    transact_time: datetime | None = None
+    counted_at: datetime | None = None
 
 
 EVENT_TYPES = EventTypes(
@@ -332,8 +528,12 @@ EVENT_TYPES = EventTypes(
         OrderFilled,
         FillBusted,
         FillCorrected,
+        ExecutionBooked,
+        ExecutionBusted,
+        ExecutionCorrected,
         FillConflictDetected,
         UnmatchedExecutionRecorded,
+        AccountAdjusted,
         InstrumentDefined,
         RiskLimitsSet,
         TradingStateChanged,

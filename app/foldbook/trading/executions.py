@@ -6,14 +6,19 @@ reported first stands. A bust or a correction that comes before its fill waits f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from foldbook.eventstore.events import Event
+from foldbook.trading.clock import comparable
 from foldbook.trading.commands import RecordExecution
 from foldbook.trading.events import (
+    ExecutionBooked,
+    ExecutionCorrected,
     FillBusted,
     FillConflictDetected,
     FillCorrected,
@@ -22,7 +27,8 @@ from foldbook.trading.events import (
     ReportedExecution,
     UnmatchedExecutionRecorded,
 )
-from foldbook.trading.order import Execution, Order, working_state_of
+from foldbook.trading.instrument import Instrument
+from foldbook.trading.order import Execution, Order, exposure_of, is_filled, working_state_of
 from foldbook.trading.order_events import event_about, evolved
 from foldbook.trading.state import Book
 from foldbook.trading.values import ONE, ZERO, ExecType, PendingRequest, add, add_product, subtract
@@ -35,28 +41,25 @@ def trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]
     assert exec_id is not None and last_qty is not None and last_px is not None
     known = order.executions.get(exec_id)
     if known is not None:
-        is_same = (
-            known.exec_type is ExecType.TRADE
-            and known.last_qty == last_qty
-            and known.last_px == last_px
-            and known.fee == command.fee
-            and known.fee_currency == command.fee_currency
-        )
-        return () if is_same else (recorded(FillConflictDetected, command),)
-    time = command.transact_time or command.received_at
+        return () if is_same_fill(command, known) else (recorded(FillConflictDetected, command),)
+    created, quantity, fee = order.created, order.quantity, command.fee
+    counted_at = command.received_at if command.transact_time is None else command.counted_at
     cum_qty = add(order.cum_qty, last_qty)
+    cum_cost = add_product(order.cum_cost, last_qty, last_px)
     events: list[Event] = []
-    if cum_qty > order.quantity and order.terms_time is not None and time <= order.terms_time:
+    if cum_qty > quantity and counted_at is None and _is_before_terms(command, order):
         # What traded before a replace took effect, reported late, was not too much: the replace would have left it in.
         text = "traded before the order was replaced"
-        events.append(restated(order, cum_qty, order.limit_price, time, text, resumes=False))
+        events.append(restated(command, order, {"quantity": cum_qty}, text, resumes=False))
         order = evolved(order, events[0])
-    created, quantity, fee = order.created, order.quantity, command.fee
+        quantity = cum_qty
     instrument = book.instrument(created.symbol)
     pending_request, requested = _NONE, None
     if order.requests:
         pending_request, requested = order.pending_request, order.requested
-    is_filled = cum_qty >= quantity
+    is_known = bool(quantity)
+    has_filled = cum_qty >= quantity if is_known else is_filled(order, cum_qty, cum_cost)
+    may_trade = not has_filled and not order.has_ended
     filled = OrderFilled(
         order_id=created.order_id,
         strategy_id=created.strategy_id,
@@ -65,32 +68,56 @@ def trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]
         quantity=quantity,
         limit_price=order.limit_price,
         stop_price=order.stop_price,
-        working_state=working_state_of(order, cum_qty),
+        working_state=working_state_of(order, cum_qty, has_filled=has_filled),
         pending_request=pending_request,
         requested_quantity=None if requested is None else requested.quantity,
         requested_limit_price=None if requested is None else requested.limit_price,
         requested_stop_price=None if requested is None else requested.stop_price,
-        cum_qty=cum_qty,
-        cum_cost=add_product(order.cum_cost, last_qty, last_px),
-        leaves_qty=ZERO if is_filled or order.has_ended else subtract(quantity, cum_qty),
-        overfill_qty=subtract(cum_qty, quantity) or ZERO if is_filled else ZERO,
+        cum_qty=cum_qty or ZERO,
+        cum_cost=cum_cost or ZERO,
+        leaves_qty=subtract(quantity, cum_qty) if may_trade and is_known else ZERO,
+        overfill_qty=subtract(cum_qty, quantity) or ZERO if has_filled and is_known else ZERO,
         fees=order.fees if fee is None else charged(order.fees, fee, command.fee_currency),
-        broker_order_id=command.broker_order_id or order.broker_order_id,
+        broker_order_id=order.broker_order_id if order.has_legs else command.broker_order_id or order.broker_order_id,
         reason=order.reason,
         exec_id=exec_id,
         last_qty=last_qty,
         last_px=last_px,
+        gross_amount=command.gross_amount,
         fee=fee,
         fee_currency=command.fee_currency,
+        instrument_kind=instrument.kind,
         multiplier=instrument.multiplier if instrument.multiplier != ONE else None,
         base_currency=instrument.base_currency,
         quote_currency=instrument.quote_currency,
-        transact_time=time,
+        transact_time=command.transact_time,
+        counted_at=counted_at,
     )
+    if order.requests or not is_known:
+        # Only then does more count as open than what is left.
+        filled = msgspec.structs.replace(filled, **exposure_of(evolved(order, filled)))
     events.append(filled)
     if order.held:
         events += _apply_held(exec_id, evolved(order, filled), book.with_execution(filled))
     return events
+
+
+def _is_before_terms(command: RecordExecution, order: Order) -> bool:
+    """Does the venue's clock say that it traded before it had these terms?"""
+    time, terms_time = command.transact_time, order.times.quantity
+    return time is not None and terms_time is not None and time <= terms_time
+
+
+def is_same_fill(command: RecordExecution, known: Execution | ExecutionBooked) -> bool:
+    """Does the report tell a known fill again?"""
+    return (
+        (not isinstance(known, Execution) or known.exec_type is ExecType.TRADE)
+        and known.last_qty == command.last_qty
+        and known.last_px == command.last_px
+        and known.gross_amount == command.gross_amount
+        and known.fee == command.fee
+        and known.fee_currency == command.fee_currency
+    )
 
 
 def charged(fees: dict[str, Decimal], fee: Decimal, currency: str | None) -> dict[str, Decimal]:
@@ -105,14 +132,14 @@ def revise(command: RecordExecution, order: Order, book: Book) -> Sequence[Event
     """A bust or a correction."""
     exec_ref_id = command.exec_ref_id
     assert exec_ref_id is not None
-    exec_id = command.exec_id or f"{exec_ref_id}:{command.exec_type}"
+    exec_id = revision_id(command)
     known = order.executions.get(exec_id) or order.held.get(exec_id)
     if known is not None:
         return () if _is_same_revision(command, known, order) else (recorded(FillConflictDetected, command),)
     root = order.root_of(exec_ref_id)
     if root is None:
         return (recorded(UnmatchedExecutionRecorded, command, exec_id),)
-    events = _revision(command, exec_id, root, order, book)
+    events = _revision(recorded(UnmatchedExecutionRecorded, command, exec_id), exec_id, root, order, book)
     if not order.held:
         return events
     for event in events:
@@ -120,35 +147,45 @@ def revise(command: RecordExecution, order: Order, book: Book) -> Sequence[Event
     return (*events, *_apply_held(exec_id, order, book))
 
 
+def revision_id(command: RecordExecution) -> str:
+    """A fill is busted only once, so a bust needs no id of its own."""
+    return command.exec_id or f"{command.exec_ref_id}:{command.exec_type}"
+
+
 def _is_same_revision(command: RecordExecution, known: Execution | UnmatchedExecutionRecorded, order: Order) -> bool:
     if isinstance(known, UnmatchedExecutionRecorded):
         refers_alike = command.exec_ref_id == known.exec_ref_id
     else:
         refers_alike = order.root_of(command.exec_ref_id or "") == known.exec_ref_id
-    if command.exec_type is not known.exec_type or not refers_alike:
+    return refers_alike and is_same_change(command, known)
+
+
+def is_same_change(command: RecordExecution, known: Execution | UnmatchedExecutionRecorded) -> bool:
+    """Does the report say the same of a fill as a known bust or correction of it?"""
+    if command.exec_type is not known.exec_type:
         return False
     pairs = ((command.last_qty, known.last_qty), (command.last_px, known.last_px), (command.fee, known.fee))
     return command.exec_type is ExecType.TRADE_CANCEL or all(new is None or new == old for new, old in pairs)
 
 
 def _revision(
-    report: RecordExecution | UnmatchedExecutionRecorded, exec_id: str, root: str, order: Order, book: Book
-) -> Sequence[FillBusted | FillCorrected]:
+    report: ReportedExecution, exec_id: str, root: str, order: Order, book: Book
+) -> Sequence[FillBusted | FillCorrected | UnmatchedExecutionRecorded]:
     standing = order.standing(root)
     if standing is None:
         return ()  # It was busted: nothing brings it back.
-    created, time = order.created, report.transact_time
+    created = order.created
+    if book.is_before_split(created.symbol, created.order_id, root, standing.time):
+        return () if exec_id in order.held else (beyond_split(report, exec_id),)
     fees = order.fees
     if standing.fee is not None:
         fees = charged(fees, standing.fee.copy_negate(), standing.fee_currency)
     shared: dict[str, Any] = {
-        # What the fill was booked with, whatever the symbol is today.
-        "multiplier": standing.multiplier,
-        "base_currency": standing.base_currency,
-        "quote_currency": standing.quote_currency,
+        **booked_as(standing, book.instrument(created.symbol)),
         "exec_id": exec_id,
         "exec_ref_id": root,
-        "transact_time": time or getattr(report, "received_at", None),
+        "transact_time": report.transact_time,
+        "counted_at": report.counted_at,
         "text": report.reason,
         "is_reversal": not book.holds(created.symbol, created.order_id, root),
     }
@@ -165,36 +202,82 @@ def _revision(
                 fees=fees,
                 last_qty=standing.last_qty,
                 last_px=standing.last_px,
+                gross_amount=standing.gross_amount,
                 fee=standing.fee,
                 fee_currency=standing.fee_currency,
             ),
         )
     revised = order.revised.get(root)
-    if revised is not None and time is not None and revised.time is not None and time < revised.time:
+    if revised is not None and is_older(report, revised.comparable_time):
         return ()  # A later correction was heard of first.
-    last_qty = standing.last_qty if report.last_qty is None else report.last_qty
-    last_px = standing.last_px if report.last_px is None else report.last_px
-    fee, fee_currency = standing.fee, standing.fee_currency
-    if report.fee is not None:
-        fee, fee_currency = report.fee, report.fee_currency
+    corrected = corrected_fill(report, standing)
+    fee = corrected["fee"]
     return (
         event_about(
             order,
             FillCorrected,
             **shared,
-            cum_qty=add(cum_qty, last_qty),
-            cum_cost=add_product(cum_cost, last_qty, last_px),
-            fees=fees if fee is None else charged(fees, fee, fee_currency),
-            last_qty=last_qty,
-            last_px=last_px,
-            fee=fee,
-            fee_currency=fee_currency,
-            previous_qty=standing.last_qty,
-            previous_px=standing.last_px,
-            previous_fee=standing.fee,
-            previous_fee_currency=standing.fee_currency,
+            **corrected,
+            cum_qty=add(cum_qty, corrected["last_qty"]),
+            cum_cost=add_product(cum_cost, corrected["last_qty"], corrected["last_px"]),
+            fees=fees if fee is None else charged(fees, fee, corrected["fee_currency"]),
         ),
     )
+
+
+def beyond_split(report: ReportedExecution, exec_id: str) -> UnmatchedExecutionRecorded:
+    """The fill is in units that the symbol no longer has: a person has to adjust the position."""
+    fields = {name: getattr(report, name) for name in ReportedExecution.__struct_fields__}
+    return UnmatchedExecutionRecorded(
+        **{**fields, "exec_id": exec_id, "reason": "the fill is from before the symbol was split"}
+    )
+
+
+def is_older(report: ReportedExecution, time: datetime | None) -> bool:
+    """Does the venue's clock say that the report is older than another one?"""
+    own = comparable(report.transact_time, report.counted_at)
+    return own is not None and time is not None and own < time
+
+
+def booked_as(standing: Execution | ExecutionBooked | ExecutionCorrected, instrument: Instrument) -> dict[str, Any]:
+    """What a fill was booked with, whatever the symbol is today. A currency that was unknown then is in the books today
+    if it has been put right."""
+    base = standing.base_currency
+    if base is None and instrument.base_currency != standing.fee_currency:
+        base = instrument.base_currency
+    return {
+        "instrument_kind": standing.instrument_kind,
+        "multiplier": standing.multiplier,
+        "base_currency": base,
+        "quote_currency": standing.quote_currency or instrument.quote_currency,
+    }
+
+
+def corrected_fill(
+    report: ReportedExecution, standing: Execution | ExecutionBooked | ExecutionCorrected
+) -> dict[str, Any]:
+    """The fill as corrected, and as it was. What the report does not say has not changed, except for the gross amount,
+    which belongs to a quantity and a price."""
+    last_qty = standing.last_qty if report.last_qty is None else report.last_qty
+    last_px = standing.last_px if report.last_px is None else report.last_px
+    gross_amount = report.gross_amount
+    if gross_amount is None and (last_qty, last_px) == (standing.last_qty, standing.last_px):
+        gross_amount = standing.gross_amount
+    fee, fee_currency = standing.fee, standing.fee_currency
+    if report.fee is not None:
+        fee, fee_currency = report.fee, report.fee_currency
+    return {
+        "last_qty": last_qty,
+        "last_px": last_px,
+        "gross_amount": gross_amount,
+        "fee": fee,
+        "fee_currency": fee_currency,
+        "previous_qty": standing.last_qty,
+        "previous_px": standing.last_px,
+        "previous_gross_amount": standing.gross_amount,
+        "previous_fee": standing.fee,
+        "previous_fee_currency": standing.fee_currency,
+    }
 
 
 def _apply_held(exec_id: str, order: Order, book: Book) -> list[Event]:
@@ -216,43 +299,52 @@ def _apply_held(exec_id: str, order: Order, book: Book) -> list[Event]:
 
 
 def _time_of(report: UnmatchedExecutionRecorded) -> float:
-    return report.transact_time.timestamp() if report.transact_time is not None else 0.0
+    time = report.counted_at or report.transact_time
+    return time.timestamp() if time is not None else 0.0
 
 
 def restated(
-    order: Order,
-    quantity: Decimal,
-    limit_price: Decimal | None,
-    time: datetime | None,
-    text: str | None,
-    *,
-    resumes: bool,
+    command: RecordExecution, order: Order, terms: Mapping[str, Decimal], text: str | None, *, resumes: bool
 ) -> OrderRestated:
+    """``terms``: those that the report states, by name."""
     return event_about(
         order,
         OrderRestated,
-        quantity=quantity,
-        limit_price=limit_price,
-        stop_price=order.stop_price,
+        quantity=terms.get("quantity", order.quantity),
+        limit_price=terms.get("limit_price", order.limit_price),
+        stop_price=terms.get("stop_price", order.stop_price),
+        stated=tuple(terms),
         resumes=resumes,
         text=text,
-        transact_time=time,
+        transact_time=command.transact_time,
+        counted_at=command.counted_at,
     )
 
 
-def recorded(
-    event_type: type[ReportedExecution], command: RecordExecution, exec_id: str | None = None
-) -> ReportedExecution:
+R = TypeVar("R", bound=ReportedExecution)
+
+
+def recorded(event_type: type[R], command: RecordExecution, exec_id: str | None = None) -> R:
+    """The report itself, as it was told."""
     return event_type(
         order_id=command.order_id,
         exec_type=command.exec_type,
         exec_id=exec_id or command.exec_id,
         exec_ref_id=command.exec_ref_id,
+        kind=command.kind,
+        symbol=command.symbol,
+        side=command.side,
         last_qty=command.last_qty,
         last_px=command.last_px,
+        gross_amount=command.gross_amount,
         fee=command.fee,
         fee_currency=command.fee_currency,
+        quantity=command.quantity,
+        limit_price=command.limit_price,
+        stop_price=command.stop_price,
+        request_id=command.request_id,
         reason=command.reason,
         broker_order_id=command.broker_order_id,
-        transact_time=command.business_time,
+        transact_time=command.transact_time,
+        counted_at=command.counted_at,
     )

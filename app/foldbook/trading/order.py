@@ -21,10 +21,12 @@ from foldbook.trading.values import (
     EXACT,
     ZERO,
     ExecType,
+    InstrumentKind,
     OrderType,
     OrdStatus,
     PendingRequest,
     TimeInForce,
+    canonical,
     subtract,
 )
 
@@ -32,7 +34,10 @@ FINAL_STATES = (OrdStatus.CANCELED, OrdStatus.EXPIRED, OrdStatus.REJECTED, OrdSt
 """What ends an order for good, whatever trades afterwards. Of two such reports the one named first here stands."""
 
 REQUESTS_MAX = 16
-"""Requests about one order that wait for the broker's answer."""
+"""Replaces of one order that wait for the broker's answer. A cancel always has a place."""
+
+REMEMBERED_MAX = 32
+"""Ids of old legs, and of answered requests, that an order remembers."""
 
 
 class Execution(msgspec.Struct, frozen=True, gc=False):
@@ -48,9 +53,14 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
     fee_currency: str | None = None
     exec_ref_id: str | None = None
     time: datetime | None = None
+    """When it counts."""
     multiplier: Decimal | None = None
     base_currency: str | None = None
     quote_currency: str | None = None
+    gross_amount: Decimal | None = None
+    instrument_kind: InstrumentKind = InstrumentKind.SPOT
+    comparable_time: datetime | None = None
+    """Of a revision: with which another one is compared."""
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
@@ -60,8 +70,14 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     quantity: Decimal | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
+    asked: tuple[str, ...] = ()
+    """The terms that it changes; the others are as they were."""
     is_acknowledged: bool = False
     """The broker said that it has the request."""
+    request_id: str | None = None
+    """The id of the command that made it; None: it was made elsewhere."""
+    number: int = 0
+    """Which of the order's requests it is."""
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -71,8 +87,23 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     was_acknowledged: bool = False
 
 
+class Times(msgspec.Struct, frozen=True, gc=False):
+    """What the venue's clock told of the reports that an order's state is from. None: that report told no time."""
+
+    quantity: datetime | None = None
+    limit_price: datetime | None = None
+    stop_price: datetime | None = None
+    rest: datetime | None = None
+    """Of the latest report that suspended the order, or ended its day."""
+    resume: datetime | None = None
+    """Of the latest report that said that it works again."""
+    leg: datetime | None = None
+    """Of the replace that gave the order its id at the broker."""
+
+
 NO_EXECUTIONS: immutables.Map[str, Execution] = immutables.Map()
 NO_REPORTS: immutables.Map[str, UnmatchedExecutionRecorded] = immutables.Map()
+NO_TIMES = Times()
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):
@@ -102,17 +133,28 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     revised: immutables.Map[str, Execution] = NO_EXECUTIONS
     """What busted or corrected a fill last, by the fill's exec_id."""
     held: immutables.Map[str, UnmatchedExecutionRecorded] = NO_REPORTS
-    """Busts and corrections that came before what they are about, by exec_id."""
+    """Reports that came before what they are about (``waiting_key``): a fill, or a leg of the order."""
     cancel_answer: Answer | None = None
     replace_answer: Answer | None = None
-    terms_time: datetime | None = None
-    """Of the report that the terms are from; None: they are as created."""
-    rest_time: datetime | None = None
-    """Of the latest report that suspended the order, or ended its day."""
-    resume_time: datetime | None = None
-    """Of the latest report that said that it works again."""
-    is_outline: bool = False
-    """All that is known is what the order's latest event says: without the executions that came before."""
+    request_count: int = 0
+    """How many requests there have been."""
+    accepted_number: int = 0
+    """The latest replace that was accepted: the answer to an earlier one changes no terms."""
+    answered: tuple[str, ...] = ()
+    """The ids of the latest requests that were answered by id."""
+    superseded: tuple[str, ...] = ()
+    """The latest ids at the broker that the order had before a replace: its old legs."""
+    has_legs: bool = False
+    """A replace has changed its id at the broker."""
+    ended_order_id: str | None = None
+    """The leg that the report named which ended the order."""
+    times: Times = NO_TIMES
+    outline: OrderUpdate | None = None
+    """The state that the order's latest event carries, if that is all that is known of it."""
+
+    @property
+    def is_outline(self) -> bool:
+        return self.outline is not None
 
     @property
     def terms(self) -> OrderCreated:
@@ -129,21 +171,26 @@ class Order(msgspec.Struct, frozen=True, gc=False):
         return self.is_done_for_day and self.created.time_in_force is TimeInForce.DAY
 
     @property
+    def is_filled(self) -> bool:
+        return is_filled(self, self.cum_qty, self.cum_cost)
+
+    @property
     def is_open(self) -> bool:
         """May it trade?"""
-        return self.cum_qty < self.quantity and not self.has_ended
+        if self.outline is not None:
+            return bool(self.outline.leaves_qty or self.outline.leaves_cash)
+        return not self.has_ended and not self.is_filled
 
     @property
     def is_live(self) -> bool:
-        """Is it open, or may an answer make it so? A filled order works on if a replace for more is accepted.
-
-        Each event about the order tells, so that a book that has forgotten the order needs no more (``outline_of``).
-        """
-        return self.is_open or (bool(self.requests) and self.working_state is _FILLED)
+        """Is it open, or may an answer make it so? A filled order works on if a replace for more is accepted."""
+        return self.is_open or bool(self.exposed_qty)
 
     @property
     def working_state(self) -> OrdStatus:
-        return working_state_of(self, self.cum_qty)
+        if self.outline is not None:
+            return self.outline.working_state
+        return working_state_of(self, self.cum_qty, has_filled=self.is_filled)
 
     @property
     def pending_request(self) -> PendingRequest:
@@ -152,6 +199,9 @@ class Order(msgspec.Struct, frozen=True, gc=False):
         if not requests:
             return _NONE
         return _CANCEL if any(request.kind is _CANCEL for request in requests) else PendingRequest.REPLACE
+
+    def pending_replaces(self) -> list[Request]:
+        return [request for request in self.requests if request.kind is PendingRequest.REPLACE]
 
     @property
     def requested(self) -> Request | None:
@@ -172,23 +222,39 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     @property
     def leaves_qty(self) -> Decimal:
         """OrderQty - CumQty while the order may trade, else 0."""
-        return subtract(self.quantity, self.cum_qty) if self.is_open else ZERO
+        if self.outline is not None:
+            return self.outline.leaves_qty
+        return subtract(self.quantity, self.cum_qty) if self.quantity and self.is_open else ZERO
+
+    @property
+    def leaves_cash(self) -> Decimal:
+        """The money left of an order for money while it may trade and its quantity is unknown, else 0."""
+        if self.outline is not None:
+            return self.outline.leaves_cash
+        cash_quantity = self.created.cash_quantity
+        if cash_quantity is None or self.quantity or not self.is_open:
+            return ZERO
+        return subtract(cash_quantity, self.cum_cost) if self.cum_cost < cash_quantity else ZERO
 
     @property
     def exposed_qty(self) -> Decimal:
         """What may still trade: LeavesQty, or more if a replace that asks for more is pending, even of a filled order.
-        Not canonical."""
-        if not self.is_live:
+        An estimate for an order for money whose quantity is unknown. Not canonical."""
+        if self.outline is not None:
+            return _exposed(self.outline)
+        if self.has_ended:
             return ZERO
-        leaves_qty = EXACT.subtract(self.quantity, self.cum_qty) if self.cum_qty < self.quantity else ZERO
+        quantity = self.quantity
+        if not quantity and self.created.estimated_quantity is not None and self.is_open:
+            quantity = self.created.estimated_quantity
         for request in self.requests:
-            if request.quantity is not None:
-                leaves_qty = max(leaves_qty, EXACT.subtract(request.quantity, self.cum_qty))
-        return leaves_qty
+            if request.quantity is not None and request.quantity > quantity:
+                quantity = request.quantity
+        return EXACT.subtract(quantity, self.cum_qty) if self.cum_qty < quantity else ZERO
 
     @property
     def overfill_qty(self) -> Decimal:
-        return subtract(self.cum_qty, self.quantity) if self.cum_qty > self.quantity else ZERO
+        return subtract(self.cum_qty, self.quantity) if self.quantity and self.cum_qty > self.quantity else ZERO
 
     def standing(self, exec_id: str) -> Execution | None:
         """The fill first reported as ``exec_id`` as it stands now; None: it was busted."""
@@ -208,16 +274,26 @@ class Order(msgspec.Struct, frozen=True, gc=False):
 # -- the state that an event carries ------------------------------------------------------------------------------
 
 # Looked up on its class, a member costs as much as an addition.
-_FILLED, _NONE, _CANCEL = OrdStatus.FILLED, PendingRequest.NONE, PendingRequest.CANCEL
+_FILLED, _DENIED = OrdStatus.FILLED, OrdStatus.DENIED
+_NONE, _CANCEL = PendingRequest.NONE, PendingRequest.CANCEL
 
 
-def working_state_of(order: Order, cum_qty: Decimal) -> OrdStatus:
+def is_filled(order: Order, cum_qty: Decimal, cum_cost: Decimal) -> bool:
+    """Has all of the order traded once so much has? An order for money whose quantity is unknown, when its money is
+    spent."""
+    if order.quantity or order.created.cash_quantity is None:
+        return cum_qty >= order.quantity
+    return cum_qty > ZERO and cum_cost >= order.created.cash_quantity
+
+
+def working_state_of(order: Order, cum_qty: Decimal, *, has_filled: bool) -> OrdStatus:
     """The order's working state once so much has traded."""
     if order.final is not None:
-        return order.final
+        # FIX 4.4: FILLED takes precedence over CANCELED, EXPIRED and REJECTED.
+        return _FILLED if has_filled and cum_qty and order.final is not _DENIED else order.final
     if order.is_done_for_day:
         return OrdStatus.DONE_FOR_DAY
-    if cum_qty >= order.quantity:
+    if has_filled:
         return _FILLED
     if order.is_suspended:
         return OrdStatus.SUSPENDED
@@ -250,6 +326,7 @@ def state_of(order: Order) -> dict[str, Any]:
         "cum_qty": order.cum_qty or ZERO,
         "cum_cost": order.cum_cost or ZERO,
         "leaves_qty": order.leaves_qty,
+        **exposure_of(order),
         "overfill_qty": order.overfill_qty,
         "fees": order.fees,
         "broker_order_id": order.broker_order_id,
@@ -257,10 +334,23 @@ def state_of(order: Order) -> dict[str, Any]:
     }
 
 
+def exposure_of(order: Order) -> dict[str, Any]:
+    """What of it counts as open in addition to ``leaves_qty``."""
+    exposed_qty = order.exposed_qty
+    return {
+        "leaves_cash": order.leaves_cash,
+        "exposed_qty": None if exposed_qty == order.leaves_qty else canonical(exposed_qty),
+    }
+
+
+def _exposed(event: OrderUpdate) -> Decimal:
+    return event.leaves_qty if event.exposed_qty is None else event.exposed_qty
+
+
 def outline_of(event: OrderUpdate) -> Order:
-    """What an event says of an order of which nothing else is known. Its state is that of the event."""
-    working_state, pending = event.working_state, event.pending_request
-    has_ended_its_day = working_state is OrdStatus.DONE_FOR_DAY and not event.leaves_qty
+    """What an event says of an order of which nothing else is known. Its state is that of the event: nothing that
+    counts is guessed."""
+    pending = event.pending_request
     requests: tuple[Request, ...] = ()
     if event.requested_quantity is not None or pending is PendingRequest.REPLACE:
         terms = event.requested_quantity, event.requested_limit_price, event.requested_stop_price
@@ -277,8 +367,7 @@ def outline_of(event: OrderUpdate) -> Order:
             quantity=event.quantity,
             limit_price=event.limit_price,
             stop_price=event.stop_price,
-            # Nothing but the end of its day asks for it.
-            time_in_force=TimeInForce.DAY if has_ended_its_day else TimeInForce.GTC,
+            time_in_force=TimeInForce.GTC,
         ),
         event.quantity,
         event.limit_price,
@@ -287,20 +376,18 @@ def outline_of(event: OrderUpdate) -> Order:
         event.cum_cost,
         event.fees,
         event.broker_order_id,
-        stage=working_state if working_state in _STAGES else OrdStatus.NEW,
-        final=working_state if working_state in FINAL_STATES else None,
         reason=event.reason,
-        is_suspended=working_state is OrdStatus.SUSPENDED,
-        is_done_for_day=working_state is OrdStatus.DONE_FOR_DAY,
         requests=requests,
-        is_outline=True,
+        outline=OrderUpdate(**{name: getattr(event, name) for name in OrderUpdate.__struct_fields__}),
     )
-
-
-_STAGES = (OrdStatus.CREATED, OrdStatus.PENDING_NEW)
 
 
 def _order_type(event: OrderUpdate) -> OrderType:
     if event.stop_price is None:
         return OrderType.MARKET if event.limit_price is None else OrderType.LIMIT
     return OrderType.STOP if event.limit_price is None else OrderType.STOP_LIMIT
+
+
+def waiting_key(report: UnmatchedExecutionRecorded) -> str:
+    """By what an order keeps a report that waits: the execution, or, of the end of an unknown leg, what and which."""
+    return report.exec_id or f"{report.exec_type}:{report.broker_order_id}"

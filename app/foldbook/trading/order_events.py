@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import immutables
 import msgspec
 
+from foldbook.trading.clock import comparable, latest
 from foldbook.trading.events import (
     FillBusted,
     FillConflictDetected,
@@ -26,6 +27,7 @@ from foldbook.trading.events import (
     OrderCreated,
     OrderDenied,
     OrderDoneForDay,
+    OrderEnd,
     OrderExpired,
     OrderFilled,
     OrderRejected,
@@ -40,10 +42,22 @@ from foldbook.trading.events import (
     OrderUpdate,
     UnmatchedExecutionRecorded,
 )
-from foldbook.trading.order import Answer, Execution, Order, Request, names_of, state_of
+from foldbook.trading.order import (
+    REMEMBERED_MAX,
+    Answer,
+    Execution,
+    Order,
+    Request,
+    Times,
+    names_of,
+    state_of,
+    waiting_key,
+)
 from foldbook.trading.values import ExecType, OrdStatus, PendingRequest
 
 U = TypeVar("U", bound=OrderUpdate)
+
+TERMS = ("quantity", "limit_price", "stop_price")
 
 replace = msgspec.structs.replace
 
@@ -92,10 +106,12 @@ def _filled(order: Order, event: OrderFilled) -> Order:
         event.fee,
         event.fee_currency,
         None,
-        event.transact_time,
+        event.counted_at or event.transact_time,
         event.multiplier,
         event.base_currency,
         event.quote_currency,
+        event.gross_amount,
+        event.instrument_kind,
     )
     return Order(
         order.created,
@@ -117,10 +133,14 @@ def _filled(order: Order, event: OrderFilled) -> Order:
         order.held,
         order.cancel_answer,
         order.replace_answer,
-        order.terms_time,
-        order.rest_time,
-        order.resume_time,
-        order.is_outline,
+        order.request_count,
+        order.accepted_number,
+        order.answered,
+        order.superseded,
+        order.has_legs,
+        order.ended_order_id,
+        order.times,
+        order.outline,
     )
 
 
@@ -140,10 +160,13 @@ def _revised(order: Order, event: FillBusted | FillCorrected, exec_type: ExecTyp
         event.fee,
         event.fee_currency,
         event.exec_ref_id,
-        event.transact_time,
+        event.counted_at or event.transact_time,
         event.multiplier,
         event.base_currency,
         event.quote_currency,
+        event.gross_amount,
+        event.instrument_kind,
+        comparable(event.transact_time, event.counted_at),
     )
     return replace(
         order,
@@ -163,33 +186,53 @@ def _without(
 
 
 def _held(order: Order, event: UnmatchedExecutionRecorded) -> Order:
-    return replace(order, held=order.held.set(event.exec_id or "", event))
+    return replace(order, held=order.held.set(waiting_key(event), event))
 
 
 def _conflicting(order: Order, event: FillConflictDetected) -> Order:
     return replace(order, held=_without(order.held, event.exec_id or ""))
 
 
+def _denied(order: Order, event: OrderDenied) -> Order:
+    return replace(order, final=OrdStatus.DENIED, reason=event.reason, requests=())
+
+
 def _ended(state: OrdStatus) -> Callable[[Order, Any], Order]:
-    def end(order: Order, event: Any) -> Order:
-        return replace(order, final=state, reason=event.reason, requests=())
+    def end(order: Order, event: OrderEnd) -> Order:
+        return replace(
+            order,
+            final=state,
+            reason=event.reason,
+            requests=(),
+            ended_order_id=event.ended_order_id,
+            held=_without(order.held, f"{_END_REPORTS[state]}:{event.ended_order_id}"),
+        )
 
     return end
 
 
+_END_REPORTS = {
+    OrdStatus.CANCELED: ExecType.CANCELED,
+    OrdStatus.EXPIRED: ExecType.EXPIRED,
+    OrdStatus.REJECTED: ExecType.REJECTED,
+}
+
+
 def _suspended(order: Order, event: OrderSuspended) -> Order:
-    return replace(order, is_suspended=True, rest_time=_later(order.rest_time, event.transact_time))
+    return replace(order, is_suspended=True, times=_rested(order, event))
 
 
 def _done_for_day(order: Order, event: OrderDoneForDay) -> Order:
-    return replace(order, is_done_for_day=True, rest_time=_later(order.rest_time, event.transact_time))
+    return replace(order, is_done_for_day=True, times=_rested(order, event))
 
 
-def _later(a: datetime | None, b: datetime | None) -> datetime | None:
-    return max(a, b) if a is not None and b is not None else a or b
+def _rested(order: Order, event: OrderSuspended | OrderDoneForDay) -> Times:
+    return replace(order.times, rest=latest(order.times.rest, comparable(event.transact_time, event.counted_at)))
 
 
 def _restated(order: Order, event: OrderRestated) -> Order:
+    time = comparable(event.transact_time, event.counted_at)
+    times = _with_terms(order, event, time)
     return replace(
         order,
         quantity=event.quantity,
@@ -197,8 +240,19 @@ def _restated(order: Order, event: OrderRestated) -> Order:
         stop_price=event.stop_price,
         is_suspended=order.is_suspended and not event.resumes,
         is_done_for_day=order.is_done_for_day and not event.resumes,
-        resume_time=_later(order.resume_time, event.transact_time) if event.resumes else order.resume_time,
-        terms_time=_later(order.terms_time, event.transact_time),
+        times=replace(times, resume=latest(times.resume, time)) if event.resumes else times,
+    )
+
+
+def _with_terms(order: Order, event: OrderRestated | OrderReplaced, time: datetime | None) -> Times:
+    """The times of the terms: those that the report stated are from it, if no later report stated them."""
+    times = order.times
+    stated = event.stated
+    return replace(
+        times,
+        quantity=latest(times.quantity, time) if "quantity" in stated else times.quantity,
+        limit_price=latest(times.limit_price, time) if "limit_price" in stated else times.limit_price,
+        stop_price=latest(times.stop_price, time) if "stop_price" in stated else times.stop_price,
     )
 
 
@@ -206,35 +260,61 @@ def _restated(order: Order, event: OrderRestated) -> Order:
 
 
 def _cancel_requested(order: Order, event: OrderCancelRequested) -> Order:
-    return replace(order, requests=(*order.requests, Request(PendingRequest.CANCEL)))
-
-
-def _cancel_pending(order: Order, event: OrderCancelPending) -> Order:
-    return _acknowledged(order, PendingRequest.CANCEL)
-
-
-def _cancel_rejected(order: Order, event: OrderCancelRejected) -> Order:
-    requests, answer = _answered(order, PendingRequest.CANCEL, 1, event.transact_time)
-    return replace(order, requests=requests, cancel_answer=answer)
+    return _requested(order, Request(PendingRequest.CANCEL, request_id=event.request_id))
 
 
 def _replace_requested(order: Order, event: OrderReplaceRequested) -> Order:
-    request = Request(
-        PendingRequest.REPLACE, event.requested_quantity, event.requested_limit_price, event.requested_stop_price
-    )
-    return replace(order, requests=(*order.requests, request))
+    terms = event.requested_quantity, event.requested_limit_price, event.requested_stop_price
+    asked = tuple(name for name, old, new in zip(TERMS, requested_terms(order), terms, strict=True) if old != new)
+    return _requested(order, Request(PendingRequest.REPLACE, *terms, asked=asked, request_id=event.request_id))
+
+
+def requested_terms(order: Order) -> tuple[Decimal, Decimal | None, Decimal | None]:
+    """What the next replace changes: in a chain of replaces, what the one before requests."""
+    for request in reversed(order.requests):
+        if request.kind is PendingRequest.REPLACE:
+            if request.quantity is not None:
+                return request.quantity, request.limit_price, request.stop_price
+            break
+    return order.quantity, order.limit_price, order.stop_price
+
+
+def _requested(order: Order, request: Request) -> Order:
+    number = order.request_count + 1
+    return replace(order, requests=(*order.requests, replace(request, number=number)), request_count=number)
+
+
+def _cancel_pending(order: Order, event: OrderCancelPending) -> Order:
+    return _acknowledged(order, PendingRequest.CANCEL, event.request_id)
+
+
+def _replace_pending(order: Order, event: OrderReplacePending) -> Order:
+    return _acknowledged(order, PendingRequest.REPLACE, event.request_id)
 
 
 def _replace_denied(order: Order, event: OrderReplaceDenied) -> Order:
     return order
 
 
-def _replace_pending(order: Order, event: OrderReplacePending) -> Order:
-    return _acknowledged(order, PendingRequest.REPLACE)
+def _cancel_rejected(order: Order, event: OrderCancelRejected) -> Order:
+    left, answer, _ = _answered(order, PendingRequest.CANCEL, 1, event)
+    return replace(order, requests=left, cancel_answer=answer, answered=_remembered(order.answered, event.request_id))
+
+
+def _replace_rejected(order: Order, event: OrderReplaceRejected) -> Order:
+    left, answer, _ = _answered(order, PendingRequest.REPLACE, 1, event)
+    return replace(order, requests=left, replace_answer=answer, answered=_remembered(order.answered, event.request_id))
 
 
 def _replaced(order: Order, event: OrderReplaced) -> Order:
-    requests, answer = _answered(order, PendingRequest.REPLACE, event.answered_requests, event.transact_time)
+    left, answer, number = _answered(order, PendingRequest.REPLACE, event.answered_requests, event)
+    time = comparable(event.transact_time, event.counted_at)
+    times = _with_terms(order, event, time)
+    has_moved = event.superseded_order_id is not None
+    if event.broker_order_id != order.broker_order_id:
+        times = replace(times, leg=latest(times.leg, time))
+    # Only an old leg had ended.
+    is_revived = has_moved and order.ended_order_id not in (None, event.broker_order_id)
     return replace(
         order,
         quantity=event.quantity,
@@ -242,39 +322,54 @@ def _replaced(order: Order, event: OrderReplaced) -> Order:
         stop_price=event.stop_price,
         broker_order_id=event.broker_order_id,
         stage=OrdStatus.NEW,
-        requests=requests,
+        final=None if is_revived else order.final,
+        reason=None if is_revived else order.reason,
+        ended_order_id=None if is_revived else order.ended_order_id,
+        requests=left,
         replace_answer=answer,
-        terms_time=_later(order.terms_time, event.transact_time),
+        accepted_number=max(order.accepted_number, number),
+        answered=_remembered(order.answered, event.request_id),
+        superseded=_remembered(order.superseded, event.superseded_order_id or None),
+        has_legs=order.has_legs or has_moved,
+        times=times,
     )
 
 
-def _replace_rejected(order: Order, event: OrderReplaceRejected) -> Order:
-    requests, answer = _answered(order, PendingRequest.REPLACE, 1, event.transact_time)
-    return replace(order, requests=requests, replace_answer=answer)
+def _remembered(known: tuple[str, ...], text: str | None) -> tuple[str, ...]:
+    return known if text is None else (*known[-(REMEMBERED_MAX - 1) :], text)
 
 
-def _acknowledged(order: Order, kind: PendingRequest) -> Order:
-    """The oldest request of that kind that was not acknowledged is now; if there is none, one was made elsewhere."""
+def _acknowledged(order: Order, kind: PendingRequest, request_id: str | None) -> Order:
+    """The named request, or the oldest of that kind that was not acknowledged, is now; if there is none, one was made
+    elsewhere."""
     for i, request in enumerate(order.requests):
-        if request.kind is kind and not request.is_acknowledged:
+        if is_meant(request, kind, request_id) and not request.is_acknowledged:
             acknowledged = replace(request, is_acknowledged=True)
             return replace(order, requests=(*order.requests[:i], acknowledged, *order.requests[i + 1 :]))
-    return replace(order, requests=(*order.requests, Request(kind, is_acknowledged=True)))
+    return _requested(order, Request(kind, is_acknowledged=True, request_id=request_id))
+
+
+def is_meant(request: Request, kind: PendingRequest, request_id: str | None) -> bool:
+    """Is it a request of that kind, and the named one if one is named?"""
+    return request.kind is kind and (request_id is None or request.request_id == request_id)
 
 
 def _answered(
-    order: Order, kind: PendingRequest, count: int, time: datetime | None
-) -> tuple[tuple[Request, ...], Answer]:
-    """The requests without the oldest ``count`` of that kind, and the answer to them."""
+    order: Order, kind: PendingRequest, count: int, event: OrderReplaced | OrderReplaceRejected | OrderCancelRejected
+) -> tuple[tuple[Request, ...], Answer, int]:
+    """The requests without the named one, or without the oldest ``count`` of that kind; the answer to them; the number
+    of the latest of them."""
     answered: list[Request] = []
     left: list[Request] = []
     for request in order.requests:
-        (answered if request.kind is kind and len(answered) < count else left).append(request)
-    return tuple(left), Answer(time, bool(answered) and answered[-1].is_acknowledged)
+        is_answered = len(answered) < count and is_meant(request, kind, event.request_id)
+        (answered if is_answered else left).append(request)
+    answer = Answer(comparable(event.transact_time, event.counted_at), bool(answered) and answered[-1].is_acknowledged)
+    return tuple(left), answer, answered[-1].number if answered else 0
 
 
 def answered_by(requests: tuple[Request, ...], quantity: Decimal | None, limit_price: Decimal | None) -> int:
-    """How many of the outstanding replaces, the oldest first, a report answers that states these terms.
+    """How many of the outstanding replaces, the oldest first, a report answers that names none and states these terms.
 
     A chain of replaces may be answered at once, by the terms of a later one; terms that nobody asked for answer the
     oldest (FIX 4.4 volume 4, appendix D, section D: the broker answers in order).
@@ -289,7 +384,7 @@ def answered_by(requests: tuple[Request, ...], quantity: Decimal | None, limit_p
 
 
 _FOLDS: dict[type, Callable[[Order, Any], Order]] = {
-    OrderDenied: _ended(OrdStatus.DENIED),
+    OrderDenied: _denied,
     OrderSubmitted: _submitted,
     OrderAccepted: _accepted,
     OrderRejected: _ended(OrdStatus.REJECTED),

@@ -11,6 +11,7 @@ register(
         "already-exists": (409, "The order book already exists"),
         "duplicate-order": (409, "The order id was used for another order"),
         "instrument-in-use": (409, "The account has a position or an open order in the symbol"),
+        "no-position": (409, "The account has no position in the symbol"),
         "order-closed": (409, "The order is closed"),
         "too-many-requests": (409, "Too many requests about the order are waiting for the broker's answer"),
         "too-many-symbols": (409, "The account has too many symbols"),

@@ -12,7 +12,6 @@ from decimal import Decimal
 import immutables
 import msgspec
 
-from foldbook.trading.commands import PlaceOrder
 from foldbook.trading.events import OrderCreated
 from foldbook.trading.values import (
     EXACT,
@@ -42,6 +41,9 @@ _subtract = EXACT.subtract
 class LastPrice(msgspec.Struct, frozen=True, gc=False):
     price: Decimal
     time: datetime
+    """When it counts."""
+    told: datetime | None = None
+    """What the market data's clock told, if that can be compared."""
 
 
 class Exposure(msgspec.Struct, frozen=True, gc=False):
@@ -125,13 +127,17 @@ def with_exposures(risk: Risk, exposures: immutables.Map[str, Exposure]) -> Risk
     return Risk(risk.state, risk.limits, risk.prices, exposures, risk.windows, risk.recent)
 
 
-def with_price(risk: Risk, symbol: str, price: Decimal, time: datetime) -> Risk:
+def with_price(risk: Risk, symbol: str, price: Decimal, time: datetime, told: datetime | None = None) -> Risk:
     """With the last price of ``symbol``, unless a later one is known."""
-    known = risk.prices.get(symbol)
-    if known is not None and time < known.time:
+    if is_outdated(risk.prices.get(symbol), told):
         return risk
-    prices = risk.prices.set(symbol, LastPrice(price, time))
+    prices = risk.prices.set(symbol, LastPrice(price, time, told))
     return Risk(risk.state, risk.limits, prices, risk.exposures, risk.windows, risk.recent)
+
+
+def is_outdated(known: LastPrice | None, told: datetime | None) -> bool:
+    """Does the market data's clock say that a price is older than the known one?"""
+    return known is not None and known.told is not None and told is not None and told < known.told
 
 
 def with_exposure(
@@ -230,9 +236,9 @@ def _latest(recent: immutables.Map[str, Recent]) -> immutables.Map[str, Recent]:
     return immutables.Map(by_time[-RECENT_ORDERS_MAX:])
 
 
-def content_of(order: OrderCreated | PlaceOrder) -> str:
+def content_of(order: OrderCreated) -> str:
     """Orders with equal content are duplicates."""
     return (
-        f"{order.symbol} {order.side} {order.order_type} {order.quantity} {order.limit_price} {order.stop_price}"
-        f" {order.time_in_force}"
+        f"{order.strategy_id} {order.symbol} {order.side} {order.order_type} {order.quantity} {order.limit_price}"
+        f" {order.stop_price} {order.time_in_force} {order.cash_quantity} {order.trailing_offset}"
     )

@@ -7,7 +7,6 @@ from decimal import Decimal
 
 import msgspec
 
-from foldbook.trading.commands import PlaceOrder
 from foldbook.trading.events import OrderCreated
 from foldbook.trading.instrument import Instrument
 from foldbook.trading.risk import NO_EXPOSURE, Risk
@@ -28,7 +27,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
     risk: Risk
     instrument: Instrument
-    new: PlaceOrder | OrderCreated
+    new: OrderCreated
     old: OrderCreated | None
     """The current terms of the order; None: it is a new order."""
     now: datetime
@@ -49,6 +48,17 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     """It does more than reduce the quantity."""
 
     @property
+    def is_quantity_unknown(self) -> bool:
+        """It is for money, and there is no price to say how much that is."""
+        new = self.new
+        return new.cash_quantity is not None and not new.quantity and new.estimated_quantity is None
+
+    @property
+    def quantity(self) -> Decimal:
+        """OrderQty, or an estimate of it."""
+        return self.new.quantity or self.new.estimated_quantity or ZERO
+
+    @property
     def room_to_flat(self) -> Decimal:
         """The largest ``leaves_qty`` that, with what else is open on its side, at most closes the position. Negative
         if what else is open does more than that."""
@@ -62,22 +72,23 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 def order_change(
-    risk: Risk, command: PlaceOrder, instrument: Instrument, position_qty: Decimal, now: datetime
+    risk: Risk, created: OrderCreated, instrument: Instrument, position_qty: Decimal, now: datetime
 ) -> Change:
     """A new order changes everything."""
+    quantity = created.quantity if created.cash_quantity is None else created.estimated_quantity or ZERO
     return Change(
         risk,
         instrument,
-        command,
+        created,
         None,
         now,
         position_qty,
-        command.quantity,
+        quantity,
         ZERO,
-        _open_qty(risk, command),
+        _open_qty(risk, created),
         True,
-        command.limit_price,
-        command.stop_price,
+        created.limit_price,
+        created.stop_price,
         True,
     )
 
@@ -113,6 +124,6 @@ def replace_change(
     )
 
 
-def _open_qty(risk: Risk, new: PlaceOrder | OrderCreated) -> Decimal:
+def _open_qty(risk: Risk, new: OrderCreated) -> Decimal:
     exposure = risk.exposures.get(new.symbol, NO_EXPOSURE)
     return exposure.buy_qty if new.side is _BUY else exposure.sell_qty

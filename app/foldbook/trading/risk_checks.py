@@ -3,43 +3,47 @@
 An order or a replace is checked (``check_order``, ``check_replace``) against what ``risk.Risk`` remembers. A cancel is
 never checked: it always passes, and only counts as a message.
 
+Three denials need no limits and come first: of an order that is to expire in the past (``expired``), of one in an
+instrument that has expired (``instrument-expired``), and of one that says that it only reduces the position, but would
+do more (``reduce-only``).
+
 The limits of the account and those of the symbol both apply. The first denial wins, in this order:
 
 1. the trading state: ``halted``, ``reducing``;
 2. the instrument: ``tick-size``, ``lot-size``;
 3. the limits of the account, then those of the symbol, each in the order ``symbol-not-allowed``, ``reduce-only``,
    ``max-quantity``, ``stale-price``, ``max-notional``, ``price-collar``, ``max-position``, ``max-open-orders``,
-   ``order-rate``, ``message-rate``, ``daily-loss``, ``duplicate-order``.
+   ``order-rate``, ``message-rate``, ``daily-loss``, ``unrealized-loss``, ``duplicate-order``.
 
 A check is a function named after its code. To add one, add a function and a line in ``_denied_by``.
 
-What cannot be checked is denied: a notional or a collar that needs a last price when there is none is ``no-price``. A
-value exactly at its limit passes.
+What cannot be checked is denied: a check that needs a last price when there is none is ``no-price``. A value exactly
+at its limit passes.
 
 A position can always be made smaller: neither ``REDUCING``, ``reduce_only`` nor a daily loss denies an order that,
 together with what is open on its side, at most closes the position. ``HALTED`` denies everything but cancels.
 
 A replace is checked only for what it makes worse: the quantity limits if the quantity grows, the collar and the tick if
 a price changes, the lot if the quantity changes. Reducing the quantity without changing a price passes everything but
-``halted``, ``lot-size`` and ``message-rate``. A replace does not count as an order.
+``halted``, ``lot-size`` and ``message-rate``. A replace does not count as an order, unless it would reopen a filled
+one.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from foldbook.trading.commands import PlaceOrder
+import msgspec
+
 from foldbook.trading.events import OrderCreated
 from foldbook.trading.instrument import Instrument
 from foldbook.trading.risk import ACCOUNT_SCOPE, NO_EXPOSURE, NO_WINDOW, Risk, content_of
 from foldbook.trading.risk_change import Change, order_change, replace_change
-from foldbook.trading.risk_denial import NONE, Denial, denial_of, seconds, shown, text
-from foldbook.trading.values import EXACT, ONE, ZERO, Rate, RiskLimits, Side, TradingState
-
-_NOT_COUNTED = 0
-"""A replace does not count as an order: no check reads how many are open."""
+from foldbook.trading.risk_denial import NONE, Denial, denial_of, seconds, shown, text, time_text
+from foldbook.trading.values import EXACT, ZERO, CollarSide, InstrumentKind, Rate, RiskLimits, Side, TradingState
 
 # A member looked up on its class costs as much as a check.
 _ACTIVE, _REDUCING, _HALTED = TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED
@@ -53,31 +57,47 @@ _multiply = EXACT.multiply
 _remainder = EXACT.remainder
 
 
+class Losses(msgspec.Struct, frozen=True, gc=False):
+    """Of the account, in the order's settlement currency, or of the symbol alone. A gain is negative."""
+
+    today: Decimal = ZERO
+    unrealized: Decimal | None = ZERO
+    """At the last prices; None: a price is not known."""
+
+
+NO_LOSSES = Losses()
+
+
+def check_validity(created: OrderCreated, instrument: Instrument, now: datetime) -> Denial | None:
+    """Why the order could not even be good for a moment, or None."""
+    if created.expire_at is not None and created.expire_at <= now:
+        return Denial("expired", time_text(now), time_text(created.expire_at))
+    if instrument.expiry is not None and instrument.expiry <= now:
+        return Denial("instrument-expired", time_text(instrument.expiry), time_text(now))
+    return None
+
+
 def check_order(
     risk: Risk,
-    command: PlaceOrder,
+    created: OrderCreated,
     instrument: Instrument,
     *,
     position_qty: Decimal,
-    realized_today: Decimal,
-    symbol_realized_today: Decimal,
+    losses: Mapping[str, Losses],
     open_orders: int,
     now: datetime,
+    is_exit: bool = False,
 ) -> Denial | None:
     """Why the order must not leave, or None.
 
-    ``realized_today``: of the account, in the order's quote currency, fees in it included (a loss is negative);
-    ``symbol_realized_today``: of the symbol alone. ``open_orders``: of the account.
+    ``losses`` by scope; ``open_orders``: of the account; ``is_exit``: it closes what an order of its group opens.
     """
-    if _is_unlimited(risk, instrument):
+    if _is_unlimited(risk, instrument) and not created.reduce_only:
         return None
-    change = order_change(risk, command, instrument, position_qty, now)
-    open_in_symbol = risk.exposures.get(command.symbol, NO_EXPOSURE).count
-    return _first_denial(
-        change,
-        (ACCOUNT_SCOPE, open_orders, realized_today),
-        (command.symbol, open_in_symbol, symbol_realized_today),
-    )
+    change = order_change(risk, created, instrument, position_qty, now)
+    if created.reduce_only and not is_exit and (denial := reduce_only(change)) is not None:
+        return denial
+    return _first_denial(change, losses, open_orders)
 
 
 def check_replace(
@@ -89,8 +109,8 @@ def check_replace(
     cum_qty: Decimal,
     leaves_qty: Decimal,
     position_qty: Decimal,
-    realized_today: Decimal,
-    symbol_realized_today: Decimal,
+    losses: Mapping[str, Losses],
+    open_orders: int,
     now: datetime,
 ) -> Denial | None:
     """Why an order on the terms ``old`` must not ask for the terms ``new``, or None.
@@ -98,7 +118,7 @@ def check_replace(
     ``leaves_qty``: what the order contributes to the exposure now (see ``with_exposure``). The other arguments are as
     in ``check_order``.
     """
-    if _is_unlimited(risk, instrument):
+    if _is_unlimited(risk, instrument) and not new.reduce_only:
         return None
     change = replace_change(
         risk,
@@ -110,26 +130,26 @@ def check_replace(
         leaves_qty=max(_subtract(new.quantity, cum_qty), ZERO),
         counted_qty=leaves_qty,
     )
-    return _first_denial(
-        change,
-        (ACCOUNT_SCOPE, _NOT_COUNTED, realized_today),
-        (new.symbol, _NOT_COUNTED, symbol_realized_today),
-    )
+    if new.reduce_only and new.group is None and (denial := reduce_only(change)) is not None:
+        return denial
+    return _first_denial(change, losses, open_orders)
 
 
 def _is_unlimited(risk: Risk, instrument: Instrument) -> bool:
     return not risk.limits and risk.state is _ACTIVE and instrument.tick_size is None and instrument.lot_size is None
 
 
-def _first_denial(change: Change, *scopes: tuple[str, int, Decimal]) -> Denial | None:
-    """``scopes``: the key of the limits, how many orders are open there, and what was realised there today."""
+def _first_denial(change: Change, losses: Mapping[str, Losses], open_orders: int) -> Denial | None:
     denial = _denied_in_general(change)
     if denial is not None:
         return denial
-    for scope, open_orders, realized in scopes:
+    symbol = change.new.symbol
+    for scope in (ACCOUNT_SCOPE, symbol):
         limits = change.risk.limits.get(scope)
         if limits is not None:
-            denial = _denied_by(limits, scope, change, open_orders, realized)
+            if scope == symbol:
+                open_orders = change.risk.exposures.get(symbol, NO_EXPOSURE).count
+            denial = _denied_by(limits, scope, change, open_orders, losses.get(scope, NO_LOSSES))
             if denial is not None:
                 return denial
     return None
@@ -152,19 +172,23 @@ def _denied_in_general(change: Change) -> Denial | None:
     )
 
 
-def _denied_by(limits: RiskLimits, scope: str, change: Change, open_orders: int, realized: Decimal) -> Denial | None:
+def _denied_by(limits: RiskLimits, scope: str, change: Change, open_orders: int, losses: Losses) -> Denial | None:
     return (
         (limits.allowed_symbols is not None and symbol_not_allowed(change, limits.allowed_symbols))
         or (limits.reduce_only and reduce_only(change))
         or (limits.max_quantity is not None and max_quantity(change, limits.max_quantity))
         or (limits.price_age_max_s is not None and stale_price(change, limits.price_age_max_s))
         or (limits.max_notional is not None and max_notional(change, limits.max_notional))
-        or (limits.price_collar is not None and price_collar(change, limits.price_collar))
+        or (limits.price_collar is not None and price_collar(change, limits.price_collar, limits.price_collar_side))
         or (limits.max_position is not None and max_position(change, limits.max_position))
         or (limits.max_open_orders is not None and max_open_orders(change, limits.max_open_orders, open_orders))
         or (limits.max_order_rate is not None and order_rate(change, limits.max_order_rate, scope))
         or (limits.max_message_rate is not None and message_rate(change, limits.max_message_rate, scope))
-        or (limits.max_daily_loss is not None and daily_loss(change, limits.max_daily_loss, realized))
+        or (limits.max_daily_loss is not None and daily_loss(change, limits.max_daily_loss, losses.today))
+        or (
+            limits.max_unrealized_loss is not None
+            and unrealized_loss(change, limits.max_unrealized_loss, losses.unrealized)
+        )
         or (limits.duplicate_window_s is not None and duplicate_order(change, limits.duplicate_window_s))
         or None
     )
@@ -178,6 +202,8 @@ def halted(change: Change) -> Denial | None:
 
 
 def reducing(change: Change) -> Denial | None:
+    if change.is_quantity_unknown:
+        return Denial("no-price", text(max(change.room_to_flat, ZERO)), NONE)
     if change.is_reducing:
         return None
     return denial_of("reducing", max(change.room_to_flat, ZERO), change.leaves_qty)
@@ -208,13 +234,17 @@ def symbol_not_allowed(change: Change, allowed: tuple[str, ...]) -> Denial | Non
 
 
 def reduce_only(change: Change) -> Denial | None:
+    if change.is_quantity_unknown:
+        return Denial("no-price", text(max(change.room_to_flat, ZERO)), NONE)
     if change.is_reducing:
         return None
     return denial_of("reduce-only", max(change.room_to_flat, ZERO), change.leaves_qty)
 
 
 def max_quantity(change: Change, quantity_max: Decimal) -> Denial | None:
-    quantity = change.new.quantity
+    if change.is_quantity_unknown:
+        return Denial("no-price", text(quantity_max), NONE)
+    quantity = change.quantity
     if quantity <= quantity_max or not change.is_more:
         return None
     return denial_of("max-quantity", quantity_max, quantity)
@@ -236,38 +266,58 @@ def max_notional(change: Change, notional_max: Decimal) -> Denial | None:
     if not change.is_worse:
         return None
     new, old = change.new, change.old
+    if new.cash_quantity is not None and not new.quantity:
+        return denial_of("max-notional", notional_max, new.cash_quantity) if new.cash_quantity > notional_max else None
     last = change.risk.prices.get(new.symbol)
-    price = new.limit_price or new.stop_price or (last.price if last is not None else None)
+    price = _price_of(new, None if last is None else last.price)
     if price is None:
         return Denial("no-price", text(notional_max), NONE)
-    value = _multiply(new.quantity, price)
-    notional = _multiply(value, change.instrument.multiplier)
+    notional = _notional(new.quantity, price, change.instrument)
     if notional <= notional_max:
         return None
-    if old is not None and value <= _multiply(old.quantity, old.limit_price or old.stop_price or price):
+    if old is not None and notional <= _notional(old.quantity, _price_of(old, price), change.instrument):
         return None
     return denial_of("max-notional", notional_max, notional)
 
 
-def price_collar(change: Change, collar: Decimal) -> Denial | None:
-    """Each new price must be within the band around the last price; a market order has no price."""
+def _price_of(order: OrderCreated, last_price: Decimal | None) -> Decimal | None:
+    if order.limit_price is not None:
+        return order.limit_price
+    return order.stop_price if order.stop_price is not None else last_price
+
+
+def _notional(quantity: Decimal, price: Decimal | None, instrument: Instrument) -> Decimal:
+    """In the quote currency. An inverse contract is worth its multiplier there, whatever the price."""
+    units = _multiply(quantity, instrument.multiplier)
+    if price is None or instrument.kind is InstrumentKind.INVERSE:
+        return units
+    return _multiply(units, price.copy_abs())
+
+
+def price_collar(change: Change, collar: Decimal, side: CollarSide) -> Denial | None:
+    """Each new price must be within the band around the last price, or at least not be beyond its harmful end: too dear
+    to buy, too cheap to sell. A market order has no price."""
     last = change.risk.prices.get(change.new.symbol)
+    is_buy, is_both = change.new.side is _BUY, side is CollarSide.BOTH
     for price in (change.new_stop_price, change.new_limit_price):
         if price is None:
             continue
         if last is None:
             return Denial("no-price", text(collar), NONE)
-        highest = _multiply(last.price, _add(ONE, collar))
-        if price > highest:
+        width = _multiply(last.price.copy_abs(), collar)
+        highest = _add(last.price, width)
+        if price > highest and (is_buy or is_both):
             return denial_of("price-collar", highest, price)
-        lowest = _multiply(last.price, _subtract(ONE, collar))
-        if price < lowest:
+        lowest = _subtract(last.price, width)
+        if price < lowest and (not is_buy or is_both):
             return denial_of("price-collar", lowest, price)
     return None
 
 
 def max_position(change: Change, position_max: Decimal) -> Denial | None:
     """The position if this and everything open on its side were filled, and nothing on the other side."""
+    if change.is_quantity_unknown:
+        return Denial("no-price", text(position_max), NONE)
     if change.leaves_qty <= change.counted_qty:
         return None
     held = change.position_qty if change.new.side is _BUY else _negate(change.position_qty)
@@ -276,7 +326,9 @@ def max_position(change: Change, position_max: Decimal) -> Denial | None:
 
 
 def max_open_orders(change: Change, count_max: int, open_orders: int) -> Denial | None:
-    if change.old is not None or open_orders < count_max:
+    """A replace that would reopen a filled order counts as an order."""
+    is_counted = change.old is not None and bool(change.counted_qty)
+    if is_counted or open_orders < count_max:
         return None
     return Denial("max-open-orders", str(count_max), str(open_orders + 1))
 
@@ -291,11 +343,18 @@ def message_rate(change: Change, rate: Rate, scope: str) -> Denial | None:
     return _check_rate("message-rate", rate, change.risk.windows.get(scope, NO_WINDOW).messages, change.now)
 
 
-def daily_loss(change: Change, loss_max: Decimal, realized: Decimal) -> Denial | None:
-    lost = _negate(realized)
+def daily_loss(change: Change, loss_max: Decimal, lost: Decimal) -> Denial | None:
     if lost <= loss_max or change.is_reducing:
         return None
     return denial_of("daily-loss", loss_max, lost)
+
+
+def unrealized_loss(change: Change, loss_max: Decimal, lost: Decimal | None) -> Denial | None:
+    if change.is_reducing:
+        return None
+    if lost is None:
+        return Denial("no-price", text(loss_max), NONE)
+    return denial_of("unrealized-loss", loss_max, lost) if lost > loss_max else None
 
 
 def duplicate_order(change: Change, window_s: int) -> Denial | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import msgspec
@@ -29,6 +29,11 @@ def denial_of(code: str, limit: Decimal, observed: Decimal) -> Denial:
 
 def text(value: Decimal) -> str:
     return f"{canonical(value):f}"
+
+
+def time_text(time: datetime) -> str:
+    """RFC 3339 in UTC, with microseconds."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def seconds(duration: timedelta) -> str:

@@ -15,7 +15,14 @@ ALLOWED_SYMBOLS_MAX = 1_000
 
 def check_limits(limits: RiskLimits, symbol: str | None = None) -> tuple[str, str] | None:
     """The wrong field in the limits of the account, or of ``symbol``, and what it must be; None: all is well."""
-    for name in ("max_quantity", "max_notional", "price_collar", "max_position", "max_daily_loss"):
+    for name in (
+        "max_quantity",
+        "max_notional",
+        "price_collar",
+        "max_position",
+        "max_daily_loss",
+        "max_unrealized_loss",
+    ):
         amount: Decimal | None = getattr(limits, name)
         if amount is not None and not (is_amount(amount) and amount > ZERO):
             what = "must be greater than 0, with at most {} digits before the point and {} after it"

@@ -16,8 +16,13 @@ import msgspec
 
 from foldbook.eventstore.events import Command, Event
 from foldbook.trading import risk
+from foldbook.trading.clock import comparable
 from foldbook.trading.events import (
-    ExecutionEvent,
+    AccountAdjusted,
+    BookedExecution,
+    ExecutionBooked,
+    ExecutionBusted,
+    ExecutionCorrected,
     FillBusted,
     FillConflictDetected,
     FillCorrected,
@@ -29,6 +34,7 @@ from foldbook.trading.events import (
     OrderFilled,
     OrderReplaceRequested,
     PriceRecorded,
+    ReportedExecution,
     RiskLimitsSet,
     TradingStateChanged,
     UnmatchedExecutionRecorded,
@@ -38,19 +44,42 @@ from foldbook.trading.order import Order, outline_of
 from foldbook.trading.order_events import evolve_order, evolved
 from foldbook.trading.position import Position, evolve_position
 from foldbook.trading.risk import Risk
-from foldbook.trading.values import EXACT, ZERO
+from foldbook.trading.values import EXACT, ZERO, GroupKind
+
+SYMBOLS_MAX = 10_000
+"""Bounds each of these: instruments, prices, symbols with their own limits, positions that are adjusted."""
+
+GROUPS_MAX = 1_000
+"""Groups that are remembered although none of their orders is open. Up to twice as many are."""
+
+
+class Group(msgspec.Struct, frozen=True, gc=False):
+    """A group of orders. ``legs``: the open ones; ``number``: which of the account's groups it is."""
+
+    kind: GroupKind
+    entry_id: str
+    """The order that was placed first."""
+    number: int
+    legs: tuple[str, ...] = ()
 
 
 class Book(msgspec.Struct, frozen=True, gc=False):
-    """``orders``: the open ones, by order id. ``recalled``: the order that the command at hand is about, with all its
-    events, if the book had forgotten it."""
+    """``orders``: the open ones, by order id.
+
+    The last three are what the command at hand is about, if the book had forgotten it: an order with all its events;
+    the events of an execution without an order; reports that wait for either.
+    """
 
     account: str | None = None
     orders: immutables.Map[str, Order] = immutables.Map()
     positions: immutables.Map[str, Position] = immutables.Map()
     instruments: immutables.Map[str, Instrument] = immutables.Map()
     risk: Risk = Risk()
+    groups: immutables.Map[str, Group] = immutables.Map()
+    group_count: int = 0
     recalled: Order | None = None
+    foreign: tuple[BookedExecution, ...] = ()
+    waiting: tuple[UnmatchedExecutionRecorded, ...] = ()
 
     def find(self, order_id: str) -> Order | None:
         recalled = self.recalled
@@ -66,27 +95,65 @@ class Book(msgspec.Struct, frozen=True, gc=False):
         position = self.positions.get(symbol)
         return position is not None and position.holds(order_id, exec_id)
 
+    def is_before_split(self, symbol: str, order_id: str, exec_id: str, time: datetime | None) -> bool:
+        """Is a fill from before the symbol was split, so that its quantity is in units of then?"""
+        position = self.positions.get(symbol)
+        if position is None or position.split_at is None or position.holds(order_id, exec_id):
+            return False
+        return time is None or time <= position.split_at
+
+    def group_of(self, created: OrderCreated) -> Group | None:
+        return None if created.group is None else self.groups.get(created.group.id)
+
     def position_qty(self, symbol: str) -> Decimal:
         position = self.positions.get(symbol)
         return ZERO if position is None else position.quantity
 
-    def realized_today(self, currency: str | None, now: datetime) -> Decimal:
-        """Of the account, today, in one quote currency, less fees in it."""
+    def lost_today(self, symbol: str, now: datetime, *, is_of_account: bool) -> Decimal:
+        """What was lost today in the symbol's currency, by the account or in the symbol alone: realised, and fees. If
+        more was charged in another currency, by its number, that. A gain is negative."""
+        currency, day = self.instrument(symbol).settlement_currency, now.date()
         lost = ZERO
-        for symbol, position in self.positions.items():
-            if self.instrument(symbol).quote_currency == currency:
-                lost = EXACT.add(lost, position.loss_today(now.date()))
-        return EXACT.minus(lost)
+        others: dict[str, Decimal] = {}
+        for _, position in self._settled_in(currency, None if is_of_account else symbol):
+            lost = EXACT.subtract(EXACT.add(lost, position.in_kind_on(day)), position.realized_on(day))
+            for charged, fee in position.fees_on(day).items():
+                if charged == (currency or ""):
+                    lost = EXACT.add(lost, fee)
+                else:
+                    others[charged] = EXACT.add(others.get(charged, ZERO), fee)
+        return max((lost, *others.values()))
 
-    def symbol_realized_today(self, symbol: str, now: datetime) -> Decimal:
-        position = self.positions.get(symbol)
-        return ZERO if position is None else EXACT.minus(position.loss_today(now.date()))
+    def unrealized_loss(self, symbol: str, *, is_of_account: bool) -> Decimal | None:
+        """What closing at the last prices would lose, of what is held in the symbol's currency, or in the symbol alone.
+        None: a price is not known. A gain is negative."""
+        lost = ZERO
+        currency = self.instrument(symbol).settlement_currency
+        for name, position in self._settled_in(currency, None if is_of_account else symbol):
+            if position.quantity:
+                last = self.risk.prices.get(name)
+                if last is None:
+                    return None
+                lost = EXACT.subtract(lost, position.unrealized_pnl(last.price))
+        return lost
 
-    def with_execution(self, event: ExecutionEvent) -> Book:
-        """The book with what ``event`` does to the position."""
-        symbol = event.symbol
+    def _settled_in(self, currency: str | None, symbol: str | None) -> Iterable[tuple[str, Position]]:
+        if symbol is not None:
+            position = self.positions.get(symbol)
+            return () if position is None else ((symbol, position),)
+        return (
+            (name, position)
+            for name, position in self.positions.items()
+            if self.instrument(name).settlement_currency == currency
+        )
+
+    def with_execution(self, event: Event) -> Book:
+        """The book with what an execution does to the position. What else it changes is of no importance here."""
+        if type(event) not in CHANGES_POSITION:
+            return self
+        symbol: str = event.symbol  # type: ignore[attr-defined]
         positions = self.positions.set(symbol, evolve_position(self.positions.get(symbol), event))
-        return Book(self.account, self.orders, positions, self.instruments, self.risk)
+        return msgspec.structs.replace(self, positions=positions)
 
 
 # -- evolve ------------------------------------------------------------------------------------------------------
@@ -103,22 +170,26 @@ def evolve(book: Book, event: Event) -> Book:
 
 
 _EXECUTIONS = frozenset({OrderFilled, FillBusted, FillCorrected})
+CHANGES_POSITION = frozenset({*_EXECUTIONS, ExecutionBooked, ExecutionBusted, ExecutionCorrected})
 
 
 def _evolve_order(book: Book, event: Any, is_execution: bool) -> Book:
     order_id: str = event.order_id
     symbol: str = event.symbol
-    orders, positions, checked = book.orders, book.positions, book.risk
+    orders, positions, checked, groups = book.orders, book.positions, book.risk, book.groups
     if is_execution:
         positions = positions.set(symbol, evolve_position(positions.get(symbol), event))
     before = orders.get(order_id)
     # Of an order that it had forgotten, the book knows what the event says: whether it works again, or may.
-    after = outline_of(event) if before is None or before.is_outline else evolved(before, event)
-    is_live = bool(event.leaves_qty) or after.is_live
+    after = outline_of(event) if before is None or before.outline is not None else evolved(before, event)
+    # What can trade no more counts for nothing, whatever is pending.
+    is_live = bool(event.leaves_qty or event.exposed_qty or event.leaves_cash)
     if is_live:
         orders = orders.set(order_id, after)
     elif before is not None:
         orders = orders.delete(order_id)
+        if before.created.group is not None:
+            groups = _without_leg(groups, before.created)
     if checked.is_watching:
         qty_before = before.exposed_qty if before is not None else ZERO
         count_delta = is_live - (before is not None)
@@ -128,7 +199,7 @@ def _evolve_order(book: Book, event: Any, is_execution: bool) -> Book:
         checked = risk.with_message(checked, symbol, event.transact_time)
     elif event_type is OrderDenied:
         checked = risk.with_order_denied(checked, after.created)
-    return Book(book.account, orders, positions, book.instruments, checked)
+    return Book(book.account, orders, positions, book.instruments, checked, groups, book.group_count)
 
 
 def _book_created(book: Book, event: OrderBookCreated) -> Book:
@@ -136,25 +207,66 @@ def _book_created(book: Book, event: OrderBookCreated) -> Book:
 
 
 def _order_created(book: Book, event: OrderCreated) -> Book:
-    orders = book.orders.set(event.order_id, Order(event, event.quantity, event.limit_price, event.stop_price))
+    order = Order(event, event.quantity, event.limit_price, event.stop_price)
+    orders = book.orders.set(event.order_id, order)
     checked = book.risk
     if checked.is_watching:
-        checked = risk.with_order(risk.with_exposure(checked, event.symbol, event.side, ZERO, event.quantity, 1), event)
-    return Book(book.account, orders, book.positions, book.instruments, checked)
+        exposed_qty = order.exposed_qty if event.cash_quantity is not None else event.quantity
+        checked = risk.with_order(risk.with_exposure(checked, event.symbol, event.side, ZERO, exposed_qty, 1), event)
+    groups, group_count = book.groups, book.group_count
+    if event.group is not None:
+        group = groups.get(event.group.id)
+        if group is None:
+            group_count += 1
+            group = Group(event.group.kind, event.order_id, group_count)
+        groups = _bounded(
+            groups.set(event.group.id, msgspec.structs.replace(group, legs=(*group.legs, event.order_id)))
+        )
+    return Book(book.account, orders, book.positions, book.instruments, checked, groups, group_count)
+
+
+def _without_leg(groups: immutables.Map[str, Group], created: OrderCreated) -> immutables.Map[str, Group]:
+    assert created.group is not None
+    group = groups.get(created.group.id)
+    if group is None:
+        return groups
+    legs = tuple(leg for leg in group.legs if leg != created.order_id)
+    return groups.set(created.group.id, msgspec.structs.replace(group, legs=legs))
+
+
+def _bounded(groups: immutables.Map[str, Group]) -> immutables.Map[str, Group]:
+    """Without the oldest groups that have no open order, if there are too many."""
+    if len(groups) <= 2 * GROUPS_MAX:
+        return groups
+    idle = sorted((group.number, name) for name, group in groups.items() if not group.legs)
+    for _, name in idle[:-GROUPS_MAX]:
+        groups = groups.delete(name)
+    return groups
+
+
+def _execution_booked(book: Book, event: BookedExecution) -> Book:
+    return book.with_execution(event)
+
+
+def _adjusted(book: Book, event: AccountAdjusted) -> Book:
+    if event.symbol is None or event.quantity is None:
+        return book
+    positions = book.positions.set(event.symbol, evolve_position(book.positions.get(event.symbol), event))
+    return msgspec.structs.replace(book, positions=positions)
 
 
 def _reported(book: Book, event: UnmatchedExecutionRecorded | FillConflictDetected) -> Book:
     """A report that was not applied; an order that the book knows keeps one that may still be."""
+    if event.order_id is None:
+        return book
     known = book.orders.get(event.order_id)
     if known is None or known.is_outline:
         return book
-    order = evolved(known, event)
-    return Book(book.account, book.orders.set(event.order_id, order), book.positions, book.instruments, book.risk)
+    return msgspec.structs.replace(book, orders=book.orders.set(event.order_id, evolved(known, event)))
 
 
 def _instrument_defined(book: Book, event: InstrumentDefined) -> Book:
-    instruments = book.instruments.set(event.symbol, defined_instrument(event))
-    return Book(book.account, book.orders, book.positions, instruments, book.risk)
+    return msgspec.structs.replace(book, instruments=book.instruments.set(event.symbol, defined_instrument(event)))
 
 
 def _limits_set(book: Book, event: RiskLimitsSet) -> Book:
@@ -166,7 +278,10 @@ def _state_changed(book: Book, event: TradingStateChanged) -> Book:
 
 
 def _price_recorded(book: Book, event: PriceRecorded) -> Book:
-    return _with_risk(book, risk.with_price(book.risk, event.symbol, event.price, event.transact_time))
+    time = event.counted_at or event.transact_time
+    assert time is not None
+    told = comparable(event.transact_time, event.counted_at)
+    return _with_risk(book, risk.with_price(book.risk, event.symbol, event.price, time, told))
 
 
 def _with_risk(book: Book, checked: Risk) -> Book:
@@ -177,7 +292,7 @@ def _with_risk(book: Book, checked: Risk) -> Book:
             for order in book.orders.values():
                 created = order.created
                 checked = risk.with_exposure(checked, created.symbol, created.side, ZERO, order.exposed_qty, 1)
-    return Book(book.account, book.orders, book.positions, book.instruments, checked)
+    return Book(book.account, book.orders, book.positions, book.instruments, checked, book.groups, book.group_count)
 
 
 _FOLDS: dict[type[Event], Callable[[Book, Any], Book]] = {
@@ -185,6 +300,10 @@ _FOLDS: dict[type[Event], Callable[[Book, Any], Book]] = {
     OrderCreated: _order_created,
     UnmatchedExecutionRecorded: _reported,
     FillConflictDetected: _reported,
+    ExecutionBooked: _execution_booked,
+    ExecutionBusted: _execution_booked,
+    ExecutionCorrected: _execution_booked,
+    AccountAdjusted: _adjusted,
     InstrumentDefined: _instrument_defined,
     RiskLimitsSet: _limits_set,
     TradingStateChanged: _state_changed,
@@ -204,8 +323,15 @@ def forgotten(command: Command, book: Book) -> bool:
 
 
 def recall(book: Book, events: Iterable[Event]) -> Book:
-    """The book with the order that these events, all there are about it, make."""
+    """The book with the order, or the execution without one, that these events make: all there are about it."""
     order: Order | None = None
+    foreign: list[BookedExecution] = []
+    waiting: list[UnmatchedExecutionRecorded] = []
     for event in events:
-        order = evolve_order(order, event)
-    return Book(book.account, book.orders, book.positions, book.instruments, book.risk, order)
+        if isinstance(event, BookedExecution):
+            foreign.append(event)
+        elif order is not None or not isinstance(event, ReportedExecution):
+            order = evolve_order(order, event)
+        elif isinstance(event, UnmatchedExecutionRecorded):
+            waiting.append(event)
+    return msgspec.structs.replace(book, recalled=order, foreign=tuple(foreign), waiting=tuple(waiting))

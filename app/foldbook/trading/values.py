@@ -13,7 +13,12 @@ from msgspec import Meta
 from foldbook.eventstore.declaration import AsText, InPath
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
-"""The pattern of a user's, exchange's, order's, strategy's or symbol's name."""
+"""The pattern of a user's, exchange's, order's, strategy's or currency's name."""
+
+_SYMBOL = r"A-Za-z0-9^$@#/._:=+*&!~-"
+SYMBOL = rf"[A-Za-z0-9^$@#/](?:[ {_SYMBOL}]{{0,62}}[{_SYMBOL}])?"
+"""The pattern of a symbol, as exchanges, brokers and data vendors write them: ``BTC-USDT``, ``BTC/USDT:USDT``,
+``ES=F``, ``^SPX``, ``AAPL  240119C00150000``."""
 
 
 class Broker(StrEnum):
@@ -38,6 +43,7 @@ QUOTIENTS = Context(prec=400, traps=[Inexact, InvalidOperation, Overflow])
 """The same for quotients: a cost times a quantity, with 36 more digits, takes some 250 digits."""
 
 AVERAGE_DIGITS = 18
+UNIT_COST_DIGITS = 36
 
 INTEGER_DIGITS_MAX = 20
 FRACTION_DIGITS_MAX = 18
@@ -59,12 +65,18 @@ _END = r"(?!\n)$"
 """The end of a pattern: ``$`` alone would let a line feed follow, and JSON Schema has no ``\\Z``."""
 
 NAME_PATTERN = f"^{NAME}{_END}"
+SYMBOL_PATTERN = f"^{SYMBOL}{_END}"
 ACCOUNT_PATTERN = f"^{NAME}/{NAME}/({'|'.join(BROKERS)}){_END}"
 AMOUNT_PATTERN = rf"^-?[0-9]{{1,{INTEGER_DIGITS_MAX}}}(\.[0-9]{{1,{FRACTION_DIGITS_MAX}}})?{_END}"
 
-Name = Annotated[str, Meta(pattern=NAME_PATTERN, examples=["BTC-USDT"])]
-Symbol = Annotated[Name, InPath(detail=f"must match {NAME}")]
-OrderId = Annotated[Name, InPath("unknown-order", f"an order id must match {NAME}")]
+Name = Annotated[str, Meta(pattern=NAME_PATTERN, examples=["trend"])]
+Symbol = Annotated[
+    str, Meta(pattern=SYMBOL_PATTERN, examples=["BTC-USDT", "BTC/USDT", "ES=F"]), InPath(detail=f"must match {SYMBOL}")
+]
+Currency = Annotated[str, Meta(pattern=NAME_PATTERN, examples=["USDT"])]
+OrderId = Annotated[
+    str, Meta(pattern=NAME_PATTERN, examples=["o-1"]), InPath("unknown-order", f"an order id must match {NAME}")
+]
 AccountName = Annotated[
     str,
     Meta(pattern=ACCOUNT_PATTERN, examples=["alice/binance/simulated"]),
@@ -98,6 +110,8 @@ class OrderType(StrEnum):
     LIMIT = "LIMIT"
     STOP = "STOP"
     STOP_LIMIT = "STOP_LIMIT"
+    MARKET_TO_LIMIT = "MARKET_TO_LIMIT"
+    """FIX K: what a market order leaves over rests at the price that it traded at."""
 
 
 class TimeInForce(StrEnum):
@@ -108,6 +122,74 @@ class TimeInForce(StrEnum):
     IOC = "IOC"
     FOK = "FOK"
     GTD = "GTD"
+    AT_THE_OPENING = "AT_THE_OPENING"
+    AT_THE_CLOSE = "AT_THE_CLOSE"
+
+
+class GroupKind(StrEnum):
+    """What the legs of a group do to each other (FIX ContingencyType, 1385)."""
+
+    OCO = "OCO"
+    """One cancels the other: what trades of one leg, even a part, has the others canceled."""
+    BRACKET = "BRACKET"
+    """The first leg is the entry, the others are its exits. What trades of an exit is taken off the other exits (FIX:
+    one updates the other). They are canceled when nothing more can be closed, or if the entry ends untraded."""
+
+
+class OrderGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Orders of one account that belong together."""
+
+    kind: GroupKind
+    id: Name
+
+
+class InstrumentKind(StrEnum):
+    """What a symbol is. It decides what a fee in its base currency does, and what its price means."""
+
+    SPOT = "SPOT"
+    """The thing itself: a coin, a currency, a share. Only here a fee in the base currency changes the quantity."""
+    FUTURE = "FUTURE"
+    PERPETUAL = "PERPETUAL"
+    OPTION = "OPTION"
+    INVERSE = "INVERSE"
+    """A future or perpetual that is worth ``multiplier`` of the quote currency and is settled in the base currency,
+    where its value is quantity * multiplier / price."""
+
+
+class ExecutionKind(StrEnum):
+    """Why something traded without an order of ours."""
+
+    FOREIGN_ORDER = "FOREIGN_ORDER"
+    """An order that was placed elsewhere, by hand at the broker, say."""
+    LIQUIDATION = "LIQUIDATION"
+    ASSIGNMENT = "ASSIGNMENT"
+    EXERCISE = "EXERCISE"
+    SETTLEMENT = "SETTLEMENT"
+
+
+class AdjustmentKind(StrEnum):
+    """What changed an account without a trade."""
+
+    OPENING = "OPENING"
+    """What it held when its log began: a position, or cash."""
+    TRANSFER = "TRANSFER"
+    """A position, or cash, that came in (positive) or went out."""
+    SPLIT = "SPLIT"
+    """``split_to`` new units for ``split_from`` old ones."""
+    FUNDING = "FUNDING"
+    DIVIDEND = "DIVIDEND"
+    FEE = "FEE"
+    """Charged for something else than a fill; negative if refunded."""
+    CASH = "CASH"
+    """A correction of the cash."""
+
+
+class CollarSide(StrEnum):
+    """Which prices the collar is about."""
+
+    HARMFUL = "HARMFUL"
+    """Buying too dear, selling too cheap."""
+    BOTH = "BOTH"
 
 
 class OrdStatus(StrEnum):
@@ -181,6 +263,7 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     """Of one order: quantity * price * multiplier, in the quote currency."""
     price_collar: Amount | None = None
     """How far a price may be from the last price, as a fraction of it: 0.05 is five percent."""
+    price_collar_side: CollarSide = CollarSide.HARMFUL
     max_position: Amount | None = None
     """Of one symbol, long or short, if all its open orders on that side were filled."""
     max_open_orders: Count | None = None
@@ -189,12 +272,14 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     max_message_rate: Rate | None = None
     """Orders, replaces and cancels; a cancel counts but always passes."""
     max_daily_loss: Amount | None = None
-    """Realised today (UTC), fees in the quote currency included, in each quote currency."""
+    """Realised today (UTC), less fees, in each quote currency; a fee in a third currency is compared by itself."""
+    max_unrealized_loss: Amount | None = None
+    """Of what is held, at the last prices, in each quote currency."""
     reduce_only: bool = False
-    allowed_symbols: tuple[Name, ...] | None = None
+    allowed_symbols: tuple[Symbol, ...] | None = None
     """Only for an account."""
     duplicate_window_s: Count | None = None
-    """An order that equals one of the last so many seconds, except for its id, counts as a mistake."""
+    """An order that equals one of its strategy in the last so many seconds, except for its id, counts as a mistake."""
     price_age_max_s: Count | None = None
     """A last price older than that is stale: market orders are denied."""
 
@@ -241,13 +326,30 @@ def average(cost: Decimal, quantity: Decimal, multiplier: Decimal = ONE) -> Deci
 
     0 while the quantity is 0, as FIX AvgPx (6). The same in SQL: ``trading.average``.
     """
-    if not quantity:
-        return ZERO
-    units = QUOTIENTS.multiply(quantity, multiplier)
+    return quotient(cost, QUOTIENTS.multiply(quantity, multiplier), AVERAGE_DIGITS) if quantity else ZERO
+
+
+def quotient(dividend: Decimal, divisor: Decimal, digits: int) -> Decimal:
+    """Rounded once, half to even, to so many digits after the point. The same in SQL: ``trading.quotient``."""
     # quantize would round a quotient that the context has already rounded.
-    whole, rest = QUOTIENTS.divmod(QUOTIENTS.scaleb(cost.copy_abs(), AVERAGE_DIGITS), units.copy_abs())
-    over = QUOTIENTS.compare(QUOTIENTS.add(rest, rest), units.copy_abs())
+    whole, rest = QUOTIENTS.divmod(QUOTIENTS.scaleb(dividend.copy_abs(), digits), divisor.copy_abs())
+    over = QUOTIENTS.compare(QUOTIENTS.add(rest, rest), divisor.copy_abs())
     if over > 0 or (over == 0 and whole.as_tuple().digits[-1] % 2):
         whole = QUOTIENTS.add(whole, ONE)
-    found = canonical(QUOTIENTS.scaleb(whole, -AVERAGE_DIGITS))
-    return found if cost.is_signed() is units.is_signed() or not found else found.copy_negate()
+    found = canonical(QUOTIENTS.scaleb(whole, -digits))
+    return found if dividend.is_signed() is divisor.is_signed() or not found else found.copy_negate()
+
+
+def unit_cost(price: Decimal, multiplier: Decimal | None, kind: InstrumentKind) -> Decimal:
+    """What one unit of quantity costs: ``price * multiplier``, exact.
+
+    An inverse contract is paid for in its base currency, in which the quote currency becomes cheaper while the price
+    rises: one unit costs ``-multiplier / price``, rounded half to even to 36 digits after the point, so that buying low
+    and selling high is a profit. At a price of 0 it costs nothing. The same in SQL: ``trading.unit_cost``.
+    """
+    if kind is _INVERSE:
+        return quotient(QUOTIENTS.minus(multiplier or ONE), price, UNIT_COST_DIGITS) if price else ZERO
+    return price if multiplier is None else _multiply(price, multiplier)
+
+
+_INVERSE = InstrumentKind.INVERSE

@@ -25,4 +25,4 @@ begin
 end
 $$;
 comment on function audit.fills_of_position is
-    'The fills that make up an account''s current position in a symbol, and the source of each: audit.position_history without the position after each fill.';
+    'The fills and adjustments that make up an account''s current position in a symbol, and the source of each: audit.position_history without the position after each fill.';

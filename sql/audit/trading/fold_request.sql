@@ -5,8 +5,8 @@ immutable parallel safe
 as $$
 declare
     v_kind text := case when p_type like 'OrderCancel%' then 'CANCEL' else 'REPLACE' end;
+    v_request_id text := p_payload ->> 'request_id';
     v_place integer;
-    v_answered integer;
 begin
     if p_type in ('OrderDenied', 'OrderRejected', 'OrderCanceled', 'OrderExpired') then
         return '[]';
@@ -14,6 +14,7 @@ begin
     if p_type in ('OrderCancelRequested', 'OrderReplaceRequested') then
         return p_requests || jsonb_build_object(
             'kind', v_kind,
+            'request_id', v_request_id,
             'quantity', p_payload -> 'requested_quantity',
             'limit_price', p_payload -> 'requested_limit_price',
             'stop_price', p_payload -> 'requested_stop_price',
@@ -21,30 +22,42 @@ begin
         );
     end if;
     if p_type in ('OrderCancelPending', 'OrderReplacePending') then
-        -- Acknowledges the oldest request that was not acknowledged; if there is none, the request was made elsewhere.
+        -- Acknowledges the named request, or the oldest that was not acknowledged; if there is none, it was made
+        -- elsewhere.
         select min(r.ordinal) - 1
         into v_place
         from jsonb_array_elements(p_requests) with ordinality r (request, ordinal)
         where r.request ->> 'kind' = v_kind
+            and (v_request_id is null or r.request ->> 'request_id' = v_request_id)
             and not (r.request ->> 'is_acknowledged')::boolean;
         if v_place is null then
-            return p_requests || jsonb_build_object('kind', v_kind, 'is_acknowledged', true);
+            return p_requests || jsonb_build_object(
+                'kind', v_kind, 'request_id', v_request_id, 'is_acknowledged', true
+            );
         end if;
         return jsonb_set(p_requests, array[v_place::text, 'is_acknowledged'], 'true');
     end if;
     if p_type in ('OrderCancelRejected', 'OrderReplaceRejected', 'OrderReplaced') then
-        v_answered := coalesce((p_payload ->> 'answered_requests')::integer, 1);
+        -- Answers the named request, or the oldest.
         return (
             select coalesce(jsonb_agg(r.request order by r.ordinal), '[]')
             from (
                 select
-                    e.request,
-                    e.ordinal,
-                    row_number() over (partition by e.request ->> 'kind' order by e.ordinal) as place
-                from jsonb_array_elements(p_requests) with ordinality e (request, ordinal)
+                    m.request,
+                    m.ordinal,
+                    m.is_meant,
+                    row_number() over (partition by m.is_meant order by m.ordinal) as place
+                from (
+                    select
+                        e.request,
+                        e.ordinal,
+                        e.request ->> 'kind' = v_kind
+                        and coalesce(e.request ->> 'request_id' = v_request_id, v_request_id is null) as is_meant
+                    from jsonb_array_elements(p_requests) with ordinality e (request, ordinal)
+                ) m
             ) r
-            where r.request ->> 'kind' <> v_kind
-                or r.place > v_answered
+            where not r.is_meant
+                or r.place > coalesce((p_payload ->> 'answered_requests')::integer, 1)
         );
     end if;
     return p_requests;

@@ -2,10 +2,7 @@ create or replace function audit.ledger_as_of(p_account text, p_log_position big
 returns table (ledger_account text, currency text, balance numeric)
 language plpgsql
 stable
--- The log's index finds the account's executions, and their log positions find the entries, which need no other index.
 set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 begin
@@ -14,15 +11,14 @@ begin
         b.ledger_account,
         e.currency,
         sum(b.amount)
-    from trading.log l
-    join read.ledger_entries e on e.shard = l.shard and e.log_position = l.position
+    from read.ledger_entries e
     cross join lateral (
-        values ('position', e.position), ('cash', e.cash), ('exchange', e.exchange), ('fees', e.fees)
+        values
+            ('position', e.position), ('cash', e.cash), ('exchange', e.exchange), ('fees', e.fees),
+            ('capital', e.capital), ('income', e.income)
     ) b (ledger_account, amount)
-    where l.shard = eventstore.shard_of(p_account)
-        and l.aggregate_id = p_account
-        and l.position <= p_log_position
-        and l.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
+    where e.account = p_account
+        and e.log_position <= p_log_position
     group by b.ledger_account, e.currency
     having sum(b.amount) <> 0
     order by b.ledger_account, e.currency;

@@ -10,21 +10,37 @@ begin
     return query
     with held as (
         select
-            x.shard,
-            x.account,
-            x.symbol,
-            p.quantity
-        from (
-            select distinct
-                r.shard,
-                r.checkpoint,
-                e.aggregate_id as account,
-                e.payload ->> 'symbol' as symbol
-            from audit.subscription_reach('lots') r
-            join trading.log e on e.shard = r.shard and e.position <= r.checkpoint
-            where e.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
-        ) x
-        cross join lateral audit.position_as_of(x.account, x.symbol, x.checkpoint) p
+            e.shard,
+            e.aggregate_id as account,
+            e.payload ->> 'symbol' as symbol,
+            sum(x.sign * case
+                when e.type = 'AccountAdjusted' then (e.payload ->> 'quantity')::numeric
+                else trading.signed_quantity(
+                    e.payload ->> 'side', x.last_qty, x.fee, x.fee_currency, e.payload ->> 'base_currency',
+                    e.payload ->> 'instrument_kind'
+                )
+            end) as quantity
+        from audit.subscription_reach('lots') r
+        join trading.log e on e.shard = r.shard and e.position <= r.checkpoint
+        cross join lateral (
+            values
+                (
+                    true, case when e.type in ('FillBusted', 'ExecutionBusted') then -1 else 1 end,
+                    (e.payload ->> 'last_qty')::numeric, (e.payload ->> 'fee')::numeric, e.payload ->> 'fee_currency'
+                ),
+                (
+                    e.type in ('FillCorrected', 'ExecutionCorrected'), -1, (e.payload ->> 'previous_qty')::numeric,
+                    (e.payload ->> 'previous_fee')::numeric, e.payload ->> 'previous_fee_currency'
+                )
+        ) x (is_counted, sign, last_qty, fee, fee_currency)
+        where x.is_counted
+            and (
+                e.type in (
+                    'OrderFilled', 'FillBusted', 'FillCorrected', 'ExecutionBooked', 'ExecutionBusted', 'ExecutionCorrected'
+                )
+                or e.type = 'AccountAdjusted' and e.payload ? 'quantity'
+            )
+        group by e.shard, e.aggregate_id, e.payload ->> 'symbol'
     ),
     summed as (
         select

@@ -3,8 +3,8 @@ create or replace function audit.order_as_of(
 )
 returns table (
     status text, working_state text, pending_request text, quantity numeric, limit_price numeric, stop_price numeric,
-    cum_qty numeric, leaves_qty numeric, avg_px numeric, overfill_qty numeric, fees jsonb, last_event text,
-    last_log_position bigint, last_recorded_at timestamptz
+    cum_qty numeric, leaves_qty numeric, leaves_cash numeric, avg_px numeric, overfill_qty numeric, fees jsonb,
+    broker_order_id text, reason text, last_event text, last_log_position bigint, last_recorded_at timestamptz
 )
 language plpgsql
 stable
@@ -20,9 +20,12 @@ begin
         o.stop_price,
         o.cum_qty,
         o.leaves_qty,
+        o.leaves_cash,
         o.avg_px,
         o.overfill_qty,
         o.fees,
+        o.broker_order_id,
+        o.reason,
         o.last_event,
         o.last_log_position,
         o.last_recorded_at

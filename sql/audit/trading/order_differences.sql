@@ -16,9 +16,13 @@ begin
         cross join lateral audit.orders_as_of(r.shard, r.checkpoint) o
         cross join lateral (
             select
-                o.strategy_id, o.symbol, o.side, o.order_type, o.time_in_force, o.expire_at, o.quantity, o.limit_price,
-                o.stop_price, o.working_state, o.pending_request, o.is_open, o.cum_qty, o.cum_cost, o.leaves_qty,
-                o.overfill_qty, o.fees, o.created_log_position as created_position, o.last_log_position as last_position
+                o.strategy_id, o.symbol, o.side, o.order_type, o.time_in_force, o.expire_at, o.post_only, o.reduce_only,
+                o.trailing_offset, o.display_quantity, o.cash_quantity, o.group_kind, o.group_id, o.quantity,
+                o.limit_price, o.stop_price, o.working_state, o.pending_request, o.requested_quantity,
+                o.requested_limit_price, o.requested_stop_price, o.is_open, o.cum_qty, o.cum_cost, o.leaves_qty,
+                o.leaves_cash, o.overfill_qty, o.fees, o.broker_order_id, o.reason, o.denied_limit, o.denied_observed,
+                o.created_at, o.updated_at, o.created_log_position as created_position,
+                o.last_log_position as last_position, o.sequence
         ) s
     ),
     kept as (
@@ -30,9 +34,12 @@ begin
         from read.orders o
         cross join lateral (
             select
-                o.strategy_id, o.symbol, o.side, o.order_type, o.time_in_force, o.expire_at, o.quantity, o.limit_price,
-                o.stop_price, o.working_state, o.pending_request, o.is_open, o.cum_qty, o.cum_cost, o.leaves_qty,
-                o.overfill_qty, o.fees, o.created_position, o.last_position
+                o.strategy_id, o.symbol, o.side, o.order_type, o.time_in_force, o.expire_at, o.post_only, o.reduce_only,
+                o.trailing_offset, o.display_quantity, o.cash_quantity, o.group_kind, o.group_id, o.quantity,
+                o.limit_price, o.stop_price, o.working_state, o.pending_request, o.requested_quantity,
+                o.requested_limit_price, o.requested_stop_price, o.is_open, o.cum_qty, o.cum_cost, o.leaves_qty,
+                o.leaves_cash, o.overfill_qty, o.fees, o.broker_order_id, o.reason, o.denied_limit, o.denied_observed,
+                o.created_at, o.updated_at, o.created_position, o.last_position, o.sequence
         ) s
     )
     select

@@ -6,8 +6,8 @@ create or replace function audit.order_fold(
 returns table (
     account text, order_id text, quantity numeric, limit_price numeric, stop_price numeric, working_state text,
     pending_request text, requested_quantity numeric, requested_limit_price numeric, requested_stop_price numeric,
-    cum_qty numeric, cum_cost numeric, leaves_qty numeric, overfill_qty numeric, fees jsonb, broker_order_id text,
-    reason text, last_position bigint
+    cum_qty numeric, cum_cost numeric, leaves_qty numeric, leaves_cash numeric, exposed_qty numeric,
+    overfill_qty numeric, fees jsonb, broker_order_id text, reason text, last_position bigint
 )
 language plpgsql
 stable
@@ -101,9 +101,12 @@ begin
                 filter (where e.type in ('OrderDenied', 'OrderRejected', 'OrderCanceled', 'OrderExpired'))
             )[1] as ended_by,
             (
-                array_agg(e.payload ->> 'reason' order by e.position desc)
+                array_agg(e.payload order by e.position desc)
                 filter (where e.type in ('OrderDenied', 'OrderRejected', 'OrderCanceled', 'OrderExpired'))
-            )[1] as reason,
+            )[1] as ending,
+            max(e.position) filter (
+                where e.type in ('OrderDenied', 'OrderRejected', 'OrderCanceled', 'OrderExpired')
+            ) as ended_position,
             coalesce(max(e.position) filter (where e.type = 'OrderSuspended'), 0) as suspended_position,
             coalesce(max(e.position) filter (where e.type = 'OrderDoneForDay'), 0) as done_position,
             coalesce(
@@ -125,10 +128,30 @@ begin
         from event e
         group by e.order_id
     ),
+    -- A replace that moves the order to another id at the broker than the one that ended undoes the end: only an old leg
+    -- had ended.
+    finished as (
+        select
+            h.order_id,
+            h.ended_by,
+            h.ending ->> 'reason' as reason
+        from happened h
+        where h.ended_by is not null
+            and not exists (
+                select from event e
+                where e.order_id = h.order_id
+                    and e.position > h.ended_position
+                    and e.type = 'OrderReplaced'
+                    and e.payload ? 'superseded_order_id'
+                    and h.ending ? 'ended_order_id'
+                    and e.payload ->> 'broker_order_id' is distinct from h.ending ->> 'ended_order_id'
+            )
+    ),
     asked as (
         select
             h.order_id,
             bool_or(r.request ->> 'kind' = 'CANCEL') as is_cancel,
+            max((r.request ->> 'quantity')::numeric) as largest_quantity,
             (
                 array_agg(r.request order by r.ordinal desc)
                 filter (where r.request ->> 'quantity' is not null)
@@ -140,28 +163,43 @@ begin
     standing as (
         select
             h.order_id,
-            (h.terms ->> 'quantity')::numeric as quantity,
+            coalesce((h.terms ->> 'quantity')::numeric, 0) as quantity,
             (h.terms ->> 'limit_price')::numeric as limit_price,
             (h.terms ->> 'stop_price')::numeric as stop_price,
-            h.ended_by,
+            (h.created ->> 'cash_quantity')::numeric as cash_quantity,
+            (h.created ->> 'estimated_quantity')::numeric as estimated_quantity,
+            f.ended_by,
             h.done_position > h.resumed_position as is_done_for_day,
             h.suspended_position > h.resumed_position as is_suspended,
             h.is_accepted,
             h.is_submitted,
-            h.ended_by is not null
+            f.ended_by is not null
             or h.done_position > h.resumed_position and h.created ->> 'time_in_force' = 'DAY' as has_ended,
             case when a.is_cancel then 'CANCEL' when a.order_id is not null then 'REPLACE' else 'NONE' end as pending_request,
             a.requested,
+            a.largest_quantity,
             coalesce(t.quantity, 0) as cum_qty,
             coalesce(t.cost, 0) as cum_cost,
             coalesce(c.fees, '{}') as fees,
             h.broker_order_id,
-            h.reason,
+            f.reason,
             h.last_position
         from happened h
         left join traded t on t.order_id = h.order_id
         left join charged c on c.order_id = h.order_id
         left join asked a on a.order_id = h.order_id
+        left join finished f on f.order_id = h.order_id
+    ),
+    -- A quantity of 0 is not known: the order is for money, and filled when that is spent.
+    measured as (
+        select
+            s.*,
+            case
+                when s.quantity = 0 and s.cash_quantity is not null
+                    then s.cum_qty > 0 and s.cum_cost >= s.cash_quantity
+                else s.cum_qty >= s.quantity
+            end as is_filled
+        from standing s
     )
     select
         p_account,
@@ -170,9 +208,10 @@ begin
         s.limit_price,
         s.stop_price,
         case
+            when s.ended_by <> 'OrderDenied' and s.is_filled and s.cum_qty > 0 then 'FILLED'
             when s.ended_by is not null then upper(substr(s.ended_by, 6))
             when s.is_done_for_day then 'DONE_FOR_DAY'
-            when s.cum_qty >= s.quantity then 'FILLED'
+            when s.is_filled then 'FILLED'
             when s.is_suspended then 'SUSPENDED'
             when s.cum_qty > 0 then 'PARTIALLY_FILLED'
             when s.is_accepted then 'NEW'
@@ -185,13 +224,26 @@ begin
         (s.requested ->> 'stop_price')::numeric,
         s.cum_qty,
         s.cum_cost,
-        case when s.has_ended then 0 else greatest(s.quantity - s.cum_qty, 0) end,
-        greatest(s.cum_qty - s.quantity, 0),
+        case when s.has_ended or s.is_filled or s.quantity = 0 then 0 else s.quantity - s.cum_qty end,
+        case
+            when s.has_ended or s.is_filled or s.quantity <> 0 then 0
+            else greatest(coalesce(s.cash_quantity, 0) - s.cum_cost, 0)
+        end,
+        case
+            when s.has_ended then 0
+            else greatest(
+                s.quantity - s.cum_qty,
+                s.largest_quantity - s.cum_qty,
+                case when s.quantity = 0 and not s.is_filled then s.estimated_quantity - s.cum_qty end,
+                0
+            )
+        end,
+        case when s.quantity = 0 then 0 else greatest(s.cum_qty - s.quantity, 0) end,
         s.fees,
         s.broker_order_id,
         s.reason,
         s.last_position
-    from standing s;
+    from measured s;
 end
 $$;
 comment on function audit.order_fold is

@@ -32,7 +32,7 @@ begin
                 f.order_id,
                 to_jsonb(f) - '{account,order_id,last_position}'::text[] as folded,
                 jsonb_build_object(
-                    'quantity', (e.payload ->> 'quantity')::numeric,
+                    'quantity', coalesce((e.payload ->> 'quantity')::numeric, 0),
                     'limit_price', (e.payload ->> 'limit_price')::numeric,
                     'stop_price', (e.payload ->> 'stop_price')::numeric,
                     'working_state', coalesce(e.payload ->> 'working_state', 'CREATED'),
@@ -44,6 +44,21 @@ begin
                     'cum_cost', coalesce((e.payload ->> 'cum_cost')::numeric, 0),
                     'leaves_qty', coalesce(
                         (e.payload ->> case e.type when 'OrderCreated' then 'quantity' else 'leaves_qty' end)::numeric, 0
+                    ),
+                    'leaves_cash', coalesce(
+                        (
+                            e.payload ->> case e.type when 'OrderCreated' then 'cash_quantity' else 'leaves_cash' end
+                        )::numeric,
+                        0
+                    ),
+                    -- Absent: as much as is left.
+                    'exposed_qty', coalesce(
+                        (
+                            e.payload ->>
+                            case e.type when 'OrderCreated' then 'estimated_quantity' else 'exposed_qty' end
+                        )::numeric,
+                        (e.payload ->> case e.type when 'OrderCreated' then 'quantity' else 'leaves_qty' end)::numeric,
+                        0
                     ),
                     'overfill_qty', coalesce((e.payload ->> 'overfill_qty')::numeric, 0),
                     'fees', coalesce(e.payload -> 'fees', '{}'),

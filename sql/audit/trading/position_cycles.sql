@@ -17,7 +17,7 @@ begin
     with folded as (
         select
             f.*,
-            trading.net_position(null, f.quantity, f.price * f.multiplier)
+            trading.booked_position(null, f.quantity, f.value, f.split_to, f.split_from)
                 over (order by f.position, f.number rows unbounded preceding) as state
         from trading.effective_fills(v_shard, p_account, p_symbol, p_log_position) f
     ),
@@ -33,7 +33,7 @@ begin
             s.before[1] <> 0 and s.state[1] <> 0 and sign(s.before[1]) <> sign(s.state[1]) as is_flip
         from step s
     ),
-    split as (
+    shared as (
         select
             f.*,
             -- Cut to 18 digits after the point; the part that opens the next cycle bears the remainder.
@@ -44,8 +44,8 @@ begin
         -- The end of a cycle by a flip,
         select
             s.before[4] as cycle, s.position, 1 as number, s.fee_currency, s.closing_fee as fee,
-            s.state[3] - s.before[3] as realized, 0 as opened, true as is_end
-        from split s
+            s.state[3] - s.before[3] as realized, 0 as opened, true as is_end, s.type
+        from shared s
         where s.is_flip
         union all
         -- and everything else, including the part of a flip that opens the next cycle.
@@ -53,8 +53,9 @@ begin
             s.state[4], s.position, s.number + 1, s.fee_currency, s.fee - coalesce(s.closing_fee, 0),
             case when s.is_flip then 0 else s.state[3] - s.before[3] end,
             case when s.state[4] <> s.before[4] then sign(s.state[1]) else 0 end,
-            s.state[1] = 0 and s.before[1] <> 0
-        from split s
+            s.state[1] = 0 and s.before[1] <> 0,
+            s.type
+        from shared s
     ),
     summed as (
         select
@@ -62,7 +63,7 @@ begin
             case when sum(p.opened) < 0 then 'SHORT' else 'LONG' end as side,
             min(p.position) filter (where p.opened <> 0) as opened_position,
             max(p.position) filter (where p.is_end) as closed_position,
-            count(*) as fills,
+            count(*) filter (where p.type <> 'AccountAdjusted') as fills,
             sum(p.realized) as realized_pnl,
             trading.fee_totals(null, p.fee_currency, p.fee order by p.position, p.number) as fees
         from part p

@@ -11,17 +11,31 @@ as $$
 #variable_conflict use_column
 begin
     return query
-    with execution as materialized (
+    with told as (
         select
             r.shard,
             r.checkpoint,
             e.aggregate_id as account,
             e.payload ->> 'symbol' as symbol,
             e.position,
-            e.type
+            e.type,
+            min(e.position) filter (where e.type <> 'InstrumentDefined')
+                over (partition by r.shard, e.aggregate_id, e.payload ->> 'symbol') as first_position
         from audit.subscription_reach('positions') r
         join trading.log e on e.shard = r.shard and e.position <= r.checkpoint
-        where e.type in ('OrderFilled', 'FillBusted', 'FillCorrected')
+        where case e.type
+            when 'AccountAdjusted' then e.payload ? 'quantity'
+            when 'InstrumentDefined' then e.payload ? 'put_right'
+            else e.type in (
+                'OrderFilled', 'FillBusted', 'FillCorrected', 'ExecutionBooked', 'ExecutionBusted', 'ExecutionCorrected'
+            )
+        end
+    ),
+    -- A currency that becomes known changes nothing before the first execution.
+    execution as materialized (
+        select t.*
+        from told t
+        where t.position >= t.first_position
     ),
     expected as (
         select
@@ -32,7 +46,8 @@ begin
         from (select distinct x.shard, x.checkpoint, x.account, x.symbol from execution x) x
         cross join lateral (
             select
-                p.quantity, p.cost, p.realized_pnl, p.cycle, p.fees, p.multiplier, p.last_log_position as last_position
+                p.quantity, p.cost, p.realized_pnl, p.cycle, p.fees, p.multiplier, p.kind, p.base_currency,
+                p.quote_currency, p.last_log_position as last_position
             from audit.position_as_of(x.account, x.symbol, x.checkpoint) p
         ) s
     ),
@@ -44,7 +59,9 @@ begin
             to_jsonb(s) as row
         from read.positions p
         cross join lateral (
-            select p.quantity, p.cost, p.realized_pnl, p.cycle, p.fees, p.multiplier, p.last_position
+            select
+                p.quantity, p.cost, p.realized_pnl, p.cycle, p.fees, p.multiplier, p.kind, p.base_currency,
+                p.quote_currency, p.last_position
         ) s
     )
     select
@@ -80,4 +97,4 @@ begin
 end
 $$;
 comment on function audit.position_differences is
-    'Where read.positions differs from the log, up to where its projection has read: a row is missing, surplus or different; or an execution has no entry in the journal, or an entry has no execution (entry-missing, entry-surplus). No row: all is well.';
+    'Where read.positions differs from the log, up to where its projection has read: a row is missing, surplus or different; or an event that changes it has no entry in the journal, or an entry has no such event (entry-missing, entry-surplus). No row: all is well.';

@@ -19,9 +19,20 @@ begin
     with folded as (
         select
             f.*,
-            trading.net_position(null, f.quantity, f.price * f.multiplier)
-                over (order by f.position, f.number rows unbounded preceding) as state
+            trading.booked_position(null, f.quantity, f.value, f.split_to, f.split_from)
+                over (order by f.position, f.number rows unbounded preceding) as state,
+            -- A bust, a correction or a split does not change what the position is of.
+            count(*) filter (where f.is_describing)
+                over (order by f.position, f.number rows unbounded preceding) as description
         from trading.effective_fills(v_shard, p_account, p_symbol, p_log_position) f
+    ),
+    described as (
+        select
+            f.*,
+            first_value(f.multiplier) over of_description as position_multiplier,
+            first_value(f.kind) over of_description as position_kind
+        from folded f
+        window of_description as (partition by f.description order by f.position, f.number)
     )
     select
         f.position,
@@ -37,14 +48,14 @@ begin
         f.fee_currency,
         f.amended_by,
         f.state[1],
-        trading.average(f.state[2], f.state[1], f.multiplier),
+        trading.average_price(f.state[2], f.state[1], f.position_multiplier, f.position_kind),
         f.state[2],
         f.state[3],
         f.state[4]::bigint,
         e.command_id,
         e.metadata ->> 'actor',
         e.metadata ->> 'raw_message'
-    from folded f
+    from described f
     cross join lateral (
         select *
         from trading.log e
@@ -55,4 +66,4 @@ begin
 end
 $$;
 comment on function audit.position_history is
-    'The fills that make up a position, from the log itself, each with its order, strategy, command, actor and the broker''s message, and the position after it. Busted fills are not listed; amended_by is the log position of the correction that gave a fill its values.';
+    'The fills and adjustments that make up a position, from the log itself, each with its order, strategy, command, actor and the broker''s message, and the position after it. Busted fills are not listed; amended_by is the log position of the correction that gave a fill its values.';

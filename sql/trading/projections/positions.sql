@@ -1,20 +1,22 @@
 -- Aggregate types: order_book
--- Folds: OrderFilled, FillBusted, FillCorrected
+-- Folds: OrderFilled, FillBusted, FillCorrected, ExecutionBooked, ExecutionBusted, ExecutionCorrected, AccountAdjusted,
+--   InstrumentDefined
 -- Ignores: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
 --   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderCancelRequested,
 --   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending,
---   OrderReplaced, OrderReplaceRejected, FillConflictDetected, UnmatchedExecutionRecorded, InstrumentDefined,
---   RiskLimitsSet, TradingStateChanged, PriceRecorded
+--   OrderReplaced, OrderReplaceRejected, FillConflictDetected, UnmatchedExecutionRecorded, RiskLimitsSet,
+--   TradingStateChanged, PriceRecorded
 --
--- Every position, and every execution that made it: one row per account and symbol, and a journal.
+-- Every position, and everything that made it: one row per account and symbol, and a journal.
 --
 -- An entry of the journal has the position after it, and is never rewritten. So a position as of any position of the log
--- is the last entry up to there. A range of fills is folded in one pass, from the totals where it begins.
+-- is the last entry up to there. A range of fills and adjustments is folded in one pass, from the totals where it begins.
 --
 -- A bust or a correction amends a fill of the position's window: the fill is removed, or replaced in its place, and what
 -- came after it is folded again. The fold begins at the entry before the fill, if that entry is still valid, that is, if
 -- nothing since has amended a fill at or before it. Otherwise it begins before that fill, and so on; only the last 128
 -- fills can be amended, so this ends soon. A bust or correction of an older fill (is_reversal) is booked when it arrives.
+-- After a split no fill from before it is amended, so no fold begins before one.
 
 create table positions (
     shard integer not null,
@@ -26,6 +28,7 @@ create table positions (
     cycle bigint not null,
     fees jsonb not null,
     multiplier numeric not null,
+    kind text not null,
     base_currency text,
     quote_currency text,
     updated_at timestamptz not null,
@@ -39,21 +42,24 @@ create table position_entries (
     symbol text not null,
     position bigint not null,
     type text not null,
-    order_id text not null,
-    strategy_id text not null,
-    exec_id text not null,
+    order_id text,
+    strategy_id text,
+    exec_id text,
     exec_ref_id text,
     fill_quantity numeric,
-    last_px numeric,
+    fill_value numeric,
     reversed_quantity numeric,
-    reversed_px numeric,
+    reversed_value numeric,
     amended_position bigint,
-    multiplier numeric not null,
     quantity numeric not null,
     cost numeric not null,
     realized_pnl numeric not null,
     cycle bigint not null,
     fees jsonb not null,
+    multiplier numeric not null,
+    kind text not null,
+    base_currency text,
+    quote_currency text,
     primary key (account, symbol, position)
 );
 
@@ -62,20 +68,22 @@ create unique index position_amendments on position_entries (account, symbol, po
 where amended_position is not null;
 
 comment on table positions is 'Positions at average cost, one per account and symbol. Disposable: `foldbook projections rebuild positions`.';
-comment on column positions.quantity is 'Negative while short. A fee in the base currency is taken from it.';
-comment on column positions.cost is 'Exact sum of quantity * price * multiplier of what is held; the average price is cost / (quantity * multiplier).';
-comment on column positions.realized_pnl is 'Since the first fill, gross of fees: realized_pnl - cost is the cash that the fills have brought.';
+comment on column positions.quantity is 'Negative while short. A fee in the base currency of a SPOT instrument is taken from it.';
+comment on column positions.cost is 'Exact sum of what the quantity that is held has cost: quantity * trading.unit_cost of its fills, or as the broker rounded it.';
+comment on column positions.realized_pnl is 'Since the account was opened, gross of fees: realized_pnl - cost is the money that the fills have brought.';
 comment on column positions.cycle is 'How many times the position was opened; a flip ends one cycle and begins the next.';
-comment on column positions.fees is 'Since the first fill: amounts by currency.';
-comment on column positions.last_position is 'Position of the last execution.';
-comment on table position_entries is 'Every execution, in the order of the log, and the position after it. Rows are never rewritten. Disposable: `foldbook projections rebuild positions`.';
-comment on column position_entries.position is 'Position of the execution in the log.';
-comment on column position_entries.type is 'OrderFilled, FillBusted or FillCorrected.';
+comment on column positions.fees is 'Since the account was opened: amounts by currency.';
+comment on column positions.multiplier is 'Like the kind and the currencies, as the last fill or adjustment told it. A currency is null while it is unknown.';
+comment on column positions.last_position is 'Position of the last event that changed the row.';
+comment on table position_entries is 'Every execution, every adjustment, and every currency that became known, in the order of the log, and the position after it. Rows are never rewritten. Disposable: `foldbook projections rebuild positions`.';
+comment on column position_entries.position is 'Position of the event in the log.';
+comment on column position_entries.type is 'The type of the event.';
+comment on column position_entries.order_id is 'Null: there is no order of ours; likewise strategy_id.';
 comment on column position_entries.exec_ref_id is 'The exec_id of the fill that a bust or a correction refers to.';
-comment on column position_entries.fill_quantity is 'The quantity of the fill that it adds, at last_px: signed, less a fee in the base currency. Null: it adds none.';
-comment on column position_entries.reversed_quantity is 'The quantity of the fill that it reverses, at reversed_px, with the opposite sign. Null: it reverses none.';
+comment on column position_entries.fill_quantity is 'The quantity that it adds, which costs fill_value: signed, less a fee that is taken from it. Null: it adds none.';
+comment on column position_entries.reversed_quantity is 'The quantity of the fill that it reverses, with the opposite sign, like reversed_value. Null: it reverses none.';
 comment on column position_entries.amended_position is 'The entry whose fill it removes or replaces. Null: it amends none.';
-comment on column position_entries.quantity is 'The position after it; likewise cost, realized_pnl, cycle and fees.';
+comment on column position_entries.quantity is 'The position after it, like the columns that follow.';
 
 create function project_positions(p_shard integer, p_from bigint, p_to bigint)
 returns void
@@ -89,22 +97,25 @@ declare
     v_after bigint := p_from;
     v_next bigint;
     v_said record;
-    v_quantity numeric;
-    v_previous_quantity numeric;
+    v_row record;
     v_amended bigint;
     v_first bigint;
     v_earlier bigint;
     v_state numeric[];
     v_fees jsonb;
 begin
-    -- Fills are folded all at once, from one bust or correction to the next.
+    -- Fills and adjustments are folded all at once, up to the next event of another kind.
     foreach v_next in array array(
         select e.position
         from log e
         where e.shard = p_shard
             and e.position > p_from
             and e.position <= p_to
-            and e.type in ('FillBusted', 'FillCorrected')
+            and case e.type
+                when 'AccountAdjusted' then e.payload ->> 'kind' = 'SPLIT'
+                when 'InstrumentDefined' then e.payload ? 'put_right'
+                else e.type in ('FillBusted', 'FillCorrected', 'ExecutionBusted', 'ExecutionCorrected')
+            end
         order by e.position
     ) || (p_to + 1)
     loop
@@ -113,33 +124,56 @@ begin
                 e.aggregate_id as account,
                 e.payload ->> 'symbol' as symbol,
                 e.position,
-                e.subject as order_id,
+                e.type,
+                e.payload ->> 'order_id' as order_id,
                 e.payload ->> 'strategy_id' as strategy_id,
                 e.payload ->> 'side' as side,
                 e.payload ->> 'exec_id' as exec_id,
                 (e.payload ->> 'last_qty')::numeric as last_qty,
                 (e.payload ->> 'last_px')::numeric as last_px,
+                (e.payload ->> 'gross_amount')::numeric as gross_amount,
                 (e.payload ->> 'fee')::numeric as fee,
                 e.payload ->> 'fee_currency' as fee_currency,
                 coalesce((e.payload ->> 'multiplier')::numeric, 1) as multiplier,
+                coalesce(e.payload ->> 'instrument_kind', 'SPOT') as kind,
                 e.payload ->> 'base_currency' as base_currency,
                 e.payload ->> 'quote_currency' as quote_currency,
+                case e.type when 'AccountAdjusted' then (e.payload ->> 'quantity')::numeric end as adjusted_quantity,
+                case e.type when 'AccountAdjusted' then (e.payload ->> 'value')::numeric end as adjusted_value,
                 e.occurred_at
             from log e
             where e.shard = p_shard
                 and e.position > v_after
                 and e.position < v_next
-                and e.type = 'OrderFilled'
+                and (
+                    e.type in ('OrderFilled', 'ExecutionBooked')
+                    or e.type = 'AccountAdjusted' and e.payload ? 'quantity'
+                )
             offset 0 -- so that no expression above is evaluated twice
+        ),
+        priced as (
+            select
+                s.*,
+                trading.unit_cost(s.last_px, s.multiplier, s.kind) as unit_cost,
+                trading.fee_in_kind(s.fee, s.fee_currency, s.base_currency, s.kind) as fee_in_kind
+            from said s
+            offset 0
         ),
         fill as (
             select
-                s.*,
-                trading.signed_quantity(s.side, s.last_qty, s.fee, s.fee_currency, s.base_currency) as fill_quantity,
+                p.*,
+                coalesce(
+                    p.adjusted_quantity,
+                    trading.signed_quantity(p.side, p.last_qty, p.fee, p.fee_currency, p.base_currency, p.kind)
+                ) as fill_quantity,
+                coalesce(
+                    p.adjusted_value,
+                    trading.fill_value(p.side, p.last_qty, p.unit_cost, p.gross_amount, p.fee_in_kind, p.kind)
+                ) as fill_value,
                 row_number() over of_symbol as number,
-                lead(s.position) over of_symbol is null as is_last
-            from said s
-            window of_symbol as (partition by s.account, s.symbol order by s.position)
+                lead(p.position) over of_symbol is null as is_last
+            from priced p
+            window of_symbol as (partition by p.account, p.symbol order by p.position)
         ),
         folded as materialized (
             select
@@ -153,7 +187,7 @@ begin
                         )
                     end,
                     f.fill_quantity,
-                    f.last_px * f.multiplier
+                    f.fill_value
                 ) over of_symbol as state,
                 trading.fee_totals(
                     case
@@ -174,15 +208,16 @@ begin
         entry as (
             insert into position_entries
             select
-                p_shard, f.account, f.symbol, f.position, 'OrderFilled', f.order_id, f.strategy_id, f.exec_id, null,
-                f.fill_quantity, f.last_px, null, null, null, f.multiplier,
-                f.state[1], f.state[2], f.state[3], f.state[4], f.fees
+                p_shard, f.account, f.symbol, f.position, f.type, f.order_id, f.strategy_id, f.exec_id, null,
+                f.fill_quantity, f.fill_value, null, null, null,
+                f.state[1], f.state[2], f.state[3], f.state[4], f.fees,
+                f.multiplier, f.kind, f.base_currency, f.quote_currency
             from folded f
         )
         insert into positions
         select
             p_shard, f.account, f.symbol, f.state[1], f.state[2], f.state[3], f.state[4], f.fees, f.multiplier,
-            f.base_currency, f.quote_currency, f.occurred_at, f.position
+            f.kind, f.base_currency, f.quote_currency, f.occurred_at, f.position
         from folded f
         where f.is_last
         on conflict (account, symbol) do update set
@@ -192,6 +227,7 @@ begin
             cycle = excluded.cycle,
             fees = excluded.fees,
             multiplier = excluded.multiplier,
+            kind = excluded.kind,
             base_currency = excluded.base_currency,
             quote_currency = excluded.quote_currency,
             updated_at = excluded.updated_at,
@@ -202,72 +238,65 @@ begin
 
         select
             e.aggregate_id as account,
-            e.position,
             e.type,
-            e.subject as order_id,
-            e.payload ->> 'symbol' as symbol,
-            e.payload ->> 'strategy_id' as strategy_id,
-            e.payload ->> 'exec_id' as exec_id,
-            e.payload ->> 'exec_ref_id' as exec_ref_id,
-            e.payload ->> 'side' as side,
-            (e.payload ->> 'last_qty')::numeric as last_qty,
-            (e.payload ->> 'last_px')::numeric as last_px,
-            (e.payload ->> 'fee')::numeric as fee,
-            e.payload ->> 'fee_currency' as fee_currency,
-            (e.payload ->> 'previous_qty')::numeric as previous_qty,
-            (e.payload ->> 'previous_px')::numeric as previous_px,
-            (e.payload ->> 'previous_fee')::numeric as previous_fee,
-            e.payload ->> 'previous_fee_currency' as previous_fee_currency,
-            coalesce((e.payload ->> 'multiplier')::numeric, 1) as multiplier,
-            e.payload ->> 'base_currency' as base_currency,
-            e.payload ->> 'quote_currency' as quote_currency,
-            coalesce((e.payload ->> 'is_reversal')::boolean, false) as is_reversal,
-            e.occurred_at
+            e.occurred_at,
+            s.*,
+            b.quantity as fill_quantity,
+            b.value as fill_value,
+            r.quantity as previous_quantity,
+            r.value as previous_value
         into strict v_said
         from log e
+        cross join lateral jsonb_to_record(e.payload) s (
+            symbol text, order_id text, strategy_id text, exec_id text, exec_ref_id text, is_reversal boolean,
+            fee numeric, fee_currency text, previous_fee numeric, previous_fee_currency text, base_currency text,
+            quote_currency text
+        )
+        cross join lateral trading.booking(e.payload) b
+        cross join lateral trading.booking(e.payload, e.type in ('FillCorrected', 'ExecutionCorrected')) r
         where e.shard = p_shard
             and e.position = v_next;
 
-        select array[p.quantity, p.cost, p.realized_pnl, p.cycle], p.fees
-        into v_state, v_fees
+        select p.*
+        into v_row
         from positions p
         where p.account = v_said.account and p.symbol = v_said.symbol;
+        continue when not found and v_said.type = 'InstrumentDefined';
+        v_state := array[v_row.quantity, v_row.cost, v_row.realized_pnl, v_row.cycle];
+        v_fees := v_row.fees;
+        v_amended := null;
 
-        -- The fill that it adds, and the fill that it reverses.
-        v_quantity := trading.signed_quantity(
-            v_said.side, v_said.last_qty, v_said.fee, v_said.fee_currency, v_said.base_currency
-        );
-        if v_said.type = 'FillBusted' then
-            v_previous_quantity := v_quantity;
-            v_quantity := null;
+        if v_said.type = 'InstrumentDefined' then
+            v_row.base_currency := coalesce(v_row.base_currency, v_said.base_currency);
+            v_row.quote_currency := coalesce(v_row.quote_currency, v_said.quote_currency);
+        elsif v_said.type = 'AccountAdjusted' then
+            -- A split. Without a position there is nothing to split, and the row says just that.
+            v_state := array_replace(v_state, null, 0);
+            v_state[1] := v_state[1] + v_said.fill_quantity;
+            v_said.fill_quantity := null;
+            v_said.fill_value := null;
+        elsif v_said.type in ('FillBusted', 'ExecutionBusted') then
+            v_said.fill_quantity := null;
+            v_said.fill_value := null;
             v_fees := trading.add_fee(v_fees, null, v_said.fee_currency, -v_said.fee);
         else
-            v_previous_quantity := trading.signed_quantity(
-                v_said.side, v_said.previous_qty, v_said.previous_fee, v_said.previous_fee_currency, v_said.base_currency
-            );
             v_fees := trading.add_fee(v_fees, null, v_said.previous_fee_currency, -v_said.previous_fee);
             v_fees := trading.add_fee(v_fees, null, v_said.fee_currency, v_said.fee);
         end if;
 
-        v_amended := null;
         if v_said.is_reversal then
-            v_state := trading.net_fill(
-                v_state,
-                null,
-                -v_previous_quantity,
-                coalesce(v_said.previous_px, v_said.last_px) * v_said.multiplier
-            );
-            if v_quantity is not null then
-                v_state := trading.net_fill(v_state, null, v_quantity, v_said.last_px * v_said.multiplier);
+            v_state := trading.net_fill(v_state, null, -v_said.previous_quantity, -v_said.previous_value);
+            if v_said.fill_quantity is not null then
+                v_state := trading.net_fill(v_state, null, v_said.fill_quantity, v_said.fill_value);
             end if;
-        else
-            -- The entry that added the fill: its OrderFilled, or the last correction that was booked on arrival.
+        elsif v_said.exec_ref_id is not null then
+            -- The entry that added the fill: that of the fill itself, or the last correction that was booked on arrival.
             select e.position
             into v_amended
             from position_entries e
             where e.account = v_said.account
                 and e.symbol = v_said.symbol
-                and e.order_id = v_said.order_id
+                and e.order_id is not distinct from v_said.order_id
                 and e.fill_quantity is not null
                 and e.amended_position is null
                 and coalesce(e.exec_ref_id, e.exec_id) = v_said.exec_ref_id
@@ -275,7 +304,7 @@ begin
             limit 1;
             if v_amended is null then
                 raise exception 'position % refers to a fill that does not exist: % of order %',
-                    v_next, v_said.exec_ref_id, v_said.order_id
+                    v_next, v_said.exec_ref_id, coalesce(v_said.order_id, 'none')
                     using errcode = 'FB013';
             end if;
 
@@ -302,52 +331,39 @@ begin
             order by e.position desc
             limit 1;
 
-            with amendment as materialized (
-                select distinct on (e.amended_position)
-                    e.amended_position,
-                    e.fill_quantity,
-                    e.last_px * e.multiplier as unit_cost
-                from position_entries e
-                where e.account = v_said.account
-                    and e.symbol = v_said.symbol
-                    and e.position > v_first
-                    and e.amended_position is not null
-                    and e.amended_position <> v_amended
-                order by e.amended_position, e.position desc
-            ),
-            booked as materialized (
+            with entry as materialized (
                 select e.*
                 from position_entries e
                 where e.account = v_said.account
                     and e.symbol = v_said.symbol
                     and e.position >= v_first
-                    and e.amended_position is null
+            ),
+            amendment as materialized (
+                select distinct on (a.position) a.*
+                from (
+                    select e.amended_position, e.position, e.fill_quantity, e.fill_value
+                    from entry e
+                    union all
+                    select v_amended, v_next, v_said.fill_quantity, v_said.fill_value
+                ) a (position, amending_position, quantity, value)
+                where a.position is not null
+                order by a.position, a.amending_position desc
             ),
             leg as (
-                select b.position, 1 as number, b.reversed_quantity as quantity, b.reversed_px * b.multiplier as unit_cost
-                from booked b
-                where b.reversed_quantity is not null
+                select e.position, 1 as number, e.reversed_quantity as quantity, e.reversed_value as value
+                from entry e
                 union all
-                select
-                    b.position,
-                    2,
-                    case
-                        when b.position = v_amended then v_quantity
-                        when a.amended_position is not null then a.fill_quantity
-                        else b.fill_quantity
-                    end,
-                    case
-                        when b.position = v_amended then v_said.last_px * v_said.multiplier
-                        when a.amended_position is not null then a.unit_cost
-                        else b.last_px * b.multiplier
-                    end
-                from booked b
-                left join amendment a on a.amended_position = b.position
-                where b.fill_quantity is not null
+                select e.position, 2, e.fill_quantity, e.fill_value
+                from entry e
+                where e.amended_position is null
+                    and not exists (select from amendment a where a.position = e.position)
+                union all
+                select a.position, 2, a.quantity, a.value
+                from amendment a
             )
             select
                 coalesce(
-                    trading.net_position(v_state, l.quantity, l.unit_cost order by l.position, l.number)
+                    trading.net_position(v_state, l.quantity, l.value order by l.position, l.number)
                         filter (where l.quantity is not null),
                     v_state,
                     '{0,0,0,0}'
@@ -359,26 +375,26 @@ begin
         insert into position_entries
         values (
             p_shard, v_said.account, v_said.symbol, v_next, v_said.type, v_said.order_id, v_said.strategy_id,
-            v_said.exec_id, v_said.exec_ref_id,
-            v_quantity, case when v_quantity is not null then v_said.last_px end,
-            case when v_said.is_reversal then -v_previous_quantity end,
-            case when v_said.is_reversal then coalesce(v_said.previous_px, v_said.last_px) end,
-            v_amended, v_said.multiplier,
-            v_state[1], v_state[2], v_state[3], v_state[4], v_fees
-        );
-        update positions p
-        set
-            quantity = v_state[1],
-            cost = v_state[2],
-            realized_pnl = v_state[3],
-            cycle = v_state[4],
-            fees = v_fees,
-            multiplier = v_said.multiplier,
-            base_currency = v_said.base_currency,
-            quote_currency = v_said.quote_currency,
-            updated_at = v_said.occurred_at,
-            last_position = v_next
-        where p.account = v_said.account and p.symbol = v_said.symbol;
+            v_said.exec_id, v_said.exec_ref_id, v_said.fill_quantity, v_said.fill_value,
+            case when v_said.is_reversal then -v_said.previous_quantity end,
+            case when v_said.is_reversal then -v_said.previous_value end,
+            v_amended, v_state[1], v_state[2], v_state[3], v_state[4], coalesce(v_fees, '{}'),
+            coalesce(v_row.multiplier, 1), coalesce(v_row.kind, 'SPOT'), v_row.base_currency, v_row.quote_currency
+        )
+        returning * into v_row;
+        insert into positions
+        values (
+            p_shard, v_row.account, v_row.symbol, v_row.quantity, v_row.cost, v_row.realized_pnl, v_row.cycle,
+            v_row.fees, v_row.multiplier, v_row.kind, v_row.base_currency, v_row.quote_currency, v_said.occurred_at,
+            v_next
+        )
+        on conflict (account, symbol) do update set
+            (
+                quantity, cost, realized_pnl, cycle, fees, base_currency, quote_currency, updated_at, last_position
+            ) = (
+                excluded.quantity, excluded.cost, excluded.realized_pnl, excluded.cycle, excluded.fees,
+                excluded.base_currency, excluded.quote_currency, excluded.updated_at, excluded.last_position
+            );
     end loop;
 end
 $$;

@@ -14,6 +14,15 @@ begin
         'order_type', p_order.order_type,
         'time_in_force', p_order.time_in_force,
         'expire_at', eventstore.rfc3339(p_order.expire_at),
+        'post_only', p_order.post_only,
+        'reduce_only', p_order.reduce_only,
+        'trailing_offset', eventstore.plain(p_order.trailing_offset),
+        'display_quantity', eventstore.plain(p_order.display_quantity),
+        'cash_quantity', eventstore.plain(p_order.cash_quantity),
+        'group', case
+            when p_order.group_id is not null
+                then json_build_object('kind', p_order.group_kind, 'id', p_order.group_id)
+        end,
         'quantity', eventstore.plain(p_order.quantity),
         'limit_price', eventstore.plain(p_order.limit_price),
         'stop_price', eventstore.plain(p_order.stop_price),
@@ -28,11 +37,16 @@ begin
         end,
         'cum_qty', eventstore.plain(p_order.cum_qty),
         'leaves_qty', eventstore.plain(p_order.leaves_qty),
+        'leaves_cash', eventstore.plain(p_order.leaves_cash),
         'avg_px', eventstore.plain(trading.average(p_order.cum_cost, p_order.cum_qty)),
         'overfill_qty', eventstore.plain(p_order.overfill_qty),
         'fees', p_order.fees,
         'broker_order_id', p_order.broker_order_id,
         'reason', p_order.reason,
+        'denial', case
+            when p_order.denied_limit is not null
+                then json_build_object('limit', p_order.denied_limit, 'observed', p_order.denied_observed)
+        end,
         'created_at', eventstore.rfc3339(p_order.created_at),
         'updated_at', eventstore.rfc3339(p_order.updated_at),
         'last_position', p_order.last_position,

@@ -14,12 +14,23 @@ begin
         'exec_id', p_entry.exec_id,
         'exec_ref_id', p_entry.exec_ref_id,
         'is_reversal', p_entry.reversed_quantity is not null,
+        'kind', p_event.payload ->> 'kind',
         'last_qty', eventstore.plain((p_event.payload ->> 'last_qty')::numeric),
         'last_px', eventstore.plain((p_event.payload ->> 'last_px')::numeric),
+        'gross_amount', eventstore.plain((p_event.payload ->> 'gross_amount')::numeric),
         'fee', eventstore.plain((p_event.payload ->> 'fee')::numeric),
         'fee_currency', p_event.payload ->> 'fee_currency',
+        'reference', p_event.payload ->> 'reference',
+        'adjusted_quantity', case p_entry.type
+            when 'AccountAdjusted' then eventstore.plain((p_event.payload ->> 'quantity')::numeric)
+        end,
+        'adjusted_value', case p_entry.type when 'AccountAdjusted' then eventstore.plain(p_entry.fill_value) end,
+        'split_to', (p_event.payload ->> 'split_to')::integer,
+        'split_from', (p_event.payload ->> 'split_from')::integer,
         'quantity', eventstore.plain(p_entry.quantity),
-        'avg_px', eventstore.plain(trading.average(p_entry.cost, p_entry.quantity, p_entry.multiplier)),
+        'avg_px', eventstore.plain(
+            trading.average_price(p_entry.cost, p_entry.quantity, p_entry.multiplier, p_entry.kind)
+        ),
         'cost', eventstore.plain(p_entry.cost),
         'realized_pnl', eventstore.plain(p_entry.realized_pnl),
         'fees', p_entry.fees,
@@ -35,4 +46,4 @@ begin
 end
 $$;
 comment on function trading.position_entry_json is
-    'An execution as HTTP shows it, with the position after it and the command that it came from.';
+    'An execution or an adjustment as HTTP shows it, with the position after it and the command that it came from. kind: why it was booked without an order of ours.';

@@ -1,10 +1,11 @@
--- A position as of a position of the log is the last entry of the journal up to there; its currencies and time are in the log.
+-- A position as of a position of the log is the last entry of the journal up to there; its time is in the log.
 create or replace function trading.positions_as_of(
     p_account text, p_symbol text, p_as_of bigint, p_after text, p_limit integer
 )
 returns table (
     account text, symbol text, quantity numeric, cost numeric, realized_pnl numeric, cycle bigint, fees jsonb,
-    multiplier numeric, base_currency text, quote_currency text, updated_at timestamptz, last_position bigint
+    multiplier numeric, kind text, base_currency text, quote_currency text, updated_at timestamptz,
+    last_position bigint, last_price numeric
 )
 language plpgsql
 stable
@@ -22,9 +23,10 @@ begin
     if p_as_of is null then
         return query
         select
-            p.account, p.symbol, p.quantity, p.cost, p.realized_pnl, p.cycle, p.fees, p.multiplier, p.base_currency,
-            p.quote_currency, p.updated_at, p.last_position
+            p.account, p.symbol, p.quantity, p.cost, p.realized_pnl, p.cycle, p.fees, p.multiplier, p.kind,
+            p.base_currency, p.quote_currency, p.updated_at, p.last_position, l.price
         from read.positions p
+        left join read.prices l on l.account = p.account and l.symbol = p.symbol
         where p.account = p_account
             and p.symbol > p_after
             and (p_symbol is null or p.symbol = p_symbol)
@@ -41,10 +43,12 @@ begin
             e.cycle,
             e.fees,
             e.multiplier,
-            l.payload ->> 'base_currency',
-            l.payload ->> 'quote_currency',
+            e.kind,
+            e.base_currency,
+            e.quote_currency,
             l.occurred_at,
-            e.position
+            e.position,
+            null::numeric
         from read.positions p
         cross join lateral (
             select *
@@ -65,4 +69,4 @@ begin
 end
 $$;
 comment on function trading.positions_as_of is
-    'The positions of an account, or its position in one symbol, after the events up to a position of the log, or now if that is null.';
+    'The positions of an account, or its position in one symbol, after the events up to a position of the log, or now if that is null: then with the last price.';

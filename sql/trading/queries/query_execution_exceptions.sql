@@ -35,4 +35,4 @@ begin
 end
 $$;
 comment on function trading.query_execution_exceptions is
-    'A page of the executions of an account that were reported but not applied; next is a position. The document is null if the account is unknown.';
+    'A page of the reports about an account for a person to look at: those that were not applied, or told a time that cannot be right; next is a position. The document is null if the account is unknown.';

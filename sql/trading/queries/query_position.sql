@@ -7,8 +7,11 @@ begin
     return query
     select
         trading.is_account_known(p_shard, p_account),
-        coalesce(p_as_of, eventstore.checkpoint(p_shard, 'positions')),
-        (select trading.position_json(p) from trading.positions_as_of(p_account, p_symbol, p_as_of, '', 1) p);
+        -- The last price is another projection's.
+        coalesce(
+            p_as_of, least(eventstore.checkpoint(p_shard, 'positions'), eventstore.checkpoint(p_shard, 'settings'))
+        ),
+        (select trading.position_json(p, p.last_price) from trading.positions_as_of(p_account, p_symbol, p_as_of, '', 1) p);
 end
 $$;
 comment on function trading.query_position is

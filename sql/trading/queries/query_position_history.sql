@@ -25,6 +25,8 @@ begin
         where e.account = p_account
             and e.symbol = p_symbol
             and e.position > p_after
+            -- A currency that became known changed the position's row, and not the position.
+            and e.type <> 'InstrumentDefined'
         order by e.position
         limit p_limit + 1
     )
@@ -45,4 +47,4 @@ begin
 end
 $$;
 comment on function trading.query_position_history is
-    'A page of the executions that made a position, with the position after each; next is a position of the log. The document is null while the read table does not have the position.';
+    'A page of the executions and adjustments that made a position, with the position after each; next is a position of the log. The document is null while the read table does not have the position.';

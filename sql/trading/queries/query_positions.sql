@@ -8,12 +8,15 @@ as $$
 begin
     return query
     select
-        coalesce(p_as_of, eventstore.checkpoint(p_shard, 'positions')),
+        -- The last price is another projection's.
+        coalesce(
+            p_as_of, least(eventstore.checkpoint(p_shard, 'positions'), eventstore.checkpoint(p_shard, 'settings'))
+        ),
         case
             when trading.is_account_known(p_shard, p_account)
                 then eventstore.page(
                     'positions',
-                    array_agg(trading.position_json(p) order by p.symbol),
+                    array_agg(trading.position_json(p, p.last_price) order by p.symbol),
                     array_agg(p.symbol order by p.symbol),
                     p_limit
                 )

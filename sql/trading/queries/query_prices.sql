@@ -31,6 +31,7 @@ begin
                             'symbol', c.symbol,
                             'price', eventstore.plain(c.price),
                             'occurred_at', eventstore.rfc3339(c.occurred_at),
+                            'counted_at', eventstore.rfc3339(c.counted_at),
                             'recorded_at', eventstore.rfc3339(c.recorded_at),
                             'last_position', c.position
                         )

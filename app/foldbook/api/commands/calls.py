@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from functools import cache
 from operator import attrgetter
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
 
 from foldbook.api.commands.envelope import envelope_of
+from foldbook.api.escapes import name_in, segment_of
 from foldbook.api.gate import Headers, Reply
 from foldbook.api.problems import MEDIA_TYPE, Problem, problem_of
 from foldbook.eventstore.command_json import CommandBody, content_of, declaration_of, fields_in_path, identity_of
@@ -107,9 +107,10 @@ class CommandCall:
         self._location = None if call.creates is None else _Location(command, call.creates)
 
     def match(self, path: str) -> tuple[str, ...] | None:
-        """The path's parameters; None if it is not a path of this call."""
-        found = self._path.fullmatch(path)
-        return None if found is None else found.groups()
+        """The parameters of a canonical path; None if it is not a path of this call."""
+        if (found := self._path.fullmatch(path)) is None:
+            return None
+        return tuple(map(name_in, found.groups())) if "%" in path else found.groups()
 
     async def reply(self, bus: Bus, named: Sequence[str], headers: Headers, body: bytes) -> Reply:
         """The response. Raises what is wrong with the request or the command."""
@@ -138,15 +139,23 @@ class _Location:
     """The path of what a command creates."""
 
     def __init__(self, command: type[Command], template: str) -> None:
-        content = content_of(command)
-        names = [content[key].name for key in _PARAMETER.findall(template)]
+        content, fields = content_of(command), fields_in_path(command, Call(method="", path=template))
         self._format = _PARAMETER.sub("%s", template.replace("%", "%%"))
-        self._values = attrgetter(*names)
+        self._values = attrgetter(*(content[field.name].name for field in fields))
+        self._is_split = [len(field.parts) > 1 for field in fields]
+        self._slashes = template.count("/") + sum(len(field.parts) - 1 for field in fields)
 
     def __call__(self, command: Command) -> bytes:
         path = self._format % self._values(command)
-        # Most names need no quoting, and checking that is cheaper.
-        return path.encode() if not path.encode().translate(None, _PLAIN) else quote(path, safe="/:").encode()
+        # Most names need no escapes, and checking that is cheaper.
+        if path.count("/") == self._slashes and not path.encode().translate(None, _PLAIN):
+            return path.encode()
+        values = self._values(command) if len(self._is_split) > 1 else [self._values(command)]
+        segments = [
+            "/".join(map(segment_of, value.split("/"))) if is_split else segment_of(value)
+            for value, is_split in zip(values, self._is_split, strict=True)
+        ]
+        return (self._format % tuple(segments)).encode()
 
 
 def command_calls(commands: Iterable[type[Command]]) -> list[CommandCall]:
@@ -173,7 +182,7 @@ class CommandCalls:
                 )
 
     def find(self, method: str, path: str) -> tuple[CommandCall, tuple[str, ...]] | None:
-        """The call that this request makes, and its path's parameters."""
+        """The call that this request makes, and its path's parameters. ``path``: in the canonical spelling."""
         rest = path
         while rest:
             rest, _, word = rest.rpartition("/")

@@ -16,6 +16,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from foldbook.api.commands.calls import CommandCall, CommandCalls
+from foldbook.api.escapes import canonical_path
 from foldbook.api.front import Front
 from foldbook.api.gate import Headers
 from foldbook.api.problems import Problem
@@ -55,9 +56,12 @@ class CommandProtocol(HttpToolsProtocol):
     def _begin_exchange(self) -> _Exchange | None:
         """The exchange to answer here; None: the request takes uvicorn's way."""
         is_first = self.cycle is None or self.cycle.response_complete
-        if not is_first or b"%" in self.url or b"?" in self.url or not self.url.isascii():
+        if not is_first or b"?" in self.url or b"#" in self.url or not self.url.isascii():
             return None
-        method, path = self.parser.get_method().decode(), self.url.decode()
+        try:
+            method, path = self.parser.get_method().decode(), canonical_path(self.url)
+        except Problem:
+            return None
         if (found := self._calls.find(method, path)) is None:
             return None
         headers = dict(self.headers)

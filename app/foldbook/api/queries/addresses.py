@@ -6,15 +6,24 @@ A path with an invalid name is answered like one with an unknown name: with 404,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from litestar.di import NamedDependency, Provide
-from litestar.params import FromPath
+from litestar.params import FromPath, PathParameter
 
-from foldbook.api.paths import account_of, is_symbol, order_id_of
+from foldbook.api.paths import account_of, order_id_of, symbol_of
 from foldbook.api.problems import Problem
 from foldbook.api.queries.reader import Reader, Row
-from foldbook.trading.values import NAME
+from foldbook.trading.values import SYMBOL, SYMBOL_PATTERN
+
+SymbolInPath = Annotated[
+    str,
+    PathParameter(
+        description="A symbol, percent-encoded: `BTC%2FUSDT`.",
+        schema_extra={"pattern": SYMBOL_PATTERN, "examples": ["BTC/USDT"]},
+    ),
+]
+"""Its text is a segment in the canonical spelling (``escapes``), so that its pattern is for its documentation only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +87,18 @@ def _order(account: NamedDependency[AddressedAccount], order_id: FromPath[str]) 
     return AddressedOrder(account, order_id_of(order_id))
 
 
-def _position(account: NamedDependency[AddressedAccount], symbol: FromPath[str]) -> AddressedPosition:
-    return AddressedPosition(account, _symbol_of("unknown-position", symbol))
+def _position(account: NamedDependency[AddressedAccount], symbol: SymbolInPath) -> AddressedPosition:
+    return AddressedPosition(account, _symbol("unknown-position", symbol))
 
 
-def _instrument(account: NamedDependency[AddressedAccount], symbol: FromPath[str]) -> AddressedInstrument:
-    return AddressedInstrument(account, _symbol_of("unknown-instrument", symbol))
+def _instrument(account: NamedDependency[AddressedAccount], symbol: SymbolInPath) -> AddressedInstrument:
+    return AddressedInstrument(account, _symbol("unknown-instrument", symbol))
 
 
-def _symbol_of(code: str, text: str) -> str:
-    if not is_symbol(text):
-        raise Problem(code, f"a symbol must match {NAME}")
-    return text
+def _symbol(code: str, segment: str) -> str:
+    if (symbol := symbol_of(segment)) is None:
+        raise Problem(code, f"a symbol must match {SYMBOL}")
+    return symbol
 
 
 ADDRESSES = {

@@ -13,7 +13,11 @@ from msgspec import Meta, Struct
 
 from foldbook.trading.values import (
     Broker,
+    CollarSide,
     ExecType,
+    ExecutionKind,
+    InstrumentKind,
+    OrderGroup,
     OrderType,
     OrdStatus,
     PendingRequest,
@@ -24,6 +28,22 @@ from foldbook.trading.values import (
 )
 
 Figure = Annotated[str, Meta(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="An exact decimal.", examples=["64250.1"])]
+
+Booking = Literal[
+    "FOREIGN_ORDER",
+    "LIQUIDATION",
+    "ASSIGNMENT",
+    "EXERCISE",
+    "SETTLEMENT",
+    "OPENING",
+    "TRANSFER",
+    "SPLIT",
+    "FUNDING",
+    "DIVIDEND",
+    "FEE",
+    "CASH",
+]
+"""An ``ExecutionKind`` or an ``AdjustmentKind``: msgspec does not know a union of two enums."""
 
 
 class Account(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,9 +65,20 @@ class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stop_price: Figure | None
 
 
+class Denial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which limit our own risk checks found exceeded, and what they found."""
+
+    limit: str
+    observed: str
+
+
 class Order(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``overfill_qty``: by how much ``cum_qty`` exceeds ``quantity``. ``fees``: the total per currency. ``reason``: why
-    the order ended, in the broker's words, or the code of the risk check that denied it."""
+    the order ended, in the broker's words, or the code of the risk check that denied it.
+
+    ``quantity`` is 0 while only the money is known that the order is to trade for, ``cash_quantity``; then
+    ``leaves_cash`` is what is left of it. ``trailing_offset``: the distance at which the stop follows the market.
+    """
 
     order_id: str
     account: str
@@ -57,6 +88,12 @@ class Order(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     order_type: OrderType
     time_in_force: TimeInForce
     expire_at: datetime | None
+    post_only: bool
+    reduce_only: bool
+    trailing_offset: Figure | None
+    display_quantity: Figure | None
+    cash_quantity: Figure | None
+    group: OrderGroup | None
     quantity: Figure
     limit_price: Figure | None
     stop_price: Figure | None
@@ -65,11 +102,13 @@ class Order(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     requested: Terms | None
     cum_qty: Figure
     leaves_qty: Figure
+    leaves_cash: Figure
     avg_px: Figure
     overfill_qty: Figure
     fees: dict[str, Figure]
     broker_order_id: str | None
     reason: str | None
+    denial: Denial | None
     created_at: datetime
     updated_at: datetime
     last_position: int
@@ -125,19 +164,28 @@ class EventPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Fill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A fill as last corrected. ``original_...``: what was first reported; null unless the fill was corrected.
 
-    A busted fill does not count. ``changed_position``: the position of its bust or of its last correction.
+    ``kind``: what traded, if it was no order of ours; the order and the strategy are then null. ``money``: what was
+    paid or received in ``currency``, which is null if it is not known: the ``gross_amount`` that the broker told, else
+    last_qty * last_px * multiplier, for an INVERSE contract last_qty * multiplier / last_px. A busted fill does not
+    count. ``changed_position``: the position of its bust or of its last correction.
     """
 
     shard: int
     position: int
     account: str
-    order_id: str
-    strategy_id: str
+    order_id: str | None
+    strategy_id: str | None
+    kind: ExecutionKind | None
     symbol: str
     side: Side
     exec_id: str
+    instrument_kind: InstrumentKind
+    multiplier: Figure
+    currency: str | None
     last_qty: Figure
     last_px: Figure
+    gross_amount: Figure | None
+    money: Figure
     fee: Figure | None
     fee_currency: str | None
     occurred_at: datetime
@@ -146,18 +194,22 @@ class Fill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     changed_position: int | None
     original_qty: Figure | None
     original_px: Figure | None
+    original_gross_amount: Figure | None
     original_fee: Figure | None
     original_fee_currency: str | None
 
 
 class FillTotal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The fills of a strategy, of a symbol, or of a strategy in a symbol. Busted fills do not count.
+    """The fills of a strategy, of a symbol, or of a strategy in a symbol, paid in one currency. Busted fills do not
+    count.
 
-    ``bought_cost`` and ``sold_cost``: the sum of last_qty * last_px.
+    ``strategy_id`` is null for fills without an order of ours, too, ``currency`` if it is not known. ``bought_cost``
+    and ``sold_cost``: the sum of the fills' money.
     """
 
     strategy_id: str | None
     symbol: str | None
+    currency: str | None
     fill_count: int
     bought_qty: Figure
     bought_cost: Figure
@@ -175,27 +227,41 @@ class FillPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ExecutionException(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An execution that was reported but not applied. ``type``: UnmatchedExecutionRecorded or FillConflictDetected.
+    """A report for somebody to look at. ``type``: the type of its event.
 
-    ``is_applied``: true for a bust or a correction that came before its fill, and was applied once the fill came.
+    ``problem``: ``unmatched``, what it refers to is not known; ``conflict``, it contradicts an earlier report;
+    ``time-ahead``, it told a time too far ahead of its receipt, ``transact_time``, and ``counted_at`` counts instead.
+    ``exec_type`` is null for what is no execution report. ``quantity``, ``limit_price`` and ``stop_price``: the terms
+    that it told. ``is_applied``: true once what it refers to came, and it was applied.
     """
 
     shard: int
     position: int
     type: str
+    problem: Literal["unmatched", "conflict", "time-ahead"]
     account: str
-    order_id: str
-    exec_type: ExecType
+    order_id: str | None
+    exec_type: ExecType | None
+    kind: Booking | None
+    symbol: str | None
+    side: Side | None
     exec_id: str | None
     exec_ref_id: str | None
     last_qty: Figure | None
     last_px: Figure | None
+    gross_amount: Figure | None
     fee: Figure | None
     fee_currency: str | None
+    quantity: Figure | None
+    limit_price: Figure | None
+    stop_price: Figure | None
+    request_id: str | None
     reason: str | None
     broker_order_id: str | None
     is_applied: bool
     raw_message: str | None
+    transact_time: datetime | None
+    counted_at: datetime | None
     occurred_at: datetime
     recorded_at: datetime
 
@@ -211,11 +277,13 @@ class RiskLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_quantity: Figure | None = None
     max_notional: Figure | None = None
     price_collar: Figure | None = None
+    price_collar_side: CollarSide = CollarSide.HARMFUL
     max_position: Figure | None = None
     max_open_orders: int | None = None
     max_order_rate: Rate | None = None
     max_message_rate: Rate | None = None
     max_daily_loss: Figure | None = None
+    max_unrealized_loss: Figure | None = None
     reduce_only: bool = False
     allowed_symbols: list[str] | None = None
     duplicate_window_s: int | None = None
@@ -241,11 +309,14 @@ class Instrument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     account: str
     symbol: str
+    kind: InstrumentKind
     tick_size: Figure | None
     lot_size: Figure | None
     multiplier: Figure
     base_currency: str | None
     quote_currency: str | None
+    expiry: datetime | None
+    allows_negative_prices: bool
     changed_at: datetime
     last_position: int
 
@@ -256,11 +327,13 @@ class InstrumentPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The last price of a symbol that the account recorded."""
+    """The last price of a symbol that the account recorded. ``counted_at``: the time that counts, which is not
+    ``occurred_at`` if that was too far ahead of the price's receipt."""
 
     symbol: str
     price: Figure
     occurred_at: datetime
+    counted_at: datetime
     recorded_at: datetime
     last_position: int
 
@@ -275,11 +348,14 @@ class Position(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     ``cost``: the exact sum of quantity * price * multiplier of what is held; ``avg_px`` is derived from it.
     ``realized_pnl`` excludes fees. It and ``fees``, per currency, cover the whole life of the account. ``cycle``: how
-    many times the position was opened.
+    many times the position was opened. ``market_value`` and ``unrealized_pnl`` are at the ``last_price``, which is null
+    if none was recorded, and for a position of the past. Money is in the ``settlement_currency``, which is null if it
+    is not known.
     """
 
     account: str
     symbol: str
+    kind: InstrumentKind
     quantity: Figure
     avg_px: Figure
     cost: Figure
@@ -289,6 +365,10 @@ class Position(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     multiplier: Figure
     base_currency: str | None
     quote_currency: str | None
+    settlement_currency: str | None
+    last_price: Figure | None
+    market_value: Figure | None
+    unrealized_pnl: Figure | None
     updated_at: datetime
     last_position: int
 
@@ -298,25 +378,72 @@ class PositionPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     next: str | None = None
 
 
+class StrategyPosition(Position, frozen=True, kw_only=True):
+    """What a strategy traded of a symbol, as if it was alone. ``strategy_id`` is null for what no strategy ordered."""
+
+    strategy_id: str | None
+
+
+class StrategyPositionPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    positions: list[StrategyPosition]
+    next: str | None = None
+
+
+class Cycle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A position from flat to flat, or to now: ``closed_position`` is then null. ``realized_pnl`` excludes fees."""
+
+    cycle: int
+    side: Literal["LONG", "SHORT"]
+    opened_position: int | None
+    opened_at: datetime | None
+    closed_position: int | None
+    closed_at: datetime | None
+    fill_count: int
+    realized_pnl: Figure
+    fees: dict[str, Figure]
+
+
+class CyclePage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    cycles: list[Cycle]
+    next: int | None = None
+
+
 class PositionEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An execution, and the position after it: the members from ``quantity`` to ``cycle``.
+    """An execution or an adjustment, and the position after it: the members from ``quantity`` to ``cycle``.
 
     ``exec_ref_id``: the fill that a bust or a correction changes. ``is_reversal``: that fill is so old that the
     opposite fill was booked. Otherwise the position is as if the fill had never happened, or had been right at first.
+    ``kind``: what was booked without an order of ours. An adjustment has a ``reference``, and what it added:
+    ``adjusted_quantity`` and, unless it was a split, ``adjusted_value``.
     """
 
     position: int
-    type: Literal["OrderFilled", "FillBusted", "FillCorrected"]
-    order_id: str
-    strategy_id: str
-    side: Side
-    exec_id: str
+    type: Literal[
+        "OrderFilled",
+        "FillBusted",
+        "FillCorrected",
+        "ExecutionBooked",
+        "ExecutionBusted",
+        "ExecutionCorrected",
+        "AccountAdjusted",
+    ]
+    order_id: str | None
+    strategy_id: str | None
+    side: Side | None
+    exec_id: str | None
     exec_ref_id: str | None
     is_reversal: bool
-    last_qty: Figure
-    last_px: Figure
+    kind: Booking | None
+    last_qty: Figure | None
+    last_px: Figure | None
+    gross_amount: Figure | None
     fee: Figure | None
     fee_currency: str | None
+    reference: str | None
+    adjusted_quantity: Figure | None
+    adjusted_value: Figure | None
+    split_to: int | None
+    split_from: int | None
     quantity: Figure
     avg_px: Figure
     cost: Figure
@@ -335,3 +462,88 @@ class PositionEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class PositionHistory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     executions: list[PositionEntry]
     next: int | None = None
+
+
+class Lot(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a fill opened, and what is left of it: the first that was opened is closed first.
+
+    ``quantity``, ``remaining`` and ``cost``, what remains has cost, are negative if short. ``unit_cost``: what one unit
+    has cost, price * multiplier of an ordinary fill. ``realized_pnl`` is of what was closed of it, and excludes fees.
+    ``order_id``, ``exec_id`` and ``price`` are null if no order of ours opened it, or no fill did.
+    """
+
+    account: str
+    symbol: str
+    opened_position: int
+    opened_leg: int
+    order_id: str | None
+    exec_id: str | None
+    quantity: Figure
+    price: Figure | None
+    unit_cost: Figure
+    remaining: Figure
+    cost: Figure
+    realized_pnl: Figure
+    opened_at: datetime
+    is_open: bool
+    closed_position: int | None
+    closed_at: datetime | None
+
+
+class LotPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    lots: list[Lot]
+    next: str | None = None
+
+
+class LedgerAmounts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An amount for each ledger account; they sum to zero.
+
+    ``position`` and ``cash``: what the account received (positive) or gave. The others are where it came from or went:
+    ``exchange`` for trades, ``fees``, ``capital`` for openings, transfers, splits and corrections of the cash,
+    ``income`` for funding and dividends.
+    """
+
+    position: Figure
+    cash: Figure
+    exchange: Figure
+    fees: Figure
+    capital: Figure
+    income: Figure
+
+
+class LedgerEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one event moved in one currency. Entries are never changed: a bust or a correction posts the opposite.
+
+    ``currency`` is the symbol itself, or ``<symbol>|quote`` for money, while the currency is not known.
+    """
+
+    log_position: int
+    entry: int
+    type: str
+    kind: Booking | None
+    symbol: str | None
+    order_id: str | None
+    exec_id: str | None
+    reference: str | None
+    currency: str
+    amounts: LedgerAmounts
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+class LedgerPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    entries: list[LedgerEntry]
+    next: str | None = None
+
+
+class Balance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The sum of the ledger of an account in one currency."""
+
+    account: str
+    currency: str
+    amounts: LedgerAmounts
+
+
+class BalancePage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    balances: list[Balance]
+    next: str | None = None

@@ -15,22 +15,24 @@ from foldbook.api.queries.documents import ExecutionExceptionPage, FillPage
 from foldbook.api.queries.parameters import (
     LIMIT_DEFAULT,
     AccountFilter,
+    AfterKey,
     AfterPosition,
     Limit,
     MinPosition,
     NameFilter,
+    SymbolFilter,
     key_of,
     malformed,
     words_of,
 )
 from foldbook.api.queries.reader import Reader
 from foldbook.api.queries.responses import account_query, document_response, query
-from foldbook.trading.values import NAME
+from foldbook.trading.values import NAME, SYMBOL
 
 PROJECTION = "fills"
 
 _FILL_KEY = re.compile(r"([0-9]{1,4}):([0-9]{1,18})")
-_TOTAL_KEY = re.compile(rf"({NAME})?/({NAME})?")
+_TOTAL_KEY = re.compile(rf"({NAME}|-)?/({NAME})?/({SYMBOL})?")
 
 
 @query("/fills")
@@ -38,16 +40,16 @@ async def get_fills(
     reader: NamedDependency[Reader],
     account: AccountFilter = None,
     strategy: NameFilter = None,
-    symbol: NameFilter = None,
+    symbol: SymbolFilter = None,
     group_by: Annotated[
         str | None,
         QueryParameter(description="`strategy`, `symbol` or both, separated by commas: totals instead of fills."),
     ] = None,
-    after: Annotated[str | None, QueryParameter(description="`next` of the previous page.")] = None,
+    after: AfterKey = None,
     limit: Limit = LIMIT_DEFAULT,
     min_position: MinPosition = None,
 ) -> Response[FillPage]:
-    """Fills in the order of the log, or their totals, which exclude busted fills.
+    """Fills in the order of the log, or their totals per currency, which exclude busted fills.
 
     Without an account, the fills come from all shards. `min_position` belongs to one shard, so it needs an account
     unless the log has a single shard.
@@ -63,12 +65,12 @@ async def get_fills(
         row = await reader.ask("trading.query_fills", *filters, int(after_shard), int(after_position), limit)
     else:
         groups = words_of("group_by", group_by, ("strategy", "symbol"))
-        after_strategy, after_symbol = key_of("after", after or "/", _TOTAL_KEY)
+        after_currency, after_strategy, after_symbol = key_of("after", after or "//", _TOTAL_KEY)
         row = await reader.ask(
             "trading.query_fill_totals",
             *filters,
             *("strategy" in groups, "symbol" in groups),
-            *(after_strategy or "", after_symbol or "", limit),
+            *(after_strategy or "", after_symbol or "", after_currency or "", limit),
         )
     return document_response(row)
 

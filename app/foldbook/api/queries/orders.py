@@ -11,7 +11,19 @@ from litestar.params import QueryParameter
 from foldbook.api.paths import OF_ACCOUNT, OF_ORDER
 from foldbook.api.queries.addresses import AddressedAccount, AddressedOrder
 from foldbook.api.queries.documents import History, Order, OrderPage
-from foldbook.api.queries.parameters import LIMIT_DEFAULT, AfterPosition, Limit, MinPosition, NameFilter, words_of
+from foldbook.api.queries.parameters import (
+    LIMIT_DEFAULT,
+    AfterPosition,
+    AsOf,
+    AsOfPosition,
+    Limit,
+    MinPosition,
+    NameFilter,
+    SymbolFilter,
+    later_of,
+    log_position_of,
+    words_of,
+)
 from foldbook.api.queries.reader import Reader
 from foldbook.api.queries.responses import account_query, document_response
 from foldbook.trading.values import OrdStatus
@@ -26,16 +38,27 @@ async def get_orders(
     status: Annotated[
         str | None, QueryParameter(description="Statuses, separated by commas; `open`: those that may still trade.")
     ] = None,
-    symbol: NameFilter = None,
+    symbol: SymbolFilter = None,
     strategy: NameFilter = None,
+    as_of: AsOf = None,
+    as_of_position: AsOfPosition = None,
     after: AfterPosition = 0,
     limit: Limit = LIMIT_DEFAULT,
     min_position: MinPosition = None,
 ) -> Response[OrderPage]:
-    """The orders of an account, in the order of their creation."""
+    """The orders of an account, in the order of their creation.
+
+    With `as_of` or `as_of_position`: as the log had them then.
+    """
     statuses = None if status is None else sorted(words_of("status", status, ("open", *OrdStatus)))
-    await reader.reach(PROJECTION, account.shard, min_position)
-    row = await reader.ask("trading.query_orders", account.shard, account.id, statuses, symbol, strategy, after, limit)
+    filters = (statuses, symbol, strategy, after, limit)
+    log_position = await log_position_of(reader, account.shard, as_of, as_of_position)
+    if log_position is None:
+        await reader.reach(PROJECTION, account.shard, min_position)
+        row = await reader.ask("trading.query_orders", account.shard, account.id, *filters)
+    else:
+        await reader.reach_head(account.shard, later_of(log_position, min_position))
+        row = await reader.ask("trading.query_orders_as_of", account.shard, account.id, log_position, *filters)
     return document_response(row, account)
 
 

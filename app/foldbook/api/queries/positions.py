@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from litestar import Response
@@ -10,35 +11,44 @@ from litestar.params import QueryParameter
 
 from foldbook.api.paths import OF_ACCOUNT
 from foldbook.api.queries.addresses import AddressedAccount, AddressedPosition
-from foldbook.api.queries.documents import Position, PositionHistory, PositionPage
+from foldbook.api.queries.documents import CyclePage, Position, PositionHistory, PositionPage, StrategyPositionPage
 from foldbook.api.queries.parameters import (
     LIMIT_DEFAULT,
-    POSITION_MAX,
+    AfterKey,
     AfterPosition,
-    AfterSymbol,
+    AsOf,
+    AsOfPosition,
     Limit,
     MinPosition,
-    malformed,
+    check_one_of,
+    key_of,
+    later_of,
+    log_position_of,
     time_of,
+    words_of,
 )
 from foldbook.api.queries.reader import Reader
 from foldbook.api.queries.responses import account_query, document_response
+from foldbook.trading.values import NAME, SYMBOL, SYMBOL_PATTERN
 
 OF_POSITIONS = f"{OF_ACCOUNT}/positions"
 OF_POSITION = f"{OF_POSITIONS}/{{symbol:str}}"
 
 PROJECTION = "positions"
 
-AsOf = Annotated[
+BY_STRATEGY = "strategy_positions"
+PRICES = "settings"
+"""Has the last prices, which the positions of now have."""
+
+_SYMBOL_KEY = re.compile(f"({SYMBOL})")
+_STRATEGY_KEY = re.compile(rf"({NAME})?/({SYMBOL})")
+
+AsOfBusinessTime = Annotated[
     str | None,
     QueryParameter(
         schema_extra={"format": "date-time"},
-        description="Show what was recorded up to this time (`recorded_at`, the database's clock).",
+        description="Show what had happened up to this time (`occurred_at`), as it is known now.",
     ),
-]
-AsOfPosition = Annotated[
-    int | None,
-    QueryParameter(ge=0, le=POSITION_MAX, description="Show what the log said at this log position."),
 ]
 
 
@@ -46,18 +56,39 @@ AsOfPosition = Annotated[
 async def get_positions(
     reader: NamedDependency[Reader],
     account: NamedDependency[AddressedAccount],
+    by: Annotated[
+        str | None, QueryParameter(description="`strategy`: what each strategy contributed to each position.")
+    ] = None,
     as_of: AsOf = None,
     as_of_position: AsOfPosition = None,
-    after: AfterSymbol = None,
+    as_of_business_time: AsOfBusinessTime = None,
+    after: AfterKey = None,
     limit: Limit = LIMIT_DEFAULT,
     min_position: MinPosition = None,
-) -> Response[PositionPage]:
+) -> Response[PositionPage | StrategyPositionPage]:
     """The positions of an account by symbol, flat ones included.
 
-    With `as_of` or `as_of_position`: as the log had them then. A later bust or correction does not change that.
+    With `as_of` or `as_of_position`: as the log had them then. A later bust or correction does not change that. With
+    `as_of_business_time`: what had happened by then, with what was reported, busted and corrected since. Only the
+    positions of now have a last price, and what they are worth at it.
     """
-    log_position = await _reached(reader, account.shard, as_of, as_of_position, min_position)
-    row = await reader.ask("trading.query_positions", account.shard, account.id, log_position, after or "", limit)
+    check_one_of(by=by, as_of=as_of, as_of_position=as_of_position, as_of_business_time=as_of_business_time)
+    shard = account.shard
+    if by is not None:
+        words_of("by", by, ("strategy",))
+        after_strategy, after_symbol = ("", "") if after is None else key_of("after", after, _STRATEGY_KEY)
+        await reader.reach_all((BY_STRATEGY, PRICES), shard, min_position)
+        row = await reader.ask(
+            "trading.query_strategy_positions", shard, account.id, after_strategy or "", after_symbol, limit
+        )
+    elif as_of_business_time is not None:
+        moment, after_symbol = time_of("as_of_business_time", as_of_business_time), _symbol_after(after)
+        await reader.reach(PROJECTION, shard, min_position)
+        row = await reader.ask("trading.query_positions_at", shard, account.id, None, moment, after_symbol, limit)
+    else:
+        after_symbol = _symbol_after(after)
+        log_position = await _reached(reader, shard, as_of, as_of_position, min_position)
+        row = await reader.ask("trading.query_positions", shard, account.id, log_position, after_symbol, limit)
     return document_response(row, account)
 
 
@@ -67,15 +98,24 @@ async def get_position(
     position: NamedDependency[AddressedPosition],
     as_of: AsOf = None,
     as_of_position: AsOfPosition = None,
+    as_of_business_time: AsOfBusinessTime = None,
     min_position: MinPosition = None,
 ) -> Response[Position]:
     """The position in one symbol.
 
-    With `as_of` or `as_of_position`: as the log had it then. A later bust or correction does not change that.
+    With `as_of` or `as_of_position`: as the log had it then. A later bust or correction does not change that. With
+    `as_of_business_time`: what had happened by then, with what was reported, busted and corrected since. Only the
+    position of now has a last price, and what it is worth at it.
     """
+    check_one_of(as_of=as_of, as_of_position=as_of_position, as_of_business_time=as_of_business_time)
     account = position.account
-    log_position = await _reached(reader, account.shard, as_of, as_of_position, min_position)
-    row = await reader.ask("trading.query_position", account.shard, account.id, position.name, log_position)
+    if as_of_business_time is not None:
+        moment = time_of("as_of_business_time", as_of_business_time)
+        await reader.reach(PROJECTION, account.shard, min_position)
+        row = await reader.ask("trading.query_position_at", account.shard, account.id, position.name, moment)
+    else:
+        log_position = await _reached(reader, account.shard, as_of, as_of_position, min_position)
+        row = await reader.ask("trading.query_position", account.shard, account.id, position.name, log_position)
     return document_response(row, position)
 
 
@@ -94,18 +134,44 @@ async def get_position_history(
     return document_response(row, position)
 
 
-CALLS = (get_positions, get_position, get_position_history)
+@account_query(f"{OF_ACCOUNT}/cycles")
+async def get_cycles(
+    reader: NamedDependency[Reader],
+    account: NamedDependency[AddressedAccount],
+    symbol: Annotated[
+        str, QueryParameter(pattern=SYMBOL_PATTERN, description="A symbol, such as `BTC/USDT` or `ES=F`.")
+    ],
+    after: AfterPosition = 0,
+    limit: Limit = LIMIT_DEFAULT,
+    min_position: MinPosition = None,
+) -> Response[CyclePage]:
+    """The position in one symbol from flat to flat: what each cycle realised, and its fees.
+
+    A fill that turns a long position short ends one cycle and begins the next.
+    """
+    await reader.reach_head(account.shard, min_position)
+    row = await reader.ask("trading.query_cycles", account.shard, account.id, symbol, after, limit)
+    return document_response(row, account)
+
+
+CALLS = (get_positions, get_position, get_position_history, get_cycles)
 
 
 async def _reached(
     reader: Reader, shard: int, as_of: str | None, as_of_position: int | None, min_position: int | None
 ) -> int | None:
     """The log position as of which to answer, None for the latest, once the read tables show it."""
-    if as_of is not None:
-        if as_of_position is not None:
-            raise malformed("as_of", "and as_of_position exclude each other")
-        row = await reader.ask("eventstore.position_at", shard, time_of("as_of", as_of))
-        as_of_position = row["position_at"]
-    awaited = [position for position in (as_of_position, min_position) if position is not None]
-    await reader.reach(PROJECTION, shard, max(awaited, default=None))
-    return as_of_position
+    log_position = await log_position_of(reader, shard, as_of, as_of_position)
+    if log_position is None:
+        await reader.reach_all((PROJECTION, PRICES), shard, min_position)
+    else:
+        await reader.reach(PROJECTION, shard, later_of(log_position, min_position))
+    return log_position
+
+
+def _symbol_after(after: str | None) -> str:
+    if after is None:
+        return ""
+    symbol: str
+    (symbol,) = key_of("after", after, _SYMBOL_KEY)
+    return symbol

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -79,11 +79,17 @@ class Reader:
 
     async def reach(self, projection: str, shard: int, min_position: int | None) -> None:
         """Wait until the projection has reached ``min_position``; ``Problem`` projection-behind after 2 s."""
+        await self.reach_all((projection,), shard, min_position)
+
+    async def reach_all(self, projections: Iterable[str], shard: int, min_position: int | None) -> None:
+        """``reach``, for an answer that several projections make. They share the 2 s."""
         if min_position is None:
             return
-        if not await self._gate.wait(projection, shard, min_position, POSITION_TIMEOUT_S):
-            row = await self.ask("eventstore.checkpoint", shard, projection)
-            raise _behind(f"projection {projection}", row["checkpoint"], min_position)
+        deadline = time.monotonic() + POSITION_TIMEOUT_S
+        for projection in projections:
+            if not await self._gate.wait(projection, shard, min_position, max(deadline - time.monotonic(), 0)):
+                row = await self.ask("eventstore.checkpoint", shard, projection)
+                raise _behind(f"projection {projection}", row["checkpoint"], min_position)
 
     async def reach_head(self, shard: int, min_position: int | None) -> None:
         """Wait until the log has reached ``min_position``; ``Problem`` projection-behind after 2 s. The log has a
