@@ -261,9 +261,18 @@ def test_a_fill_at_a_price_of_zero_or_below_is_a_fact(price: str) -> None:
     assert life.book.positions["BTCUSDT"].cost == 2 * Decimal(price)
 
 
+def test_a_fill_may_be_corrected_to_nothing() -> None:
+    life = life_of(place(quantity="2"), trade("e-1", "2"))
+    life.execute(report("TRADE_CORRECT", exec_id="c-1", exec_ref_id="e-1", last_qty=Decimal(0)))
+    assert figures(life) == ("NEW", "2", "0", "2", "-")
+    assert life.book.position_qty("BTCUSDT") == 0
+
+
 def test_an_execution_of_no_quantity_may_carry_a_fee() -> None:
     life = life_of(place(quantity="2"))
-    (fill,) = life.execute(trade("e-1", "0", "0", fee=Decimal(1), fee_currency="USD"))
+    command = report("TRADE", exec_id="e-1", last_qty=Decimal(0), fee=Decimal(1), fee_currency="USD")
+    (fill,) = life.execute(command)
     assert isinstance(fill, OrderFilled)
+    assert life.execute(command) == ()
     assert figures(life) == ("NEW", "2", "0", "2", "-")
     assert dict(life.book.positions["BTCUSDT"].fees) == {"USD": 1}

@@ -175,7 +175,7 @@ class RecordExecution(BookCommand, frozen=True, kw_only=True):
     symbol: Symbol | None = None
     side: Side | None = None
     last_qty: Amount | None = None
-    """0 for an execution that only carries a fee."""
+    """0 for an execution that only carries a fee; it needs no price."""
     last_px: Amount | None = None
     gross_amount: Amount | None = None
     """The money of the fill as the broker rounded it (FIX 381)."""

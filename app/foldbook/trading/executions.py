@@ -37,8 +37,9 @@ _NONE = PendingRequest.NONE  # looked up on its class, a member costs as much as
 
 
 def trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
-    exec_id, last_qty, last_px = command.exec_id, command.last_qty, command.last_px
-    assert exec_id is not None and last_qty is not None and last_px is not None
+    exec_id, last_qty = command.exec_id, command.last_qty
+    assert exec_id is not None and last_qty is not None
+    last_px = ZERO if command.last_px is None else command.last_px
     known = order.executions.get(exec_id)
     if known is not None:
         return () if is_same_fill(command, known) else (recorded(FillConflictDetected, command),)
@@ -113,7 +114,7 @@ def is_same_fill(command: RecordExecution, known: Execution | ExecutionBooked) -
     return (
         (not isinstance(known, Execution) or known.exec_type is ExecType.TRADE)
         and known.last_qty == command.last_qty
-        and known.last_px == command.last_px
+        and known.last_px == (command.last_px or ZERO)
         and known.gross_amount == command.gross_amount
         and known.fee == command.fee
         and known.fee_currency == command.fee_currency

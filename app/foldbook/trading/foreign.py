@@ -35,7 +35,7 @@ from foldbook.trading.executions import (
     revision_id,
 )
 from foldbook.trading.state import Book
-from foldbook.trading.values import ONE, ExecType, ExecutionKind
+from foldbook.trading.values import ONE, ZERO, ExecType, ExecutionKind
 
 
 class ForeignExecution(msgspec.Struct, frozen=True, gc=False):
@@ -97,7 +97,7 @@ def _is_same(command: RecordExecution, revised: ExecutionBusted | ExecutionCorre
 
 
 def _book(command: RecordExecution, known: ForeignExecution | None, book: Book) -> Sequence[Event]:
-    assert command.exec_id is not None and command.last_qty is not None and command.last_px is not None
+    assert command.exec_id is not None and command.last_qty is not None
     assert command.symbol is not None and command.side is not None
     if known is not None:
         booked = known.booked
@@ -110,7 +110,7 @@ def _book(command: RecordExecution, known: ForeignExecution | None, book: Book) 
         side=command.side,
         exec_id=command.exec_id,
         last_qty=command.last_qty,
-        last_px=command.last_px,
+        last_px=ZERO if command.last_px is None else command.last_px,
         gross_amount=command.gross_amount,
         fee=command.fee,
         fee_currency=command.fee_currency,

@@ -91,7 +91,7 @@ def _check_trade(command: RecordExecution) -> None:
         raise invalid("exec_id", "is required for exec_type TRADE")
     if command.last_qty is None:
         raise invalid("last_qty", "is required for exec_type TRADE")
-    if command.last_px is None:
+    if command.last_px is None and command.last_qty:
         raise invalid("last_px", "is required for exec_type TRADE")
     if (
         command.exec_ref_id is not None
@@ -134,8 +134,10 @@ def _check_absent(command: RecordExecution, *names: str) -> None:
 
 
 def _check_amounts(command: RecordExecution) -> None:
-    if command.last_qty is not None and (command.last_qty or command.fee is None):
-        check_positive("last_qty", command.last_qty)
+    # Nothing may have traded: then it is only about a fee, or corrects a fill to nothing.
+    last_qty = command.last_qty
+    if last_qty is not None and (last_qty or (command.fee is None and command.exec_type is _TRADE)):
+        check_positive("last_qty", last_qty)
     # A price of zero or below is a fact like any other.
     if command.last_px is not None:
         check_amount("last_px", command.last_px)

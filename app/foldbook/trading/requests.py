@@ -26,7 +26,7 @@ from foldbook.trading.order import REQUESTS_MAX, Order, waiting_key
 from foldbook.trading.order_events import event_about, evolved, requested_terms
 from foldbook.trading.reports import apply_report, told_again
 from foldbook.trading.risk import ACCOUNT_SCOPE
-from foldbook.trading.risk_checks import Losses, check_order, check_replace, check_validity
+from foldbook.trading.risk_checks import Losses, check_order, check_replace, check_validity, is_unlimited
 from foldbook.trading.risk_denial import Denial
 from foldbook.trading.state import Book, evolve
 from foldbook.trading.values import (
@@ -126,18 +126,19 @@ def _check_quantity(command: PlaceOrder, instrument: Instrument) -> None:
 def _check_prices(command: PlaceOrder, instrument: Instrument) -> None:
     order_type, is_signed = command.order_type, instrument.allows_negative_prices
     is_limit, is_stop = order_type in LIMIT_TYPES, order_type in STOP_TYPES
-    is_trailing = command.trailing_offset is not None
-    check_price(
-        "limit_price", command.limit_price, order_type, is_needed=is_limit, is_allowed=is_limit, is_signed=is_signed
-    )
-    check_price(
-        "stop_price",
-        command.stop_price,
-        order_type,
-        is_needed=is_stop and not is_trailing,
-        is_allowed=is_stop,
-        is_signed=is_signed,
-    )
+    if is_limit or command.limit_price is not None:
+        check_price(
+            "limit_price", command.limit_price, order_type, is_needed=is_limit, is_allowed=is_limit, is_signed=is_signed
+        )
+    if is_stop or command.stop_price is not None:
+        check_price(
+            "stop_price",
+            command.stop_price,
+            order_type,
+            is_needed=is_stop and command.trailing_offset is None,
+            is_allowed=is_stop,
+            is_signed=is_signed,
+        )
     if command.trailing_offset is not None:
         if not is_stop:
             raise invalid("trailing_offset", f"is not allowed for a {order_type} order")
@@ -172,9 +173,12 @@ def _estimated_quantity(command: PlaceOrder, cash_quantity: Decimal, book: Book)
 
 
 def _check_order(created: OrderCreated, now: datetime, instrument: Instrument, book: Book) -> Denial | None:
-    denial = check_validity(created, instrument, now)
-    if denial is not None:
-        return denial
+    if created.expire_at is not None or instrument.expiry is not None:
+        denial = check_validity(created, instrument, now)
+        if denial is not None:
+            return denial
+    if is_unlimited(book.risk, instrument) and not created.reduce_only:
+        return None
     group = book.group_of(created)
     return check_order(
         book.risk,

@@ -92,8 +92,6 @@ def check_order(
 
     ``losses`` by scope; ``open_orders``: of the account; ``is_exit``: it closes what an order of its group opens.
     """
-    if _is_unlimited(risk, instrument) and not created.reduce_only:
-        return None
     change = order_change(risk, created, instrument, position_qty, now)
     if created.reduce_only and not is_exit and (denial := reduce_only(change)) is not None:
         return denial
@@ -118,7 +116,7 @@ def check_replace(
     ``leaves_qty``: what the order contributes to the exposure now (see ``with_exposure``). The other arguments are as
     in ``check_order``.
     """
-    if _is_unlimited(risk, instrument) and not new.reduce_only:
+    if is_unlimited(risk, instrument) and not new.reduce_only:
         return None
     change = replace_change(
         risk,
@@ -135,7 +133,8 @@ def check_replace(
     return _first_denial(change, losses, open_orders)
 
 
-def _is_unlimited(risk: Risk, instrument: Instrument) -> bool:
+def is_unlimited(risk: Risk, instrument: Instrument) -> bool:
+    """Is there nothing that could deny an order that does not limit itself?"""
     return not risk.limits and risk.state is _ACTIVE and instrument.tick_size is None and instrument.lot_size is None
 
 
