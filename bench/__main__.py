@@ -19,6 +19,7 @@ import typer
 from bench.against import compare_trees
 from bench.arena import arena, tell
 from bench.audit import measure_audit
+from bench.backtest import measure_backtest
 from bench.bus import measure_snapshot
 from bench.deciding import measure_deciding
 from bench.growth import measure_growth
@@ -45,6 +46,7 @@ OTHERS: dict[str, Callable[[Stage], list[Row]]] = {
     "audit": measure_audit,
     "growth": measure_growth,
     "memory": measure_memory,
+    "backtest": measure_backtest,
 }
 ALL = (*MEASUREMENTS, *OTHERS)
 

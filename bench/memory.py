@@ -32,7 +32,7 @@ def measure_memory(stage: Stage) -> list[Row]:
         )
         turn = run_child("bench.bulk_load", load, Slice)
         after = _resident_mib(engine)
-        peak = _peak_mib(process.pid)
+        peak = peak_mib(process.pid)
     tell(f"memory: {turn.count:,} commands at {turn.rate:,.0f}/s")
     what = f"resident memory after {turn.count:,} commands on {sizes.memory_accounts:,} accounts"
     detail = f"{before:.0f} MiB before, {peak:.0f} at its peak; {turn.rate:,.0f} commands/s"
@@ -43,6 +43,7 @@ def _resident_mib(process: psutil.Process) -> float:
     return float(process.memory_info().rss) / 2**20
 
 
-def _peak_mib(pid: int) -> float:
+def peak_mib(pid: int | str = "self") -> float:
+    """The resident memory of a process at its peak, without what its parent used before it began."""
     with Path(f"/proc/{pid}/status").open() as status:
         return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))

@@ -14,7 +14,10 @@ from bench.table import Slice
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of everything. ``slice_s`` is the length of one turn in seconds, ``..._s`` of other things likewise."""
+    """How much of everything. ``slice_s`` is the length of one turn in seconds, ``..._s`` of other things likewise.
+
+    ``backtest_jobs``: of a sweep, for each core.
+    """
 
     rounds: int
     slice_s: float
@@ -31,6 +34,11 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     long_log: int
     memory_commands: int
     memory_accounts: int
+    backtest_ticks: int
+    backtest_orders: int
+    backtest_bars: int
+    backtest_jobs: int
+    backtest_memory_ticks: int
 
 
 FULL = Sizes(
@@ -49,6 +57,11 @@ FULL = Sizes(
     long_log=3_000_000,
     memory_commands=1_000_000,
     memory_accounts=10_000,
+    backtest_ticks=2_000_000,
+    backtest_orders=20_000,
+    backtest_bars=20_000,
+    backtest_jobs=4,
+    backtest_memory_ticks=10_000_000,
 )
 QUICK = Sizes(
     rounds=2,
@@ -66,6 +79,11 @@ QUICK = Sizes(
     long_log=100_000,
     memory_commands=20_000,
     memory_accounts=1_000,
+    backtest_ticks=100_000,
+    backtest_orders=2_000,
+    backtest_bars=2_000,
+    backtest_jobs=2,
+    backtest_memory_ticks=200_000,
 )
 
 

@@ -88,3 +88,13 @@ RARE_TYPE = Target(must=20, unit="ms", is_cost=True)
 
 # The audit: 1,000,000 events in 20 s.
 VERIFY = Target(must=50_000, unit="events/s")
+
+# The backtest.
+TICKS = Target(must=200_000, aim=400_000, unit="ticks/s")
+TICKS_BY_THE_CLOCK = Target(unit="ticks/s")
+BACKTEST_ORDERS = Target(must=8_000, aim=20_000, unit="orders/s")
+BACKTEST_ORDERS_BY_THE_CLOCK = Target(unit="orders/s")
+BY_BACKTEST_PEER = Target(must=3, aim=10)
+BACKTEST_TO_POSTGRES = Target(must=15_000, aim=25_000, unit="commands/s")
+SWEEP = Target(must=0.8, aim=0.95)
+BACKTEST_MEMORY = Target(must=300, aim=150, unit="MiB", is_cost=True)

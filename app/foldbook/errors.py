@@ -13,7 +13,12 @@
     ├── LogMismatch             the database's log is not the one that the settings describe
     ├── MigrationError          the database refused a migration          (postgres.migrations)
     ├── EmbeddedPostgresError   the embedded server cannot be run         (postgres.binaries)
+    ├── MarketDataError         a file of market data cannot be used      (market.errors)
+    ├── StrategyError           a strategy cannot be loaded or run        (strategies.errors)
+    ├── BacktestError           a backtest cannot be run as asked for     (backtest.run)
+    ├── AccountExists           a backtest needs an account of its own    (backtest.stream)
     ├── AuditError              an export or an anchor cannot be used     (audit.report)
+    ├── SweepError              a sweep cannot be run                     (backtest.sweep)
     ├── Problem                 an HTTP request is wrong                  (api.problems)
     ├── AlreadyRunning          another engine uses the data folder       (engine.lock)
     ├── LockError               the data folder is not free               (engine.lock)

@@ -23,7 +23,7 @@ from foldbook.engine.welcome import DEFAULT_URL, FIRST_ORDER
 from tests.machinery.engine import Engine
 
 CHECKOUT = Path(__file__).parents[2]
-PAGES = [CHECKOUT / "README.md", CHECKOUT / "sql" / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+PAGES = [CHECKOUT / "README.md", CHECKOUT / "sql" / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^```(?P<language>\w*) *(?P<note>.*)\n(?P<text>(?:.*\n)*?)^```$", re.MULTILINE)
 RUNNABLE = ("sh", "bash", "sql")
 COMMAND = re.compile(r"^(foldbook|\.venv/bin/|make|curl|docker|psql|pg_dump|pg_restore) ", re.MULTILINE)

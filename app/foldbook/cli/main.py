@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from foldbook.cli.audit import audit
+from foldbook.cli.backtest import backtest
 from foldbook.cli.database import add_client_programs
 from foldbook.cli.engine import doctor, migrate, serve, up
 from foldbook.cli.exits import exit_of, explain
@@ -31,6 +32,7 @@ for command in (up, serve, migrate, doctor):
     cli.command()(command)
 add_client_programs(cli)
 cli.command("replay")(replay_account)
+cli.command()(backtest)
 cli.add_typer(projections, name="projections")
 cli.add_typer(audit, name="audit")
 

@@ -313,25 +313,40 @@ def names_of(order: Order) -> dict[str, Any]:
 
 def state_of(order: Order) -> dict[str, Any]:
     """What an ``OrderUpdate`` says of the order after it. A zero is ``ZERO`` itself: so it is left out of the JSON."""
-    requested = order.requested
-    return {
-        "quantity": order.quantity,
+    quantity, cum_qty = order.quantity, order.cum_qty
+    if order.outline is None:
+        # What the properties say, worked out once: most events about an order that trades are made here.
+        has_filled = order.is_filled
+        working_state = working_state_of(order, cum_qty, has_filled=has_filled)
+        leaves_qty = subtract(quantity, cum_qty) if quantity and not has_filled and not order.has_ended else ZERO
+    else:
+        working_state, leaves_qty = order.working_state, order.leaves_qty
+    pending_request, requested = _NONE, None
+    if order.requests:
+        pending_request, requested = order.pending_request, order.requested
+    state: dict[str, Any] = {
+        "quantity": quantity,
         "limit_price": order.limit_price,
         "stop_price": order.stop_price,
-        "working_state": order.working_state,
-        "pending_request": order.pending_request,
+        "working_state": working_state,
+        "pending_request": pending_request,
         "requested_quantity": None if requested is None else requested.quantity,
         "requested_limit_price": None if requested is None else requested.limit_price,
         "requested_stop_price": None if requested is None else requested.stop_price,
-        "cum_qty": order.cum_qty or ZERO,
+        "cum_qty": cum_qty or ZERO,
         "cum_cost": order.cum_cost or ZERO,
-        "leaves_qty": order.leaves_qty,
-        **exposure_of(order),
+        "leaves_qty": leaves_qty,
+        "leaves_cash": ZERO,
+        "exposed_qty": None,
         "overfill_qty": order.overfill_qty,
         "fees": order.fees,
         "broker_order_id": order.broker_order_id,
         "reason": order.reason,
     }
+    if order.requests or order.outline is not None or not quantity:
+        # Only then does more count as open than what is left.
+        state |= exposure_of(order)
+    return state
 
 
 def exposure_of(order: Order) -> dict[str, Any]:

@@ -232,9 +232,13 @@ def _filled(before: Position, event: Any) -> Position:
     quantity, value = _booking(event, event.last_qty, event.last_px, event.gross_amount, event.fee, event.fee_currency)
     booking = (event.order_id, event.exec_id, quantity, value, _day(event.counted_at or event.transact_time))
     multiplier = ONE if event.multiplier is None else event.multiplier
-    charges = _NO_CHARGES
-    if event.fee is not None:
-        charges = _charged(_NO_CHARGES, event, event.last_px, event.fee, event.fee_currency)
+    fee, currency = event.fee, event.fee_currency
+    if fee is None or currency is None:
+        charges = _NO_CHARGES
+    elif currency != event.base_currency:
+        charges = ((currency, fee),), ZERO
+    else:
+        charges = _charged(_NO_CHARGES, event, event.last_px, fee, currency)
     return _booked(before, multiplier, event.instrument_kind, event.base_currency, charges, booking)
 
 
@@ -408,7 +412,9 @@ def _booking(
     unit = unit_cost(last_px, event.multiplier, event.instrument_kind)
     # Not `-last_qty`: operators round to the context of the thread.
     quantity = last_qty if is_buy else last_qty.copy_negate()
-    base_fee = fee if fee is not None and _is_in_kind(event, fee_currency) else None
+    base_fee = None
+    if fee is not None and fee_currency == event.base_currency and _is_in_kind(event, fee_currency):
+        base_fee = fee
     if gross_amount is None:
         if base_fee is not None:
             quantity = _subtract(quantity, base_fee)

@@ -1,0 +1,1 @@
+"""The backtest: a strategy and the engine's own deciders on a virtual clock, and what came of it."""

@@ -1,0 +1,1 @@
+"""A simulated exchange: orders and market data in, execution reports out. No clock, no randomness, no I/O, no await."""

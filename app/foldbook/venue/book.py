@@ -1,0 +1,171 @@
+"""What the venue remembers of an order and of a symbol."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from foldbook.market.records import Bar, Datum, Quote
+from foldbook.trading.values import EXACT, ZERO, OrderType, Side, TimeInForce, add, canonical, subtract
+from foldbook.venue.orders import VenueInstrument, VenueOrder
+
+_BUY = Side.BUY
+_HALF = Decimal("0.5")
+_STOPS = (OrderType.STOP, OrderType.STOP_LIMIT)
+_IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
+_AUCTIONS = (TimeInForce.AT_THE_OPENING, TimeInForce.AT_THE_CLOSE)
+
+
+class Working(msgspec.Struct, kw_only=True, eq=False, gc=False):
+    """An open order: what it was when it arrived, and what has become of it."""
+
+    order: VenueOrder
+    venue_order_id: str
+    number: int
+    """The place of its arrival: of two orders at one price, the lower number goes first."""
+    quantity: Decimal
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    """None for a trailing stop that has not seen a price yet."""
+    cum_qty: Decimal = ZERO
+    is_buy: bool = True
+    is_waiting: bool = False
+    """Does a stop have to be reached first?"""
+    takes: bool = True
+    """Does it come to others that rest? A limit order no longer does when a price has been told that it does not
+    reach."""
+    is_late: bool = False
+    """Did it come after the bar under way had opened, or because a limit or a stop was filled there? Then that bar
+    gives it nothing."""
+    ahead: Decimal = ZERO
+    """How much rested at its price when it came to rest there: that much trades first."""
+
+    @property
+    def leaves_qty(self) -> Decimal:
+        return subtract(self.quantity, self.cum_qty)
+
+    @property
+    def is_immediate(self) -> bool:
+        """Is what it does not get at once canceled?"""
+        return self.order.time_in_force in _IMMEDIATE
+
+    @property
+    def is_for_auction(self) -> bool:
+        """Is it only for the opening or the close?"""
+        return self.order.time_in_force in _AUCTIONS
+
+    @property
+    def level(self) -> Decimal | None:
+        """The price at which something happens to it next; None: it is a market order, or has none yet."""
+        return self.stop_price if self.is_waiting else self.limit_price
+
+    @property
+    def goes_up(self) -> bool:
+        """Does a rising price reach its level? A falling one does otherwise."""
+        return self.is_buy is self.is_waiting
+
+    def reaches(self, price: Decimal) -> bool:
+        """May it trade at this price?"""
+        limit = self.limit_price
+        return limit is None or (price <= limit if self.is_buy else price >= limit)
+
+    def is_triggered_by(self, price: Decimal) -> bool:
+        """Has the price reached the stop?"""
+        stop = self.stop_price
+        return stop is not None and (price >= stop if self.is_buy else price <= stop)
+
+    def follow(self, price: Decimal) -> None:
+        """Let a trailing stop follow the price, if that is the best so far."""
+        offset = self.order.trailing_offset
+        if offset is None or not self.is_waiting:
+            return
+        stop = add(price, offset) if self.is_buy else subtract(price, offset)
+        if self.stop_price is None or (stop < self.stop_price if self.is_buy else stop > self.stop_price):
+            self.stop_price = stop
+
+
+def working(order: VenueOrder, venue_order_id: str, number: int) -> Working:
+    """The order as it arrives."""
+    return Working(
+        order=order,
+        venue_order_id=venue_order_id,
+        number=number,
+        quantity=canonical(order.quantity),
+        limit_price=None if order.limit_price is None else canonical(order.limit_price),
+        stop_price=None if order.stop_price is None else canonical(order.stop_price),
+        is_buy=order.side is _BUY,
+        is_waiting=order.order_type in _STOPS,
+    )
+
+
+class Book(msgspec.Struct, kw_only=True, eq=False):
+    """A symbol: its open orders in order of arrival, and what its market data says."""
+
+    instrument: VenueInstrument
+    is_expected: bool = False
+    """Will there be market data, though none may have come yet?"""
+    orders: dict[str, Working] = {}
+    position: Decimal = ZERO
+    """The sum of the fills: negative if more was sold than bought."""
+    last: Datum | Decimal | None = None
+    """What told the last price: a decimal is the open of a bar."""
+    opened: Decimal | None = None
+    """The open of the bar that is under way, while orders can be filled there."""
+    opened_ns: int = 0
+    """When it opened."""
+    is_answered: bool = False
+    """Was an order with a limit or a stop filled at the open just now? What arrives is the answer to that."""
+    quote: Quote | None = None
+    taken_bid: Decimal = ZERO
+    taken_ask: Decimal = ZERO
+    """How much of the sizes that the quote shows is used up."""
+    next_expiry_ns: int | None = None
+    """No order expires before."""
+
+    def holds(self, of: Working) -> bool:
+        """Is it still open, in the place that it had?"""
+        return self.orders.get(of.order.order_id) is of
+
+    @property
+    def last_price(self) -> Decimal | None:
+        """The last price that was told: of a bar its close, of a quote the middle."""
+        last = self.last
+        if last is None or isinstance(last, Decimal):
+            return last
+        if isinstance(last, Quote):
+            return canonical(EXACT.multiply(EXACT.add(last.bid, last.ask), _HALF))
+        return last.close if isinstance(last, Bar) else last.price
+
+    def price_for(self, is_buy: bool) -> Decimal | None:
+        """What was told last of the price at which one can buy, or sell."""
+        quote = self.quote
+        if quote is None:
+            return self.last_price
+        return quote.ask if is_buy else quote.bid
+
+    def shown_at(self, is_buy: bool, price: Decimal) -> Decimal:
+        """How much the last quote shows on this side at this price; 0 if that is unknown."""
+        quote = self.quote
+        if quote is None or price != (quote.bid if is_buy else quote.ask):
+            return ZERO
+        return (quote.bid_size if is_buy else quote.ask_size) or ZERO
+
+    def left_for(self, is_buy: bool) -> Decimal | None:
+        """What is left of the size that the quote shows to who buys, or sells; None: as much as one wants."""
+        quote = self.quote
+        assert quote is not None
+        size, taken = (quote.ask_size, self.taken_ask) if is_buy else (quote.bid_size, self.taken_bid)
+        return None if size is None else subtract(size, taken)
+
+    def take(self, is_buy: bool, quantity: Decimal) -> None:
+        """Use up what the quote shows."""
+        if is_buy:
+            self.taken_ask = add(self.taken_ask, quantity)
+        else:
+            self.taken_bid = add(self.taken_bid, quantity)
+
+    def closable(self, is_buy: bool) -> Decimal:
+        """How much of the position the side can close; 0 if it would make it larger."""
+        held = self.position if not is_buy else subtract(ZERO, self.position)
+        return max(held, ZERO)

@@ -1,0 +1,258 @@
+"""The matching engine of the simulated venue.
+
+It is pure: orders and market data go in with their times, execution reports come out. Whoever calls it decides in which
+order things come; it reads no clock. How bars fill orders is told in ``bars``, how quotes and trades do in ``ticks``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+import msgspec
+
+from foldbook.market.records import Bar, Quote, Trade
+from foldbook.trading.values import ZERO, ExecType, TimeInForce, add, canonical
+from foldbook.venue.bars import after_open, at_open, look_at_open
+from foldbook.venue.book import Book, Working, working
+from foldbook.venue.checks import why_rejected, why_replace_rejected
+from foldbook.venue.desk import Desk, Reports
+from foldbook.venue.orders import Costs, Path, VenueInstrument, VenueOrder, VenueReport
+from foldbook.venue.ticks import match_quote, match_trade
+
+_OPENING = TimeInForce.AT_THE_OPENING
+
+
+class Matching:
+    """The open orders of one account, by symbol.
+
+    ``instruments``: a symbol that is not among them has any tick and lot, multiplier 1 and quote currency USD.
+    ``expects``: the symbols of which there will be market data, so that a market order waits for it; for any other
+    symbol of which no price is known it is rejected.
+
+    All times are nanoseconds since the epoch. What is filled within a bar has the time of its open: a bar does not say
+    when.
+    """
+
+    def __init__(
+        self,
+        costs: Costs,
+        path: Path = Path.ADVERSE,
+        instruments: Iterable[VenueInstrument] = (),
+        expects: Iterable[str] = (),
+    ) -> None:
+        self._desk = Desk(costs)
+        self._path = path
+        self._books = {each.symbol: Book(instrument=each) for each in instruments}
+        for symbol in expects:
+            self._book_of(symbol).is_expected = True
+        self._accepted = 0
+        self._arrived = 0
+
+    def _book_of(self, symbol: str) -> Book:
+        book = self._books.get(symbol)
+        if book is None:
+            book = self._books[symbol] = Book(instrument=VenueInstrument(symbol=symbol))
+        return book
+
+    def price_of(self, symbol: str) -> Decimal | None:
+        """The last price that was told: of a bar its open or close, of a quote the middle. None: none was."""
+        book = self._books.get(symbol)
+        return None if book is None else book.last_price
+
+    # -- orders --------------------------------------------------------------------------------------------------
+
+    def submit(self, order: VenueOrder, time_ns: int) -> list[VenueReport]:
+        """An order arrives: NEW, and what it trades at once; or REJECTED, with a reason.
+
+        It trades at once at the open of a bar of which no more is known yet, or with a quote that is not older than it.
+        """
+        book = self._book_of(order.symbol)
+        if order.order_id in self._desk.places:
+            reason: str | None = f"order id {order.order_id} is that of an open order"
+        else:
+            reason = why_rejected(order, book, time_ns)
+        if reason is not None:
+            return [_answer(ExecType.REJECTED, order.order_id, time_ns, reason)]
+        self._accepted += 1
+        of = working(order, f"v{self._accepted}", self._next_number())
+        out: Reports = [
+            VenueReport(
+                exec_type=ExecType.NEW, order_id=order.order_id, time_ns=time_ns, venue_order_id=of.venue_order_id
+            )
+        ]
+        self._desk.add(book, of)
+        self._reduce(book, of, time_ns, out)
+        self._arrive(book, of, time_ns, out)
+        return out
+
+    def cancel(self, order_id: str, time_ns: int, request_id: str | None = None) -> list[VenueReport]:
+        """CANCELED; or CANCEL_REJECTED, if no such order is open."""
+        book = self._desk.places.get(order_id)
+        if book is None:
+            return [_answer(ExecType.CANCEL_REJECTED, order_id, time_ns, _NOT_OPEN, request_id)]
+        out: Reports = []
+        self._desk.end(book, book.orders[order_id], ExecType.CANCELED, time_ns, out, request_id=request_id)
+        return out
+
+    def replace(
+        self,
+        order_id: str,
+        time_ns: int,
+        quantity: Decimal | None = None,
+        limit_price: Decimal | None = None,
+        stop_price: Decimal | None = None,
+        request_id: str | None = None,
+    ) -> list[VenueReport]:
+        """REPLACED with the terms after it, and what it trades at once; or REPLACE_REJECTED, with a reason.
+
+        What is None does not change. ``quantity`` is that of the whole order, with what has traded. An order whose
+        quantity only becomes less keeps its place; any other goes behind those that are open.
+        """
+        book = self._desk.places.get(order_id)
+        if book is None:
+            return [_answer(ExecType.REPLACE_REJECTED, order_id, time_ns, _NOT_OPEN, request_id)]
+        of = book.orders[order_id]
+        then = msgspec.structs.replace(
+            of,
+            quantity=of.quantity if quantity is None else canonical(quantity),
+            limit_price=of.limit_price if limit_price is None else canonical(limit_price),
+            stop_price=of.stop_price if stop_price is None else canonical(stop_price),
+        )
+        reason = why_replace_rejected(of, then, stop_price is not None, book)
+        if reason is not None:
+            return [_answer(ExecType.REPLACE_REJECTED, order_id, time_ns, reason, request_id)]
+        keeps_place = (
+            then.quantity <= of.quantity and then.limit_price == of.limit_price and then.stop_price == of.stop_price
+        )
+        if keeps_place:
+            of.quantity = then.quantity
+            then = of
+        out: Reports = [
+            VenueReport(
+                exec_type=ExecType.REPLACED,
+                order_id=order_id,
+                time_ns=time_ns,
+                quantity=then.quantity,
+                limit_price=then.limit_price,
+                stop_price=then.stop_price,
+                venue_order_id=then.venue_order_id,
+                request_id=request_id,
+            )
+        ]
+        if not keeps_place:
+            self._desk.remove(book, of)
+            then.number = self._next_number()
+            self._desk.add(book, then)
+            self._reduce(book, then, time_ns, out)
+            self._arrive(book, then, time_ns, out)
+        return out
+
+    def _next_number(self) -> int:
+        self._arrived += 1
+        return self._arrived
+
+    def _reduce(self, book: Book, of: Working, time_ns: int, out: Reports) -> None:
+        """An order that may only reduce is cut to what there is to close."""
+        if not of.order.reduce_only:
+            return
+        closable = book.closable(of.is_buy)
+        if closable and closable < of.leaves_qty:
+            of.quantity = add(of.cum_qty, closable)
+            self._desk.restate(of, time_ns, out, "reduce-only: cut to what closes the position")
+
+    def _arrive(self, book: Book, of: Working, time_ns: int, out: Reports) -> None:
+        """The order takes its place, and trades if it can do so now."""
+        price = book.price_for(of.is_buy)
+        of.takes = price is None or of.reaches(price)
+        of.ahead = ZERO if of.limit_price is None else book.shown_at(of.is_buy, of.limit_price)
+        if price is not None and of.is_waiting and not of.is_triggered_by(price):
+            of.follow(price)
+        if book.opened is not None:
+            of.is_late = book.is_answered or time_ns > book.opened_ns
+            if of.order.time_in_force is not _OPENING and not of.is_late:
+                look_at_open(book, self._desk, of, book.opened, time_ns, out)
+        elif book.quote is not None and book.quote.time_ns >= time_ns:
+            match_quote(book, self._desk, (of,), time_ns, out)
+
+    # -- market data ---------------------------------------------------------------------------------------------
+
+    def on_open(self, symbol: str, price: Decimal, time_ns: int) -> list[VenueReport]:
+        """A bar opens."""
+        return [report for step in self.open_steps(symbol, price, time_ns) for report in step]
+
+    def on_bar(self, bar: Bar) -> list[VenueReport]:
+        """The rest of the bar that opened; one that was not told to open opens now."""
+        return [report for step in self.bar_steps(bar) for report in step]
+
+    def open_steps(self, symbol: str, price: Decimal, time_ns: int) -> Iterator[list[VenueReport]]:
+        """``on_open`` order by order, for whoever has an answer to what happens to one before the next is looked at:
+        between two steps orders may arrive, be replaced and be canceled."""
+        book = self._book_of(symbol)
+        book.last = book.opened = price
+        book.opened_ns = time_ns
+        if not book.orders:
+            return
+        yield from self._expired(book, time_ns)
+        yield from at_open(book, self._desk, price, time_ns)
+
+    def bar_steps(self, bar: Bar) -> Iterator[list[VenueReport]]:
+        """``on_bar`` likewise. An order that arrives between two steps waits for the next bar."""
+        book = self._book_of(bar.symbol)
+        if book.opened is None:
+            yield from self.open_steps(bar.symbol, bar.open, bar.open_time_ns)
+        opened, book.opened, book.last = book.opened, None, bar
+        if not book.orders or opened is None:
+            return
+        present = list(book.orders.values())
+        # What expires within the bar gets nothing of it: nobody knows what came before.
+        yield from self._expired(book, bar.time_ns - 1)
+        yield from after_open(book, self._desk, present, bar, opened, self._path)
+        yield from self._expired(book, bar.time_ns)
+
+    def on_quote(self, quote: Quote) -> list[VenueReport]:
+        """What is shown at the best bid and ask."""
+        book = self._books.get(quote.symbol) or self._book_of(quote.symbol)
+        book.last = book.quote = quote
+        book.taken_bid = book.taken_ask = ZERO
+        if not book.orders:
+            return []
+        out: Reports = []
+        self._desk.expire(book, quote.time_ns, out)
+        match_quote(book, self._desk, list(book.orders.values()), quote.time_ns, out)
+        return out
+
+    def on_trade(self, trade: Trade) -> list[VenueReport]:
+        """What somebody else traded."""
+        book = self._books.get(trade.symbol) or self._book_of(trade.symbol)
+        book.last = trade
+        if not book.orders:
+            return []
+        out: Reports = []
+        self._desk.expire(book, trade.time_ns, out)
+        match_trade(book, self._desk, trade, out)
+        return out
+
+    def end_session(self, time_ns: int) -> list[VenueReport]:
+        """Orders that are good for a day expire. Whoever calls it does so before orders for the next day arrive."""
+        out: Reports = []
+        for order_id, book in list(self._desk.places.items()):
+            of = book.orders[order_id]
+            if of.order.time_in_force is TimeInForce.DAY:
+                self._desk.end(book, of, ExecType.EXPIRED, time_ns, out, "the session has ended")
+        return out
+
+    def _expired(self, book: Book, until_ns: int) -> Iterator[Reports]:
+        out: Reports = []
+        self._desk.expire(book, until_ns, out)
+        if out:
+            yield out
+
+
+_NOT_OPEN = "no open order has this id"
+
+
+def _answer(
+    exec_type: ExecType, order_id: str, time_ns: int, reason: str, request_id: str | None = None
+) -> VenueReport:
+    return VenueReport(exec_type=exec_type, order_id=order_id, time_ns=time_ns, reason=reason, request_id=request_id)

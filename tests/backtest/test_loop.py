@@ -1,0 +1,204 @@
+"""What a backtest promises: the same stream from the same run, nothing from the future, an end that is a fact."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from foldbook.backtest.run import BacktestError, run
+from foldbook.backtest.sweep import run_sweep
+from foldbook.resources import ROOT
+from foldbook.strategies.errors import StrategyError
+from foldbook.venue.orders import Costs
+from foldbook.venue.orders import Path as BarPath
+from tests.backtest.data import Ohlc, bars, quotes, trades
+from tests.backtest.running import backtest, job
+
+RISING = [
+    ("100", "101", "99", "100"),
+    ("101", "103", "100", "102"),
+    ("102", "103", "97", "98"),
+    ("98", "105", "98", "104"),
+]
+
+
+# -- the same run, the same stream -------------------------------------------------------------------------------
+
+
+def test_two_runs_give_the_same_stream(tmp_path: Path) -> None:
+    data = bars(tmp_path, RISING)
+    first, second = backtest("Crossing", data), backtest("Crossing", data)
+    assert first.stream_hash == second.stream_hash
+    assert backtest("Crossing", data, parameters={"quantity": "2"}).stream_hash != first.stream_hash
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "4711"])
+def test_another_process_with_another_seed_gives_the_same_stream(tmp_path: Path, seed: str) -> None:
+    data = bars(tmp_path, RISING)
+    program = (
+        "from tests.backtest.running import backtest; import sys; print(backtest('Crossing', sys.argv[1]).stream_hash)"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "app")])}
+    printed = subprocess.run(
+        [sys.executable, "-c", program, data], env=environment, capture_output=True, text=True, check=True
+    )
+    assert printed.stdout.strip() == backtest("Crossing", data).stream_hash
+
+
+def test_a_worker_of_a_sweep_gives_the_same_result(tmp_path: Path) -> None:
+    asked = job("Crossing", bars(tmp_path, RISING))
+    tried = [{"quantity": "1"}, {"quantity": "2"}]
+    alone = run_sweep(partial(run, asked), tried, processes=1)
+    assert run_sweep(partial(run, asked), tried, processes=2) == alone
+
+
+# -- nothing from the future -------------------------------------------------------------------------------------
+
+
+def test_what_a_strategy_is_given_at_the_open_says_nothing_of_the_bar(tmp_path: Path) -> None:
+    """A strategy that asserts so, and buys at every open: what the bars do after the open changes none of its fills."""
+    one = backtest("Peeking", bars(tmp_path, RISING))
+    assert one.error is None
+    (tmp_path / "other").mkdir()
+    other = backtest("Peeking", bars(tmp_path / "other", [(o, "200", "1", "50") for o, *_ in RISING]))
+    assert [(f.time, f.price, f.quantity) for f in one.fills] == [(f.time, f.price, f.quantity) for f in other.fills]
+
+
+def test_a_decision_at_a_close_is_filled_at_the_next_open(tmp_path: Path) -> None:
+    result = backtest("Crossing", bars(tmp_path, RISING))
+    # The close rises to 102: bought at the open of the third bar. It falls to 98: reversed at the fourth.
+    assert [(f.side.value, str(f.price), str(f.quantity)) for f in result.fills] == [
+        ("BUY", "102", "1"),
+        ("SELL", "98", "1"),
+        ("SELL", "98", "1"),
+    ]
+
+
+def test_timers_fire_when_they_are_due(tmp_path: Path) -> None:
+    result = backtest("Ticking", bars(tmp_path, RISING))
+    # Every twelve hours after the first open: seven before the end. One that comes as a bar opens is filled at its
+    # open, one that comes at noon at the next open; so the last one is not filled.
+    assert result.orders == 7
+    assert result.error is None
+    assert len(result.fills) == 6
+
+
+# -- the end is a fact -------------------------------------------------------------------------------------------
+
+
+def test_a_strategy_that_raises_is_stopped_and_its_orders_are_canceled(tmp_path: Path) -> None:
+    result = backtest("Raising", bars(tmp_path, RISING))
+    assert result.error == "RuntimeError: the third bar"
+    assert (result.orders, result.fills) == (1, [])
+
+
+def test_a_strategy_that_answers_itself_without_end_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foldbook.backtest.loop.CASCADE_MAX", 50)
+    result = backtest("Endless", bars(tmp_path, RISING))
+    assert result.error is not None
+    assert "without end" in result.error
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "says"),
+    [
+        ({"account": "a/b/live"}, BacktestError, "a/b/live is not an account of a backtest"),
+        ({"strategy": "tests.backtest.scripted:Nobody"}, StrategyError, "Nobody"),
+    ],
+)
+def test_what_cannot_be_run_says_so(tmp_path: Path, fields: dict[str, Any], error: type[Exception], says: str) -> None:
+    asked = job("Crossing", bars(tmp_path, RISING))
+    changed = type(asked)(**{**{name: getattr(asked, name) for name in asked.__struct_fields__}, **fields})
+    with pytest.raises(error, match=says):
+        run(changed, {})
+
+
+def test_symbols_of_several_currencies_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BacktestError, match="BTC-EUR in EUR"):
+        backtest("Crossing", bars(tmp_path, RISING, "BTC-USDT"), bars(tmp_path, RISING, "BTC-EUR"))
+
+
+# -- bars and their ticks ----------------------------------------------------------------------------------------
+
+
+def test_bars_and_the_ticks_of_these_bars_give_the_same_fills(tmp_path: Path) -> None:
+    """A trade at each open and close: where the path is the same, so are the fills of market orders."""
+    steady = [
+        ("100", "100", "100", "100"),
+        ("100", "102", "100", "102"),
+        ("102", "102", "98", "98"),
+        ("98", "98", "98", "98"),
+    ]
+    as_bars = backtest("Crossing", bars(tmp_path, steady))
+    ticks = [
+        (f"2026-01-{day:02}T{hour}Z", price, "")
+        for day, (opened, _, _, closed) in enumerate(steady, 1)
+        for hour, price in (("00:00:00", opened), ("23:59:59", closed))
+    ]
+    (tmp_path / "ticks").mkdir()
+    as_ticks = backtest("Crossing", trades(tmp_path / "ticks", ticks))
+    assert [(f.side, f.quantity, f.price) for f in as_bars.fills] == [
+        (f.side, f.quantity, f.price) for f in as_ticks.fills
+    ]
+
+
+# -- whatever the market does ------------------------------------------------------------------------------------
+
+prices = st.integers(1, 400).map(lambda n: Decimal(n) / 4)
+
+
+@st.composite
+def walks(draw: st.DrawFn) -> list[Ohlc]:
+    rows = []
+    for _ in range(draw(st.integers(2, 12))):
+        opened, closed, one, other = (draw(prices) for _ in range(4))
+        high, low = max(opened, closed, one, other), min(opened, closed, one, other)
+        rows.append((f"{opened}", f"{high}", f"{low}", f"{closed}"))
+    return rows
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=walks(), path=st.sampled_from(BarPath), fee=st.sampled_from(["0", "0.001"]))
+def test_the_money_adds_up_and_no_fill_is_outside_its_bar(
+    tmp_path: Path, rows: list[Ohlc], path: BarPath, fee: str
+) -> None:
+    data = bars(tmp_path, rows)
+    costs = Costs(taker=Decimal(fee), maker=Decimal(fee))
+    for strategy in ("Crossing", "Peeking", "ByHand"):
+        result = backtest(strategy, data, path=path, costs=costs)
+        assert result.error is None
+        held = sum((f.quantity if f.side.value == "BUY" else -f.quantity for f in result.fills), Decimal(0))
+        spent = sum((f.quantity * f.price * (1 if f.side.value == "BUY" else -1) for f in result.fills), Decimal(0))
+        last = Decimal(rows[-1][3])
+        assert result.cash == 10000 - spent - result.fees
+        assert result.final_equity == result.cash + held * last
+        for fill in result.fills:
+            _, high, low, _ = rows[fill.time.day - 1]
+            assert Decimal(low) <= fill.price <= Decimal(high)
+
+
+def test_nothing_is_filled_of_a_size_that_was_not_there(tmp_path: Path) -> None:
+    rows = [(f"2026-01-01T00:00:{n:02}Z", str(20 + n % 3), str(21 + n % 3), "2", "1.5") for n in range(30)]
+    result = backtest("Crossing", quotes(tmp_path, rows), parameters={"quantity": "5"})
+    by_time: dict[object, Decimal] = {}
+    for fill in result.fills:
+        by_time[fill.time, fill.side] = by_time.get((fill.time, fill.side), Decimal(0)) + fill.quantity
+    assert by_time
+    assert all(total <= (Decimal("1.5") if key[1].value == "BUY" else 2) for key, total in by_time.items())  # type: ignore[index]
+
+
+def test_an_order_for_the_day_is_for_the_next_bar_of_a_day_and_then_expires(tmp_path: Path) -> None:
+    result = backtest("Daily", bars(tmp_path, RISING))
+    # Sent at the first close, with the second bar's low at 100: expired. Sent at the second, with the third bar's low
+    # at 97: filled. Sent at the third, with the fourth bar's open at 98: filled there.
+    assert [(f"{f.time:%d}", str(f.price)) for f in result.fills] == [("03", "99.5"), ("04", "98")]
+    assert result.error is None
