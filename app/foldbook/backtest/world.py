@@ -292,7 +292,7 @@ class World:
         heapq.heappush(self._later, (self._now_ns + self._settings.latency_ns, self._under_way, what))
 
     def _record(self, report: VenueReport) -> None:
-        self._execute(execution_of(report, self._settings.account, self._command_id(), self.now))
+        self._execute(execution_of(report, self._settings.account, self._command_id(), self.now, self._now_ns))
 
     def _record_execution(self, order_id: str, exec_type: ExecType, request_id: str | None = None) -> None:
         request = self._request()

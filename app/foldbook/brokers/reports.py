@@ -10,7 +10,10 @@ from foldbook.trading.commands import RecordExecution
 from foldbook.venue.orders import VenueReport
 
 
-def execution_of(report: VenueReport, account: str, command_id: UUID, received_at: datetime) -> RecordExecution:
+def execution_of(
+    report: VenueReport, account: str, command_id: UUID, received_at: datetime, received_ns: int
+) -> RecordExecution:
+    """``received_ns``: the time of receipt in nanoseconds; most reports are of that very time."""
     return RecordExecution(
         command_id=command_id,
         received_at=received_at,
@@ -28,5 +31,5 @@ def execution_of(report: VenueReport, account: str, command_id: UUID, received_a
         request_id=report.request_id,
         reason=report.reason,
         broker_order_id=report.venue_order_id,
-        transact_time=time_of(report.time_ns),
+        transact_time=received_at if report.time_ns == received_ns else time_of(report.time_ns),
     )
