@@ -28,29 +28,32 @@ limit %s
 """
 _CREATED = """
 insert into row_by_row.orders (
-    shard, account, order_id, strategy_id, symbol, side, order_type, time_in_force, expire_at, quantity, limit_price,
-    stop_price, working_state, is_open, pending_request, cum_qty, cum_cost, leaves_qty, overfill_qty, fees, created_at,
-    updated_at, created_position, last_position, sequence
+    shard, account, order_id, strategy_id, symbol, side, order_type, time_in_force, expire_at, post_only, reduce_only,
+    quantity, limit_price, stop_price, working_state, is_open, pending_request, cum_qty, cum_cost, leaves_qty,
+    leaves_cash, overfill_qty, fees, created_at, updated_at, created_position, last_position, sequence
 )
 values (
     0, %(account)s, %(order_id)s, %(strategy_id)s, %(symbol)s, %(side)s, %(order_type)s, %(time_in_force)s,
-    %(expire_at)s, %(quantity)s, %(limit_price)s, %(stop_price)s, 'CREATED', true, 'NONE', 0, 0, %(quantity)s, 0, '{}',
-    %(occurred_at)s, %(occurred_at)s, %(position)s, %(position)s, %(sequence)s
+    %(expire_at)s, %(post_only)s, %(reduce_only)s, %(quantity)s, %(limit_price)s, %(stop_price)s, 'CREATED', true,
+    'NONE', 0, 0, %(quantity)s, 0, 0, '{}', %(occurred_at)s, %(occurred_at)s, %(position)s, %(position)s, %(sequence)s
 )
 """
 _UPDATED = """
 update row_by_row.orders
 set quantity = %(quantity)s, limit_price = %(limit_price)s, stop_price = %(stop_price)s,
     working_state = %(working_state)s, is_open = %(leaves_qty)s::numeric > 0, pending_request = %(pending_request)s,
-    cum_qty = %(cum_qty)s, cum_cost = %(cum_cost)s, leaves_qty = %(leaves_qty)s, overfill_qty = %(overfill_qty)s,
-    fees = %(fees)s, broker_order_id = %(broker_order_id)s, reason = %(reason)s,
-    updated_at = %(occurred_at)s, last_position = %(position)s, sequence = %(sequence)s
+    requested_quantity = %(requested_quantity)s, requested_limit_price = %(requested_limit_price)s,
+    requested_stop_price = %(requested_stop_price)s, cum_qty = %(cum_qty)s, cum_cost = %(cum_cost)s,
+    leaves_qty = %(leaves_qty)s, overfill_qty = %(overfill_qty)s, fees = %(fees)s,
+    broker_order_id = %(broker_order_id)s, reason = %(reason)s, updated_at = %(occurred_at)s,
+    last_position = %(position)s, sequence = %(sequence)s
 where account = %(account)s and order_id = %(order_id)s
 """
 _ABSENT: dict[str, Any] = {
-    "expire_at": None, "limit_price": None, "stop_price": None, "working_state": "CREATED", "pending_request": "NONE",
-    "cum_qty": "0", "cum_cost": "0", "leaves_qty": "0", "overfill_qty": "0", "fees": {}, "broker_order_id": None,
-    "reason": None,
+    "expire_at": None, "post_only": False, "reduce_only": False, "limit_price": None, "stop_price": None,
+    "working_state": "CREATED", "pending_request": "NONE", "requested_quantity": None, "requested_limit_price": None,
+    "requested_stop_price": None, "cum_qty": "0", "cum_cost": "0", "leaves_qty": "0", "overfill_qty": "0", "fees": {},
+    "broker_order_id": None, "reason": None,
 }  # fmt: skip
 """The values of members that a payload omits."""
 

@@ -19,6 +19,7 @@ from foldbook.backtest.result import Result
 from foldbook.backtest.run import Job, run
 from foldbook.backtest.statistics import statistics_of
 from foldbook.venue.orders import Costs
+from tests.leaving_out import leave_out
 
 FEE = Decimal("0.002")
 
@@ -29,7 +30,7 @@ def goog() -> str:
     if folder is None:
         found = find_spec("backtesting")
         if found is None or found.origin is None:
-            pytest.skip("needs GOOG.csv of backtesting.py: set FOLDBOOK_BACKTESTING_DATA to its folder, or install it")
+            leave_out("needs GOOG.csv of backtesting 0.6.6: install it, or set FOLDBOOK_BACKTESTING_DATA to its folder")
         folder = str(Path(found.origin).parent / "test")
     return str(Path(folder) / "GOOG.csv")
 
