@@ -9,7 +9,7 @@ import pytest
 
 
 def leave_out(reason: str) -> NoReturn:
-    """Skips the test, and the run ends with the reason. With FOLDBOOK_TEST_EVERYTHING set, the test fails instead."""
-    if os.environ.get("FOLDBOOK_TEST_EVERYTHING"):
+    """Skips the test, and the run ends with the reason. With TEST_EVERYTHING set, the test fails instead."""
+    if os.environ.get("TEST_EVERYTHING"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

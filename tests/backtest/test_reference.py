@@ -1,6 +1,6 @@
 """The reference: backtesting.py 0.6.6 on the GOOG bars that it ships.
 
-Its data may not be copied into this repository. The environment variable FOLDBOOK_BACKTESTING_DATA names the folder
+Its data may not be copied into this repository. The environment variable TEST_BACKTESTING_DATA names the folder
 with its ``GOOG.csv``, or it is installed. The figures of the first case are those that it publishes for its own
 example (all equity in whole shares, moving averages of 10 and 30 days, no costs, closed at the end); the others are
 what it gives for the example of its README, for 100 shares, and for 100 shares without fees.
@@ -26,11 +26,11 @@ FEE = Decimal("0.002")
 
 @pytest.fixture(scope="module")
 def goog() -> str:
-    folder = os.environ.get("FOLDBOOK_BACKTESTING_DATA")
+    folder = os.environ.get("TEST_BACKTESTING_DATA")
     if folder is None:
         found = find_spec("backtesting")
         if found is None or found.origin is None:
-            leave_out("needs GOOG.csv of backtesting 0.6.6: install it, or set FOLDBOOK_BACKTESTING_DATA to its folder")
+            leave_out("needs GOOG.csv of backtesting 0.6.6: install it, or set TEST_BACKTESTING_DATA to its folder")
         folder = str(Path(found.origin).parent / "test")
     return str(Path(folder) / "GOOG.csv")
 
