@@ -9,7 +9,17 @@ from typing import Any
 from uuid_utils.compat import uuid7
 
 from foldbook.eventstore.events import AggregateKey
-from foldbook.trading.commands import OpenAccount, PlaceOrder, RecordExecution, RequestCancel, RequestReplace
+from foldbook.trading.commands import (
+    OpenAccount,
+    PlaceOrder,
+    RecordAttempt,
+    RecordDoubt,
+    RecordExecution,
+    RecordHolding,
+    RequestCancel,
+    RequestReplace,
+    ResolveDoubt,
+)
 from foldbook.trading.events import (
     OrderAccepted,
     OrderBookCreated,
@@ -19,7 +29,16 @@ from foldbook.trading.events import (
     OrderFilled,
     OrderRejected,
 )
-from foldbook.trading.values import ExecType, OrderType, OrdStatus, PendingRequest, Side, TimeInForce
+from foldbook.trading.values import (
+    DoubtOutcome,
+    ExecType,
+    OrderType,
+    OrdStatus,
+    PendingRequest,
+    RequestKind,
+    Side,
+    TimeInForce,
+)
 
 ACCOUNT = "alice/binance/simulated"
 KEY = AggregateKey("order_book", ACCOUNT)
@@ -71,6 +90,30 @@ def report(exec_type: str, order_id: str = "o-1", account: str = ACCOUNT, **fiel
 
 def trade(exec_id: str, qty: str, px: str = "100", order_id: str = "o-1", **fields: Any) -> RecordExecution:
     return report("TRADE", order_id, exec_id=exec_id, last_qty=Decimal(qty), last_px=Decimal(px), **fields)
+
+
+def attempt(
+    order_id: str = "o-1", request: RequestKind = RequestKind.SUBMIT, account: str = ACCOUNT, **fields: Any
+) -> RecordAttempt:
+    return RecordAttempt(**{**_request(account), "order_id": order_id, "request": request, **fields})
+
+
+def in_doubt(
+    order_id: str = "o-1", request: RequestKind = RequestKind.SUBMIT, account: str = ACCOUNT, **fields: Any
+) -> RecordDoubt:
+    doubt = {"order_id": order_id, "request": request, "reason": "no answer"}
+    return RecordDoubt(**{**_request(account), **doubt, **fields})
+
+
+def resolve(
+    doubt_id: object, outcome: DoubtOutcome, order_id: str = "o-1", account: str = ACCOUNT, **fields: Any
+) -> ResolveDoubt:
+    decision = {"order_id": order_id, "doubt_id": str(doubt_id), "outcome": outcome}
+    return ResolveDoubt(**{**_request(account), **decision, **fields})
+
+
+def holding(quantity: str, symbol: str = "BTCUSDT", account: str = ACCOUNT) -> RecordHolding:
+    return RecordHolding(**_request(account), symbol=symbol, quantity=Decimal(quantity))
 
 
 def _names(order_id: str) -> dict[str, Any]:

@@ -84,6 +84,7 @@ async def test_an_order_is_placed_filled_and_read_back(engine: Engine) -> None:
         "fees": {"USDT": "0.075"},
         "broker_order_id": "b-77",
         "reason": None,
+        "doubts": [],
         "denial": None,
         "created_at": read["created_at"],
         "updated_at": read["updated_at"],

@@ -111,6 +111,7 @@ DOCTORED: dict[str, Any] = {
     "fees": {"USDT": "0.1"},
     "broker_order_id": "b-9",
     "reason": "forged",
+    "doubts": [{"doubt_id": "d-1", "request": "SUBMIT"}],
 }
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -31,7 +32,7 @@ Row = dict[str, Any]
 TOLD = (
     "quantity", "limit_price", "stop_price", "working_state", "is_open", "pending_request", "requested_quantity",
     "requested_limit_price", "requested_stop_price", "cum_qty", "cum_cost", "leaves_qty", "leaves_cash", "overfill_qty",
-    "fees", "broker_order_id", "reason", "sequence",
+    "fees", "broker_order_id", "reason", "doubts", "sequence",
 )  # fmt: skip
 
 
@@ -79,6 +80,7 @@ def _row(order: Order, sequence: int) -> Row:
         **sums_of(order),
         "broker_order_id": order.broker_order_id,
         "reason": order.reason,
+        "doubts": json.loads(msgspec.json.encode(order.doubts)) or None,
         "sequence": sequence,
     }
 

@@ -15,8 +15,8 @@ from foldbook.eventstore.events import Event
 from foldbook.trading.book import ORDER_BOOK, Book
 from foldbook.trading.commands import BookCommand
 from foldbook.trading.order import Order
-from foldbook.trading.values import ZERO, ExecType, OrderType, Side, TimeInForce
-from tests.builders import NOW, cancel, open_account, place, replace_order, report
+from foldbook.trading.values import ZERO, DoubtOutcome, ExecType, OrderType, RequestKind, Side, TimeInForce
+from tests.builders import NOW, attempt, cancel, in_doubt, open_account, place, replace_order, report, resolve
 
 ORDER_IDS = ("o-1", "o-2", "o-3")
 EXEC_IDS = tuple(f"e-{n}" for n in range(1, 7))
@@ -30,6 +30,7 @@ _ANSWERS = (
     ExecType.REPLACED,
     ExecType.REPLACE_REJECTED,
 )
+DOUBT_IDS = tuple(str(UUID(int=n)) for n in range(101, 105))
 REQUEST_IDS = tuple(str(UUID(int=n)) for n in range(1, 5))
 
 
@@ -119,7 +120,7 @@ def commands(draw: st.DrawFn) -> list[BookCommand]:
 @st.composite
 def _command(draw: st.DrawFn) -> BookCommand:
     order_id = draw(st.sampled_from(ORDER_IDS))
-    match draw(st.sampled_from(["place", "place", "cancel", "replace", "report", "report", "report", "report"])):
+    match draw(st.sampled_from(["place", "place", "cancel", "replace", "attempt", "doubt", *["report"] * 4])):
         case "place":
             return place(
                 order_id,
@@ -138,6 +139,23 @@ def _command(draw: st.DrawFn) -> BookCommand:
                 quantity=draw(st.none() | quantities),
                 limit_price=draw(prices),
             )
+        case "attempt":
+            return attempt(order_id, **draw(_requests), leg=draw(st.none() | st.just(2)))
+        case "doubt":
+            doubt_id = draw(st.sampled_from(DOUBT_IDS))
+            if draw(st.booleans()):
+                return in_doubt(order_id, **draw(_requests), command_id=UUID(doubt_id))
+            outcome = draw(st.sampled_from(DoubtOutcome))
+            return resolve(doubt_id, outcome, order_id)
         case _:
             told: BookCommand = draw(reports(order_id))
             return told
+
+
+_requests = st.fixed_dictionaries(
+    {
+        "request": st.sampled_from(RequestKind),
+        "request_id": st.none() | st.sampled_from(REQUEST_IDS),
+        "attempt": st.integers(1, 3),
+    }
+)

@@ -97,6 +97,7 @@ def test_an_order_that_was_just_created_says_so_by_saying_nothing() -> None:
         "leaves_cash": ZERO,
         "overfill_qty": ZERO,
         "fees": {},
+        "doubts": (),
     }
     assert not isinstance(created(), OrderUpdate)
     assert isinstance(created(), OrderCreated)

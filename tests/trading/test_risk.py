@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import immutables
@@ -23,11 +24,13 @@ from foldbook.trading.requests import created_by
 from foldbook.trading.risk import (
     ACCOUNT_SCOPE,
     RECENT_ORDERS_MAX,
+    Mismatch,
     Risk,
     content_of,
     with_exposure,
     with_limits,
     with_message,
+    with_mismatch,
     with_order,
     with_order_denied,
     with_price,
@@ -651,6 +654,7 @@ def documented_codes() -> tuple[list[str], list[str]]:
 def denials_one_after_the_other(command: PlaceOrder) -> list[str]:
     """The codes that deny the order when all is wrong at once, each put right when it has denied."""
     trading_states = ["HALTED", "REDUCING", "ACTIVE"]
+    mismatches = [Mismatch(Decimal(2), Decimal(1))]
     steps = {"tick-size": "tick_size", "lot-size": "lot_size"}
     instrument: dict[str, Any] = {"tick_size": Decimal("0.3"), "lot_size": Decimal("0.3")}
     scopes = {None: dict(TOO_TIGHT), SYMBOL: dict(TOO_TIGHT)}
@@ -663,6 +667,7 @@ def denials_one_after_the_other(command: PlaceOrder) -> list[str]:
             is_open(Side.BUY, "1"),
             sent(0, limit_price=command.limit_price, **like_it),
             state(trading_states[0]),
+            *(partial(with_mismatch, symbol=SYMBOL, mismatch=mismatch) for mismatch in mismatches),
         )
         denial = when(
             risk,
@@ -679,6 +684,8 @@ def denials_one_after_the_other(command: PlaceOrder) -> list[str]:
         codes.append(denial.code)
         if denial.code in ("halted", "reducing"):
             del trading_states[0]
+        elif denial.code == "position-mismatch":
+            del mismatches[0]
         elif denial.code in steps:
             del instrument[steps[denial.code]]
         else:

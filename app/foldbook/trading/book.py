@@ -20,13 +20,18 @@ from foldbook.trading.commands import (
     DefineInstrument,
     OpenAccount,
     PlaceOrder,
+    RecordAttempt,
+    RecordDoubt,
     RecordExecution,
+    RecordHolding,
     RecordPrice,
     RequestCancel,
     RequestReplace,
+    ResolveDoubt,
     SetRiskLimits,
     SetTradingState,
 )
+from foldbook.trading.doubts import answered_doubts, record_attempt, record_doubt, record_holding, resolve_doubt
 from foldbook.trading.events import EVENT_TYPES
 from foldbook.trading.reports import record_execution
 from foldbook.trading.requests import place_order, request_cancel, request_replace
@@ -45,6 +50,16 @@ def decide(command: BookCommand, book: Book) -> Sequence[Event]:
     return rule(command, book)
 
 
+def record_report(command: RecordExecution, book: Book) -> Sequence[Event]:
+    """What a report tells, and the doubts that it ends."""
+    events = record_execution(command, book)
+    if command.order_id is not None and events:
+        order = book.find(command.order_id)
+        if order is not None and order.doubts:
+            return (*events, *answered_doubts(order, events))
+    return events
+
+
 _RULES: dict[type[BookCommand], Callable[[Any, Book], Sequence[Event]]] = {
     OpenAccount: open_account,
     DefineInstrument: define_instrument,
@@ -54,7 +69,11 @@ _RULES: dict[type[BookCommand], Callable[[Any, Book], Sequence[Event]]] = {
     PlaceOrder: place_order,
     RequestCancel: request_cancel,
     RequestReplace: request_replace,
-    RecordExecution: record_execution,
+    RecordExecution: record_report,
+    RecordAttempt: record_attempt,
+    RecordDoubt: record_doubt,
+    ResolveDoubt: resolve_doubt,
+    RecordHolding: record_holding,
     AdjustAccount: adjust_account,
 }
 

@@ -22,6 +22,7 @@ from foldbook.trading.values import (
     Amount,
     Count,
     Currency,
+    DoubtOutcome,
     ExecType,
     ExecutionKind,
     InstrumentKind,
@@ -30,6 +31,7 @@ from foldbook.trading.values import (
     OrderId,
     OrderType,
     Reason,
+    RequestKind,
     RiskLimits,
     Side,
     Symbol,
@@ -213,6 +215,70 @@ class RecordExecution(BookCommand, frozen=True, kw_only=True):
         return clock.comparable(self.transact_time, self.counted_at)
 
 
+class RecordAttempt(OrderCommand, frozen=True, kw_only=True):
+    """Record that something is about to be sent to the broker, before it is.
+
+    It has events only if it is the next attempt of something that is still wanted: whoever gets none must not send.
+    """
+
+    declaration: ClassVar = Declaration(role="broker", calls=(), refusals=("unknown-account", "unknown-order"))
+
+    request: RequestKind
+    """SUBMIT, CANCEL or REPLACE."""
+    request_id: Text | None = None
+    """The cancel or replace."""
+    attempt: Count = 1
+    """Which sending of it this is: one more than there were."""
+    leg: Count | None = None
+    """Of a replace that is made by a new order: which of the order's legs that is."""
+    client_order_id: Text | None = None
+
+
+class RecordDoubt(OrderCommand, frozen=True, kw_only=True):
+    """Record that nobody knows what became of an attempt.
+
+    Of an attempt that was answered, or is in doubt already, it changes nothing.
+    """
+
+    declaration: ClassVar = Declaration(role="broker", calls=(), refusals=("unknown-account", "unknown-order"))
+
+    request: RequestKind
+    request_id: Text | None = None
+    attempt: Count = 1
+    reason: Reason
+
+
+class ResolveDoubt(OrderCommand, frozen=True, kw_only=True):
+    """Resolve a doubt by a decision.
+
+    | outcome | the request |
+    |---|---|
+    | ACCEPTED | was done: the order works, is canceled, has the new terms |
+    | REJECTED | was not done, and will not be: the order never arrived, works on as before |
+    | RESEND | is to be sent again |
+    """
+
+    declaration: ClassVar = Declaration(
+        role="operator", calls=(), refusals=("unknown-account", "unknown-order", "unknown-doubt")
+    )
+
+    doubt_id: Text
+    outcome: DoubtOutcome
+    reason: Reason | None = None
+
+
+class RecordHolding(BookCommand, frozen=True, kw_only=True):
+    """Record what the broker says that is held of a symbol.
+
+    Where the book says otherwise, the two must be brought to agree before an order may make the position larger.
+    """
+
+    declaration: ClassVar = Declaration(role="broker", calls=(), refusals=("unknown-account", "too-many-symbols"))
+
+    symbol: Symbol
+    quantity: Amount
+
+
 class AdjustAccount(BookCommand, frozen=True, kw_only=True):
     """Adjust a position or the cash without a trade, as a document says: a statement, a confirmation, a notice.
 
@@ -371,6 +437,10 @@ COMMANDS: tuple[type[Command], ...] = (
     RequestCancel,
     RequestReplace,
     RecordExecution,
+    RecordAttempt,
+    RecordDoubt,
+    ResolveDoubt,
+    RecordHolding,
     AdjustAccount,
     DefineInstrument,
     RecordPrice,

@@ -18,6 +18,7 @@ from foldbook.eventstore.events import Event, EventTypes
 from foldbook.trading.values import (
     ZERO,
     AdjustmentKind,
+    DoubtOutcome,
     ExecType,
     ExecutionKind,
     InstrumentKind,
@@ -25,6 +26,7 @@ from foldbook.trading.values import (
     OrderType,
     OrdStatus,
     PendingRequest,
+    RequestKind,
     RiskLimits,
     Side,
     TimeInForce,
@@ -77,6 +79,21 @@ class OrderCreated(OrderEvent, frozen=True, kw_only=True):
     transact_time: datetime | None = None
 
 
+class Doubt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A request of which nobody knows what became of it."""
+
+    doubt_id: str
+    """The id of the command that recorded it."""
+    request: RequestKind
+    request_id: str | None = None
+    """Of a cancel or a replace: the request that is in doubt."""
+    attempt: int = 1
+    """Which sending of it is."""
+    reason: str | None = None
+    """Why it is in doubt."""
+    since: datetime | None = None
+
+
 class OrderUpdate(OrderEvent, frozen=True, kw_only=True):
     """An event about an existing order, with the order's state after it."""
 
@@ -109,6 +126,8 @@ class OrderUpdate(OrderEvent, frozen=True, kw_only=True):
     broker_order_id: str | None = None
     reason: str | None = None
     """Why the order ended: what the broker said, or the code of the risk check that denied it."""
+    doubts: tuple[Doubt, ...] = ()
+    """The requests about it that are in doubt, the oldest first."""
 
 
 class OrderDenied(OrderUpdate, frozen=True, kw_only=True):
@@ -119,7 +138,12 @@ class OrderDenied(OrderUpdate, frozen=True, kw_only=True):
 
 
 class OrderSubmitted(OrderUpdate, frozen=True, kw_only=True):
-    """The order is on its way; the broker has not decided yet (ExecType PENDING_NEW)."""
+    """The order is about to be sent, or on its way; the broker has not decided yet (ExecType PENDING_NEW)."""
+
+    attempt: int = 1
+    """How many times it will have been sent, always under the same id."""
+    client_order_id: str | None = None
+    """What the broker knows it by (FIX 11)."""
 
 
 class OrderAccepted(OrderUpdate, frozen=True, kw_only=True):
@@ -186,6 +210,14 @@ class OrderCancelRequested(OrderUpdate, frozen=True, kw_only=True):
     transact_time: datetime | None = None
 
 
+class OrderCancelSubmitted(OrderUpdate, frozen=True, kw_only=True):
+    """The requested cancel is about to be sent, or on its way."""
+
+    request_id: str | None = None
+    attempt: int = 1
+    """How many times it will have been sent."""
+
+
 class OrderCancelPending(OrderUpdate, frozen=True, kw_only=True):
     """The broker has the request and has not decided yet (ExecType PENDING_CANCEL)."""
 
@@ -208,6 +240,22 @@ class OrderReplaceRequested(OrderUpdate, frozen=True, kw_only=True):
     request_id: str | None = None
     """The id of the command that requested it; the broker's answer may name it."""
     transact_time: datetime | None = None
+
+
+class OrderReplaceSubmitted(OrderUpdate, frozen=True, kw_only=True):
+    """The requested replace is about to be sent, or on its way.
+
+    Where the broker cannot replace, it is sent as a cancel and then, as another attempt, as a new order: the order's
+    next leg.
+    """
+
+    request_id: str | None = None
+    attempt: int = 1
+    """How many times something of it will have been sent."""
+    leg: int | None = None
+    """The leg that is sent. Absent: the replace itself, or the cancel of the present leg."""
+    client_order_id: str | None = None
+    """What the broker knows the new leg by."""
 
 
 class OrderReplaceDenied(OrderUpdate, frozen=True, kw_only=True):
@@ -251,6 +299,21 @@ class OrderReplaceRejected(OrderUpdate, frozen=True, kw_only=True):
     text: str | None = None
     transact_time: datetime | None = None
     counted_at: datetime | None = None
+
+
+class OrderInDoubt(OrderUpdate, frozen=True, kw_only=True):
+    """A request was sent, and nobody knows what became of it. The last of ``doubts`` is the new one."""
+
+
+class OrderDoubtResolved(OrderUpdate, frozen=True, kw_only=True):
+    """What became of a request that was in doubt is known, or decided."""
+
+    doubt_id: str
+    request: RequestKind
+    request_id: str | None = None
+    attempt: int = 1
+    outcome: DoubtOutcome
+    text: str | None = None
 
 
 # -- executions --------------------------------------------------------------------------------------------------
@@ -466,6 +529,26 @@ class AccountAdjusted(Event, frozen=True, kw_only=True):
         return self.transact_time or self.counted_at
 
 
+class PositionMismatchDetected(Event, frozen=True, kw_only=True):
+    """The broker holds something else than the book says. Until that is resolved, no order may make the position
+    larger."""
+
+    symbol: str
+    expected: Decimal
+    """The quantity in the book."""
+    observed: Decimal
+    """The quantity at the broker."""
+    transact_time: datetime | None = None
+
+
+class PositionMismatchResolved(Event, frozen=True, kw_only=True):
+    """Broker and book agree again about the symbol."""
+
+    symbol: str
+    quantity: Decimal
+    transact_time: datetime | None = None
+
+
 class InstrumentDefined(Event, frozen=True, kw_only=True):
     """The definition of a symbol, from now on."""
 
@@ -518,13 +601,17 @@ EVENT_TYPES = EventTypes(
         OrderDoneForDay,
         OrderRestated,
         OrderCancelRequested,
+        OrderCancelSubmitted,
         OrderCancelPending,
         OrderCancelRejected,
         OrderReplaceRequested,
+        OrderReplaceSubmitted,
         OrderReplaceDenied,
         OrderReplacePending,
         OrderReplaced,
         OrderReplaceRejected,
+        OrderInDoubt,
+        OrderDoubtResolved,
         OrderFilled,
         FillBusted,
         FillCorrected,
@@ -534,6 +621,8 @@ EVENT_TYPES = EventTypes(
         FillConflictDetected,
         UnmatchedExecutionRecorded,
         AccountAdjusted,
+        PositionMismatchDetected,
+        PositionMismatchResolved,
         InstrumentDefined,
         RiskLimitsSet,
         TradingStateChanged,

@@ -81,6 +81,7 @@ def trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]
         fees=order.fees if fee is None else charged(order.fees, fee, command.fee_currency),
         broker_order_id=order.broker_order_id if order.has_legs else command.broker_order_id or order.broker_order_id,
         reason=order.reason,
+        doubts=order.doubts,
         exec_id=exec_id,
         last_qty=last_qty,
         last_px=last_px,

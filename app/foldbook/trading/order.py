@@ -16,7 +16,7 @@ from typing import Any
 import immutables
 import msgspec
 
-from foldbook.trading.events import OrderCreated, OrderUpdate, UnmatchedExecutionRecorded
+from foldbook.trading.events import Doubt, OrderCreated, OrderUpdate, UnmatchedExecutionRecorded
 from foldbook.trading.values import (
     EXACT,
     ZERO,
@@ -78,6 +78,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     """The id of the command that made it; None: it was made elsewhere."""
     number: int = 0
     """Which of the order's requests it is."""
+    attempts: int = 0
+    """How many times it was sent, or would have been."""
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -151,6 +153,11 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     times: Times = NO_TIMES
     outline: OrderUpdate | None = None
     """The state that the order's latest event carries, if that is all that is known of it."""
+    attempts: int = 0
+    """How many times it was sent, or would have been."""
+    leg: int = 1
+    """Which of the orders that were sent for it is the present one."""
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def is_outline(self) -> bool:
@@ -342,6 +349,7 @@ def state_of(order: Order) -> dict[str, Any]:
         "fees": order.fees,
         "broker_order_id": order.broker_order_id,
         "reason": order.reason,
+        "doubts": order.doubts,
     }
     if order.requests or order.outline is not None or not quantity:
         # Only then does more count as open than what is left.
@@ -394,6 +402,7 @@ def outline_of(event: OrderUpdate) -> Order:
         reason=event.reason,
         requests=requests,
         outline=OrderUpdate(**{name: getattr(event, name) for name in OrderUpdate.__struct_fields__}),
+        doubts=event.doubts,
     )
 
 

@@ -24,18 +24,22 @@ from foldbook.trading.events import (
     OrderCancelPending,
     OrderCancelRejected,
     OrderCancelRequested,
+    OrderCancelSubmitted,
     OrderCreated,
     OrderDenied,
     OrderDoneForDay,
+    OrderDoubtResolved,
     OrderEnd,
     OrderExpired,
     OrderFilled,
+    OrderInDoubt,
     OrderRejected,
     OrderReplaced,
     OrderReplaceDenied,
     OrderReplacePending,
     OrderReplaceRejected,
     OrderReplaceRequested,
+    OrderReplaceSubmitted,
     OrderRestated,
     OrderSubmitted,
     OrderSuspended,
@@ -91,7 +95,7 @@ def evolve_order(order: Order | None, event: Any) -> Order | None:
 
 def _submitted(order: Order, event: OrderSubmitted) -> Order:
     stage = OrdStatus.PENDING_NEW if order.stage is OrdStatus.CREATED else order.stage
-    return replace(order, stage=stage, broker_order_id=event.broker_order_id)
+    return replace(order, stage=stage, broker_order_id=event.broker_order_id, attempts=event.attempt)
 
 
 def _accepted(order: Order, event: OrderAccepted) -> Order:
@@ -141,6 +145,9 @@ def _filled(order: Order, event: OrderFilled) -> Order:
         order.ended_order_id,
         order.times,
         order.outline,
+        order.attempts,
+        order.leg,
+        order.doubts,
     )
 
 
@@ -284,6 +291,26 @@ def _requested(order: Order, request: Request) -> Order:
     return replace(order, requests=(*order.requests, replace(request, number=number)), request_count=number)
 
 
+def _request_submitted(order: Order, event: OrderCancelSubmitted | OrderReplaceSubmitted) -> Order:
+    kind = PendingRequest.CANCEL if isinstance(event, OrderCancelSubmitted) else PendingRequest.REPLACE
+    requests = tuple(
+        replace(request, attempts=event.attempt)
+        if request.kind is kind and request.request_id == event.request_id
+        else request
+        for request in order.requests
+    )
+    leg = event.leg if isinstance(event, OrderReplaceSubmitted) else None
+    return replace(order, requests=requests, leg=order.leg if leg is None else leg)
+
+
+def _in_doubt(order: Order, event: OrderInDoubt) -> Order:
+    return replace(order, doubts=event.doubts)
+
+
+def _doubt_resolved(order: Order, event: OrderDoubtResolved) -> Order:
+    return replace(order, doubts=tuple(doubt for doubt in order.doubts if doubt.doubt_id != event.doubt_id))
+
+
 def _cancel_pending(order: Order, event: OrderCancelPending) -> Order:
     return _acknowledged(order, PendingRequest.CANCEL, event.request_id)
 
@@ -394,13 +421,17 @@ _FOLDS: dict[type, Callable[[Order, Any], Order]] = {
     OrderDoneForDay: _done_for_day,
     OrderRestated: _restated,
     OrderCancelRequested: _cancel_requested,
+    OrderCancelSubmitted: _request_submitted,
     OrderCancelPending: _cancel_pending,
     OrderCancelRejected: _cancel_rejected,
     OrderReplaceRequested: _replace_requested,
+    OrderReplaceSubmitted: _request_submitted,
     OrderReplaceDenied: _replace_denied,
     OrderReplacePending: _replace_pending,
     OrderReplaced: _replaced,
     OrderReplaceRejected: _replace_rejected,
+    OrderInDoubt: _in_doubt,
+    OrderDoubtResolved: _doubt_resolved,
     OrderFilled: _filled,
     FillBusted: _busted,
     FillCorrected: _corrected,

@@ -34,7 +34,7 @@ from foldbook.trading.events import (
 )
 from foldbook.trading.executions import recorded, restated, revise, trade
 from foldbook.trading.foreign import record_foreign
-from foldbook.trading.groups import what_follows
+from foldbook.trading.groups import Cause, what_follows
 from foldbook.trading.order import FINAL_STATES, Answer, Order, Request, waiting_key
 from foldbook.trading.order_events import TERMS, answered_by, event_about, evolved, is_meant
 from foldbook.trading.state import Book, evolve
@@ -68,7 +68,7 @@ def apply_report(command: RecordExecution, order: Order, book: Book) -> Sequence
         return ()  # It is about a leg that a replace has superseded.
     events = _RULES[command.exec_type](command, order, book)
     if order.created.group is not None and events:
-        return (*events, *what_follows(command.received_at, order, events, book))
+        return (*events, *what_follows(Cause(command.command_id, command.received_at), order, events, book))
     return events
 
 

@@ -72,11 +72,18 @@ class Recent(msgspec.Struct, frozen=True, gc=False):
     before: datetime | None = None
 
 
+class Mismatch(msgspec.Struct, frozen=True, gc=False):
+    """What the book said that is held, and what the broker said."""
+
+    expected: Decimal
+    observed: Decimal
+
+
 class Risk(msgspec.Struct, frozen=True, gc=False):
     """``limits`` and ``windows`` by symbol, those of the account under ``ACCOUNT_SCOPE``; ``recent`` by content.
 
     Messages are remembered only while a limit needs them: a rate counts from when it was set. Exposures are kept while
-    there are any limits, or while the trading state restricts orders.
+    there are any limits or mismatches, or while the trading state restricts orders.
     """
 
     state: TradingState = TradingState.ACTIVE
@@ -85,11 +92,13 @@ class Risk(msgspec.Struct, frozen=True, gc=False):
     exposures: immutables.Map[str, Exposure] = immutables.Map()
     windows: immutables.Map[str, Window] = immutables.Map()
     recent: immutables.Map[str, Recent] = immutables.Map()
+    mismatches: immutables.Map[str, Mismatch] = immutables.Map()
+    """By symbol: where broker and book do not agree."""
 
     @property
     def is_watching(self) -> bool:
         """Does anything need the exposures?"""
-        return self.state is not _ACTIVE or bool(self.limits)
+        return self.state is not _ACTIVE or bool(self.limits) or bool(self.mismatches)
 
 
 NO_EXPOSURE = Exposure()
@@ -100,7 +109,7 @@ NO_WINDOW = Window()
 
 
 def with_state(risk: Risk, state: TradingState) -> Risk:
-    return Risk(state, risk.limits, risk.prices, risk.exposures, risk.windows, risk.recent)
+    return Risk(state, risk.limits, risk.prices, risk.exposures, risk.windows, risk.recent, risk.mismatches)
 
 
 def with_limits(risk: Risk, symbol: str | None, limits: RiskLimits) -> Risk:
@@ -119,12 +128,22 @@ def with_limits(risk: Risk, symbol: str | None, limits: RiskLimits) -> Risk:
         windows = windows.set(scope, window) if window != NO_WINDOW else windows.delete(scope)
     is_recent_needed = any(each.duplicate_window_s is not None for each in by_scope.values())
     recent = risk.recent if is_recent_needed else immutables.Map[str, Recent]()
-    return Risk(risk.state, by_scope, risk.prices, risk.exposures, windows, recent)
+    return Risk(risk.state, by_scope, risk.prices, risk.exposures, windows, recent, risk.mismatches)
+
+
+def with_mismatch(risk: Risk, symbol: str, mismatch: Mismatch | None) -> Risk:
+    """With a symbol in which broker and book differ; None: they agree again."""
+    mismatches = risk.mismatches
+    if mismatch is not None:
+        mismatches = mismatches.set(symbol, mismatch)
+    elif symbol in mismatches:
+        mismatches = mismatches.delete(symbol)
+    return Risk(risk.state, risk.limits, risk.prices, risk.exposures, risk.windows, risk.recent, mismatches)
 
 
 def with_exposures(risk: Risk, exposures: immutables.Map[str, Exposure]) -> Risk:
     """With the exposures of all open orders, when something begins to need them."""
-    return Risk(risk.state, risk.limits, risk.prices, exposures, risk.windows, risk.recent)
+    return Risk(risk.state, risk.limits, risk.prices, exposures, risk.windows, risk.recent, risk.mismatches)
 
 
 def with_price(risk: Risk, symbol: str, price: Decimal, time: datetime, told: datetime | None = None) -> Risk:
@@ -132,7 +151,7 @@ def with_price(risk: Risk, symbol: str, price: Decimal, time: datetime, told: da
     if is_outdated(risk.prices.get(symbol), told):
         return risk
     prices = risk.prices.set(symbol, LastPrice(price, time, told))
-    return Risk(risk.state, risk.limits, prices, risk.exposures, risk.windows, risk.recent)
+    return Risk(risk.state, risk.limits, prices, risk.exposures, risk.windows, risk.recent, risk.mismatches)
 
 
 def is_outdated(known: LastPrice | None, told: datetime | None) -> bool:
@@ -159,7 +178,7 @@ def with_exposure(
         exposures = risk.exposures.set(symbol, Exposure(buy_qty, sell_qty, count))
     else:
         exposures = risk.exposures.delete(symbol) if symbol in risk.exposures else risk.exposures
-    return Risk(risk.state, risk.limits, risk.prices, exposures, risk.windows, risk.recent)
+    return Risk(risk.state, risk.limits, risk.prices, exposures, risk.windows, risk.recent, risk.mismatches)
 
 
 def with_order(risk: Risk, order: OrderCreated) -> Risk:
@@ -175,7 +194,7 @@ def with_order(risk: Risk, order: OrderCreated) -> Risk:
         recent = recent.set(content, Recent(time, known.time if known is not None else None))
         if len(recent) > 2 * RECENT_ORDERS_MAX:
             recent = _latest(recent)
-    return Risk(risk.state, risk.limits, risk.prices, risk.exposures, windows, recent)
+    return Risk(risk.state, risk.limits, risk.prices, risk.exposures, windows, recent, risk.mismatches)
 
 
 def with_order_denied(risk: Risk, order: OrderCreated) -> Risk:
@@ -193,7 +212,7 @@ def with_order_denied(risk: Risk, order: OrderCreated) -> Risk:
         content = content_of(order)
         before = recent[content].before
         recent = recent.set(content, Recent(before)) if before is not None else recent.delete(content)
-    return Risk(risk.state, risk.limits, risk.prices, risk.exposures, windows, recent)
+    return Risk(risk.state, risk.limits, risk.prices, risk.exposures, windows, recent, risk.mismatches)
 
 
 def with_message(risk: Risk, symbol: str, time: datetime | None) -> Risk:
@@ -201,7 +220,7 @@ def with_message(risk: Risk, symbol: str, time: datetime | None) -> Risk:
     if not risk.limits or time is None:
         return risk
     windows = _with_message(risk, symbol, time, is_order=False)
-    return Risk(risk.state, risk.limits, risk.prices, risk.exposures, windows, risk.recent)
+    return Risk(risk.state, risk.limits, risk.prices, risk.exposures, windows, risk.recent, risk.mismatches)
 
 
 def _with_message(risk: Risk, symbol: str, time: datetime, *, is_order: bool) -> immutables.Map[str, Window]:

@@ -9,7 +9,7 @@ do more (``reduce-only``).
 
 The limits of the account and those of the symbol both apply. The first denial wins, in this order:
 
-1. the trading state: ``halted``, ``reducing``;
+1. the trading state: ``halted``, ``reducing``; what the broker holds: ``position-mismatch``;
 2. the instrument: ``tick-size``, ``lot-size``;
 3. the limits of the account, then those of the symbol, each in the order ``symbol-not-allowed``, ``reduce-only``,
    ``max-quantity``, ``stale-price``, ``max-notional``, ``price-collar``, ``max-position``, ``max-open-orders``,
@@ -20,8 +20,8 @@ A check is a function named after its code. To add one, add a function and a lin
 What cannot be checked is denied: a check that needs a last price when there is none is ``no-price``. A value exactly
 at its limit passes.
 
-A position can always be made smaller: neither ``REDUCING``, ``reduce_only`` nor a daily loss denies an order that,
-together with what is open on its side, at most closes the position. ``HALTED`` denies everything but cancels.
+A position can always be made smaller: neither ``REDUCING``, ``reduce_only``, a mismatch nor a daily loss denies an order
+that, together with what is open on its side, at most closes the position. ``HALTED`` denies everything but cancels.
 
 A replace is checked only for what it makes worse: the quantity limits if the quantity grows, the collar and the tick if
 a price changes, the lot if the quantity changes. Reducing the quantity without changing a price passes everything but
@@ -135,7 +135,13 @@ def check_replace(
 
 def is_unlimited(risk: Risk, instrument: Instrument) -> bool:
     """Is there nothing that could deny an order that does not limit itself?"""
-    return not risk.limits and risk.state is _ACTIVE and instrument.tick_size is None and instrument.lot_size is None
+    return (
+        not risk.limits
+        and risk.state is _ACTIVE
+        and instrument.tick_size is None
+        and instrument.lot_size is None
+        and not risk.mismatches
+    )
 
 
 def _first_denial(change: Change, losses: Mapping[str, Losses], open_orders: int) -> Denial | None:
@@ -165,6 +171,7 @@ def _denied_in_general(change: Change) -> Denial | None:
     return (
         (state is _HALTED and halted(change))
         or (state is _REDUCING and reducing(change))
+        or (bool(change.risk.mismatches) and position_mismatch(change))
         or (instrument.tick_size is not None and tick_size(change, instrument.tick_size))
         or (instrument.lot_size is not None and lot_size(change, instrument.lot_size))
         or None
@@ -206,6 +213,14 @@ def reducing(change: Change) -> Denial | None:
     if change.is_reducing:
         return None
     return denial_of("reducing", max(change.room_to_flat, ZERO), change.leaves_qty)
+
+
+def position_mismatch(change: Change) -> Denial | None:
+    """As long as it is not known what is held, only what makes it smaller by our own account."""
+    mismatch = change.risk.mismatches.get(change.new.symbol)
+    if mismatch is None or (change.is_reducing and not change.is_quantity_unknown):
+        return None
+    return denial_of("position-mismatch", mismatch.expected, mismatch.observed)
 
 
 def tick_size(change: Change, tick: Decimal) -> Denial | None:

@@ -33,6 +33,8 @@ from foldbook.trading.events import (
     OrderDenied,
     OrderFilled,
     OrderReplaceRequested,
+    PositionMismatchDetected,
+    PositionMismatchResolved,
     PriceRecorded,
     ReportedExecution,
     RiskLimitsSet,
@@ -43,7 +45,7 @@ from foldbook.trading.instrument import Instrument, defined_instrument, instrume
 from foldbook.trading.order import Order, outline_of
 from foldbook.trading.order_events import evolve_order, evolved
 from foldbook.trading.position import Position, evolve_position
-from foldbook.trading.risk import Risk
+from foldbook.trading.risk import Mismatch, Risk
 from foldbook.trading.values import EXACT, ZERO, GroupKind
 
 SYMBOLS_MAX = 10_000
@@ -284,6 +286,14 @@ def _price_recorded(book: Book, event: PriceRecorded) -> Book:
     return _with_risk(book, risk.with_price(book.risk, event.symbol, event.price, time, told))
 
 
+def _mismatch_detected(book: Book, event: PositionMismatchDetected) -> Book:
+    return _with_risk(book, risk.with_mismatch(book.risk, event.symbol, Mismatch(event.expected, event.observed)))
+
+
+def _mismatch_resolved(book: Book, event: PositionMismatchResolved) -> Book:
+    return _with_risk(book, risk.with_mismatch(book.risk, event.symbol, None))
+
+
 def _with_risk(book: Book, checked: Risk) -> Book:
     if checked.is_watching is not book.risk.is_watching:
         exposures: immutables.Map[str, risk.Exposure] = immutables.Map()
@@ -304,6 +314,8 @@ _FOLDS: dict[type[Event], Callable[[Book, Any], Book]] = {
     ExecutionBusted: _execution_booked,
     ExecutionCorrected: _execution_booked,
     AccountAdjusted: _adjusted,
+    PositionMismatchDetected: _mismatch_detected,
+    PositionMismatchResolved: _mismatch_resolved,
     InstrumentDefined: _instrument_defined,
     RiskLimitsSet: _limits_set,
     TradingStateChanged: _state_changed,

@@ -156,6 +156,31 @@ class InstrumentKind(StrEnum):
     where its value is quantity * multiplier / price."""
 
 
+class RequestKind(StrEnum):
+    """What is asked of the broker about an order."""
+
+    SUBMIT = "SUBMIT"
+    CANCEL = "CANCEL"
+    REPLACE = "REPLACE"
+    STATUS = "STATUS"
+    """What became of it (FIX 35=H)."""
+
+
+class DoubtOutcome(StrEnum):
+    """What became of a request that was in doubt."""
+
+    ANSWERED = "ANSWERED"
+    """A report told it."""
+    RESENT = "RESENT"
+    """The request was sent again, under the same id."""
+    ACCEPTED = "ACCEPTED"
+    """A person says that the broker did it."""
+    REJECTED = "REJECTED"
+    """A person says that the broker did not do it, and will not."""
+    RESEND = "RESEND"
+    """A person wants it to be sent again."""
+
+
 class ExecutionKind(StrEnum):
     """Why something traded without an order of ours."""
 

@@ -20,7 +20,8 @@ begin
                 o.trailing_offset, o.display_quantity, o.cash_quantity, o.group_kind, o.group_id, o.quantity,
                 o.limit_price, o.stop_price, o.working_state, o.pending_request, o.requested_quantity,
                 o.requested_limit_price, o.requested_stop_price, o.is_open, o.cum_qty, o.cum_cost, o.leaves_qty,
-                o.leaves_cash, o.overfill_qty, o.fees, o.broker_order_id, o.reason, o.denied_limit, o.denied_observed,
+                o.leaves_cash, o.overfill_qty, o.fees, o.broker_order_id, o.reason, o.doubts, o.denied_limit,
+                o.denied_observed,
                 o.created_at, o.updated_at, o.created_log_position as created_position,
                 o.last_log_position as last_position, o.sequence
         ) s
@@ -38,7 +39,8 @@ begin
                 o.trailing_offset, o.display_quantity, o.cash_quantity, o.group_kind, o.group_id, o.quantity,
                 o.limit_price, o.stop_price, o.working_state, o.pending_request, o.requested_quantity,
                 o.requested_limit_price, o.requested_stop_price, o.is_open, o.cum_qty, o.cum_cost, o.leaves_qty,
-                o.leaves_cash, o.overfill_qty, o.fees, o.broker_order_id, o.reason, o.denied_limit, o.denied_observed,
+                o.leaves_cash, o.overfill_qty, o.fees, o.broker_order_id, o.reason, o.doubts, o.denied_limit,
+                o.denied_observed,
                 o.created_at, o.updated_at, o.created_position, o.last_position, o.sequence
         ) s
     )

@@ -7,7 +7,7 @@ returns table (
     account text, order_id text, quantity numeric, limit_price numeric, stop_price numeric, working_state text,
     pending_request text, requested_quantity numeric, requested_limit_price numeric, requested_stop_price numeric,
     cum_qty numeric, cum_cost numeric, leaves_qty numeric, leaves_cash numeric, exposed_qty numeric,
-    overfill_qty numeric, fees jsonb, broker_order_id text, reason text, last_position bigint
+    overfill_qty numeric, fees jsonb, broker_order_id text, reason text, doubts jsonb, last_position bigint
 )
 language plpgsql
 stable
@@ -29,8 +29,9 @@ begin
             and e.type in (
                 'OrderCreated', 'OrderDenied', 'OrderSubmitted', 'OrderAccepted', 'OrderRejected', 'OrderCanceled',
                 'OrderExpired', 'OrderSuspended', 'OrderDoneForDay', 'OrderRestated', 'OrderCancelRequested',
-                'OrderCancelPending', 'OrderCancelRejected', 'OrderReplaceRequested', 'OrderReplaceDenied',
-                'OrderReplacePending', 'OrderReplaced', 'OrderReplaceRejected', 'OrderFilled', 'FillBusted',
+                'OrderCancelSubmitted', 'OrderCancelPending', 'OrderCancelRejected', 'OrderReplaceRequested',
+                'OrderReplaceSubmitted', 'OrderReplaceDenied', 'OrderReplacePending', 'OrderReplaced',
+                'OrderReplaceRejected', 'OrderInDoubt', 'OrderDoubtResolved', 'OrderFilled', 'FillBusted',
                 'FillCorrected'
             )
     ),
@@ -124,6 +125,19 @@ begin
                 ),
                 '[]'
             ) as requests,
+            -- What each OrderInDoubt was about, without what was resolved.
+            coalesce(
+                jsonb_agg(e.payload -> 'doubts' -> -1 order by e.position) filter (
+                    where e.type = 'OrderInDoubt'
+                        and not exists (
+                            select from event r
+                            where r.order_id = e.order_id
+                                and r.type = 'OrderDoubtResolved'
+                                and r.payload ->> 'doubt_id' = e.payload -> 'doubts' -> -1 ->> 'doubt_id'
+                        )
+                ),
+                '[]'
+            ) as doubts,
             max(e.position) as last_position
         from event e
         group by e.order_id
@@ -183,6 +197,7 @@ begin
             coalesce(c.fees, '{}') as fees,
             h.broker_order_id,
             f.reason,
+            h.doubts,
             h.last_position
         from happened h
         left join traded t on t.order_id = h.order_id
@@ -242,6 +257,7 @@ begin
         s.fees,
         s.broker_order_id,
         s.reason,
+        s.doubts,
         s.last_position
     from measured s;
 end

@@ -63,7 +63,8 @@ begin
                     'overfill_qty', coalesce((e.payload ->> 'overfill_qty')::numeric, 0),
                     'fees', coalesce(e.payload -> 'fees', '{}'),
                     'broker_order_id', e.payload ->> 'broker_order_id',
-                    'reason', e.payload ->> 'reason'
+                    'reason', e.payload ->> 'reason',
+                    'doubts', coalesce(e.payload -> 'doubts', '[]')
                 ) as carried
             from audit.order_fold(p_shard, v_account, p_to) f
             join trading.log e on e.shard = p_shard and e.position = f.last_position

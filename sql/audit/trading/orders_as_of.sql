@@ -10,7 +10,7 @@ returns table (
     status text, working_state text, pending_request text, requested_quantity numeric, requested_limit_price numeric,
     requested_stop_price numeric, is_open boolean, cum_qty numeric, cum_cost numeric, leaves_qty numeric,
     leaves_cash numeric, avg_px numeric, overfill_qty numeric, fees jsonb, broker_order_id text, reason text,
-    denied_limit text, denied_observed text, created_at timestamptz, updated_at timestamptz,
+    doubts jsonb, denied_limit text, denied_observed text, created_at timestamptz, updated_at timestamptz,
     created_log_position bigint, last_log_position bigint, sequence bigint, last_event text,
     last_recorded_at timestamptz
 )
@@ -99,6 +99,7 @@ begin
         coalesce(s.last -> 'fees', '{}'),
         s.last ->> 'broker_order_id',
         s.last ->> 'reason',
+        s.last -> 'doubts',
         s.denied ->> 'limit',
         s.denied ->> 'observed',
         s.created_at,

@@ -3,8 +3,9 @@
 --   FillConflictDetected, UnmatchedExecutionRecorded, OrderSuspended, OrderDoneForDay, OrderRestated,
 --   OrderCancelRejected, OrderReplaced, OrderReplaceRejected, AccountAdjusted, PriceRecorded
 -- Ignores: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
---   OrderExpired, OrderCancelRequested, OrderCancelPending, OrderReplaceRequested, OrderReplaceDenied,
---   OrderReplacePending, InstrumentDefined, RiskLimitsSet, TradingStateChanged
+--   OrderExpired, OrderCancelRequested, OrderCancelSubmitted, OrderCancelPending, OrderReplaceRequested,
+--   OrderReplaceSubmitted, OrderReplaceDenied, OrderReplacePending, InstrumentDefined, RiskLimitsSet,
+--   TradingStateChanged, OrderInDoubt, OrderDoubtResolved, PositionMismatchDetected, PositionMismatchResolved
 --
 -- Every fill, one row per OrderFilled or ExecutionBooked: by account, strategy and symbol. And every report that somebody
 -- has to look at, because it was not applied, or told a time too far ahead of its receipt.

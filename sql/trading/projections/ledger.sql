@@ -2,10 +2,11 @@
 -- Folds: OrderFilled, FillBusted, FillCorrected, ExecutionBooked, ExecutionBusted, ExecutionCorrected, AccountAdjusted,
 --   InstrumentDefined
 -- Ignores: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
---   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderCancelRequested,
---   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending,
---   OrderReplaced, OrderReplaceRejected, FillConflictDetected, UnmatchedExecutionRecorded,
---   RiskLimitsSet, TradingStateChanged, PriceRecorded
+--   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderCancelRequested, OrderCancelSubmitted,
+--   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceSubmitted, OrderReplaceDenied,
+--   OrderReplacePending, OrderReplaced, OrderReplaceRejected, OrderInDoubt, OrderDoubtResolved, FillConflictDetected,
+--   UnmatchedExecutionRecorded, RiskLimitsSet, TradingStateChanged, PriceRecorded, PositionMismatchDetected,
+--   PositionMismatchResolved
 --
 -- Double entry: what each execution and each adjustment moved, in entries that sum to zero, and the resulting balances.
 --

@@ -1,10 +1,11 @@
 -- Aggregate types: order_book
 -- Folds: OrderFilled, FillBusted, FillCorrected, ExecutionBooked, ExecutionBusted, ExecutionCorrected, AccountAdjusted
 -- Ignores: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
---   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderCancelRequested,
---   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending,
---   OrderReplaced, OrderReplaceRejected, FillConflictDetected, UnmatchedExecutionRecorded, InstrumentDefined,
---   RiskLimitsSet, TradingStateChanged, PriceRecorded
+--   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderCancelRequested, OrderCancelSubmitted,
+--   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceSubmitted, OrderReplaceDenied,
+--   OrderReplacePending, OrderReplaced, OrderReplaceRejected, OrderInDoubt, OrderDoubtResolved, FillConflictDetected,
+--   UnmatchedExecutionRecorded, InstrumentDefined, RiskLimitsSet, TradingStateChanged, PriceRecorded,
+--   PositionMismatchDetected, PositionMismatchResolved
 --
 -- FIFO lots: what each fill opened, which later fills closed it, and the profit or loss.
 --

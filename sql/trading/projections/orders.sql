@@ -1,10 +1,12 @@
 -- Aggregate types: order_book
 -- Folds: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
---   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderCancelRequested, OrderCancelPending,
---   OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending, OrderReplaced,
---   OrderReplaceRejected, OrderFilled, FillBusted, FillCorrected
+--   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderCancelRequested, OrderCancelSubmitted,
+--   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceSubmitted, OrderReplaceDenied,
+--   OrderReplacePending, OrderReplaced, OrderReplaceRejected, OrderInDoubt, OrderDoubtResolved, OrderFilled,
+--   FillBusted, FillCorrected
 -- Ignores: ExecutionBooked, ExecutionBusted, ExecutionCorrected, FillConflictDetected, UnmatchedExecutionRecorded,
---   AccountAdjusted, InstrumentDefined, RiskLimitsSet, TradingStateChanged, PriceRecorded
+--   AccountAdjusted, PositionMismatchDetected, PositionMismatchResolved, InstrumentDefined, RiskLimitsSet,
+--   TradingStateChanged, PriceRecorded
 --
 -- Every order: its terms, how far it has traded, its status. And every order book, whose open orders are its pending
 -- orders.
@@ -59,6 +61,7 @@ create table orders (
     fees jsonb not null,
     broker_order_id text,
     reason text,
+    doubts jsonb,
     denied_limit text,
     denied_observed text,
     created_at timestamptz not null,
@@ -73,6 +76,8 @@ create table orders (
 -- one, which removes it from orders_open.
 create index orders_by_creation on orders (account, created_position);
 create index orders_open on orders (account, created_position) where is_open;
+-- Doubts are rare, and are looked for in all accounts.
+create index orders_in_doubt on orders (account, created_position) where doubts is not null;
 
 comment on table order_books is 'Order books, one per account. Disposable: `foldbook projections rebuild orders`.';
 comment on column order_books.opened_at is 'Business time of OrderBookCreated.';
@@ -97,6 +102,7 @@ comment on column orders.leaves_cash is 'cash_quantity - cum_cost while it may t
 comment on column orders.overfill_qty is 'By how much cum_qty exceeds quantity.';
 comment on column orders.fees is 'Sum of fees by currency: {"USDT": "1.25"}.';
 comment on column orders.reason is 'Why it ended: what the broker said, or the code of the risk check that denied it.';
+comment on column orders.doubts is 'The requests about it of which nobody knows what became of them; null: none.';
 comment on column orders.denied_limit is 'What the risk check that denied it allows; null: it was not denied.';
 comment on column orders.denied_observed is 'What that check found instead.';
 comment on column orders.created_at is 'Business time of OrderCreated.';
@@ -173,8 +179,9 @@ begin
             and e.type in (
                 'OrderCreated', 'OrderDenied', 'OrderSubmitted', 'OrderAccepted', 'OrderRejected', 'OrderCanceled',
                 'OrderExpired', 'OrderSuspended', 'OrderDoneForDay', 'OrderRestated', 'OrderCancelRequested',
-                'OrderCancelPending', 'OrderCancelRejected', 'OrderReplaceRequested', 'OrderReplaceDenied',
-                'OrderReplacePending', 'OrderReplaced', 'OrderReplaceRejected', 'OrderFilled', 'FillBusted',
+                'OrderCancelSubmitted', 'OrderCancelPending', 'OrderCancelRejected', 'OrderReplaceRequested',
+                'OrderReplaceSubmitted', 'OrderReplaceDenied', 'OrderReplacePending', 'OrderReplaced',
+                'OrderReplaceRejected', 'OrderInDoubt', 'OrderDoubtResolved', 'OrderFilled', 'FillBusted',
                 'FillCorrected'
             )
         group by e.aggregate_id, e.subject
@@ -226,6 +233,7 @@ begin
             coalesce(t.last -> 'fees', '{}') as fees,
             t.last ->> 'broker_order_id' as broker_order_id,
             t.last ->> 'reason' as reason,
+            t.last -> 'doubts' as doubts,
             t.updated_at,
             t.last_position,
             t.sequence
@@ -245,7 +253,7 @@ begin
             c.quantity, c.limit_price, c.stop_price, c.working_state, c.leaves_qty > 0 or c.leaves_cash > 0,
             c.pending_request, c.requested_quantity, c.requested_limit_price, c.requested_stop_price, c.cum_qty,
             c.cum_cost, c.leaves_qty, c.leaves_cash, c.overfill_qty, c.fees, c.broker_order_id, c.reason,
-            c.denied ->> 'limit', c.denied ->> 'observed', c.created_at, c.updated_at, c.created_position,
+            c.doubts, c.denied ->> 'limit', c.denied ->> 'observed', c.created_at, c.updated_at, c.created_position,
             c.last_position, c.sequence
         from changed c
         where c.created_position is not null
@@ -259,7 +267,7 @@ begin
             o.group_id, c.quantity, c.limit_price, c.stop_price, c.working_state, c.leaves_qty > 0 or c.leaves_cash > 0,
             c.pending_request, c.requested_quantity, c.requested_limit_price, c.requested_stop_price, c.cum_qty,
             c.cum_cost, c.leaves_qty, c.leaves_cash, c.overfill_qty, c.fees, c.broker_order_id, c.reason,
-            coalesce(c.denied ->> 'limit', o.denied_limit), coalesce(c.denied ->> 'observed', o.denied_observed),
+            c.doubts, coalesce(c.denied ->> 'limit', o.denied_limit), coalesce(c.denied ->> 'observed', o.denied_observed),
             o.created_at, greatest(o.updated_at, c.updated_at), o.created_position, c.last_position, c.sequence
         from changed c
         cross join lateral (
@@ -287,6 +295,7 @@ begin
             fees = excluded.fees,
             broker_order_id = excluded.broker_order_id,
             reason = excluded.reason,
+            doubts = excluded.doubts,
             denied_limit = excluded.denied_limit,
             denied_observed = excluded.denied_observed,
             updated_at = excluded.updated_at,

@@ -1,10 +1,11 @@
 -- Aggregate types: order_book
 -- Folds: InstrumentDefined, RiskLimitsSet, TradingStateChanged, PriceRecorded
 -- Ignores: OrderBookCreated, OrderCreated, OrderDenied, OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled,
---   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderCancelRequested,
---   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceDenied, OrderReplacePending,
---   OrderReplaced, OrderReplaceRejected, OrderFilled, FillBusted, FillCorrected, ExecutionBooked, ExecutionBusted,
---   ExecutionCorrected, FillConflictDetected, UnmatchedExecutionRecorded, AccountAdjusted
+--   OrderExpired, OrderSuspended, OrderDoneForDay, OrderRestated, OrderCancelRequested, OrderCancelSubmitted,
+--   OrderCancelPending, OrderCancelRejected, OrderReplaceRequested, OrderReplaceSubmitted, OrderReplaceDenied,
+--   OrderReplacePending, OrderReplaced, OrderReplaceRejected, OrderInDoubt, OrderDoubtResolved, OrderFilled,
+--   FillBusted, FillCorrected, ExecutionBooked, ExecutionBusted, ExecutionCorrected, FillConflictDetected,
+--   UnmatchedExecutionRecorded, AccountAdjusted, PositionMismatchDetected, PositionMismatchResolved
 --
 -- The settings of an account and what it knows about its symbols: the trading state, the limits, the instruments, the
 -- last prices. The latest of each applies.

@@ -21,6 +21,7 @@ from foldbook.trading.values import (
     OrderType,
     OrdStatus,
     PendingRequest,
+    RequestKind,
     Rate,
     Side,
     TimeInForce,
@@ -72,6 +73,18 @@ class Denial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     observed: str
 
 
+class OrderDoubt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request about the order of which nobody knows what became of it. ``request_id``: of a cancel or a replace.
+    ``attempt``: which sending of it."""
+
+    doubt_id: str
+    request: RequestKind
+    request_id: str | None = None
+    attempt: int = 1
+    reason: str | None = None
+    since: datetime | None = None
+
+
 class Order(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``overfill_qty``: by how much ``cum_qty`` exceeds ``quantity``. ``fees``: the total per currency. ``reason``: why
     the order ended, in the broker's words, or the code of the risk check that denied it.
@@ -108,6 +121,7 @@ class Order(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fees: dict[str, Figure]
     broker_order_id: str | None
     reason: str | None
+    doubts: list[OrderDoubt]
     denial: Denial | None
     created_at: datetime
     updated_at: datetime
