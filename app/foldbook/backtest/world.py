@@ -30,6 +30,7 @@ from foldbook.trading.commands import (
     DefineInstrument,
     OpenAccount,
     PlaceOrder,
+    RecordAttempt,
     RecordExecution,
 )
 from foldbook.trading.events import OrderCreated, OrderDenied, OrderEvent, OrderFilled
@@ -253,7 +254,14 @@ class World:
     def _perform(self, action: Action) -> None:
         # By exact type: isinstance on a struct of another type walks through ABCMeta.
         if type(action) is Attempt:
-            self._record_execution(action.order_id, ExecType.PENDING_NEW)
+            self._execute(
+                RecordAttempt(
+                    **self._request(),
+                    order_id=action.order_id,
+                    request=action.request,
+                    request_id=action.request_id,
+                )
+            )
         elif type(action) is Withdraw:
             self._record_execution(action.order_id, ExecType.CANCELED, request_id=action.request_id)
         elif self._settings.latency_ns:
