@@ -8,6 +8,8 @@
     ├── IdempotencyConflict     the same command id was sent with different content
     ├── Overloaded              a bounded queue is full, or contention outlasted its retries: try again later
     ├── StoreUnavailable        the database did not answer in time; the command's fate may be unknown
+    ├── LeaseLost               another process holds the lease that an append needs (eventstore.postgres_store)
+    ├── BrokerUnavailable       a broker did not answer a question        (brokers.port)
     ├── UnknownEvent            a type or schema version that this program does not know
     ├── ProjectionError         an unknown projection, or one that is busy or failed
     ├── LogMismatch             the database's log is not the one that the settings describe

@@ -33,6 +33,7 @@ begin
         execute format('grant execute on all functions in schema %I to foldbook_engine', v_schema);
         continue when v_schema = 'eventstore';
         execute format('grant select on all tables in schema %I to foldbook_auditor', v_schema);
+        continue when v_schema = 'brokers';
         execute format('grant execute on all functions in schema %I to foldbook_auditor', v_schema);
     end loop;
     grant insert, update, delete
@@ -69,15 +70,15 @@ begin
 
     grant select
     on eventstore.events, eventstore.commands, eventstore.commits, eventstore.log, eventstore.log_info,
-        eventstore.subscriptions, eventstore.dead_letters
+        eventstore.subscriptions, eventstore.dead_letters, eventstore.leases
     to foldbook_auditor;
     grant select on all tables in schema read to foldbook_auditor;
     alter default privileges for role foldbook_engine grant select on tables to foldbook_auditor;
-    -- The functions of the event store that only read.
+    -- The functions of the event store and of the gateways that only read.
     for v_statement in
         select format('grant execute on routine %s to foldbook_auditor', p.oid::regprocedure)
         from pg_proc p
-        where p.pronamespace = 'eventstore'::regnamespace
+        where p.pronamespace in ('eventstore'::regnamespace, 'brokers'::regnamespace)
             and p.provolatile <> 'v'
     loop
         execute v_statement;

@@ -76,6 +76,10 @@ def test_what_neither_may(shared_ledger: str, postgres: Postgres, role: str, cha
         "create table read.mine (x integer)",
         "select eventstore.projection_make_schema('rebuild', 'orders')",
         APPEND,
+        "select eventstore.acquire_lease('mine', 'me', 1000)",
+        "select brokers.move_cursors('{a}', '{b}')",
+        "select brokers.request_reconciliation('alice/binance/simulated')",
+        "insert into brokers.cursors values ('a', 'b')",
     ],
 )
 def test_what_an_auditor_may_not(shared_ledger: str, change: str) -> None:
@@ -105,6 +109,8 @@ def test_what_a_stranger_may_not(shared_ledger: str, postgres: Postgres) -> None
         "select * from audit.order_history('alice/binance/simulated', 'a-1')",
         "select * from audit.events_between('-infinity', 'infinity')",
         "select * from audit.export_events(0, 0, 10)",
+        "select * from eventstore.lease_status('')",
+        "select brokers.query_doubts(null, 10)",
     ],
 )
 def test_what_an_auditor_may(shared_ledger: str, question: str) -> None:
@@ -116,12 +122,14 @@ def test_functions_with_more_rights_than_their_caller_look_nowhere_else(shared_l
         select p.oid::regprocedure
         from pg_proc p
         where p.prosecdef
-            and p.pronamespace in ('eventstore'::regnamespace, 'audit'::regnamespace, 'read'::regnamespace)
+            and p.pronamespace in (
+                'eventstore'::regnamespace, 'audit'::regnamespace, 'read'::regnamespace, 'brokers'::regnamespace
+            )
             and not coalesce(p.proconfig, '{}') @> '{"search_path=pg_catalog, pg_temp"}'
     """
     assert ask(shared_ledger, loose) == []
     named = "select count(*) from pg_proc where prosecdef and pronamespace = 'eventstore'::regnamespace"
-    assert ask(shared_ledger, named) == [(3,)], "append, append_one, and the schemas of shadow copies"
+    assert ask(shared_ledger, named) == [(7,)], "append in three ways, leases, and the schemas of shadow copies"
 
 
 async def test_the_engine_trades_projects_and_rebuilds(database: str) -> None:

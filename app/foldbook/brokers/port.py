@@ -22,6 +22,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 import msgspec
 
 from foldbook.errors import FoldbookError
+from foldbook.trading.events import OrderCreated
 from foldbook.trading.values import ZERO, ExecType, OrderType, OrdStatus, Side, TimeInForce
 
 T = TypeVar("T")
@@ -62,6 +63,25 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     reports_balances: bool = True
     polls_s: float = 5.0
     """How often fills are asked for beside the stream."""
+    serves_many: bool = False
+    """One question tells the fills of all accounts."""
+
+    def why_unsupported(self, order: OrderCreated) -> str | None:
+        """Why the broker cannot take the order as it is; None: it can."""
+        if order.order_type not in self.order_types:
+            return f"the broker takes no {order.order_type} orders"
+        if order.time_in_force not in self.times_in_force:
+            return f"the broker takes no {order.time_in_force} orders"
+        for name, is_known in (
+            ("post_only", self.post_only),
+            ("reduce_only", self.reduce_only),
+            ("trailing_offset", self.trailing),
+            ("display_quantity", self.display),
+            ("cash_quantity", self.cash),
+        ):
+            if getattr(order, name) and not is_known:
+                return f"the broker does not know {name}"
+        return None
 
 
 def client_order_id(account: str, order_id: str, leg: int, capabilities: Capabilities) -> str:
@@ -285,8 +305,9 @@ class Broker(Protocol):
 
     async def open_orders(self, account: str) -> Answer[OrderState]: ...
 
-    async def fills_since(self, account: str, cursor: str | None) -> Fills:
-        """None: as far back as it goes. Bounded: ``has_more`` says whether to ask again."""
+    async def fills_since(self, account: str | None, cursor: str | None) -> Fills:
+        """After no cursor: as far back as it goes. Bounded: ``has_more`` says whether to ask again. ``account``: None
+        for all of them, if it ``serves_many``."""
         ...
 
     async def positions(self, account: str) -> Answer[Holding]:

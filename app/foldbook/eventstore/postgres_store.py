@@ -6,13 +6,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
-from foldbook.errors import StoreUnavailable
+from foldbook.errors import FoldbookError, StoreUnavailable
 from foldbook.eventstore.events import AggregateKey, RecordedEvent
 from foldbook.eventstore.store import Fate, FirstResult, Proposal, Snapshot, StoredEvent, SubjectEvent, Verdict
 from foldbook.postgres.calls import call
@@ -22,6 +22,7 @@ _FATES = {fate.value: fate for fate in Fate}
 
 APPEND = call("eventstore.append", 18)
 _APPEND_ONE = call("eventstore.append_one", 15)
+_APPEND_UNDER_LEASE = call("eventstore.append_under_lease", 20)
 _READ_AGGREGATES = call("eventstore.read_aggregates", 4)
 _READ_SUBJECTS = call("eventstore.read_subjects", 4)
 _COMMAND_RESULTS = call("eventstore.command_results", 2)
@@ -30,11 +31,29 @@ _WRITE_SNAPSHOT = call("eventstore.write_snapshot", 6)
 _READ_LOG = call("eventstore.read_log", 6)
 
 
-class PostgresStore:
-    """``EventStore`` over asyncpg: one connection per shard for appends, a small pool for reads."""
+LEASE_LOST = "FB015"
 
-    def __init__(self, dsn: str, *, read_connections_max: int = 4) -> None:
+
+class LeaseLost(FoldbookError, code="lease-lost", status=503, title="Another process has taken the lease"):
+    """An append was refused, because another process may do what this one did until now. Nothing was written."""
+
+
+class LeaseEpoch(NamedTuple):
+    """A lease, as one process holds it."""
+
+    name: str
+    epoch: int
+
+
+class PostgresStore:
+    """``EventStore`` over asyncpg: one connection per shard for appends, a small pool for reads.
+
+    Under a ``lease``, an append raises ``LeaseLost`` once that has another epoch.
+    """
+
+    def __init__(self, dsn: str, *, read_connections_max: int = 4, lease: LeaseEpoch | None = None) -> None:
         self._dsn = dsn
+        self._lease = lease
         self._read_connections_max = read_connections_max
         self._writers: dict[int, _Writer] = {}
         self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -49,13 +68,17 @@ class PostgresStore:
             except UNREACHABLE as error:
                 writer.connection.terminate()
                 raise StoreUnavailable(f"the connection broke during an append: {error}", in_doubt=True) from error
+            except asyncpg.PostgresError as error:
+                if error.sqlstate == LEASE_LOST:
+                    raise LeaseLost(str(error)) from error
+                raise
         return [Verdict(_FATES[fate], position, sequence, same) for fate, position, sequence, same in rows]
 
     async def _writer(self, shard: int) -> _Writer:
         writer = self._writers.get(shard)
         if writer is None or writer.connection.is_closed():
             try:
-                writer = self._writers[shard] = await _Writer.open(self._dsn)
+                writer = self._writers[shard] = await _Writer.open(self._dsn, self._lease)
             except UNREACHABLE as error:
                 raise StoreUnavailable(f"no connection to the log: {error}") from error
         return writer
@@ -115,16 +138,19 @@ class _Writer:
     """The connection that appends to a shard. The statement for one command is kept prepared: with one caller, half of
     what a command costs is how it travels."""
 
-    def __init__(self, connection: asyncpg.Connection[Any], append_one: Any) -> None:
+    def __init__(self, connection: asyncpg.Connection[Any], append_one: Any, lease: LeaseEpoch | None) -> None:
         self.connection = connection
         self._append_one = append_one
+        self._lease = lease
 
     @classmethod
-    async def open(cls, dsn: str) -> _Writer:
+    async def open(cls, dsn: str, lease: LeaseEpoch | None) -> _Writer:
         connection = await connect(dsn)
-        return cls(connection, await connection.prepare(_APPEND_ONE))
+        return cls(connection, await connection.prepare(_APPEND_ONE), lease)
 
     async def append(self, shard: int, proposals: Sequence[Proposal]) -> Sequence[Any]:
+        if self._lease is not None:
+            return await self.connection.fetch(_APPEND_UNDER_LEASE, *self._lease, shard, *columns(proposals))
         if len(proposals) == 1 and len(proposals[0].events) == 1:
             rows: Sequence[Any] = await self._append_one.fetch(shard, *_scalars(proposals[0]))
             return rows

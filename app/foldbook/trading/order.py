@@ -80,6 +80,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     """Which of the order's requests it is."""
     attempts: int = 0
     """How many times it was sent, or would have been."""
+    leg: int | None = None
+    """The new leg that was sent for it."""
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

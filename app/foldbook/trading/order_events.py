@@ -293,13 +293,13 @@ def _requested(order: Order, request: Request) -> Order:
 
 def _request_submitted(order: Order, event: OrderCancelSubmitted | OrderReplaceSubmitted) -> Order:
     kind = PendingRequest.CANCEL if isinstance(event, OrderCancelSubmitted) else PendingRequest.REPLACE
+    leg = event.leg if isinstance(event, OrderReplaceSubmitted) else None
     requests = tuple(
-        replace(request, attempts=event.attempt)
+        replace(request, attempts=event.attempt, leg=leg)
         if request.kind is kind and request.request_id == event.request_id
         else request
         for request in order.requests
     )
-    leg = event.leg if isinstance(event, OrderReplaceSubmitted) else None
     return replace(order, requests=requests, leg=order.leg if leg is None else leg)
 
 

@@ -20,8 +20,9 @@ A check is a function named after its code. To add one, add a function and a lin
 What cannot be checked is denied: a check that needs a last price when there is none is ``no-price``. A value exactly
 at its limit passes.
 
-A position can always be made smaller: neither ``REDUCING``, ``reduce_only``, a mismatch nor a daily loss denies an order
-that, together with what is open on its side, at most closes the position. ``HALTED`` denies everything but cancels.
+A position can always be made smaller: neither ``REDUCING``, ``reduce_only``, a mismatch nor a daily loss denies an
+order that, together with what is open on its side, at most closes the position. ``HALTED`` denies everything but
+cancels.
 
 A replace is checked only for what it makes worse: the quantity limits if the quantity grows, the collar and the tick if
 a price changes, the lot if the quantity changes. Reducing the quantity without changing a price passes everything but

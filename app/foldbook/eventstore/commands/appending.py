@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from foldbook.errors import StoreUnavailable
+from foldbook.errors import FoldbookError, StoreUnavailable
 from foldbook.eventstore.commands.batch import Batch, Landing
 from foldbook.eventstore.retry import retry_while_unavailable
 from foldbook.eventstore.store import EventStore, Proposal, Verdict
@@ -40,6 +40,8 @@ class Appender:
             error.in_doubt = resends > 0
             waiting = StoreUnavailable(str(error))
             return Landing([error] * len(batch.submissions), is_resent=resends > 0, outage=waiting)
+        except FoldbookError as error:
+            return Landing([error] * len(batch.submissions), is_resent=resends > 0)
         except Exception:
             # One proposal that the database cannot take must not spoil the others: send them one by one.
             logger.exception("an append of %d commands failed, sending them one by one", len(batch.proposals))

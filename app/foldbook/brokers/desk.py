@@ -1,0 +1,160 @@
+"""What the work on all accounts at one broker shares: the broker, the bus, the lease, the clock, the tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
+
+from foldbook.brokers.port import Broker, InDoubt, Outcome
+from foldbook.brokers.reports import metadata_of
+from foldbook.errors import FoldbookError, IdempotencyConflict, Overloaded, Refusal, StoreUnavailable
+from foldbook.eventstore.backoff import Backoff
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.commands.submission import CommandResult
+from foldbook.eventstore.lease import Lease
+from foldbook.eventstore.postgres_store import LeaseLost
+from foldbook.trading.commands import BookCommand
+
+REQUESTS_MAX = 256
+"""Requests that are under way to one broker at once."""
+
+RETRY_PAUSE_S_MIN = 0.05
+RETRY_PAUSE_S_MAX = 2.0
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Recording(NamedTuple):
+    """A command on its way into the log."""
+
+    task: asyncio.Task[CommandResult | None]
+    """Its result; None: the book refused it."""
+
+
+class Counts:
+    """What has happened since the process began."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.refused = 0
+        self.in_doubt = 0
+        self.reports = 0
+        self.recorded = 0
+        self.reconciliations = 0
+
+
+class Desk:
+    """``order_of(account, client_order_id)`` looks a client order id up in the log."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        bus: CommandBus,
+        lease: Lease,
+        *,
+        now: Callable[[], datetime],
+        new_id: Callable[[], UUID],
+        order_of: Callable[[str, str], Awaitable[str | None]],
+        lost: Callable[[BaseException], None],
+    ) -> None:
+        self.broker = broker
+        self.now = now
+        self.new_id = new_id
+        self.order_of = order_of
+        self.counts = Counts()
+        self._bus = bus
+        self._lease = lease
+        self._lost = lost
+        self._requests = asyncio.Semaphore(REQUESTS_MAX)
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # -- tasks ---------------------------------------------------------------------------------------------------
+
+    def run(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run something beside. What it raises ends the gateway's term: a successor begins from the log."""
+        self.spawn(work, name)  # type: ignore[unused-awaitable]  # nobody waits for it
+
+    def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """``run``, with a result."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._lost(error)
+
+    async def stop(self) -> None:
+        """End everything that is under way. What was sent and not answered is in doubt for the next."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    @property
+    def tasks(self) -> int:
+        return len(self._tasks)
+
+    # -- the log -------------------------------------------------------------------------------------------------
+
+    def record(self, command: BookCommand, raw: str | None = None) -> Recording:
+        """Queue a command now, behind those before it."""
+        first: asyncio.Future[CommandResult] | None = None
+        try:
+            first = self._bus.submit(command, metadata=metadata_of(raw))
+        except Overloaded:
+            first = None
+        return Recording(self.spawn(self._recorded(command, raw, first), "record"))
+
+    async def _recorded(
+        self, command: BookCommand, raw: str | None, first: asyncio.Future[CommandResult] | None
+    ) -> CommandResult | None:
+        backoff = Backoff(RETRY_PAUSE_S_MIN, RETRY_PAUSE_S_MAX)
+        while True:
+            try:
+                if first is None:
+                    first = self._bus.submit(command, metadata=metadata_of(raw))
+                result = await first
+            except (Overloaded, StoreUnavailable):
+                first = None
+                await asyncio.sleep(backoff.next_s())
+            except LeaseLost:
+                raise
+            except (Refusal, IdempotencyConflict) as error:
+                logger.warning("%s of account %s: %s", type(command).__name__, command.account, error)
+                return None
+            else:
+                self.counts.recorded += not result.replayed
+                return result
+
+    # -- the broker ----------------------------------------------------------------------------------------------
+
+    async def request(self, send: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Send something while the lease is held for as long as that may take. What goes wrong is a doubt.
+
+        Raises ``LeaseLost``: then nothing was sent.
+        """
+        send_s = self.broker.capabilities.send_s
+        async with self._requests:
+            await self._lease.wait_for(send_s)
+            try:
+                async with asyncio.timeout(send_s):
+                    outcome = await send()
+            except TimeoutError:
+                outcome = InDoubt(reason=f"no answer within {send_s:g} s")
+            except FoldbookError as error:
+                outcome = InDoubt(reason=error.detail)
+            except Exception as error:
+                logger.exception("a request to the broker failed")
+                outcome = InDoubt(reason=f"{type(error).__name__}: {error}")
+        self.counts.sent += 1
+        return outcome

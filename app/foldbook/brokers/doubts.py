@@ -1,0 +1,140 @@
+"""What follows from the broker's answer about a request that is in doubt.
+
+A doubt is never guessed into a rejection, and never sent again blindly: first the broker is asked by client id. What it
+has is adopted. What it does not have after the settle window is sent again under the same id, if the broker takes an id
+only once; else it stays in doubt until a person decides. A cancel, and a replace with all its terms, may be sent twice:
+the second changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+import msgspec
+
+from foldbook.brokers.gateway import Replace
+from foldbook.brokers.port import Answer, Capabilities, Completeness, OrderState, Report, ReportKind
+from foldbook.trading.events import Doubt
+from foldbook.trading.order import Order
+from foldbook.trading.values import ExecType, OrdStatus, PendingRequest, RequestKind
+
+CLOSED = (OrdStatus.FILLED, OrdStatus.CANCELED, OrdStatus.EXPIRED, OrdStatus.REJECTED)
+
+_ENDS = {
+    OrdStatus.CANCELED: ExecType.CANCELED,
+    OrdStatus.EXPIRED: ExecType.EXPIRED,
+    OrdStatus.REJECTED: ExecType.REJECTED,
+}
+
+
+class Step(Enum):
+    """What to do about a doubt when there is nothing to report."""
+
+    WAIT = "WAIT"
+    """Ask again: the answer may still come."""
+    RESEND = "RESEND"
+    """Send it again, under the same id."""
+    STAY = "STAY"
+    """A person has to decide. Meanwhile the broker is asked now and then."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A doubt, and for how long the broker has been asked about it."""
+
+    account: str
+    doubt: Doubt
+    waited_s: float
+    age_s: float
+    """Of the order: it was not sent before it was placed."""
+
+
+def judge(
+    asked: Asked, order: Order, request: Replace | None, answer: Answer[OrderState], capabilities: Capabilities
+) -> Sequence[Report] | Step:
+    """What the answer tells about the request, as reports; or the next step.
+
+    ``request``: of a replace, what it asks for.
+    """
+    settled = asked.waited_s >= capabilities.settle_s
+    if not answer.items:
+        return _of_absent(asked, order, answer, capabilities, settled=settled)
+    state = answer.items[-1]
+    told = _reports_of(asked, order, request, state)
+    if told:
+        return told
+    return Step.RESEND if settled else Step.WAIT
+
+
+def _of_absent(
+    asked: Asked, order: Order, answer: Answer[OrderState], capabilities: Capabilities, *, settled: bool
+) -> Step:
+    if answer.completeness is not Completeness.COMPLETE or not settled:
+        return Step.WAIT if not settled else Step.STAY
+    if asked.doubt.request is not RequestKind.SUBMIT or order.pending_request is PendingRequest.CANCEL:
+        return Step.STAY
+    dedup_s = capabilities.dedup_s
+    return Step.RESEND if dedup_s is not None and asked.age_s < dedup_s else Step.STAY
+
+
+def _reports_of(asked: Asked, order: Order, request: Replace | None, state: OrderState) -> Sequence[Report]:
+    """What the broker has of the order, as far as it answers the doubt."""
+    account, doubt = asked.account, asked.doubt
+    report = report_of(account, order, state)
+    if doubt.request is RequestKind.SUBMIT or doubt.request is RequestKind.STATUS:
+        if state.status in CLOSED:
+            return end_of(account, order, state)
+        return (msgspec.structs.replace(report, exec_type=ExecType.NEW),)
+    if doubt.request is RequestKind.CANCEL:
+        if state.status is OrdStatus.CANCELED:
+            return end_of(account, order, state, doubt.request_id)
+        if state.status in CLOSED:
+            return (*end_of(account, order, state), _rejected(report, ExecType.CANCEL_REJECTED, doubt, state))
+        return ()
+    assert request is not None
+    if state.status in CLOSED:
+        return (*end_of(account, order, state), _rejected(report, ExecType.REPLACE_REJECTED, doubt, state))
+    if (state.quantity, state.limit_price, state.stop_price) == (
+        request.quantity,
+        request.limit_price,
+        request.stop_price,
+    ):
+        return (
+            msgspec.structs.replace(
+                report,
+                exec_type=ExecType.REPLACED,
+                quantity=state.quantity,
+                limit_price=state.limit_price,
+                stop_price=state.stop_price,
+                request_id=doubt.request_id,
+            ),
+        )
+    return ()
+
+
+def report_of(account: str, order: Order, state: OrderState) -> Report:
+    """A report about the order, which says nothing yet."""
+    return Report(
+        kind=ReportKind.ORDER,
+        account=account,
+        client_order_id=state.client_order_id,
+        broker_order_id=state.broker_order_id,
+        symbol=order.created.symbol,
+        side=order.created.side,
+        time=state.time,
+        raw=state.raw,
+    )
+
+
+def _rejected(report: Report, exec_type: ExecType, doubt: Doubt, state: OrderState) -> Report:
+    reason = f"the order is {state.status}"
+    return msgspec.structs.replace(report, exec_type=exec_type, request_id=doubt.request_id, reason=reason)
+
+
+def end_of(account: str, order: Order, state: OrderState, request_id: str | None = None) -> Sequence[Report]:
+    """The end of the order at the broker; of a filled one there are only its fills, which are told by themselves."""
+    report = report_of(account, order, state)
+    exec_type = _ENDS.get(state.status)
+    if exec_type is None:
+        return (msgspec.structs.replace(report, exec_type=ExecType.NEW),)
+    return (msgspec.structs.replace(report, exec_type=exec_type, request_id=request_id, reason=state.reason),)

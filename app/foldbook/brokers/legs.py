@@ -1,0 +1,212 @@
+"""A replace where the broker knows none: the order is canceled there, and what is left of it is sent as a new one.
+
+In the book it stays one order, which is replaced; at the broker it is another leg. That the old leg ended is no news
+then: the order lives on in the new one. If the new one is refused, the order has ended, and the replace was rejected.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from foldbook.brokers.doubts import CLOSED, Step, end_of
+from foldbook.brokers.gateway import Replace
+from foldbook.brokers.port import (
+    Acknowledged,
+    Answer,
+    BrokerUnavailable,
+    Completeness,
+    InDoubt,
+    OrderState,
+    Refused,
+    Report,
+    ReportKind,
+)
+from foldbook.trading.events import Doubt
+from foldbook.trading.order import Order, Request
+from foldbook.trading.values import ExecType, OrdStatus, PendingRequest, RequestKind
+
+if TYPE_CHECKING:
+    from foldbook.brokers.work import AccountWork
+
+_REPLACE = RequestKind.REPLACE
+
+
+class Legs:
+    """The replaces of one account that are made by new orders."""
+
+    def __init__(self, work: AccountWork) -> None:
+        self._work = work
+
+    def expects(self, report: Report, order_id: str) -> bool:
+        """Is it the end of a leg that a new one is to follow?"""
+        if report.exec_type is not ExecType.CANCELED or self._work.capabilities.replaces:
+            return False
+        order = self._work.book.orders.get(order_id)
+        if order is None or order.pending_request is PendingRequest.CANCEL:
+            return False
+        if not any(request.attempts for request in order.pending_replaces()):
+            return False
+        ids = self._work.ids
+        return report.client_order_id is not None and report.client_order_id in (
+            ids.of(order_id, leg) for leg in range(1, order.leg + 1)
+        )
+
+    async def replace(self, action: Replace, order: Order) -> None:
+        """Send the cancel of the present leg, or the new leg."""
+        if action.leg is None:
+            await self._cancel_leg(action, order)
+        else:
+            await self._send_leg(action, order, action.leg)
+
+    async def _cancel_leg(self, action: Replace, order: Order) -> None:
+        work = self._work
+        ref = work.ref(order)
+        outcome = await work.desk.request(lambda: work.desk.broker.cancel(ref, action.request_id or action.order_id))
+        if isinstance(outcome, InDoubt):
+            work.doubt(action.order_id, _REPLACE, action.request_id, action.attempt, outcome.reason)
+            return
+        reason = outcome.reason if isinstance(outcome, Refused) else None
+        try:
+            answer = await work.desk.broker.order_by_client_id(ref)
+            is_done = await self._follow(order, action, answer, reason)
+        except BrokerUnavailable as error:
+            is_done, reason = False, error.detail
+        if not is_done:
+            why = reason or "the broker has not canceled the order yet"
+            work.doubt(action.order_id, _REPLACE, action.request_id, action.attempt, why)
+
+    async def _follow(self, order: Order, action: Replace, answer: Answer[OrderState], refused: str | None) -> bool:
+        """Go on from what the broker says of the old leg; False: it does not say enough.
+
+        Raises ``BrokerUnavailable``.
+        """
+        work = self._work
+        state = answer.items[-1] if answer.items else None
+        if state is None:
+            return False
+        if state.status not in CLOSED:
+            if refused is None:
+                return False
+            rejected = work.report_about(order, ExecType.REPLACE_REJECTED, action.request_id, refused)
+            await work.asking.adopt((rejected,))
+            return True
+        await work.reconciling.poll()
+        now = work.book.orders.get(action.order_id)
+        if now is None:
+            return True
+        if state.status is OrdStatus.CANCELED and now.pending_request is not PendingRequest.CANCEL:
+            leg = now.leg + 1
+            client_id = work.ids.of(action.order_id, leg)
+            attempts = next((r.attempts for r in now.requests if r.request_id == action.request_id), 0)
+            await work.caught_up(
+                work.attempt(
+                    action.order_id, _REPLACE, action.request_id, attempts + 1, leg=leg, client_order_id=client_id
+                )
+            )
+            return True
+        rejected = work.report_about(now, ExecType.REPLACE_REJECTED, action.request_id, f"the order is {state.status}")
+        await work.asking.adopt((*end_of(work.account, now, state), rejected))
+        return True
+
+    async def _send_leg(self, action: Replace, order: Order, leg: int) -> None:
+        work = self._work
+        if action.quantity <= order.cum_qty:
+            # All that was asked for has traded while the old leg was canceled.
+            work.report(self._replaced(order, action, None))
+            return
+        new = work.new_order(order, leg, action)
+        outcome = await work.desk.request(lambda: work.desk.broker.submit(new))
+        if isinstance(outcome, InDoubt):
+            work.doubt(action.order_id, _REPLACE, action.request_id, action.attempt, outcome.reason)
+        elif isinstance(outcome, Acknowledged):
+            work.report(self._replaced(order, action, outcome.broker_order_id))
+            for report in outcome.reports:
+                if report.exec_type is not ExecType.NEW:
+                    work.report(report)
+        else:
+            self._refused(order, action, outcome)
+
+    def _replaced(self, order: Order, action: Replace, broker_order_id: str | None) -> Report:
+        report = self._work.report_about(order, ExecType.REPLACED, action.request_id, None)
+        return Report(
+            kind=ReportKind.ORDER,
+            account=report.account,
+            exec_type=report.exec_type,
+            client_order_id=report.client_order_id,
+            broker_order_id=broker_order_id,
+            quantity=action.quantity,
+            limit_price=action.limit_price,
+            stop_price=action.stop_price,
+            request_id=action.request_id,
+        )
+
+    def _refused(self, order: Order, action: Replace, outcome: Refused) -> None:
+        """The old leg is gone, and there is no new one."""
+        work = self._work
+        work.told(action.order_id, ExecType.REPLACE_REJECTED, request_id=action.request_id, reason=outcome.reason)
+        work.told(
+            action.order_id,
+            ExecType.CANCELED,
+            broker_order_id=order.broker_order_id,
+            reason=f"canceled to be replaced, and the new order was refused: {outcome.reason}",
+            raw=outcome.raw,
+        )
+
+    # -- doubts --------------------------------------------------------------------------------------------------
+
+    async def settle(self, order: Order, doubt: Doubt, waited_s: float) -> Step:
+        """A step towards the end of a doubt about a replace. Raises ``BrokerUnavailable``."""
+        work = self._work
+        action = work.replace_of(order, doubt.request_id)
+        request = next((r for r in order.requests if r.request_id == doubt.request_id), None)
+        if action is None or request is None:
+            return Step.WAIT
+        answer = await work.desk.broker.order_by_client_id(work.ref(order, order.leg))
+        is_settled = waited_s >= work.capabilities.settle_s
+        if request.leg is None:
+            if await self._follow(order, action, answer, None):
+                return Step.WAIT
+            if is_settled and answer.items:
+                await self._again(order, request)
+                return Step.RESEND
+            return Step.STAY if is_settled else Step.WAIT
+        return await self._settle_new_leg(order, action, request, answer, is_settled=is_settled)
+
+    async def _settle_new_leg(
+        self, order: Order, action: Replace, request: Request, answer: Answer[OrderState], *, is_settled: bool
+    ) -> Step:
+        work = self._work
+        if answer.items:
+            state = answer.items[-1]
+            if state.status is OrdStatus.REJECTED:
+                self._refused(order, action, Refused(reason=state.reason or "rejected"))
+            else:
+                ends = end_of(work.account, order, state) if state.status in CLOSED else ()
+                await work.asking.adopt((self._replaced(order, action, state.broker_order_id), *ends))
+            return Step.WAIT
+        if not is_settled:
+            return Step.WAIT
+        dedup_s = work.capabilities.dedup_s
+        age_s = work.asking.asked(order, order.doubts[0], 0.0).age_s if order.doubts else 0.0
+        if answer.completeness is Completeness.COMPLETE and dedup_s is not None and age_s < dedup_s:
+            await self._again(order, request)
+            return Step.RESEND
+        return Step.STAY
+
+    async def _again(self, order: Order, request: Request) -> None:
+        """The same once more: a cancel changes nothing the second time, and the new leg has its id."""
+        work = self._work
+        if not work.is_ready:
+            return
+        order_id = order.created.order_id
+        client_id = None if request.leg is None else work.ids.of(order_id, request.leg)
+        await work.caught_up(
+            work.attempt(
+                order_id,
+                _REPLACE,
+                request.request_id,
+                request.attempts + 1,
+                leg=request.leg,
+                client_order_id=client_id,
+            )
+        )

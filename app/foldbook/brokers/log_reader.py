@@ -1,0 +1,94 @@
+"""What the gateway hears from the log: the events of the accounts of one kind of broker, command by command."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from itertools import groupby
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from foldbook.eventstore.events import Event
+from foldbook.eventstore.readers.reconnecting import Reconnecting
+from foldbook.postgres.calls import call
+from foldbook.postgres.connection import Connection
+from foldbook.trading.events import EVENT_TYPES
+
+POSITIONS_MAX = 2_000
+"""Positions that are read at once."""
+
+_HEAD = call("eventstore.head", 1)
+_READ_ACCOUNTS = call("brokers.read_accounts", 4)
+
+
+class Told(NamedTuple):
+    """The events of one command. ``sequence``: of the last of them."""
+
+    account: str
+    sequence: int
+    command_id: UUID
+    events: Sequence[Event]
+
+
+class LogReader:
+    """Reads a shard, and calls ``hear`` in the order of the log. What that raises goes to ``failed``."""
+
+    def __init__(
+        self,
+        dsn: str,
+        shard: int,
+        kind: str,
+        hear: Callable[[Told], None],
+        failed: Callable[[BaseException], None],
+        *,
+        poll_interval_s: float,
+    ) -> None:
+        self.shard = shard
+        self.checkpoint = 0
+        self.head = 0
+        self._kind = kind
+        self._hear = hear
+        self._failed = failed
+        self._poll_interval_s = poll_interval_s
+        self._woken = asyncio.Event()
+        self._loop = Reconnecting(f"the gateway's reader of shard {shard}", dsn, self._read)
+
+    def begin_after(self, position: int) -> None:
+        self.checkpoint = position
+
+    def hint(self, _: str | None) -> None:
+        self._woken.set()
+
+    async def start(self) -> None:
+        await self._loop.start()
+
+    async def stop(self) -> None:
+        self._woken.set()
+        await self._loop.stop()
+
+    async def _read(self, connection: Connection) -> None:
+        self._loop.is_well()
+        while not self._loop.stopping.is_set():
+            self._woken.clear()
+            head = await connection.fetchrow(_HEAD, self.shard)
+            self.head = 0 if head is None else head["last_position"] or 0
+            while self.checkpoint < self.head:
+                to = min(self.checkpoint + POSITIONS_MAX, self.head)
+                rows = await connection.fetch(_READ_ACCOUNTS, self.shard, self._kind, self.checkpoint, to)
+                try:
+                    for told in _by_command(rows):
+                        self._hear(told)
+                except Exception as error:
+                    self._failed(error)
+                    return
+                self.checkpoint = to
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), self._poll_interval_s)
+
+
+def _by_command(rows: Iterable[Any]) -> Iterable[Told]:
+    for (account, command_id), group in groupby(rows, key=lambda row: (row["account"], row["command_id"])):
+        facts = list(group)
+        events = [EVENT_TYPES.decode(row["type"], row["schema_version"], row["payload"]) for row in facts]
+        yield Told(account, facts[-1]["sequence"], command_id, events)

@@ -1,0 +1,386 @@
+"""One account at its broker: what its events ask for is sent, and what the broker says is recorded.
+
+Events come in from the log, in order. What is to be sent goes through ``gateway.react``, so that the attempt is in the
+log first; it is sent when the attempt comes back from there, if it was this process that made it. Requests about one
+order follow each other. Nothing new is sent while the account is not reconciled with the broker; a cancel always is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from foldbook.brokers.asking import Asking
+from foldbook.brokers.client_ids import ClientIds
+from foldbook.brokers.desk import Desk, Recording
+from foldbook.brokers.gateway import Action, Ask, Attempt, Cancel, Replace, Submit, Withdraw, react, recover
+from foldbook.brokers.legs import Legs
+from foldbook.brokers.port import (
+    Acknowledged,
+    Capabilities,
+    InDoubt,
+    NewOrder,
+    OrderRef,
+    Outcome,
+    Report,
+    ReportKind,
+    Terms,
+)
+from foldbook.brokers.reconciling import Reconciling
+from foldbook.brokers.reports import command_id_of, command_of
+from foldbook.eventstore.commands.submission import CommandResult
+from foldbook.eventstore.events import Event
+from foldbook.trading.commands import BookCommand, RecordAttempt, RecordDoubt, RecordExecution
+from foldbook.trading.order import Order
+from foldbook.trading.state import Book, evolve
+from foldbook.trading.values import ExecType, RequestKind
+
+SEEN_MAX = 2_000
+"""Reports of one account that are remembered, so that what is told twice is not recorded twice."""
+
+Sending: TypeAlias = Submit | Cancel | Replace
+
+_KINDS = {Submit: RequestKind.SUBMIT, Cancel: RequestKind.CANCEL, Replace: RequestKind.REPLACE}
+
+
+class AccountWork:
+    """``book`` and ``sequence``: as the log has them when the work begins. ``poll`` asks the broker for the account's
+    fills, and returns when they are recorded."""
+
+    def __init__(
+        self, account: str, book: Book, sequence: int, desk: Desk, poll: Callable[[], Awaitable[None]]
+    ) -> None:
+        self.account = account
+        self.book = book
+        self.sequence = sequence
+        self.desk = desk
+        self.ids = ClientIds(account, desk.broker.capabilities)
+        self.is_ready = False
+        """It is reconciled, and new orders may be sent."""
+        self.problem: str | None = None
+        """Why it is not."""
+        self.changed_at: dict[str, datetime] = {}
+        """When each open order was last told something about, by our clock."""
+        self._held: list[Action] = []
+        """What is new, and waits until the account is reconciled."""
+        self._attempts: dict[UUID, None] = {}
+        """The command ids of this process's own attempts that have not come back from the log."""
+        self._lines: dict[str, deque[Sending]] = {}
+        self._seen: OrderedDict[UUID, None] = OrderedDict()
+        self._changed = asyncio.Event()
+        self.asking = Asking(self)
+        self.legs = Legs(self)
+        self.reconciling = Reconciling(self, poll)
+        self.gateway, self._recovered = recover(book)
+        for order in book.orders.values():
+            self.ids.open(order)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.desk.broker.capabilities
+
+    @property
+    def is_active(self) -> bool:
+        """Does it have, or ask for, anything that may trade or has traded?"""
+        return bool(self.book.orders) or any(position.quantity for position in self.book.positions.values())
+
+    @property
+    def doubts(self) -> int:
+        return sum(len(order.doubts) for order in self.book.orders.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Is nothing under way?"""
+        return not (self._lines or self._attempts or self.asking.is_busy or self._held)
+
+    def is_busy_with(self, order_id: str) -> bool:
+        """Is a request about the order on its way?"""
+        return order_id in self._lines
+
+    def begin(self) -> None:
+        """Do what the book leaves to do; what is new waits until the account is reconciled."""
+        recovered, self._recovered = self._recovered, ()
+        for action in recovered:
+            self._do(action, None)
+
+    def make_ready(self) -> None:
+        """It is reconciled: what has waited is done."""
+        self.is_ready, self.problem = True, None
+        held, self._held = self._held, []
+        for action in held:
+            self._do(action, None)
+
+    def make_unready(self, problem: str) -> None:
+        """Nothing new is sent until it is reconciled."""
+        self.is_ready, self.problem = False, problem
+
+    # -- the log -------------------------------------------------------------------------------------------------
+
+    def hear(self, sequence: int, command_id: UUID, events: Sequence[Event]) -> None:
+        """The events of one command; ``sequence``: of the last of them."""
+        if sequence <= self.sequence:
+            return
+        for event in events:
+            self.book = evolve(self.book, event)
+        now = self.desk.now()
+        for order_id in {event.subject for event in events if event.subject is not None}:
+            order = self.book.orders.get(order_id)
+            if order is not None:
+                self.changed_at[order_id] = now
+                self.ids.open(order)
+            else:
+                self.changed_at.pop(order_id, None)
+                self.ids.close(order_id)
+        self.sequence = sequence
+        self.gateway, actions = react(self.gateway, events)
+        for action in actions:
+            self._do(action, command_id)
+        self._attempts.pop(command_id, None)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def caught_up(self, *recordings: Recording | None) -> None:
+        """Wait until these commands are recorded, and were heard of from the log."""
+        for recording in recordings:
+            result = None if recording is None else await recording.task
+            while result is not None and self.sequence < result.sequence:
+                await self._changed.wait()
+
+    async def change(self, timeout_s: float) -> None:
+        """Wait until something is heard from the log, but not for longer."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), timeout_s)
+
+    # -- what the events ask for -----------------------------------------------------------------------------------
+
+    def _do(self, action: Action, command_id: UUID | None) -> None:
+        if isinstance(action, Attempt):
+            self._attempt(action)
+        elif isinstance(action, Submit | Cancel | Replace):
+            if command_id in self._attempts:
+                self._enqueue(action)
+            else:
+                self.doubt(action.order_id, _KINDS[type(action)], _request_id(action), action.attempt, _NOT_OURS)
+        elif isinstance(action, Withdraw):
+            self.record(
+                RecordExecution(
+                    **self.request(),
+                    order_id=action.order_id,
+                    exec_type=ExecType.CANCELED,
+                    request_id=action.request_id,
+                    reason="it was never sent",
+                )
+            )
+        elif isinstance(action, Ask):
+            self.asking.begin(action.order_id, action.doubt)
+        else:
+            self.doubt(action.order_id, action.request, action.request_id, action.attempt, _UNANSWERED)
+
+    def _attempt(self, action: Attempt) -> None:
+        if not self.is_ready and action.request is not RequestKind.CANCEL:
+            self._held.append(action)
+            return
+        client_id = None
+        if action.request is RequestKind.SUBMIT:
+            order = self.gateway.unsent.get(action.order_id)
+            if order is not None and (reason := self.capabilities.why_unsupported(order)) is not None:
+                self.told(action.order_id, ExecType.REJECTED, reason=reason)
+                return
+            client_id = self.ids.of(action.order_id, 1)
+        self.attempt(action.order_id, action.request, action.request_id, action.attempt, client_order_id=client_id)
+
+    def attempt(
+        self, order_id: str, request: RequestKind, request_id: str | None, attempt: int, **facts: Any
+    ) -> Recording:
+        """Record that something is about to be sent; it is sent when that comes back from the log."""
+        command = RecordAttempt(
+            **self.request(), order_id=order_id, request=request, request_id=request_id, attempt=attempt, **facts
+        )
+        self._attempts[command.command_id] = None
+        recording = self.record(command)
+        recording.task.add_done_callback(lambda done: self._attempted(command.command_id, done))
+        return recording
+
+    def _attempted(self, command_id: UUID, task: asyncio.Task[CommandResult | None]) -> None:
+        """What changed nothing is not wanted any more: nothing of it will come back."""
+        if task.cancelled() or task.exception() is not None:
+            return
+        result = task.result()
+        if result is None or result.command_id != command_id:
+            self._attempts.pop(command_id, None)
+
+    # -- sending -------------------------------------------------------------------------------------------------
+
+    def _enqueue(self, action: Sending) -> None:
+        line = self._lines.get(action.order_id)
+        if line is not None:
+            line.append(action)
+            return
+        self._lines[action.order_id] = deque((action,))
+        self.desk.run(self._work_off(action.order_id), f"send {action.order_id}")
+
+    async def _work_off(self, order_id: str) -> None:
+        line = self._lines[order_id]
+        while line:
+            await self._send(line[0])
+            line.popleft()
+        del self._lines[order_id]
+
+    async def _send(self, action: Sending) -> None:
+        order = self.book.orders.get(action.order_id)
+        if order is None:
+            return  # It was answered in another way.
+        broker = self.desk.broker
+        if isinstance(action, Submit):
+            new = self.new_order(order, 1, action)
+            outcome = await self.desk.request(lambda: broker.submit(new))
+        elif isinstance(action, Cancel):
+            ref = self.ref(order)
+            outcome = await self.desk.request(lambda: broker.cancel(ref, action.request_id or action.order_id))
+        elif self.capabilities.replaces:
+            ref = self.ref(order)
+            terms = Terms(quantity=action.quantity, limit_price=action.limit_price, stop_price=action.stop_price)
+            outcome = await self.desk.request(lambda: broker.replace(ref, terms, action.request_id or action.order_id))
+        else:
+            await self.legs.replace(action, order)
+            return
+        await self._take(action, outcome)
+
+    async def _take(self, action: Sending, outcome: Outcome) -> None:
+        """What the broker says at once."""
+        if isinstance(outcome, InDoubt):
+            self.doubt(action.order_id, _KINDS[type(action)], _request_id(action), action.attempt, outcome.reason)
+        elif isinstance(outcome, Acknowledged):
+            if isinstance(action, Submit) and not outcome.reports:
+                self.told(action.order_id, ExecType.NEW, broker_order_id=outcome.broker_order_id, raw=outcome.raw)
+            for report in outcome.reports:
+                self.report(report)
+        else:
+            self.desk.counts.refused += 1
+            if isinstance(action, Submit):
+                self.told(action.order_id, ExecType.REJECTED, reason=outcome.reason, raw=outcome.raw)
+            else:
+                await self.asking.after_refusal(action, outcome)
+
+    def new_order(self, order: Order, leg: int, terms: Submit | Replace) -> NewOrder:
+        """The order as the broker is to have it: of a later leg, what is left."""
+        created = order.created
+        quantity, limit_price, stop_price = created.quantity, created.limit_price, created.stop_price
+        if isinstance(terms, Replace):
+            quantity, limit_price, stop_price = terms.quantity - order.cum_qty, terms.limit_price, terms.stop_price
+        return NewOrder(
+            account=self.account,
+            client_order_id=self.ids.of(created.order_id, leg),
+            symbol=created.symbol,
+            side=created.side,
+            order_type=created.order_type,
+            quantity=quantity,
+            limit_price=limit_price,
+            stop_price=stop_price,
+            time_in_force=created.time_in_force,
+            expire_at=created.expire_at,
+            post_only=created.post_only,
+            reduce_only=created.reduce_only,
+            trailing_offset=created.trailing_offset,
+            display_quantity=created.display_quantity,
+            cash_quantity=created.cash_quantity,
+        )
+
+    def replace_of(self, order: Order, request_id: str | None) -> Replace | None:
+        """What a replace asks of the order."""
+        asked = self.gateway.replaces.get(order.created.order_id, ())
+        return next((replace for replace in asked if replace.request_id == request_id), None)
+
+    def ref(self, order: Order, leg: int | None = None) -> OrderRef:
+        """The order's present leg, as the broker knows it, or another one of them."""
+        is_new = any(request.leg == order.leg for request in order.requests)
+        return OrderRef(
+            account=self.account,
+            symbol=order.created.symbol,
+            client_order_id=self.ids.of(order.created.order_id, order.leg if leg is None else leg),
+            broker_order_id=None if is_new or leg is not None else order.broker_order_id,
+        )
+
+    # -- recording -----------------------------------------------------------------------------------------------
+
+    def request(self) -> dict[str, Any]:
+        return {"command_id": self.desk.new_id(), "received_at": self.desk.now(), "account": self.account}
+
+    def record(self, command: BookCommand, raw: str | None = None) -> Recording:
+        return self.desk.record(command, raw)
+
+    def doubt(
+        self, order_id: str, request: RequestKind, request_id: str | None, attempt: int, reason: str
+    ) -> Recording:
+        """Record that nobody knows what became of an attempt."""
+        self.desk.counts.in_doubt += 1
+        return self.record(
+            RecordDoubt(
+                **self.request(),
+                order_id=order_id,
+                request=request,
+                request_id=request_id,
+                attempt=attempt,
+                reason="".join(c if c.isprintable() else " " for c in reason)[:1000] or "no answer",
+            )
+        )
+
+    def told(self, order_id: str, exec_type: ExecType, *, raw: str | None = None, **facts: Any) -> Recording | None:
+        """Record what follows from an answer of the broker."""
+        report = Report(kind=ReportKind.ORDER, account=self.account, exec_type=exec_type, raw=raw, **facts)
+        return self._report(report, order_id)
+
+    def report_about(
+        self, order: Order, exec_type: ExecType, request_id: str | None, reason: str | None, raw: str | None = None
+    ) -> Report:
+        """A report about the order's present leg."""
+        return Report(
+            kind=ReportKind.ORDER,
+            account=self.account,
+            exec_type=exec_type,
+            client_order_id=self.ids.of(order.created.order_id, order.leg),
+            request_id=request_id,
+            reason=reason,
+            raw=raw,
+        )
+
+    def report(self, report: Report) -> Recording | None:
+        """Record what the broker reports. None: it is known, or not of importance here."""
+        client_id = report.client_order_id
+        order_id = None if client_id is None else self.ids[client_id]
+        if client_id is not None and order_id is None:
+            return Recording(self.desk.spawn(self._report_of_unknown(report, client_id), "look up a client order id"))
+        return self._report(report, order_id)
+
+    async def _report_of_unknown(self, report: Report, client_id: str) -> CommandResult | None:
+        """It is about an order that has long been closed, or about somebody else's."""
+        recording = self._report(report, await self.desk.order_of(self.account, client_id))
+        return None if recording is None else await recording.task
+
+    def _report(self, report: Report, order_id: str | None) -> Recording | None:
+        identity = command_id_of(report, order_id)
+        if identity in self._seen:
+            return None
+        if order_id is not None and self.legs.expects(report, order_id):
+            return None
+        command = command_of(report, order_id, self.desk.now())
+        if command is None:
+            return None
+        self._seen[identity] = None
+        if len(self._seen) > SEEN_MAX:
+            self._seen.popitem(last=False)
+        self.desk.counts.reports += 1
+        return self.record(command, report.raw)
+
+
+_NOT_OURS = "another process recorded the attempt"
+_UNANSWERED = "the gateway that attempted it ended before the answer"
+
+
+def _request_id(action: Sending) -> str | None:
+    return None if isinstance(action, Submit) else action.request_id

@@ -1,0 +1,109 @@
+"""A lease: what only one process may do at a time, and how it knows that it still may.
+
+The database decides who holds it, by its own clock, and refuses appends under an earlier epoch. What leaves this
+process by another way, such as a request to a broker, nobody can refuse: right before that, the holder looks at what is
+left of the lease by a clock that does not stop while the process does, and counts from before it asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from foldbook.eventstore.postgres_store import LeaseEpoch, LeaseLost
+from foldbook.postgres.calls import call
+from foldbook.postgres.connection import Connection
+
+_ACQUIRE = call("eventstore.acquire_lease", 3)
+_RENEW = call("eventstore.renew_lease", 4)
+_RELEASE = call("eventstore.release_lease", 2)
+
+RENEWALS_PER_TERM = 4
+
+
+def boot_time_s() -> float:
+    """Seconds on a clock that goes on while the process, or the machine, is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class Lease:
+    """The lease ``name``, as ``holder`` takes and keeps it for ``term_s`` seconds at a time.
+
+    ``status`` is asked at each renewal for what the holder says of itself, as JSON.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        holder: str,
+        term_s: float,
+        status: Callable[[], bytes],
+        clock: Callable[[], float] = boot_time_s,
+    ) -> None:
+        self._name = name
+        self._holder = holder
+        self._term_s = term_s
+        self._status = status
+        self._clock = clock
+        self._ends_s = 0.0
+        self._changed = asyncio.Event()
+        self.epoch: int | None = None
+        """While it is held."""
+
+    @property
+    def pause_s(self) -> float:
+        """Between two renewals."""
+        return self._term_s / RENEWALS_PER_TERM
+
+    @property
+    def as_epoch(self) -> LeaseEpoch:
+        assert self.epoch is not None, "it is held"
+        return LeaseEpoch(self._name, self.epoch)
+
+    async def acquire(self, connection: Connection) -> bool:
+        """Take it, if nobody holds it."""
+        began_s = self._clock()
+        self.epoch = await connection.fetchval(_ACQUIRE, self._name, self._holder, round(self._term_s * 1000))
+        if self.epoch is not None:
+            self._ends_s = began_s + self._term_s
+        return self.epoch is not None
+
+    async def renew(self, connection: Connection) -> None:
+        """Raises ``LeaseLost`` if another process has taken it."""
+        assert self.epoch is not None, "it is held"
+        began_s = self._clock()
+        term_ms = round(self._term_s * 1000)
+        if not await connection.fetchval(_RENEW, self._name, self.epoch, term_ms, self._status()):
+            self.lose()
+            raise LeaseLost(f"another process has taken the lease {self._name}")
+        self._ends_s = began_s + self._term_s
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def release(self, connection: Connection) -> None:
+        """Let others have it at once."""
+        if self.epoch is not None:
+            epoch, self.epoch = self.epoch, None
+            self.lose()
+            await connection.fetchval(_RELEASE, self._name, epoch)
+
+    def lose(self) -> None:
+        """It is not held any more."""
+        self.epoch = None
+        self._ends_s = 0.0
+        self._changed.set()
+
+    def is_left(self, seconds: float) -> bool:
+        """Will it be held for so long, whatever happens?"""
+        return self.epoch is not None and self._clock() + seconds < self._ends_s
+
+    async def wait_for(self, seconds: float) -> None:
+        """Return when it will be held for so long. Raises ``LeaseLost`` if it is lost instead."""
+        while not self.is_left(seconds):
+            if self.epoch is None:
+                raise LeaseLost(f"the lease {self._name} is not held")
+            changed = self._changed
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), self.pause_s)
