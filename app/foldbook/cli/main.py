@@ -16,6 +16,7 @@ from foldbook.cli.exits import exit_of, explain
 from foldbook.cli.lifetime import describe
 from foldbook.cli.projections import projections
 from foldbook.cli.replay import replay_account
+from foldbook.cli.venue import venue
 from foldbook.engine.console import tell
 from foldbook.errors import FoldbookError, StoreUnavailable
 
@@ -33,6 +34,7 @@ for command in (up, serve, migrate, doctor):
 add_client_programs(cli)
 cli.command("replay")(replay_account)
 cli.command()(backtest)
+cli.command()(venue)
 cli.add_typer(projections, name="projections")
 cli.add_typer(audit, name="audit")
 

@@ -85,15 +85,16 @@ def _at_close(book: Book, desk: Desk, of: Working, bar: Bar) -> Reports:
 def _adverse(book: Book, desk: Desk, rest: list[Working], bar: Bar, opened: Decimal) -> Iterator[Reports]:
     """Stops first, then limits; of each the nearer first.
 
-    While there is a position, the extreme that is bad for it comes first. What only the way from the other extreme to
-    the close can reach comes last: a trailing stop that has followed, the limit of a stop that was triggered.
+    While its account has a position, the extreme that is bad for it comes first. What only the way from the other
+    extreme to the close can reach comes last: a trailing stop that has followed, the limit of a stop that was triggered.
     """
     time_ns = bar.open_time_ns
-    is_long, is_flat = book.position > 0, not book.position
+    held = {account: holding.quantity for account, holding in book.holdings.items()}
 
     def place(of: Working) -> tuple[bool, Decimal, int]:
         assert of.level is not None
-        is_late = not is_flat and of.goes_up is is_long
+        position = held[of.order.account]
+        is_late = bool(position) and of.goes_up is (position > 0)
         return is_late, EXACT.subtract(of.level, opened).copy_abs(), of.number
 
     stops = [of for of in rest if of.is_waiting]

@@ -17,17 +17,32 @@ _IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
 _AUCTIONS = (TimeInForce.AT_THE_OPENING, TimeInForce.AT_THE_CLOSE)
 
 
+class Holding(msgspec.Struct, eq=False, gc=False):
+    """What an account has of a symbol: the sum of its fills, negative if more was sold than bought."""
+
+    quantity: Decimal = ZERO
+
+    def closable(self, is_buy: bool) -> Decimal:
+        """How much of it the side can close; 0 if it would make it larger."""
+        held = self.quantity if not is_buy else subtract(ZERO, self.quantity)
+        return max(held, ZERO)
+
+
 class Working(msgspec.Struct, kw_only=True, eq=False, gc=False):
     """An open order: what it was when it arrived, and what has become of it."""
 
     order: VenueOrder
     venue_order_id: str
+    holding: Holding
+    """What its account has of the symbol."""
     number: int
     """The place of its arrival: of two orders at one price, the lower number goes first."""
     quantity: Decimal
     limit_price: Decimal | None
     stop_price: Decimal | None
     """None for a trailing stop that has not seen a price yet."""
+    arrived_ns: int
+    """When it arrived, or was replaced by other terms: what is older does not fill it."""
     cum_qty: Decimal = ZERO
     is_buy: bool = True
     is_waiting: bool = False
@@ -85,12 +100,14 @@ class Working(msgspec.Struct, kw_only=True, eq=False, gc=False):
             self.stop_price = stop
 
 
-def working(order: VenueOrder, venue_order_id: str, number: int) -> Working:
+def working(order: VenueOrder, venue_order_id: str, number: int, holding: Holding, time_ns: int) -> Working:
     """The order as it arrives."""
     return Working(
         order=order,
         venue_order_id=venue_order_id,
         number=number,
+        holding=holding,
+        arrived_ns=time_ns,
         quantity=canonical(order.quantity),
         limit_price=None if order.limit_price is None else canonical(order.limit_price),
         stop_price=None if order.stop_price is None else canonical(order.stop_price),
@@ -106,8 +123,8 @@ class Book(msgspec.Struct, kw_only=True, eq=False):
     is_expected: bool = False
     """Will there be market data, though none may have come yet?"""
     orders: dict[str, Working] = {}
-    position: Decimal = ZERO
-    """The sum of the fills: negative if more was sold than bought."""
+    holdings: dict[str, Holding] = {}
+    """By account."""
     last: Datum | Decimal | None = None
     """What told the last price: a decimal is the open of a bar."""
     opened: Decimal | None = None
@@ -165,7 +182,9 @@ class Book(msgspec.Struct, kw_only=True, eq=False):
         else:
             self.taken_bid = add(self.taken_bid, quantity)
 
-    def closable(self, is_buy: bool) -> Decimal:
-        """How much of the position the side can close; 0 if it would make it larger."""
-        held = self.position if not is_buy else subtract(ZERO, self.position)
-        return max(held, ZERO)
+    def holding_of(self, account: str) -> Holding:
+        """What the account has of the symbol."""
+        holding = self.holdings.get(account)
+        if holding is None:
+            holding = self.holdings[account] = Holding()
+        return holding

@@ -9,17 +9,19 @@ from foldbook.venue.book import Book, Working
 from foldbook.venue.orders import VenueInstrument, VenueOrder
 
 _LIMITS = (OrderType.LIMIT, OrderType.STOP_LIMIT)
+_MARKET = (OrderType.MARKET, OrderType.MARKET_TO_LIMIT)
 _STOPS = (OrderType.STOP, OrderType.STOP_LIMIT)
 _IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
 _AUCTIONS = (TimeInForce.AT_THE_OPENING, TimeInForce.AT_THE_CLOSE)
 
 
-def why_rejected(order: VenueOrder, book: Book, time_ns: int) -> str | None:
+def why_rejected(order: VenueOrder, book: Book, time_ns: int, *, is_open: bool = True) -> str | None:
     """Why the venue does not take the order."""
     return (
         _of_terms(order.quantity, order.limit_price, order.stop_price, book.instrument)
         or _of_prices(order)
         or _of_instructions(order, time_ns)
+        or (None if is_open else _of_closed_session(order))
         or _of_market(order, book)
     )
 
@@ -79,11 +81,20 @@ def _of_instructions(order: VenueOrder, time_ns: int) -> str | None:
     return None
 
 
+def _of_closed_session(order: VenueOrder) -> str | None:
+    """What cannot wait until trading begins."""
+    if order.order_type in _MARKET:
+        return f"the session is closed: a {order.order_type} order cannot wait"
+    if order.time_in_force in _IMMEDIATE:
+        return f"the session is closed: an order that is {order.time_in_force} cannot wait"
+    return None
+
+
 def _of_market(order: VenueOrder, book: Book) -> str | None:
     """What cannot be, as the market or the position is."""
-    if order.reduce_only and not book.closable(order.side is Side.BUY):
+    if order.reduce_only and not book.holding_of(order.account).closable(order.side is Side.BUY):
         return "reduce-only: there is no position to reduce"
-    if order.order_type in (OrderType.MARKET, OrderType.MARKET_TO_LIMIT) and book.last is None and not book.is_expected:
+    if order.order_type in _MARKET and book.last is None and not book.is_expected:
         return f"no price of {order.symbol} is known: nobody quotes it"
     if order.order_type in _STOPS:
         return None

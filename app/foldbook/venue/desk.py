@@ -33,9 +33,13 @@ class Desk:
 
     def __init__(self, costs: Costs) -> None:
         self.places: dict[str, Book] = {}
+        self._executions = 0
+        self.charge(costs)
+
+    def charge(self, costs: Costs) -> None:
+        """What trading costs from now on."""
         self._costs = costs
         self._cost_of_price = add(costs.spread, costs.slippage)
-        self._executions = 0
 
     def add(self, book: Book, of: Working) -> None:
         """The order is open, behind those that are."""
@@ -89,7 +93,7 @@ class Desk:
             quantity = shown
         closable = None
         if of.order.reduce_only:
-            closable = book.closable(of.is_buy)
+            closable = of.holding.closable(of.is_buy)
             quantity = min(quantity, closable)
         if quantity > ZERO:
             self._book_fill(book, of, quantity, price, time_ns, out)
@@ -101,7 +105,8 @@ class Desk:
         self, book: Book, of: Working, quantity: Decimal, price: Decimal, time_ns: int, out: Reports
     ) -> None:
         of.cum_qty = add(of.cum_qty, quantity)
-        book.position = add(book.position, quantity) if of.is_buy else subtract(book.position, quantity)
+        holding = of.holding
+        holding.quantity = add(holding.quantity, quantity) if of.is_buy else subtract(holding.quantity, quantity)
         rate = self._costs.taker if of.takes else self._costs.maker
         fee = _amount(_multiply(_multiply(_multiply(quantity, price), book.instrument.multiplier), rate))
         self._executions += 1

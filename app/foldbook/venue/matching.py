@@ -24,7 +24,7 @@ _OPENING = TimeInForce.AT_THE_OPENING
 
 
 class Matching:
-    """The open orders of one account, by symbol.
+    """The open orders, by symbol.
 
     ``instruments``: a symbol that is not among them has any tick and lot, multiplier 1 and quote currency USD.
     ``expects``: the symbols of which there will be market data, so that a market order waits for it; for any other
@@ -43,6 +43,8 @@ class Matching:
     ) -> None:
         self._desk = Desk(costs)
         self._path = path
+        self.is_open = True
+        """Is there a session?"""
         self._books = {each.symbol: Book(instrument=each) for each in instruments}
         for symbol in expects:
             self._book_of(symbol).is_expected = True
@@ -60,6 +62,48 @@ class Matching:
         book = self._books.get(symbol)
         return None if book is None else book.last_price
 
+    def instrument_of(self, symbol: str) -> VenueInstrument:
+        return self._book_of(symbol).instrument
+
+    def position_of(self, account: str, symbol: str) -> Decimal:
+        """The sum of the account's fills."""
+        book = self._books.get(symbol)
+        holding = None if book is None else book.holdings.get(account)
+        return ZERO if holding is None else holding.quantity
+
+    def positions_of(self, account: str) -> dict[str, Decimal]:
+        """What the account holds, by symbol."""
+        held = ((symbol, book.holdings.get(account)) for symbol, book in self._books.items())
+        return {symbol: holding.quantity for symbol, holding in held if holding is not None and holding.quantity}
+
+    def quotes(self) -> Iterator[Quote]:
+        """The last quote of each symbol that has one."""
+        return (book.quote for book in self._books.values() if book.quote is not None)
+
+    def instruments(self) -> Iterator[VenueInstrument]:
+        return (book.instrument for book in self._books.values())
+
+    # -- the operator --------------------------------------------------------------------------------------------
+
+    def configure(self, costs: Costs, path: Path) -> None:
+        """What trading costs from now on, and how bars are walked."""
+        self._desk.charge(costs)
+        self._path = path
+
+    def define(self, instrument: VenueInstrument) -> None:
+        """What the symbol is from now on. Orders that are open stay as they are."""
+        self._book_of(instrument.symbol).instrument = instrument
+
+    def move(self, account: str, symbol: str, quantity: Decimal) -> None:
+        """Change what the account holds, without a trade of an order."""
+        holding = self._book_of(symbol).holding_of(account)
+        holding.quantity = add(holding.quantity, quantity)
+
+    def amend(self, order_id: str, quantity: Decimal) -> None:
+        """The open order has traded so much more; negative: less."""
+        of = self._desk.places[order_id].orders[order_id]
+        of.cum_qty = add(of.cum_qty, quantity)
+
     # -- orders --------------------------------------------------------------------------------------------------
 
     def submit(self, order: VenueOrder, time_ns: int) -> list[VenueReport]:
@@ -71,11 +115,11 @@ class Matching:
         if order.order_id in self._desk.places:
             reason: str | None = f"order id {order.order_id} is that of an open order"
         else:
-            reason = why_rejected(order, book, time_ns)
+            reason = why_rejected(order, book, time_ns, is_open=self.is_open)
         if reason is not None:
             return [_answer(ExecType.REJECTED, order.order_id, time_ns, reason)]
         self._accepted += 1
-        of = working(order, f"v{self._accepted}", self._next_number())
+        of = working(order, f"v{self._accepted}", self._next_number(), book.holding_of(order.account), time_ns)
         out: Reports = [
             VenueReport(
                 exec_type=ExecType.NEW, order_id=order.order_id, time_ns=time_ns, venue_order_id=of.venue_order_id
@@ -143,6 +187,7 @@ class Matching:
         if not keeps_place:
             self._desk.remove(book, of)
             then.number = self._next_number()
+            then.arrived_ns = time_ns
             self._desk.add(book, then)
             self._reduce(book, then, time_ns, out)
             self._arrive(book, then, time_ns, out)
@@ -156,7 +201,7 @@ class Matching:
         """An order that may only reduce is cut to what there is to close."""
         if not of.order.reduce_only:
             return
-        closable = book.closable(of.is_buy)
+        closable = of.holding.closable(of.is_buy)
         if closable and closable < of.leaves_qty:
             of.quantity = add(of.cum_qty, closable)
             self._desk.restate(of, time_ns, out, "reduce-only: cut to what closes the position")
@@ -172,7 +217,7 @@ class Matching:
             of.is_late = book.is_answered or time_ns > book.opened_ns
             if of.order.time_in_force is not _OPENING and not of.is_late:
                 look_at_open(book, self._desk, of, book.opened, time_ns, out)
-        elif book.quote is not None and book.quote.time_ns >= time_ns:
+        elif book.quote is not None and book.quote.time_ns >= time_ns and self.is_open:
             match_quote(book, self._desk, (of,), time_ns, out)
 
     # -- market data ---------------------------------------------------------------------------------------------
@@ -215,7 +260,7 @@ class Matching:
         book = self._books.get(quote.symbol) or self._book_of(quote.symbol)
         book.last = book.quote = quote
         book.taken_bid = book.taken_ask = ZERO
-        if not book.orders:
+        if not book.orders or not self.is_open:
             return []
         out: Reports = []
         self._desk.expire(book, quote.time_ns, out)
@@ -226,7 +271,7 @@ class Matching:
         """What somebody else traded."""
         book = self._books.get(trade.symbol) or self._book_of(trade.symbol)
         book.last = trade
-        if not book.orders:
+        if not book.orders or not self.is_open:
             return []
         out: Reports = []
         self._desk.expire(book, trade.time_ns, out)
@@ -241,6 +286,28 @@ class Matching:
             if of.order.time_in_force is TimeInForce.DAY:
                 self._desk.end(book, of, ExecType.EXPIRED, time_ns, out, "the session has ended")
         return out
+
+    def expire(self, time_ns: int) -> list[VenueReport]:
+        """The time has come to this: what was good till then expires."""
+        out: Reports = []
+        for book in self._books.values():
+            self._desk.expire(book, time_ns, out)
+        return out
+
+    def next_expiry_ns(self) -> int | None:
+        """No order expires before; None: none does."""
+        expiries = (book.next_expiry_ns for book in self._books.values() if book.next_expiry_ns is not None)
+        return min(expiries, default=None)
+
+    def close_session(self, time_ns: int) -> list[VenueReport]:
+        """Nothing trades until it opens again; orders that are good for a day expire."""
+        self.is_open = False
+        return self.end_session(time_ns)
+
+    def open_session(self, time_ns: int) -> list[VenueReport]:
+        """Trading begins."""
+        self.is_open = True
+        return []
 
     def _expired(self, book: Book, until_ns: int) -> Iterator[Reports]:
         out: Reports = []

@@ -50,7 +50,7 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
 class VenueOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An order as it arrives.
 
-    ``order_id`` is the client's. A stop with a ``trailing_offset`` follows the best price since it arrived at that
+    ``order_id`` is unique among the open orders, of whatever account. A stop with a ``trailing_offset`` follows the best price since it arrived at that
     distance; it starts at ``stop_price``, if that is given.
     """
 
@@ -66,6 +66,8 @@ class VenueOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     post_only: bool = False
     reduce_only: bool = False
     trailing_offset: Decimal | None = None
+    account: str = ""
+    """Whose it is. Orders of one account do not trade with each other."""
 
 
 class VenueReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -29,6 +29,8 @@ def match_quote(book: Book, desk: Desk, orders: Iterable[Working], time_ns: int,
     sells: list[Working] = []
     unmet: list[Working] = []
     for of in orders:
+        if of.arrived_ns > time_ns:
+            continue
         price = ask if of.is_buy else bid
         if of.is_for_auction or not _is_triggered(desk, of, price, time_ns, out):
             of.follow(price)
@@ -101,6 +103,8 @@ def match_trade(book: Book, desk: Desk, trade: Trade, out: Reports) -> None:
     takers: list[Working] = []
     resting: list[Working] = []
     for of in list(book.orders.values()):
+        if of.arrived_ns > time_ns:
+            continue
         if of.is_for_auction or not _is_triggered(desk, of, price, time_ns, out):
             if book.quote is None:
                 of.follow(price)

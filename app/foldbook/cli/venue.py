@@ -1,0 +1,82 @@
+"""``foldbook venue``: the simulated venue as a process of its own."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from foldbook.cli.exits import Exit
+from foldbook.cli.lifetime import end_with_stdin, start_logging
+from foldbook.cli.terminal import UntilStdinCloses, read_settings, warn_of_unknown_variables
+from foldbook.trading.checks import is_amount
+from foldbook.venue.orders import Costs
+from foldbook.venue.orders import Path as BarPath
+from foldbook.venue.server.venue import Clock, VenueOptions
+
+_FEE = re.compile(r"(taker|maker)=([^,]*)")
+
+
+def venue(
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="On 127.0.0.1.")],
+    data_dir: Annotated[Path, typer.Option(help="Where it keeps its orders and fills.")],
+    dedup: Annotated[bool, typer.Option(help="Take a client order id of an account only once.")] = True,
+    replace: Annotated[bool, typer.Option(help="Change orders in place.")] = True,
+    replace_moves_id: Annotated[
+        bool, typer.Option("--replace-moves-id", help="Give an order another venue order id when it is replaced.")
+    ] = False,
+    clock: Annotated[Clock, typer.Option(help="The machine's time, or that of the latest datum.")] = Clock.WALL,
+    fee: Annotated[str, typer.Option(help="taker=0.001,maker=0.0005: fractions of the money.")] = "",
+    spread: Annotated[str, typer.Option(help="How much worse than the price of a bar or trade, as a fraction.")] = "0",
+    slippage: Annotated[str, typer.Option(help="How much worse than the price, as a fraction.")] = "0",
+    path: Annotated[BarPath, typer.Option(help="How the price moves within a bar.")] = BarPath.ADVERSE,
+    until_stdin_closes: UntilStdinCloses = False,
+) -> None:
+    """Run the simulated venue."""
+    from foldbook.venue.server.application import create_server
+    from foldbook.venue.store import Store
+
+    options = VenueOptions(
+        deduplicates=dedup,
+        replaces=replace,
+        replace_moves_id=replace_moves_id,
+        clock=clock,
+        costs=_costs(fee, spread, slippage),
+        path=path,
+    )
+    settings = read_settings()
+    if until_stdin_closes:
+        end_with_stdin()
+    else:
+        warn_of_unknown_variables()
+    start_logging(settings)
+    store = Store(data_dir)
+    server = create_server(store, options, port)
+    try:
+        server.run()
+    except SystemExit:  # uvicorn could not start; its code means something else here
+        raise typer.Exit(Exit.FAILED) from None
+    finally:
+        store.close()
+    if not server.started:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _costs(fee: str, spread: str, slippage: str) -> Costs:
+    fees: dict[str, Decimal] = {}
+    for part in fee.split(",") if fee else ():
+        found = _FEE.fullmatch(part)
+        if found is None or found[1] in fees:
+            raise typer.BadParameter("is taker=FRACTION,maker=FRACTION", param_hint="--fee")
+        fees[found[1]] = _fraction(found[2], "--fee")
+    return Costs(spread=_fraction(spread, "--spread"), slippage=_fraction(slippage, "--slippage"), **fees)
+
+
+def _fraction(text: str, option: str) -> Decimal:
+    value = Decimal(text) if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text) else None
+    if value is None or not is_amount(value) or abs(value) >= 1:
+        raise typer.BadParameter(f"{text!r} is not a fraction, such as 0.001", param_hint=option)
+    return value

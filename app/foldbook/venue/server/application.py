@@ -1,0 +1,96 @@
+"""The ASGI application of the venue, and its server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import metadata
+from typing import Any, cast
+
+import uvicorn
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from foldbook.venue.server import account_routes, market_routes, order_routes, stream_routes
+from foldbook.venue.server.faults import App, FaultyAnswers
+from foldbook.venue.server.problems import answer_problem
+from foldbook.venue.server.venue import Venue, VenueOptions
+from foldbook.venue.store import Store
+
+HOST = "127.0.0.1"
+BODY_BYTES_MAX = 1 << 20
+CONNECTIONS_MAX = 10_000
+GRACE_S = 10
+"""How long a stopping server waits for requests under way."""
+
+
+class VenueProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, which lets the faults hang up on a client."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["state"]["transport"] = self.transport
+
+
+def create_application(venue: Venue) -> App:
+    """All routes, behind the layer of faults."""
+
+    @asynccontextmanager
+    async def running(_: Litestar) -> AsyncIterator[None]:
+        work = asyncio.create_task(venue.run())
+        try:
+            yield
+        finally:
+            venue.stop()
+            await work
+
+    litestar = Litestar(
+        [*order_routes.ROUTES, *account_routes.ROUTES, *market_routes.ROUTES, *stream_routes.ROUTES],
+        dependencies={"venue": Provide(lambda: venue, sync_to_thread=False)},
+        exception_handlers={Exception: answer_problem},
+        lifespan=[running],
+        request_max_body_size=BODY_BYTES_MAX,
+        openapi_config=OpenAPIConfig(
+            title="Foldbook venue",
+            version=metadata.version("foldbook"),
+            description="A simulated exchange. Errors are problem details (RFC 9457).",
+            use_handler_docstrings=True,
+            path="/",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json"), SwaggerRenderPlugin(path="/docs")],
+        ),
+        logging_config=None,
+    )
+    return FaultyAnswers(cast(App, litestar), venue.faults)
+
+
+def create_server(store: Store, options: VenueOptions, port: int) -> uvicorn.Server:
+    """A server of one process. At SIGTERM or SIGINT it answers open requests, then ends."""
+    server: uvicorn.Server | None = None
+
+    def fail() -> None:
+        assert server is not None
+        server.should_exit = True
+
+    config = uvicorn.Config(
+        cast(Any, create_application(Venue(store, options, fail))),
+        host=HOST,
+        port=port,
+        loop="uvloop",
+        http=VenueProtocol,
+        ws="websockets-sansio",
+        ws_max_size=1 << 10,
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    server = uvicorn.Server(config)
+    return server

@@ -1,0 +1,111 @@
+"""Group commit: what is told is on disk first.
+
+Messages queue; while one write is under way, the next ones gather, without a timer. So one ``fdatasync`` serves all
+requests that came in the meantime.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from foldbook.errors import FoldbookError
+from foldbook.venue.journal import Journal, line_of
+from foldbook.venue.messages import AnyMessage
+from foldbook.venue.records import Report
+
+IDLE_S = 1.0
+"""How long market data that changes nothing waits to be written."""
+UNWRITTEN_BYTES_MAX = 1 << 20
+"""It is written sooner if there is so much of it."""
+
+
+class VenueStopped(FoldbookError, code="venue-stopped", status=503, title="The venue cannot write its journal"):
+    """Nobody knows what became of the request: the journal could not be written, and the venue ends."""
+
+
+class Commits:
+    """Writes messages to the journal, and tells what happened because of them when they are on disk."""
+
+    def __init__(self, journal: Journal, publish: Callable[[list[Report]], None], fail: Callable[[], None]) -> None:
+        """``publish``: called with reports, in order. ``fail``: called if the journal cannot be written."""
+        self.journal = journal
+        self._publish = publish
+        self._fail = fail
+        self._lines: list[bytes] = []
+        self._unwritten_bytes = 0
+        self._count = 0
+        self._durable = 0
+        self._reports: deque[tuple[int, list[Report]]] = deque()
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._wake = asyncio.Event()
+        self._idle: asyncio.TimerHandle | None = None
+        self._is_stopping = False
+        self._error: OSError | None = None
+
+    def add(self, message: AnyMessage, reports: list[Report], *, is_urgent: bool = True) -> None:
+        """Queue a message that the exchange has applied, with what came of it."""
+        line = line_of(message)
+        self._lines.append(line)
+        self._unwritten_bytes += len(line)
+        self._count += 1
+        if reports:
+            self._reports.append((self._count, reports))
+        if is_urgent or reports or self._unwritten_bytes > UNWRITTEN_BYTES_MAX:
+            self._wake.set()
+        elif self._idle is None:
+            self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._wake.set)
+
+    async def durable(self) -> None:
+        """Wait until all that was added is on disk. Raises ``VenueStopped``."""
+        if self._error is not None:
+            raise self._stopped()
+        if self._durable >= self._count:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._count, done))
+        await done
+
+    async def run(self) -> None:
+        """Write until ``stop``."""
+        while not self._is_stopping or self._lines:
+            if not self._lines:
+                await self._wake.wait()
+            self._wake.clear()
+            if self._idle is not None:
+                self._idle.cancel()
+                self._idle = None
+            lines, self._lines, self._unwritten_bytes = b"".join(self._lines), [], 0
+            count = self._count
+            try:
+                await asyncio.to_thread(self.journal.write, lines)
+            except OSError as error:
+                self._error = error
+                self._break()
+                return
+            self._durable = count
+            self._release(count)
+
+    def stop(self) -> None:
+        """Let ``run`` end when all that was added is written."""
+        self._is_stopping = True
+        self._wake.set()
+
+    def _release(self, count: int) -> None:
+        while self._reports and self._reports[0][0] <= count:
+            self._publish(self._reports.popleft()[1])
+        while self._waiting and self._waiting[0][0] <= count:
+            done = self._waiting.popleft()[1]
+            if not done.done():
+                done.set_result(None)
+
+    def _break(self) -> None:
+        for _, done in self._waiting:
+            if not done.done():
+                done.set_exception(self._stopped())
+        self._waiting.clear()
+        self._fail()
+
+    def _stopped(self) -> VenueStopped:
+        return VenueStopped(f"the journal cannot be written: {self._error}")
