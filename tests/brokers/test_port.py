@@ -1,0 +1,22 @@
+"""Each world keeps the contract of the port.
+
+To add one: write ``worlds/<name>.py`` with a ``World`` and a class here that inherits the cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.brokers.contract import PortCases, trader
+from tests.brokers.worlds.backtest import BacktestWorld, backtest_world
+
+__all__ = ["trader"]
+
+
+class TestBacktest(PortCases):
+    @pytest.fixture
+    async def world(self) -> AsyncIterator[BacktestWorld]:
+        async with backtest_world() as world:
+            yield world
