@@ -5,9 +5,9 @@ What decides how it is used (its documentation: rest-api.md, errors.md, user-dat
 - A client order id is unique among *open* orders only: "a new order with the same clientOrderId is accepted only when
   the previous one is filled or expired". An order that was filled at once could be sent twice. So there is no
   deduplication to rely on, and an order in doubt is never sent again.
-- A replace is a cancel and a new order under a new client id (``cancelReplace``), and may do one without the other. What
-  trades in between would trade twice: the new quantity is fixed before it is known. The gateway does the same in two
-  steps and knows after the first how much is left. ``order/amend/keepPriority`` can only make an order smaller.
+- A replace is a cancel and a new order under a new client id (``cancelReplace``), and may do one without the other.
+  What trades in between would trade twice: the new quantity is fixed before it is known. The gateway does the same in
+  two steps and knows after the first how much is left. ``order/amend/keepPriority`` can only make an order smaller.
 - A request that comes more than ``recvWindow`` after its time is refused, so that a request that was lost on the way
   cannot come true much later.
 - HTTP 5xx says nothing: "the execution status is UNKNOWN and could have been a success". A refusal is HTTP 4xx with a
@@ -79,8 +79,8 @@ _REFUSING_CODES = frozenset(
     {-1002, -1003, -1010, -1013, -1014, -1015, -1016, -1020, -1021, -1022, -1099}
     | {-2008, -2010, -2011, _NO_SUCH_ORDER, -2014, -2015, -2016, -2026}
 )
-"""By these, and by -11xx, Binance says that it did not do it. Others (-1000 unknown, -1001 disconnected, -1006 and -1007
-execution status unknown, -1008 busy) leave it open."""
+"""By these, and by -11xx, Binance says that it did not do it. Others (-1000 unknown, -1001 disconnected, -1006 and
+-1007 execution status unknown, -1008 busy) leave it open."""
 
 _DUPLICATE = "Duplicate order sent."
 """A -2010 that is not a refusal: an order with this client id is open there, and can only be the one that we sent."""
@@ -120,24 +120,12 @@ class BinanceSpot:
     # -- requests ----------------------------------------------------------------------------------------------------
 
     def fit(self, order: NewOrder, market: Market) -> Mapping[str, str]:
-        kind = _TYPES.get(order.order_type)
-        if kind is None or order.time_in_force not in _TIMES_IN_FORCE or order.expire_at is not None:
-            raise Unfit(f"Binance spot has no {order.order_type} order that is {order.time_in_force}")
-        if order.reduce_only or order.trailing_offset is not None:
-            raise Unfit("Binance spot has no reduce-only orders, and none that trail by a price")
-        if order.display_quantity is not None or order.cash_quantity is not None:
-            raise Unfit("orders that show a part, or are for money, are not sent to Binance")
+        kind = _kind(order)
         if not 0 < len(order.client_order_id) <= ID_LENGTH_MAX or not set(order.client_order_id) <= set(ID_CHARACTERS):
             raise Unfit(f"the client order id {order.client_order_id!r} is none that Binance takes")
         has_limit, has_stop = "LIMIT" in kind, "STOP" in kind
         if has_limit is (order.limit_price is None) or has_stop is (order.stop_price is None):
             raise Unfit(f"a {order.order_type} order with just these prices makes no sense")
-        if order.post_only:
-            if kind != "LIMIT" or order.time_in_force is not TimeInForce.GTC:
-                raise Unfit("only a limit order that is good till canceled can be post-only")
-            kind = "LIMIT_MAKER"
-        if not has_limit and order.time_in_force is TimeInForce.FOK:
-            raise Unfit("Binance spot has no market order that is filled whole or not at all")
         params = {
             "symbol": market.symbol,
             "side": str(order.side),
@@ -255,6 +243,24 @@ class BinanceSpot:
         if name != "executionReport":
             return None
         return report_of_event(account, msgspec.convert(event, Event), dumped(event), is_ours)
+
+
+def _kind(order: NewOrder) -> str:
+    """The type of the order. Raises ``Unfit`` for what there is none of."""
+    kind, time_in_force = _TYPES.get(order.order_type), order.time_in_force
+    if kind is None or time_in_force not in _TIMES_IN_FORCE or order.expire_at is not None:
+        raise Unfit(f"Binance spot has no {order.order_type} order that is {time_in_force}")
+    if order.reduce_only or order.trailing_offset is not None:
+        raise Unfit("Binance spot has no reduce-only orders, and none that trail by a price")
+    if order.display_quantity is not None or order.cash_quantity is not None:
+        raise Unfit("orders that show a part, or are for money, are not sent to Binance")
+    if "LIMIT" not in kind and time_in_force is TimeInForce.FOK:
+        raise Unfit("Binance spot has no market order that is filled whole or not at all")
+    if not order.post_only:
+        return kind
+    if kind != "LIMIT" or time_in_force is not TimeInForce.GTC:
+        raise Unfit("only a limit order that is good till canceled can be post-only")
+    return "LIMIT_MAKER"
 
 
 def _code_of(said: Said) -> tuple[int | None, str]:

@@ -1,7 +1,7 @@
 """A broker at a real exchange: the port for one account, through ccxt.
 
-What is known of an exchange is in its profile; here is what holds for all of them: which answer is a refusal and which a
-doubt, the clock, whose trade it was, and that nothing is known after ``close``.
+What is known of an exchange is in its profile. Here is what holds for all of them: what becomes of an answer that is
+none, the clock, which account it is, and that nothing is known after ``close``.
 """
 
 from __future__ import annotations
@@ -107,18 +107,19 @@ class LiveBroker:
         assert self._check is not None
         if self._check.is_off:
             raise LiveError(self._check.text)
-        try:
-            await self._profile.balances(self._client)
-        except Said as error:
-            refusal = self._profile.refusal(error)
-            text = str(error)
-        except (Unclear, NotSent) as error:
-            refusal, text = None, str(error)
-        else:
-            return
+        refusal = await self._answered(self._why_not_let_in())
         if refusal is not None:
             raise LiveError(f"the exchange refuses the credentials of {self._settings.account}: {refusal}")
-        raise BrokerUnavailable(text)
+
+    async def _why_not_let_in(self) -> str | None:
+        try:
+            await self._profile.balances(self._client)
+        except Said as said:
+            refusal = self._profile.refusal(said)
+            if refusal is None:
+                raise
+            return self._client.hidden_in(refusal)
+        return None
 
     def __repr__(self) -> str:
         return f"LiveBroker({self._settings.account})"
@@ -275,8 +276,8 @@ class LiveBroker:
             self._clock, lambda: self._profile.time(self._client), self._settings.clock_difference_max_s
         )
         logger.log(logging.ERROR if check.is_off else logging.INFO, "%s: %s", self._settings.account, check.text)
-        self._markets = await self._profile.markets(self._client)
         self._check = check
+        self._markets = await self._profile.markets(self._client)
 
     # -- reports -----------------------------------------------------------------------------------------------------
 

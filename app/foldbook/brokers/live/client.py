@@ -1,8 +1,8 @@
 """ccxt's client of an exchange, with what must not happen ruled out.
 
-ccxt signs requests, counts their weight against the exchange's rate limit and knows its addresses and test system. Only
-its implicit methods are used (``privatePostOrder``): they take and give what the exchange's protocol has, as text, while
-the unified ones pass amounts through floats and cut them to the exchange's steps. Further:
+ccxt signs requests, counts their weight against the exchange's rate limit and knows its addresses and test system.
+Only its implicit methods are used (``privatePostOrder``): they take and give what the exchange's protocol has, as text,
+while the unified ones pass amounts through floats and cut them to the exchange's steps. Further:
 
 - Nothing is sent twice. ccxt does not retry unless it is told to; aiohttp sends a GET, PUT or DELETE again when a kept
   connection breaks, and follows redirects. Both are turned off.
@@ -38,8 +38,8 @@ HEARTBEAT_S = 20.0
 FRAME_BYTES_MAX = 1 << 20
 ERROR_CHARACTERS_MAX = 500
 
-_SILENT = logging.Logger("ccxt")
-"""Outside the tree of loggers: no level and no handler that anybody sets reaches it."""
+_SILENT = logging.Logger("ccxt")  # noqa: LOG001
+"""Outside the tree of loggers: nothing that configures logging reaches it."""
 _SILENT.disabled = True
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")

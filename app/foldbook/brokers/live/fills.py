@@ -7,16 +7,19 @@ once and remembered. A fill whose order is not known yet is not told yet, for it
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import msgspec
 
 from foldbook.brokers.live.client import Client
-from foldbook.brokers.live.errors import Said, Unclear
+from foldbook.brokers.live.errors import Said
 from foldbook.brokers.live.profile import Profile, Row
 from foldbook.brokers.live.settings import LiveSettings
 from foldbook.brokers.port import Report, ReportKind
+
+logger = logging.getLogger(__name__)
 
 SYMBOLS_MAX = 1_000
 ORDERS_MAX = 20_000
@@ -73,7 +76,11 @@ class FillsReader:
                             has_more = True
                             break
                         lookups -= 1
-                    found.append(await self._with_client_id(row))
+                    named = await self._named(row)
+                    if named is None:
+                        logger.warning("the order of the fill %s is not known yet", row.report.exec_id)
+                        break
+                    found.append(named)
                 then[symbol] = row.number + 1
         found.sort(key=lambda row: (row.time, row.report.symbol, row.number))
         return tuple(row.report for row in found), msgspec.json.encode(Cursor(then), order="sorted").decode(), has_more
@@ -81,28 +88,24 @@ class FillsReader:
     def _is_known(self, row: Row) -> bool:
         return _order_of(row) in self._client_ids
 
-    async def _with_client_id(self, row: Row) -> Row:
+    async def _named(self, row: Row) -> Row | None:
+        """With its order's client id. None: the exchange does not know the order yet."""
         symbol, broker_order_id = _order_of(row)
         client_order_id = self._client_ids.get((symbol, broker_order_id))
         if client_order_id is None:
-            client_order_id = await self._client_id(row, symbol, broker_order_id)
-            if client_order_id is None:
+            try:
+                state = await self._profile.order(self._client, symbol, broker_order_id=broker_order_id)
+            except Said as said:
+                if not self._profile.is_unknown(said):
+                    raise
+                if self._clock() - row.time <= ARCHIVED_AFTER:
+                    return None
                 foreign = msgspec.structs.replace(row.report, kind=ReportKind.FOREIGN_ORDER)
                 return msgspec.structs.replace(row, report=foreign)
+            client_order_id = state.client_order_id
+            if client_order_id is not None:
+                self.remember(symbol, broker_order_id, client_order_id)
         return msgspec.structs.replace(row, report=msgspec.structs.replace(row.report, client_order_id=client_order_id))
-
-    async def _client_id(self, row: Row, symbol: str, broker_order_id: str) -> str | None:
-        try:
-            state = await self._profile.order(self._client, symbol, broker_order_id=broker_order_id)
-        except Said as said:
-            if not self._profile.is_unknown(said):
-                raise
-            if self._clock() - row.time > ARCHIVED_AFTER:
-                return None
-            raise Unclear(f"the order {broker_order_id} of a fill is not known yet") from None
-        if state.client_order_id is not None:
-            self.remember(symbol, broker_order_id, state.client_order_id)
-        return state.client_order_id
 
 
 def _order_of(row: Row) -> tuple[str, str]:
