@@ -453,17 +453,6 @@ class WireCases:
 
         await until(has_become)
 
-    async def test_a_question_without_an_answer_says_so(self, trader: Trader, world: World) -> None:
-        order = await trader.submitted("BUY", "1", "100")
-        for fault in ("lose_request", "status_500", "nonsense"):
-            await world.faults(**{fault: 20}, scope="any")
-            with pytest.raises(BrokerUnavailable):
-                await trader.broker.order_by_client_id(order)
-            with pytest.raises(BrokerUnavailable):
-                await trader.broker.fills_since(world.account, None)
-        await world.faults()
-        assert (await trader.state(order)).status is OrdStatus.NEW
-
     async def test_a_late_refusal_is_told(self, trader: Trader, world: World) -> None:
         async with trader.broker.reports() as stream:
             await world.faults(refuse_late=1)

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.brokers.contract import PortCases, trader
+from tests.brokers.contract import PortCases, WireCases, trader
 from tests.brokers.worlds.backtest import BacktestWorld, backtest_world
+from tests.brokers.worlds.live import LiveWorld, live_world
 
 __all__ = ["trader"]
 
@@ -19,4 +20,11 @@ class TestBacktest(PortCases):
     @pytest.fixture
     async def world(self) -> AsyncIterator[BacktestWorld]:
         async with backtest_world() as world:
+            yield world
+
+
+class TestLive(PortCases, WireCases):
+    @pytest.fixture
+    async def world(self) -> AsyncIterator[LiveWorld]:
+        async with live_world() as world:
             yield world

@@ -4,6 +4,8 @@ ccxt signs requests, counts their weight against the exchange's rate limit and k
 Only its implicit methods are used (``privatePostOrder``): they take and give what the exchange's protocol has, as text,
 while the unified ones pass amounts through floats and cut them to the exchange's steps. Further:
 
+- An exchange that answers "too many requests" (HTTP 429, 418) hears nothing until the time that it names: who goes on
+  is banned for longer.
 - Nothing is sent twice. ccxt does not retry unless it is told to; aiohttp sends a GET, PUT or DELETE again when a kept
   connection breaks, and follows redirects. Both are turned off.
 - The exchange's own error survives. ccxt makes an exception of its text; what was said, and with which HTTP status,
@@ -20,7 +22,7 @@ import json
 import logging
 import ssl
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,6 +43,10 @@ ERROR_CHARACTERS_MAX = 500
 _SILENT = logging.Logger("ccxt")  # noqa: LOG001
 """Outside the tree of loggers: nothing that configures logging reaches it."""
 _SILENT.disabled = True
+
+_TOO_MUCH = (418, 429)
+RETRY_AFTER_S = 60
+"""If it does not say for how long."""
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
@@ -78,7 +84,7 @@ class _Guard:
         try:
             return super().handle_errors(status, reason, url, method, headers, body, *rest)  # type: ignore[misc]
         except Exception as error:
-            error.foldbook_said = status, rest[0], body  # type: ignore[attr-defined]
+            error.foldbook_said = status, rest[0], body, headers.get("Retry-After")  # type: ignore[attr-defined]
             raise
 
 
@@ -95,16 +101,21 @@ class Client:
     ) -> None:
         self._credentials = credentials
         self._request_s = settings.request_s
+        self._clock = clock
+        self._quiet_until: datetime | None = None
+        guarded = _class_of(exchange)
         context = _ssl_context()
         self._session = aiohttp.ClientSession(
             middlewares=(_send_once,), connector=aiohttp.TCPConnector(ssl=context, keepalive_timeout=30)
         )
-        self._ccxt: Any = _class_of(exchange)(
+        self._ccxt: Any = guarded(
             {
                 "apiKey": credentials.key,
                 "secret": credentials.secret,
                 "session": self._session,
                 "enableRateLimit": True,
+                # By default ccxt spaces requests evenly: an order would wait for a dear question before it.
+                "rateLimiterAlgorithm": "rollingWindow",
                 "timeout": int(settings.request_s * 1000),
                 "options": {"maxRetriesOnFailure": 0, "adjustForTimeDifference": False, **options},
             }
@@ -130,6 +141,8 @@ class Client:
 
     async def call(self, method: str, params: Mapping[str, str | int] | None = None) -> Any:
         """Call an implicit method of ccxt's once. The answer is decoded JSON; text is one that makes no sense."""
+        if self._quiet_until is not None and self._clock() < self._quiet_until:
+            raise NotSent(f"the exchange asked for silence until {self._quiet_until.isoformat()}: it was not sent")
         # Raised outside the handlers: a traceback must not have ccxt's errors in its context.
         try:
             answer = await getattr(self._ccxt, method)(dict(params or {}))
@@ -146,7 +159,10 @@ class Client:
     def _meaning(self, error: Exception) -> Exception:
         said = getattr(error, "foldbook_said", None)
         if said is not None:
-            status, body, text = said
+            status, body, text, retry_after = said
+            if status in _TOO_MUCH:
+                wait_s = int(retry_after) if retry_after and retry_after.isdigit() else RETRY_AFTER_S
+                self._quiet_until = self._clock() + timedelta(seconds=wait_s)
             return Said(status, body, self.hidden_in(text))
         cause = error.__cause__
         name = type(error).__name__ if cause is None else f"{type(error).__name__}, {type(cause).__name__}"

@@ -45,7 +45,7 @@ class Credentials:
         return _SIGNATURE.sub(rf"\1{HIDDEN}", text)
 
 
-_SIGNATURE = re.compile(r"(signature\W{1,4})[A-Za-z0-9%+/=_-]+", re.IGNORECASE)
+_SIGNATURE = re.compile(r"(signature[\"']?\s*[=:]\s*[\"']?)[A-Za-z0-9%+/=_-]+", re.IGNORECASE)
 
 
 def credentials_of(account: str, environment: Mapping[str, str]) -> Credentials:
