@@ -21,6 +21,7 @@
     ├── AccountExists           a backtest needs an account of its own    (backtest.stream)
     ├── AuditError              an export or an anchor cannot be used     (audit.report)
     ├── SweepError              a sweep cannot be run                     (backtest.sweep)
+    ├── LiveError               a live account is set up wrongly          (brokers.live.errors)
     ├── Problem                 an HTTP request is wrong                  (api.problems)
     ├── AlreadyRunning          another engine uses the data folder       (engine.lock)
     ├── LockError               the data folder is not free               (engine.lock)

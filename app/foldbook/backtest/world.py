@@ -19,10 +19,11 @@ import msgspec
 
 from foldbook.backtest.account import Account, Sink
 from foldbook.backtest.result import FillRow
+from foldbook.brokers import venue_calls
 from foldbook.brokers.gateway import Action, Attempt, Cancel, Gateway, Replace, Submit, Withdraw, react
 from foldbook.brokers.reports import execution_of
 from foldbook.eventstore.events import Event
-from foldbook.market.records import Bar, Quote, Trade, ns_of, time_of
+from foldbook.market.records import Bar, Quote, Trade, time_of
 from foldbook.strategies.context import OrderIntent, OrderView
 from foldbook.trading.commands import (
     AdjustAccount,
@@ -36,7 +37,7 @@ from foldbook.trading.commands import (
 from foldbook.trading.events import OrderCreated, OrderDenied, OrderEvent, OrderFilled
 from foldbook.trading.values import EXACT, ONE, ZERO, AdjustmentKind, ExecType, Side, canonical, unit_cost
 from foldbook.venue.matching import Matching
-from foldbook.venue.orders import Costs, Path, VenueInstrument, VenueOrder, VenueReport
+from foldbook.venue.orders import Costs, Path, VenueInstrument, VenueReport
 
 _BUY = Side.BUY
 _add, _subtract, _multiply = EXACT.add, EXACT.subtract, EXACT.multiply
@@ -273,18 +274,19 @@ class World:
         """The venue has it."""
         venue, now_ns = self._venue, self._now_ns
         if type(action) is Submit:
-            reports = venue.submit(_venue_order(action.order), now_ns)
+            reports = venue_calls.submit(venue, action.order, action.order.order_id, now_ns)
         elif type(action) is Cancel:
-            reports = venue.cancel(action.order_id, now_ns, action.request_id)
+            reports = venue_calls.cancel(venue, action.order_id, now_ns, action.request_id)
         else:
             assert type(action) is Replace
-            reports = venue.replace(
+            reports = venue_calls.replace(
+                venue,
                 action.order_id,
                 now_ns,
-                quantity=action.quantity,
-                limit_price=action.limit_price,
-                stop_price=action.stop_price,
-                request_id=action.request_id,
+                action.request_id,
+                action.quantity,
+                action.limit_price,
+                action.stop_price,
             )
         for report in reports:
             self._receive(report)
@@ -305,23 +307,6 @@ class World:
     def _record_execution(self, order_id: str, exec_type: ExecType, request_id: str | None = None) -> None:
         request = self._request()
         self._execute(RecordExecution(**request, order_id=order_id, exec_type=exec_type, request_id=request_id))
-
-
-def _venue_order(order: OrderCreated) -> VenueOrder:
-    return VenueOrder(
-        order_id=order.order_id,
-        symbol=order.symbol,
-        side=order.side,
-        order_type=order.order_type,
-        quantity=order.quantity,
-        limit_price=order.limit_price,
-        stop_price=order.stop_price,
-        time_in_force=order.time_in_force,
-        expire_at_ns=None if order.expire_at is None else ns_of(order.expire_at),
-        post_only=order.post_only,
-        reduce_only=order.reduce_only,
-        trailing_offset=order.trailing_offset,
-    )
 
 
 def number_of(order_id: str) -> int:

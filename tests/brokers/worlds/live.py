@@ -1,0 +1,72 @@
+"""The world of the contract in which the live adapter talks to a local server that speaks Binance's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from foldbook.brokers.live.broker import LiveBroker
+from foldbook.brokers.live.credentials import Credentials
+from foldbook.brokers.live.settings import LiveSettings
+from tests.brokers.binance_server import KEY, SECRET, BinanceServer, Faults, binance_server
+from tests.builders import NOW
+
+ACCOUNT = "alice/binance/live"
+
+
+class Clock:
+    """What time it is: as long as a test does not let time pass, the same."""
+
+    def __init__(self) -> None:
+        self.time = NOW.replace(microsecond=678_000)  # the exchange tells milliseconds
+
+    def __call__(self) -> datetime:
+        return self.time
+
+
+class LiveWorld:
+    account = ACCOUNT
+    symbol = "BTCUSDT"
+    base = "BTC"
+    currency = "USDT"
+    step = Decimal("1e-8")
+
+    def __init__(self, server: BinanceServer, broker: LiveBroker, clock: Clock) -> None:
+        self.server = server
+        self.broker = broker
+        self.now = clock
+        self._clock = clock
+
+    async def quote(self, bid: str, ask: str, bid_size: str | None = None, ask_size: str | None = None) -> None:
+        self.server.exchange.quote(self.symbol, bid, ask, bid_size, ask_size)
+
+    async def advance(self, seconds: float) -> None:
+        self._clock.time += timedelta(seconds=seconds)
+
+    async def faults(self, **faults: Any) -> None:
+        self.server.faults = Faults(**faults)
+
+
+def settings_of(server: BinanceServer, **changed: Any) -> LiveSettings:
+    given: dict[str, Any] = {
+        "account": ACCOUNT,
+        "request_s": 0.5,
+        "rate_wait_s": 0.5,
+        "rest_url": server.rest_url,
+        "ws_url": server.ws_url,
+    }
+    return LiveSettings(**(given | changed))
+
+
+@asynccontextmanager
+async def live_world(**settings: Any) -> AsyncIterator[LiveWorld]:
+    clock = Clock()
+    async with binance_server(clock) as server:
+        broker = await LiveBroker.open(settings_of(server, **settings), Credentials(KEY, SECRET), clock)
+        try:
+            yield LiveWorld(server, broker, clock)
+        finally:
+            await broker.close()
