@@ -5,13 +5,15 @@ To add one: write ``worlds/<name>.py`` with a ``World`` and a class here that in
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from tests.brokers.contract import PortCases, WireCases, trader
+from tests.brokers.venue_process import VenueProcess, venue_process
 from tests.brokers.worlds.backtest import BacktestWorld, backtest_world
 from tests.brokers.worlds.live import LiveWorld, live_world
+from tests.brokers.worlds.simulated import SimulatedWorld, simulated_world
 
 __all__ = ["trader"]
 
@@ -20,6 +22,19 @@ class TestBacktest(PortCases):
     @pytest.fixture
     async def world(self) -> AsyncIterator[BacktestWorld]:
         async with backtest_world() as world:
+            yield world
+
+
+@pytest.fixture(scope="module")
+def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VenueProcess]:
+    with venue_process(tmp_path_factory.mktemp("venue"), "--fee", "taker=0.001") as running:
+        yield running
+
+
+class TestSimulated(PortCases, WireCases):
+    @pytest.fixture
+    async def world(self, venue: VenueProcess) -> AsyncIterator[SimulatedWorld]:
+        async with simulated_world(venue) as world:
             yield world
 
 

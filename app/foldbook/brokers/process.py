@@ -164,7 +164,8 @@ class Term:
         self._bus = CommandBus(self._store, ORDER_BOOK, shard_count=shard_count, limits=limits)
         self._listener = Listener(dsn)
         self._readers = [
-            LogReader(dsn, shard, kind, self._hear, self.end, poll_interval_s=poll_interval_s) for shard in range(shard_count)
+            LogReader(dsn, shard, kind, self._hear, self.end, poll_interval_s=poll_interval_s)
+            for shard in range(shard_count)
         ]
         self._works: dict[str, AccountWork] = {}
         self._not_worked: dict[str, str] = {}

@@ -54,6 +54,8 @@ class Health(Struct, frozen=True, kw_only=True):
     clock: str
     time: str
     is_open: bool
+    deduplicates: bool
+    replaces: bool
     accounts: int
     open_orders: int
     report_seq: int
@@ -156,6 +158,8 @@ async def get_health(venue: Venue) -> Health:
         clock=venue.options.clock,
         time=time_text(venue.now_ns()),
         is_open=exchange.matching.is_open,
+        deduplicates=venue.options.deduplicates,
+        replaces=venue.options.replaces,
         accounts=len(exchange.accounts),
         open_orders=len(exchange.orders) - len(exchange.closed),
         report_seq=exchange.report_count,

@@ -1,0 +1,420 @@
+"""The simulated venue as a broker, over its HTTP and WebSocket interface. One adapter serves all accounts."""
+
+from __future__ import annotations
+
+import asyncio
+import string
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from foldbook.brokers.port import (
+    Acknowledged,
+    Answer,
+    Balance,
+    BrokerUnavailable,
+    Capabilities,
+    Completeness,
+    Fills,
+    Holding,
+    InDoubt,
+    NewOrder,
+    OrderRef,
+    OrderState,
+    Outcome,
+    Refused,
+    Report,
+    ReportKind,
+    Terms,
+)
+from foldbook.brokers.streams import ReportStream
+from foldbook.trading.values import ExecType, OrderType, OrdStatus, Side, TimeInForce
+
+SEND_S = 2.0
+"""How long a request, or a question, may take."""
+
+CONNECTIONS_MAX = 64
+PAGE = 1_000
+ORDERS_MAX = 100_000
+"""Open orders of one account that are listed."""
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_REFUSALS = {"order-rejected", "order-not-open", "unknown-order", "replace-rejected", "unsupported", "malformed",
+             "invalid-request"}  # fmt: skip
+"""The problems that say no in so many words."""
+
+
+class _Order(msgspec.Struct, frozen=True):
+    client_order_id: str
+    venue_order_id: str
+    symbol: str
+    side: Side
+    status: OrdStatus
+    quantity: Decimal
+    cum_qty: Decimal
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    reason: str | None
+    updated_at: datetime
+
+
+class _Orders(msgspec.Struct, frozen=True):
+    orders: list[_Order]
+    next: int | None = None
+
+
+class _Report(msgspec.Struct, frozen=True):
+    kind: str
+    time: datetime
+    account: str = ""
+    client_order_id: str | None = None
+    venue_order_id: str | None = None
+    exec_type: ExecType | None = None
+    exec_id: str | None = None
+    exec_ref_id: str | None = None
+    symbol: str | None = None
+    side: Side | None = None
+    last_qty: Decimal | None = None
+    last_px: Decimal | None = None
+    fee: Decimal | None = None
+    fee_currency: str | None = None
+    quantity: Decimal | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    request_id: str | None = None
+    reason: str | None = None
+    amount: Decimal | None = None
+    currency: str | None = None
+
+
+class _Fills(msgspec.Struct, frozen=True):
+    fills: list[msgspec.Raw]
+    next: int
+    has_more: bool
+
+
+class _Position(msgspec.Struct, frozen=True):
+    symbol: str
+    quantity: Decimal
+
+
+class _Positions(msgspec.Struct, frozen=True):
+    positions: list[_Position]
+
+
+class _Balance(msgspec.Struct, frozen=True):
+    currency: str
+    amount: Decimal
+
+
+class _Balances(msgspec.Struct, frozen=True):
+    balances: list[_Balance]
+
+
+class _Health(msgspec.Struct, frozen=True):
+    deduplicates: bool
+    replaces: bool
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    type: str
+    detail: str
+
+
+_report_of = msgspec.json.Decoder(_Report).decode
+_order_of = msgspec.json.Decoder(_Order).decode
+
+
+class SimulatedBroker:
+    """``url``: of the venue. What the venue does about ids and replaces it says itself, at each connect."""
+
+    def __init__(self, url: str, now: Callable[[], datetime], *, send_s: float = SEND_S, settle_s: float = 1.0) -> None:
+        self._url = url.rstrip("/")
+        self._now = now
+        self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
+        self._capabilities = Capabilities(
+            order_types=frozenset(OrderType),
+            times_in_force=frozenset(TimeInForce),
+            replaces=True,
+            trailing=True,
+            id_alphabet=string.ascii_letters + string.digits + "._:-",
+            id_length_max=80,
+            settle_s=settle_s,
+            send_s=send_s,
+            polls_s=2.0,
+            serves_many=True,
+        )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    # -- requests ------------------------------------------------------------------------------------------------
+
+    async def submit(self, order: NewOrder) -> Outcome:
+        body = {
+            "account": order.account,
+            "client_order_id": order.client_order_id,
+            "symbol": order.symbol,
+            "side": order.side,
+            "order_type": order.order_type,
+            "quantity": f"{order.quantity:f}",
+            "limit_price": _text(order.limit_price),
+            "stop_price": _text(order.stop_price),
+            "time_in_force": order.time_in_force,
+            "expire_at": order.expire_at,
+            "post_only": order.post_only,
+            "reduce_only": order.reduce_only,
+            "trailing_offset": _text(order.trailing_offset),
+        }
+        told = await self._request("/orders", body)
+        if not isinstance(told, _Order):
+            return told
+        if told.status is OrdStatus.REJECTED:
+            return Refused(reason=told.reason or "rejected")
+        return Acknowledged(
+            broker_order_id=told.venue_order_id, reports=(_said(order.account, told, ExecType.NEW, None),)
+        )
+
+    async def cancel(self, order: OrderRef, request_id: str) -> Outcome:
+        body = {"account": order.account, "request_id": request_id}
+        told = await self._request(f"/orders/{quote(order.client_order_id, safe='')}/cancel", body)
+        if not isinstance(told, _Order):
+            return told
+        return Acknowledged(
+            broker_order_id=told.venue_order_id, reports=(_said(order.account, told, ExecType.CANCELED, request_id),)
+        )
+
+    async def replace(self, order: OrderRef, terms: Terms, request_id: str) -> Outcome:
+        body = {
+            "account": order.account,
+            "request_id": request_id,
+            "quantity": f"{terms.quantity:f}",
+            "limit_price": _text(terms.limit_price),
+            "stop_price": _text(terms.stop_price),
+        }
+        told = await self._request(f"/orders/{quote(order.client_order_id, safe='')}/replace", body)
+        if not isinstance(told, _Order):
+            return told
+        return Acknowledged(
+            broker_order_id=told.venue_order_id, reports=(_said(order.account, told, ExecType.REPLACED, request_id),)
+        )
+
+    async def _request(self, path: str, body: Mapping[str, Any]) -> _Order | Refused | InDoubt:
+        """The order as the venue answers it; or a clear no; or nobody knows."""
+        given = {name: value for name, value in body.items() if value is not None}
+        try:
+            async with self._http().post(
+                self._url + path, data=msgspec.json.encode(given), headers={"Content-Type": "application/json"}
+            ) as response:
+                content = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError, BrokerUnavailable) as error:
+            return InDoubt(reason=f"{type(error).__name__}: {error}".rstrip(": "))
+        try:
+            if response.status in (200, 201):
+                return _order_of(content)
+            problem = msgspec.json.decode(content, type=_Problem)
+        except msgspec.MsgspecError as error:
+            return InDoubt(reason=f"an answer that makes no sense ({response.status}): {error}")
+        if 400 <= response.status < 500 and problem.type.rpartition(":")[2] in _REFUSALS:
+            return Refused(reason=problem.detail, raw=content.decode(errors="replace"))
+        return InDoubt(reason=f"{response.status}: {problem.detail}")
+
+    # -- questions -----------------------------------------------------------------------------------------------
+
+    async def order_by_client_id(self, order: OrderRef) -> Answer[OrderState]:
+        began_at = self._now()
+        told = await self._ask(
+            "/orders", _Orders, account=order.account, client_order_id=order.client_order_id, status="all"
+        )
+        return Answer(
+            completeness=Completeness.COMPLETE, began_at=began_at, items=tuple(_state(each) for each in told.orders)
+        )
+
+    async def open_orders(self, account: str) -> Answer[OrderState]:
+        began_at = self._now()
+        found: list[OrderState] = []
+        after = 0
+        while len(found) < ORDERS_MAX:
+            told = await self._ask("/orders", _Orders, account=account, status="open", after=after, limit=PAGE)
+            found += (_state(each) for each in told.orders)
+            if told.next is None:
+                return Answer(completeness=Completeness.COMPLETE, began_at=began_at, items=tuple(found))
+            after = told.next
+        return Answer(completeness=Completeness.PARTIAL, began_at=began_at, items=tuple(found))
+
+    async def fills_since(self, account: str | None, cursor: str | None) -> Fills:
+        began_at = self._now()
+        narrowed = {} if account is None else {"account": account}
+        told = await self._ask("/fills", _Fills, after=cursor or "0", limit=PAGE, **narrowed)
+        return Fills(
+            completeness=Completeness.COMPLETE,
+            began_at=began_at,
+            reports=tuple(_read(bytes(raw)) for raw in told.fills),
+            cursor=str(told.next),
+            has_more=told.has_more,
+        )
+
+    async def positions(self, account: str) -> Answer[Holding]:
+        began_at = self._now()
+        told = await self._ask("/positions", _Positions, account=account)
+        held = tuple(Holding(symbol=each.symbol, quantity=each.quantity) for each in told.positions)
+        return Answer(completeness=Completeness.COMPLETE, began_at=began_at, items=held)
+
+    async def balances(self, account: str) -> Answer[Balance]:
+        began_at = self._now()
+        told = await self._ask("/balances", _Balances, account=account)
+        items = tuple(Balance(currency=each.currency, amount=each.amount) for each in told.balances)
+        return Answer(completeness=Completeness.COMPLETE, began_at=began_at, items=items)
+
+    async def _ask(self, path: str, answer_type: type[T], **parameters: str | int) -> T:
+        try:
+            async with self._http().get(self._url + path, params=parameters) as response:
+                content = await response.read()
+            if response.status != 200:
+                raise BrokerUnavailable(f"the venue answered {response.status} to {path}")
+            return msgspec.json.decode(content, type=answer_type)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise BrokerUnavailable(f"the venue does not answer: {type(error).__name__} {error}".rstrip()) from error
+        except msgspec.MsgspecError as error:
+            raise BrokerUnavailable(f"the venue's answer to {path} makes no sense: {error}") from error
+
+    # -- the stream ----------------------------------------------------------------------------------------------
+
+    def reports(self) -> AbstractAsyncContextManager[AsyncIterator[Report]]:
+        return self._reports()
+
+    @asynccontextmanager
+    async def _reports(self) -> AsyncIterator[AsyncIterator[Report]]:
+        health = await self._ask("/health", _Health)
+        try:
+            socket = await self._http().ws_connect(f"{self._url}/reports", heartbeat=10.0, max_msg_size=1 << 20)
+            # From the first frame on, nothing is missed.
+            await asyncio.wait_for(socket.receive(), self._capabilities.send_s)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise BrokerUnavailable(f"the venue's stream cannot be reached: {error}") from error
+        self._capabilities = msgspec.structs.replace(
+            self._capabilities, replaces=health.replaces, dedup_s=float("inf") if health.deduplicates else None
+        )
+        stream = ReportStream()
+        reading = asyncio.create_task(_read_frames(socket, stream), name="the venue's reports")
+        try:
+            yield stream
+        finally:
+            reading.cancel()
+            await asyncio.wait((reading,))
+            await socket.close()
+
+    # -- its life ------------------------------------------------------------------------------------------------
+
+    def _http(self) -> aiohttp.ClientSession:
+        if self._is_closed:
+            raise BrokerUnavailable("the adapter is closed")
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+                timeout=aiohttp.ClientTimeout(total=self._capabilities.send_s),
+                trust_env=False,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        self._is_closed = True
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+async def _read_frames(socket: aiohttp.ClientWebSocketResponse, stream: ReportStream) -> None:
+    """Until the connection ends, or tells what makes no sense."""
+    reason = "the venue has closed it"
+    try:
+        async for message in socket:
+            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                break
+            raw = message.data if isinstance(message.data, bytes) else message.data.encode()
+            stream.put(_read(raw))
+    except (msgspec.MsgspecError, ValueError) as error:
+        reason = f"a report makes no sense: {error}"
+    except (aiohttp.ClientError, OSError) as error:
+        reason = str(error)
+    finally:
+        stream.end(reason)
+
+
+def _read(raw: bytes) -> Report:
+    return _told(_report_of(raw), raw)
+
+
+def _told(report: _Report, raw: bytes) -> Report:
+    return Report(
+        kind=ReportKind(report.kind),
+        account=report.account,
+        exec_type=report.exec_type,
+        client_order_id=report.client_order_id,
+        broker_order_id=report.venue_order_id,
+        exec_id=report.exec_id,
+        exec_ref_id=report.exec_ref_id,
+        symbol=report.symbol,
+        side=report.side,
+        last_qty=report.last_qty,
+        last_px=report.last_px,
+        fee=report.fee,
+        fee_currency=report.fee_currency,
+        quantity=report.quantity,
+        limit_price=report.limit_price,
+        stop_price=report.stop_price,
+        request_id=report.request_id,
+        reason=report.reason,
+        amount=report.amount,
+        currency=report.currency,
+        time=report.time,
+        raw=raw.decode(),
+    )
+
+
+def _said(account: str, order: _Order, exec_type: ExecType, request_id: str | None) -> Report:
+    """What an answer says about the order."""
+    is_replaced = exec_type is ExecType.REPLACED
+    return Report(
+        kind=ReportKind.ORDER,
+        account=account,
+        exec_type=exec_type,
+        client_order_id=order.client_order_id,
+        broker_order_id=order.venue_order_id,
+        symbol=order.symbol,
+        side=order.side,
+        quantity=order.quantity if is_replaced else None,
+        limit_price=order.limit_price if is_replaced else None,
+        stop_price=order.stop_price if is_replaced else None,
+        request_id=request_id,
+        time=order.updated_at if exec_type is not ExecType.NEW else None,
+    )
+
+
+def _state(order: _Order) -> OrderState:
+    return OrderState(
+        client_order_id=order.client_order_id,
+        broker_order_id=order.venue_order_id,
+        symbol=order.symbol,
+        side=order.side,
+        status=order.status,
+        quantity=order.quantity,
+        cum_qty=order.cum_qty,
+        limit_price=order.limit_price,
+        stop_price=order.stop_price,
+        reason=order.reason,
+        time=order.updated_at,
+    )
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else f"{amount:f}"
