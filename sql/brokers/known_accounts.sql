@@ -19,7 +19,7 @@ begin
             '{}'
         )
     from eventstore.subscriptions s
-    where s.name = eventstore.projection_subscription('orders', 'live')
+    where s.name = eventstore.projection_subscription('live', 'orders')
     order by s.shard;
 end
 $$;

@@ -19,6 +19,7 @@ import msgspec
 from foldbook.brokers.desk import Desk
 from foldbook.brokers.log_reader import LogReader, Told
 from foldbook.brokers.port import Broker, BrokerUnavailable
+from foldbook.brokers.reconciling import Reconciliation
 from foldbook.brokers.session import Session
 from foldbook.brokers.work import AccountWork
 from foldbook.errors import FoldbookError
@@ -35,12 +36,16 @@ from foldbook.postgres.connection import UNREACHABLE, Connection, connect, creat
 from foldbook.trading.book import ORDER_BOOK
 
 LEASE_PREFIX = "gateway:"
-TERM_S = 4.0
+TERM_S = 5.0
 """How long the lease is taken at a time: a successor takes over so long after the last renewal."""
+
+SENDS_PER_TERM = 2
+"""The longest request must fit into what is left of the lease between two renewals."""
 
 BOOKS_AT_ONCE = 500
 """Books that are loaded in one query."""
 
+TABLES_PAUSE_S = 0.5
 CURSORS_EVERY_S = 1.0
 REQUESTS_EVERY_S = 0.5
 RECONCILE_CHANNEL = "foldbook_reconcile"
@@ -133,6 +138,11 @@ class GatewayProcess:
         return msgspec.json.encode({} if self.term is None else self.term.status())
 
     @property
+    def is_working(self) -> bool:
+        """Does it hold the lease, and has its term begun?"""
+        return self.term is not None and self.term.is_working
+
+    @property
     def clock(self) -> Callable[[], datetime]:
         return self._now
 
@@ -217,9 +227,11 @@ class Term:
 
     async def _begin(self) -> float:
         """Load the books. Returns how long a request of a predecessor may still be on its way, in seconds."""
-        rows = await self._pool.fetch(_KNOWN_ACCOUNTS, self._kind)
-        if len(rows) < self._shard_count:
-            raise BrokerUnavailable("the read tables are being created")
+        rows: Sequence[Any] = ()
+        while len(rows) < self._shard_count:
+            rows = await self._pool.fetch(_KNOWN_ACCOUNTS, self._kind)
+            if len(rows) < self._shard_count:
+                await asyncio.sleep(TABLES_PAUSE_S)  # The read tables are being created.
         for row in rows:
             self._readers[row["shard"]].begin_after(row["checkpoint"])
             accounts = row["accounts"]
@@ -270,6 +282,8 @@ class Term:
 
     def _new_session(self, account: str, broker: Broker) -> Session:
         name = self._kind if broker.capabilities.serves_many else account
+        if broker.capabilities.send_s * SENDS_PER_TERM > self._process.lease.term_s:
+            raise BrokerUnavailable(f"a request to {name} may take longer than the lease lasts")
         desk = Desk(
             broker,
             self._bus,
@@ -375,16 +389,24 @@ class Term:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._requested.wait(), REQUESTS_EVERY_S)
 
-    async def _reconcile(self, account: str, number: int) -> None:
+    async def reconcile(self, account: str) -> Reconciliation:
+        """Compare an account with its broker. Raises ``BrokerUnavailable``, also if the account is not worked."""
         work = self._works.get(account)
         if work is None:
-            result: Any = {"error": self._not_worked.get(account, "the gateway does not know the account")}
-        else:
-            try:
-                result = await self._session_of(work).reconcile(work)
-            except BrokerUnavailable as error:
-                result = {"error": error.detail}
+            raise BrokerUnavailable(self._not_worked.get(account, "the gateway does not know the account"))
+        return await self._session_of(work).reconcile(work)
+
+    async def _reconcile(self, account: str, number: int) -> None:
+        try:
+            result: Any = await self.reconcile(account)
+        except BrokerUnavailable as error:
+            result = {"error": error.detail}
         await self._pool.execute(_FINISH_RECONCILIATION, account, number, msgspec.json.encode(result))
+
+    def sequence_of(self, account: str) -> int:
+        """How far the account's events have been heard."""
+        work = self._works.get(account)
+        return 0 if work is None else work.sequence
 
     # -- what it says of itself ------------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ class Lease:
     ) -> None:
         self._name = name
         self._holder = holder
-        self._term_s = term_s
+        self.term_s = term_s
         self._status = status
         self._clock = clock
         self._ends_s = 0.0
@@ -55,7 +55,7 @@ class Lease:
     @property
     def pause_s(self) -> float:
         """Between two renewals."""
-        return self._term_s / RENEWALS_PER_TERM
+        return self.term_s / RENEWALS_PER_TERM
 
     @property
     def as_epoch(self) -> LeaseEpoch:
@@ -65,20 +65,20 @@ class Lease:
     async def acquire(self, connection: Connection) -> bool:
         """Take it, if nobody holds it."""
         began_s = self._clock()
-        self.epoch = await connection.fetchval(_ACQUIRE, self._name, self._holder, round(self._term_s * 1000))
+        self.epoch = await connection.fetchval(_ACQUIRE, self._name, self._holder, round(self.term_s * 1000))
         if self.epoch is not None:
-            self._ends_s = began_s + self._term_s
+            self._ends_s = began_s + self.term_s
         return self.epoch is not None
 
     async def renew(self, connection: Connection) -> None:
         """Raises ``LeaseLost`` if another process has taken it."""
         assert self.epoch is not None, "it is held"
         began_s = self._clock()
-        term_ms = round(self._term_s * 1000)
+        term_ms = round(self.term_s * 1000)
         if not await connection.fetchval(_RENEW, self._name, self.epoch, term_ms, self._status()):
             self.lose()
             raise LeaseLost(f"another process has taken the lease {self._name}")
-        self._ends_s = began_s + self._term_s
+        self._ends_s = began_s + self.term_s
         self._changed.set()
         self._changed = asyncio.Event()
 

@@ -1,0 +1,374 @@
+"""The gateway at work: real PostgreSQL, a real venue over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from foldbook.brokers.process import GatewayProcess
+from foldbook.brokers.simulated import SimulatedBroker
+from foldbook.trading.commands import AdjustAccount, BookCommand
+from foldbook.trading.events import AccountAdjusted
+from foldbook.trading.values import AdjustmentKind, DoubtOutcome, OrdStatus, PendingRequest, RequestKind
+from tests.brokers.gateway_world import GatewayWorld, gateway_world, now
+from tests.brokers.venue_process import VenueProcess, venue_process
+from tests.builders import cancel, place, replace_order, resolve
+
+
+@pytest.fixture(scope="module")
+def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VenueProcess]:
+    with venue_process(tmp_path_factory.mktemp("venue"), "--fee", "taker=0.001") as running:
+        yield running
+
+
+@pytest.fixture
+async def world(database: str, venue: VenueProcess) -> AsyncIterator[GatewayWorld]:
+    async with gateway_world(database, venue) as world:
+        yield world
+
+
+def order(world: GatewayWorld, order_id: str = "o-1", **fields: Any) -> BookCommand:
+    return place(order_id, world.account, **{"symbol": world.symbol, **fields})
+
+
+async def test_an_order_is_accepted_filled_in_parts_and_booked(world: GatewayWorld) -> None:
+    await world.execute(order(world))
+    await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+    await world.quote("99", "100", "1", "0.5")
+    await world.order_is("o-1", lambda o: o.cum_qty == Decimal("0.5"))
+    await world.quote("99", "100", "1", "5")
+    filled = await world.order_is("o-1", lambda o: o.is_filled)
+    assert filled.broker_order_id is not None
+    assert await world.types("o-1") == ["OrderCreated", "OrderSubmitted", "OrderAccepted", "OrderFilled", "OrderFilled"]
+    assert (await world.book()).position_qty(world.symbol) == 2
+
+
+async def test_an_order_that_the_venue_refuses_is_rejected_with_its_reason(world: GatewayWorld) -> None:
+    await world.quote("99", "100")
+    await world.execute(order(world, post_only=True, limit_price=Decimal(101)))
+    rejected = await world.order_is("o-1", lambda o: o.final is OrdStatus.REJECTED)
+    assert rejected.reason is not None
+    assert "post-only" in rejected.reason
+
+
+async def test_a_cancel_and_a_replace_are_answered(world: GatewayWorld) -> None:
+    await world.execute(order(world))
+    await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+    await world.execute(replace_order(account=world.account, quantity=Decimal(3), limit_price=Decimal(98)))
+    replaced = await world.order_is("o-1", lambda o: o.quantity == 3)
+    assert replaced.limit_price == 98
+    assert not replaced.requests
+    await world.execute(cancel(account=world.account))
+    canceled = await world.order_is("o-1", lambda o: o.final is OrdStatus.CANCELED)
+    assert canceled.pending_request is PendingRequest.NONE
+    assert [each["status"] for each in world.venue.orders(world.account)] == ["CANCELED"]
+
+
+async def test_a_cancel_of_what_was_never_sent_is_answered_here(world: GatewayWorld) -> None:
+    await world.stop_gateway()
+    await world.execute(order(world))
+    await world.execute(cancel(account=world.account))
+    await world.start_gateway()
+    await world.order_is("o-1", lambda o: o.final is OrdStatus.CANCELED)
+    assert world.venue.orders(world.account) == []
+
+
+@pytest.mark.parametrize("fault", ["lose_ack", "lose_request", "status_500", "nonsense", "hang"])
+async def test_a_submit_in_doubt_is_found_or_sent_again_under_its_id(world: GatewayWorld, fault: str) -> None:
+    await world.faults(**{fault: 1}, hang_ms=2_000, scope="submit")
+    await world.execute(order(world))
+    await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+    await world.idle()
+    types = await world.types("o-1")
+    if fault == "lose_request":
+        # The stream tells nothing of it.
+        assert types == [
+            "OrderCreated", "OrderSubmitted", "OrderInDoubt", "OrderSubmitted", "OrderDoubtResolved", "OrderAccepted"
+        ]  # fmt: skip
+    assert (await world.order("o-1")).doubts == ()
+    assert [each["client_order_id"] for each in world.venue.orders(world.account)] == ["o-1:1"]
+
+
+@pytest.mark.parametrize("fault", ["lose_ack", "lose_request", "status_500", "nonsense", "hang"])
+async def test_a_cancel_in_doubt_ends(world: GatewayWorld, fault: str) -> None:
+    await world.execute(order(world))
+    await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+    await world.faults(**{fault: 1}, hang_ms=2_000, scope="cancel")
+    await world.execute(cancel(account=world.account))
+    await world.order_is("o-1", lambda o: o.final is OrdStatus.CANCELED and not o.doubts)
+    assert [each["status"] for each in world.venue.orders(world.account)] == ["CANCELED"]
+
+
+@pytest.mark.parametrize("fault", ["lose_ack", "lose_request", "status_500", "nonsense", "hang"])
+async def test_a_replace_in_doubt_ends(world: GatewayWorld, fault: str) -> None:
+    await world.execute(order(world))
+    await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+    await world.faults(**{fault: 1}, hang_ms=2_000, scope="replace")
+    await world.execute(replace_order(account=world.account, quantity=Decimal(3)))
+    await world.order_is("o-1", lambda o: o.quantity == 3 and not o.requests and not o.doubts)
+    assert [each["quantity"] for each in world.venue.orders(world.account)] == ["3"]
+
+
+async def test_a_fill_that_the_stream_drops_is_found_by_polling(world: GatewayWorld) -> None:
+    await world.execute(order(world))
+    await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+    await world.faults(drop=1)
+    await world.quote("99", "100")
+    await world.order_is("o-1", lambda o: o.is_filled)
+    assert (await world.types("o-1")).count("OrderFilled") == 1
+
+
+async def test_a_hundred_reconciliations_add_no_event(world: GatewayWorld) -> None:
+    for order_id, price in (("o-1", 100), ("o-2", 90)):
+        await world.execute(order(world, order_id, limit_price=Decimal(price)))
+        await world.order_is(order_id, lambda o: o.stage is OrdStatus.NEW)
+    await world.quote("99", "100", "1", "0.5")
+    await world.order_is("o-1", lambda o: o.cum_qty == Decimal("0.5"))
+    await world.idle()
+    before = await world.events()
+    for _ in range(100):
+        await world.reconcile()
+    assert await world.events() == before
+
+
+# -- what is not ours ------------------------------------------------------------------------------------------------
+
+
+async def bought(world: GatewayWorld) -> None:
+    """A position of 2 at 100."""
+    await world.execute(order(world))
+    await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+    await world.quote("99", "100")
+    await world.order_is("o-1", lambda o: o.is_filled)
+
+
+def transfer(world: GatewayWorld, quantity: str, **fields: Any) -> BookCommand:
+    """Something that the broker knows nothing of."""
+    about: dict[str, Any] = {
+        "command_id": uuid7(),
+        "received_at": now(),
+        "account": world.account,
+        "symbol": world.symbol,
+    }
+    return AdjustAccount(
+        **about, kind=AdjustmentKind.TRANSFER, reference="a mistake", quantity=Decimal(quantity), **fields
+    )
+
+
+async def test_a_liquidation_is_booked_without_an_order_and_blocks_nothing_else(world: GatewayWorld) -> None:
+    await bought(world)
+    await asyncio.to_thread(world.venue.post, "/liquidations", {"account": world.account, "symbol": world.symbol})
+    await world.position_is("0")
+    assert "ExecutionBooked" in await world.types()
+    await world.execute(order(world, "o-2", limit_price=Decimal(90)))
+    await world.order_is("o-2", lambda o: o.stage is OrdStatus.NEW)
+    assert "PositionMismatchDetected" not in await world.types()
+
+
+async def test_a_funding_is_no_trade(world: GatewayWorld) -> None:
+    await bought(world)
+    funding = {"account": world.account, "symbol": world.symbol, "currency": "USD", "amount": "-1.5"}
+    await asyncio.to_thread(world.venue.post, "/fundings", funding)
+    await world.event_is("AccountAdjusted")
+    events = await world.events()
+    (adjusted,) = [event for event in events if isinstance(event, AccountAdjusted)]
+    assert (adjusted.kind, adjusted.currency, adjusted.amount) == (AdjustmentKind.FUNDING, "USD", Decimal("-1.5"))
+    assert (await world.book()).position_qty(world.symbol) == 2
+    await world.reconcile()
+    assert await world.events() == events
+
+
+async def test_a_bust_and_a_correction_reach_the_book(world: GatewayWorld) -> None:
+    await bought(world)
+    (fill,) = await asyncio.to_thread(world.venue.fills, world.account)
+    correction = {"account": world.account, "exec_id": fill["exec_id"], "last_qty": "1.5"}
+    await asyncio.to_thread(world.venue.post, "/corrections", correction)
+    await world.position_is("1.5")
+    await asyncio.to_thread(world.venue.post, "/busts", {"account": world.account, "exec_id": fill["exec_id"]})
+    await world.position_is("0")
+
+
+async def test_a_position_that_differs_is_told_and_blocks_exposure_but_no_cancel(world: GatewayWorld) -> None:
+    await bought(world)
+    await world.execute(order(world, "o-2", limit_price=Decimal(90)))
+    await world.order_is("o-2", lambda o: o.stage is OrdStatus.NEW)
+    await world.execute(
+        AdjustAccount(
+            command_id=uuid7(),
+            received_at=now(),
+            account=world.account,
+            kind=AdjustmentKind.TRANSFER,
+            reference="a mistake",
+            symbol=world.symbol,
+            quantity=Decimal(1),
+            price=Decimal(100),
+        )
+    )
+    await world.caught_up()
+    result = await world.reconcile()
+    assert result.mismatches == {world.symbol: ("3", "2")}
+    await world.execute(order(world, "o-3"))
+    denied = await world.order("o-3")
+    assert (denied.final, denied.reason) == (OrdStatus.DENIED, "position-mismatch")
+    await world.execute(cancel("o-2", world.account))
+    await world.order_is("o-2", lambda o: o.final is OrdStatus.CANCELED)
+    await world.execute(
+        AdjustAccount(
+            command_id=uuid7(),
+            received_at=now(),
+            account=world.account,
+            kind=AdjustmentKind.TRANSFER,
+            reference="put right",
+            symbol=world.symbol,
+            quantity=Decimal(-1),
+        )
+    )
+    await world.caught_up()
+    assert (await world.reconcile()).mismatches == {}
+    await world.execute(order(world, "o-4", limit_price=Decimal(90)))
+    await world.order_is("o-4", lambda o: o.stage is OrdStatus.NEW)
+
+
+# -- other venues ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_replace_that_moves_the_id_is_not_ended_by_the_end_of_the_old_one(
+    database: str, tmp_path: Path
+) -> None:
+    with venue_process(tmp_path, "--replace-moves-id") as venue:
+        async with gateway_world(database, venue) as world:
+            await world.execute(order(world))
+            await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+            await world.execute(replace_order(account=world.account, quantity=Decimal(3)))
+            moved = await world.order_is("o-1", lambda o: o.quantity == 3 and not o.requests)
+            await world.idle()
+            assert moved.is_open
+            assert (await world.order("o-1")).is_open
+            await world.quote("99", "100")
+            await world.order_is("o-1", lambda o: o.cum_qty == 3)
+
+
+async def test_where_the_venue_replaces_nothing_it_is_canceled_and_sent_anew(database: str, tmp_path: Path) -> None:
+    with venue_process(tmp_path, "--no-replace") as venue:
+        async with gateway_world(database, venue) as world:
+            await world.execute(order(world))
+            await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+            await world.quote("99", "100", "1", "0.5")
+            await world.order_is("o-1", lambda o: o.cum_qty == Decimal("0.5"))
+            await world.execute(replace_order(account=world.account, quantity=Decimal(3), limit_price=Decimal(98)))
+            replaced = await world.order_is("o-1", lambda o: o.quantity == 3 and not o.requests)
+            assert (replaced.limit_price, replaced.cum_qty) == (Decimal(98), Decimal("0.5"))
+            assert replaced.is_open
+            old, new = await asyncio.to_thread(world.venue.orders, world.account)
+            assert (old["client_order_id"], old["status"], old["cum_qty"]) == ("o-1:1", "CANCELED", "0.5")
+            assert (new["client_order_id"], new["status"], new["quantity"]) == ("o-1:2", "NEW", "2.5")
+            await world.quote("97", "98")
+            await world.order_is("o-1", lambda o: o.cum_qty == 3 and o.is_filled)
+            assert (await world.book()).position_qty(world.symbol) == 3
+
+
+@pytest.mark.parametrize("fault", ["lose_ack", "lose_request", "status_500", "nonsense", "hang"])
+@pytest.mark.parametrize("scope", ["submit", "cancel"])
+async def test_a_replace_by_a_new_order_survives_what_goes_wrong(
+    database: str, tmp_path: Path, fault: str, scope: str
+) -> None:
+    with venue_process(tmp_path, "--no-replace") as venue:
+        async with gateway_world(database, venue) as world:
+            await world.execute(order(world))
+            await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+            await world.faults(**{fault: 1}, hang_ms=2_000, scope=scope)
+            await world.execute(replace_order(account=world.account, quantity=Decimal(3)))
+            await world.order_is("o-1", lambda o: o.quantity == 3 and not o.requests and not o.doubts)
+            orders = await asyncio.to_thread(world.venue.orders, world.account)
+            assert [(o["client_order_id"], o["status"]) for o in orders] == [("o-1:1", "CANCELED"), ("o-1:2", "NEW")]
+
+
+async def test_without_deduplication_nothing_is_sent_again_until_a_person_decides(
+    database: str, tmp_path: Path
+) -> None:
+    with venue_process(tmp_path, "--no-dedup") as venue:
+        async with gateway_world(database, venue) as world:
+            await world.faults(lose_request=1, scope="submit")
+            await world.execute(order(world))
+            in_doubt = await world.order_is("o-1", lambda o: bool(o.doubts))
+            await world.idle()
+            assert await asyncio.to_thread(world.venue.orders, world.account) == []
+            (doubt,) = in_doubt.doubts
+            assert doubt.request is RequestKind.SUBMIT
+            await world.execute(
+                resolve(doubt.doubt_id, DoubtOutcome.RESEND, account=world.account, reason="it is not on the screen")
+            )
+            await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW and not o.doubts)
+            assert len(await asyncio.to_thread(world.venue.orders, world.account)) == 1
+
+
+# -- restarts --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_gateway_that_ends_while_orders_are_under_way_leaves_no_doubt_behind(world: GatewayWorld) -> None:
+    await world.faults(delay_ms=100)
+    for n in range(1, 6):
+        await world.execute(order(world, f"o-{n}"))
+    await world.order_is("o-1", lambda o: o.attempts == 1)
+    await world.stop_gateway()
+    await world.start_gateway()
+    for n in range(1, 6):
+        await world.order_is(f"o-{n}", lambda o: o.stage is OrdStatus.NEW and not o.doubts)
+    await world.faults()
+    ids = [each["client_order_id"] for each in await asyncio.to_thread(world.venue.orders, world.account)]
+    assert sorted(ids) == [f"o-{n}:1" for n in range(1, 6)]
+
+
+async def test_what_happened_while_nobody_listened_is_caught_up_with(world: GatewayWorld) -> None:
+    await world.execute(order(world))
+    await world.execute(order(world, "o-2", limit_price=Decimal(90)))
+    for order_id in ("o-1", "o-2"):
+        await world.order_is(order_id, lambda o: o.stage is OrdStatus.NEW)
+    await world.stop_gateway()
+    await world.quote("99", "100")
+    cancel_by_hand = {"account": world.account}
+    await asyncio.to_thread(world.venue.post, "/orders/o-2:1/cancel", cancel_by_hand)
+    await world.start_gateway()
+    await world.order_is("o-1", lambda o: o.is_filled)
+    await world.order_is("o-2", lambda o: o.final is OrdStatus.CANCELED)
+
+
+async def test_the_venue_is_killed_and_comes_back(database: str, tmp_path: Path) -> None:
+    with venue_process(tmp_path) as venue:
+        async with gateway_world(database, venue) as world:
+            await world.execute(order(world))
+            await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+            venue.kill()
+            await world.execute(order(world, "o-2"))
+            await world.execute(cancel("o-1", world.account))
+            await asyncio.to_thread(venue.start)
+            await world.order_is("o-2", lambda o: o.stage is OrdStatus.NEW)
+            await world.order_is("o-1", lambda o: o.final is OrdStatus.CANCELED and not o.doubts)
+            await world.idle()
+            assert (await world.order("o-2")).doubts == ()
+
+
+async def test_two_gateways_take_turns(world: GatewayWorld) -> None:
+    first = world.gateway
+    assert first is not None
+    broker = SimulatedBroker(world.venue.url, now, send_s=0.5)
+    second = GatewayProcess(
+        world.dsn, "simulated", 1, lambda _: broker, "second", now=now, new_id=uuid7, poll_interval_s=0.2, term_s=2.0
+    )
+    running = asyncio.create_task(second.run())
+    await world.execute(order(world))
+    await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+    assert not second.is_working
+    await world.stop_gateway()
+    await world.execute(order(world, "o-2"))
+    await world.order_is("o-2", lambda o: o.stage is OrdStatus.NEW)
+    await world.until(lambda: second.is_working)
+    second.stop()
+    await running
+    await broker.close()
