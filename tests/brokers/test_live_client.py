@@ -15,7 +15,7 @@ import pytest
 from foldbook.brokers.live.broker import LiveBroker
 from foldbook.brokers.live.client import own_url
 from foldbook.brokers.live.credentials import Credentials
-from foldbook.brokers.live.errors import LiveError
+from foldbook.brokers.live.errors import LiveError, Said, Unclear
 from foldbook.brokers.port import Acknowledged, BrokerUnavailable, InDoubt, NewOrder, Refused
 from foldbook.trading.values import OrderType, Side
 from tests.brokers.binance_server import KEY, SECRET, binance_server
@@ -79,11 +79,12 @@ async def test_what_the_rate_limit_leaves_no_room_for_is_not_sent() -> None:
             while True:
                 await world.broker.open_orders(ACCOUNT)
                 asked += 1
-        outcomes = [await world.broker.submit(order(f"order-{number}")) for number in range(100)]
-        refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+        sent = 0
+        while isinstance(outcome := await world.broker.submit(order(f"order-{sent}")), Acknowledged):
+            sent += 1
+        assert isinstance(outcome, Refused) and "rate limit" in outcome.reason
         assert asked == len(world.server.sent("GET", "openOrders")) > 10
-        assert refused and all("rate limit" in outcome.reason for outcome in refused)
-        assert len(world.server.sent("POST")) == len(outcomes) - len(refused)
+        assert sent == len(world.server.sent("POST"))
 
 
 @pytest.mark.parametrize(("headers", "waits_s"), [({"Retry_After": "7"}, 7), ({}, 60)])
@@ -186,6 +187,14 @@ async def test_an_exchange_that_is_gone_shows_no_credentials(
         await broker.close()
     assert all(isinstance(thing, InDoubt | BrokerUnavailable) for thing in things)
     _expect_nothing(shown(*things), caplog, capfd)
+
+
+async def test_an_error_has_nothing_of_ccxt_in_its_chain(world: LiveWorld) -> None:
+    for fault, kind in (("lose_request", Unclear), ("nonsense", Unclear), ("none", Said)):
+        await world.faults(**({fault: 1} if fault != "none" else {}))
+        with pytest.raises(kind) as caught:
+            await world.broker._client.call("privateGetOrder", {"symbol": "BTCUSDT", "orderId": "1"})
+        assert caught.value.__context__ is None and caught.value.__cause__ is None
 
 
 async def test_the_start_shows_no_credentials(
