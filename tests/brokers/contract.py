@@ -39,13 +39,15 @@ WAIT_S = 20
 class World(Protocol):
     """A broker, and what is behind it."""
 
-    broker: Broker
     account: str
     symbol: str
     """Of which quantities down to ``step`` and prices in hundredths are taken, and whose market is empty at first."""
     base: str
     currency: str
     step: Decimal
+
+    @property
+    def broker(self) -> Broker: ...
 
     def now(self) -> datetime:
         """By the adapter's clock."""

@@ -244,7 +244,11 @@ async def test_a_symbol_that_is_listed_later_is_learnt(world: LiveWorld, monkeyp
     listed["symbols"].append(Listed("SOLUSDT", "SOL", "USDT").info())
     monkeypatch.setattr(world.server.exchange, "exchange_info", lambda: listed)
     await world.advance(CHECK_EVERY.total_seconds())
-    assert isinstance(await world.broker.submit(new), Refused)
+    await world.broker.fills_since(ACCOUNT, None)
+    outcome = await world.broker.submit(new)
+    assert isinstance(outcome, Refused) and "Invalid symbol" in outcome.reason, (
+        "the book of this server has no such symbol"
+    )
     assert [sent.params["symbol"] for sent in world.server.sent("POST")] == ["SOLUSDT"]
 
 
@@ -485,11 +489,13 @@ async def test_a_clock_that_goes_wrong_stops_orders_but_no_cancels(world: LiveWo
     await world.broker.submit(order())
     world.server.ahead_s = 3
     await world.advance(CHECK_EVERY.total_seconds())
+    await world.broker.fills_since(ACCOUNT, None)
     outcome = await world.broker.submit(order("order-2"))
     assert isinstance(outcome, Refused) and "3.000 s ahead" in outcome.reason
     assert len(world.server.sent("POST")) == 1
     assert isinstance(await world.broker.cancel(ref(order()), "request-1"), Acknowledged)
     world.server.ahead_s = 0
+    await world.broker.fills_since(ACCOUNT, None)
     assert isinstance(await world.broker.submit(order("order-2")), Acknowledged)
 
 
@@ -497,8 +503,10 @@ async def test_without_a_comparison_nothing_is_traded(world: LiveWorld) -> None:
     for _ in range(100):
         world.server.answer("GET time", 503, "<html>maintenance</html>")
     await world.advance(CHECK_EVERY.total_seconds())
+    await world.broker.fills_since(ACCOUNT, None)
     assert isinstance(await world.broker.submit(order("order-1")), Acknowledged)
     await world.advance(CHECK_AGE_MAX.total_seconds())
+    await world.broker.fills_since(ACCOUNT, None)
     outcome = await world.broker.submit(order("order-2"))
     assert isinstance(outcome, Refused) and "have not been compared" in outcome.reason
 

@@ -37,8 +37,10 @@ class LiveWorld:
     def __init__(self, server: BinanceServer, broker: LiveBroker, clock: Clock) -> None:
         self.server = server
         self.broker = broker
-        self.now = clock
         self._clock = clock
+
+    def now(self) -> datetime:
+        return self._clock.time
 
     async def quote(self, bid: str, ask: str, bid_size: str | None = None, ask_size: str | None = None) -> None:
         self.server.exchange.quote(self.symbol, bid, ask, bid_size, ask_size)

@@ -139,7 +139,7 @@ class LiveBroker:
         return await self._outcome(order.account, lambda: self._submit(order))
 
     async def _submit(self, order: NewOrder) -> Acknowledged:
-        await self._keep_checked()
+        # Nothing is asked first: an order leaves at once. The polls keep the comparison fresh.
         check = self._check
         if check is None or check.is_off:
             raise Unfit("the clocks were not compared" if check is None else check.text)
@@ -224,8 +224,9 @@ class LiveBroker:
                 self._fills.remember(state.symbol, state.broker_order_id, state.client_order_id)
         return Answer(completeness=Completeness.COMPLETE, began_at=began_at, items=items)
 
-    async def fills_since(self, account: str, cursor: str | None) -> Fills:
+    async def fills_since(self, account: str | None, cursor: str | None) -> Fills:
         """Partial: the fills of the symbols that were traded or seen here, or are in the settings."""
+        account = self._settings.account if account is None else account
         began_at = self._asked(account)
         await self._keep_checked()
         if cursor is None:
@@ -262,7 +263,7 @@ class LiveBroker:
     # -- the clock ---------------------------------------------------------------------------------------------------
 
     async def _keep_checked(self) -> None:
-        """Compare the clocks by the hour, and at every question while they differ."""
+        """Compare the clocks by the hour, and at every poll while they differ."""
         check = self._check
         if check is not None and not check.is_off and self._clock() - check.at < CHECK_EVERY:
             return
