@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from foldbook.brokers.live import binance, fills
+from foldbook.brokers.live import binance, broker, fills
 from foldbook.brokers.live.broker import CHECK_AGE_MAX, CHECK_EVERY, LiveBroker
 from foldbook.brokers.live.client import _class_of
 from foldbook.brokers.live.credentials import Credentials
@@ -483,6 +483,18 @@ async def test_how_far_the_clocks_differ_is_told(world: LiveWorld) -> None:
     await world.broker.fills_since(ACCOUNT, None)
     check = world.broker.clock_check
     assert check is not None and (check.difference_s, check.is_off, check.at) == (0.25, False, world.now())
+
+
+async def test_clocks_are_compared_though_nobody_asks_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "LOOK_EVERY_S", 0.01)
+    async with live_world() as world:
+        await world.advance(CHECK_EVERY.total_seconds())
+
+        async def is_compared() -> bool:
+            check = world.broker.clock_check
+            return check is not None and check.at == world.now()
+
+        await until(is_compared)
 
 
 async def test_a_clock_that_goes_wrong_stops_orders_but_no_cancels(world: LiveWorld) -> None:

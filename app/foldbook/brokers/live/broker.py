@@ -6,6 +6,7 @@ none, the clock, which account it is, and that nothing is known after ``close``.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -53,6 +54,9 @@ PROFILES: dict[str, Callable[[], Profile]] = {"binance": BinanceSpot}
 CHECK_EVERY = timedelta(hours=1)
 """How often the exchange's clock is compared with ours and its symbols are asked for."""
 
+LOOK_EVERY_S = 60.0
+"""How often it is looked whether that is due, beside every poll of fills."""
+
 CHECK_AGE_MAX = timedelta(hours=2)
 """Without a comparison for so long nothing is traded."""
 
@@ -76,6 +80,7 @@ class LiveBroker:
         self._requests: dict[str, None] = {}
         self._streams: list[LiveStream] = []
         self._check: ClockCheck | None = None
+        self._checking: asyncio.Task[None] | None = None
         self._is_closed = False
 
     @classmethod
@@ -110,6 +115,7 @@ class LiveBroker:
         refusal = await self._answered(self._why_not_let_in())
         if refusal is not None:
             raise LiveError(f"the exchange refuses the credentials of {self._settings.account}: {refusal}")
+        self._checking = asyncio.create_task(self._check_in_rhythm())
 
     async def _why_not_let_in(self) -> str | None:
         try:
@@ -139,7 +145,7 @@ class LiveBroker:
         return await self._outcome(order.account, lambda: self._submit(order))
 
     async def _submit(self, order: NewOrder) -> Acknowledged:
-        # Nothing is asked first: an order leaves at once. The polls keep the comparison fresh.
+        # Nothing is asked first: an order leaves at once. The comparison is kept fresh beside it.
         check = self._check
         if check is None or check.is_off:
             raise Unfit("the clocks were not compared" if check is None else check.text)
@@ -262,6 +268,11 @@ class LiveBroker:
 
     # -- the clock ---------------------------------------------------------------------------------------------------
 
+    async def _check_in_rhythm(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self._keep_checked()
+
     async def _keep_checked(self) -> None:
         """Compare the clocks by the hour, and at every poll while they differ."""
         check = self._check
@@ -306,6 +317,9 @@ class LiveBroker:
 
     async def close(self) -> None:
         self._is_closed = True
+        if self._checking is not None:
+            self._checking.cancel()
+            await asyncio.wait((self._checking,))
         for stream in list(self._streams):
             await stream.close()
         await self._client.close()
