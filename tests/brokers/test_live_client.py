@@ -6,7 +6,6 @@ import contextlib
 import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from decimal import Decimal
 from typing import Any
 
 import psutil
@@ -16,29 +15,16 @@ from foldbook.brokers.live.broker import LiveBroker
 from foldbook.brokers.live.client import own_url
 from foldbook.brokers.live.credentials import Credentials
 from foldbook.brokers.live.errors import LiveError, Said, Unclear
-from foldbook.brokers.port import Acknowledged, BrokerUnavailable, InDoubt, NewOrder, Refused
-from foldbook.trading.values import OrderType, Side
+from foldbook.brokers.port import Acknowledged, BrokerUnavailable, InDoubt, Refused
 from tests.brokers.binance_server import KEY, SECRET, binance_server
-from tests.brokers.contract import ref
-from tests.brokers.worlds.live import ACCOUNT, Clock, LiveWorld, live_world, settings_of
+from tests.brokers.trader import ref
+from tests.brokers.worlds.live import ACCOUNT, Clock, LiveWorld, live_world, order, settings_of
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[LiveWorld]:
     async with live_world() as world:
         yield world
-
-
-def order(client_id: str = "order-1") -> NewOrder:
-    return NewOrder(
-        account=ACCOUNT,
-        client_order_id=client_id,
-        symbol="BTCUSDT",
-        side=Side.BUY,
-        order_type=OrderType.LIMIT,
-        quantity=Decimal(1),
-        limit_price=Decimal(100),
-    )
 
 
 # -- nothing is sent twice ---------------------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.brokers.contract import PortCases, WireCases, World, trader
+from tests.brokers.contract import PortCases
+from tests.brokers.contract_wire import WireCases
+from tests.brokers.trader import World, trader
 from tests.brokers.venue_process import VenueProcess, venue_process
 from tests.brokers.worlds.backtest import backtest_world
 from tests.brokers.worlds.live import live_world

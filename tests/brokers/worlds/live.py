@@ -11,6 +11,8 @@ from typing import Any
 from foldbook.brokers.live.broker import LiveBroker
 from foldbook.brokers.live.credentials import Credentials
 from foldbook.brokers.live.settings import LiveSettings
+from foldbook.brokers.port import NewOrder
+from foldbook.trading.values import OrderType, Side
 from tests.brokers.binance_server import KEY, SECRET, BinanceServer, Faults, binance_server
 from tests.builders import NOW
 
@@ -55,8 +57,8 @@ class LiveWorld:
 def settings_of(server: BinanceServer, **changed: Any) -> LiveSettings:
     given: dict[str, Any] = {
         "account": ACCOUNT,
-        "request_s": 0.5,
-        "rate_wait_s": 0.5,
+        "request_s": 1.5,
+        "rate_wait_s": 2.0,
         "rest_url": server.rest_url,
         "ws_url": server.ws_url,
     }
@@ -72,3 +74,28 @@ async def live_world(**settings: Any) -> AsyncIterator[LiveWorld]:
             yield LiveWorld(server, broker, clock)
         finally:
             await broker.close()
+
+
+def order(client_id: str = "order-1", side: str = "BUY", **changed: Any) -> NewOrder:
+    given: dict[str, Any] = {
+        "account": ACCOUNT,
+        "client_order_id": client_id,
+        "symbol": "BTCUSDT",
+        "side": Side(side),
+        "order_type": OrderType.LIMIT,
+        "quantity": Decimal(1),
+        "limit_price": Decimal(100),
+    }
+    return NewOrder(**(given | changed))
+
+
+def at_market(client_id: str, side: str = "BUY", **changed: Any) -> NewOrder:
+    return order(client_id, side, order_type=OrderType.MARKET, limit_price=None, **changed)
+
+
+def elsewhere(world: LiveWorld, client_id: str, symbol: str = "BTCUSDT", quantity: str = "1") -> dict[str, Any]:
+    """An order at market that somebody places at the exchange's own screen."""
+    world.server.exchange.quote(symbol, "99", "100")
+    return world.server.exchange.place(
+        {"symbol": symbol, "side": "BUY", "type": "MARKET", "quantity": quantity, "newClientOrderId": client_id}
+    )
