@@ -34,13 +34,13 @@ async def world() -> AsyncIterator[LiveWorld]:
 async def test_a_request_is_sent_once(world: LiveWorld, fault: str) -> None:
     """Also over a connection that was used before, by which aiohttp would send a DELETE or GET again."""
     await world.broker.submit(order("order-0"))
-    await world.faults(**{fault: 1, "hang_ms": 2_000}, scope="submit")
+    await world.faults(**{fault: 1, "hang_ms": 5_000}, scope="submit")
     assert isinstance(await world.broker.submit(order()), InDoubt)
     assert len(world.server.sent("POST")) == 2
-    await world.faults(**{fault: 1, "hang_ms": 2_000}, scope="cancel")
+    await world.faults(**{fault: 1, "hang_ms": 5_000}, scope="cancel")
     assert isinstance(await world.broker.cancel(ref(order("order-0")), "request-1"), InDoubt)
     assert len(world.server.sent("DELETE")) == 1
-    await world.faults(**{fault: 1, "hang_ms": 2_000}, scope="question")
+    await world.faults(**{fault: 1, "hang_ms": 5_000}, scope="question")
     with pytest.raises(BrokerUnavailable):
         await world.broker.order_by_client_id(ref(order()))
     assert len(world.server.sent("GET")) == 1
@@ -147,7 +147,7 @@ async def test_a_failure_shows_no_credentials(
 ) -> None:
     """ccxt's own errors have the URL with its signature in them, its debug log the headers, too."""
     with caplog.at_level(logging.DEBUG):
-        await world.faults(**{fault: 100, "hang_ms": 2_000})
+        await world.faults(**{fault: 100, "hang_ms": 5_000})
         things = [
             await failure(lambda: world.broker.submit(order())),
             await failure(lambda: world.broker.cancel(ref(order()), "request-1")),
