@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from foldbook.brokers.live import binance, fills
+from foldbook.brokers.live import binance, client, fills
 from foldbook.brokers.live.broker import LiveBroker
 from foldbook.brokers.live.credentials import Credentials
 from foldbook.brokers.port import (
@@ -110,6 +110,17 @@ async def test_frames_about_something_else_are_passed_over(world: LiveWorld) -> 
 async def test_a_frame_that_makes_no_sense_ends_the_stream(world: LiveWorld, event: dict[str, Any]) -> None:
     async with world.broker.reports() as stream:
         world.server.tell(event)
+        with pytest.raises(BrokerUnavailable, match="the stream of reports has ended"):
+            async with asyncio.timeout(WAIT_S):
+                await anext(stream)
+
+
+async def test_a_stream_that_is_dead_without_having_ended_is_noticed(
+    world: LiveWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "HEARTBEAT_S", 0.05)
+    world.server.is_deaf = True
+    async with world.broker.reports() as stream:
         with pytest.raises(BrokerUnavailable, match="the stream of reports has ended"):
             async with asyncio.timeout(WAIT_S):
                 await anext(stream)
