@@ -6,6 +6,7 @@ things get lost, keep more (``contract_wire``).
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 
 import msgspec
@@ -17,11 +18,12 @@ from foldbook.brokers.port import (
     Completeness,
     InDoubt,
     Refused,
+    Report,
     ReportKind,
     Terms,
 )
-from foldbook.trading.values import ZERO, OrdStatus, Side
-from tests.brokers.trader import Trader, World, read, ref
+from foldbook.trading.values import ZERO, ExecType, OrdStatus, Side, TimeInForce
+from tests.brokers.trader import WAIT_S, Trader, World, read, ref
 
 
 class PortCases:
@@ -155,6 +157,29 @@ class PortCases:
         for name in named:
             assert [getattr(fill, name) for fill in fills] == [getattr(report, name) for report in streamed]
 
+    async def test_an_answer_tells_what_the_stream_tells(self, trader: Trader, world: World) -> None:
+        """Of a fill in the same words: what is told twice is recorded once because it is the same."""
+        await world.quote("99", "100", ask_size="0.25")
+        async with trader.broker.reports() as stream:
+            told: list[Report] = []
+            immediate = msgspec.structs.replace(trader.order("BUY", "1", "100"), time_in_force=TimeInForce.IOC)
+            resting = trader.order("BUY", "1", "90")
+            for order in (immediate, resting):
+                outcome = await trader.broker.submit(order)
+                assert isinstance(outcome, Acknowledged)
+                told += outcome.reports
+            outcome = await trader.broker.cancel(ref(resting), "request-1")
+            assert isinstance(outcome, Acknowledged)
+            told += outcome.reports
+            streamed: list[Report] = []
+            async with asyncio.timeout(WAIT_S):
+                while not any(
+                    report.exec_type is ExecType.CANCELED and report.client_order_id == resting.client_order_id
+                    for report in streamed
+                ):
+                    streamed.append(await anext(stream))
+        assert {_said(report) for report in told} <= {_said(report) for report in streamed}
+
     async def test_fills_since_a_cursor_are_the_later_ones(self, trader: Trader) -> None:
         await trader.traded("BUY", "1")
         before, cursor = await trader.fills()
@@ -259,3 +284,10 @@ class PortCases:
             async with broker.reports():
                 pass
         await broker.close()
+
+
+def _said(report: Report) -> object:
+    """What a report says, however it was written; of one that is no trade, what it is about."""
+    if report.kind is ReportKind.TRADE:
+        return msgspec.structs.replace(report, raw=None)
+    return report.exec_type, report.client_order_id, report.broker_order_id, report.request_id

@@ -26,11 +26,11 @@ from foldbook.brokers.port import (
     client_order_id,
 )
 from foldbook.market.records import ns_of
-from foldbook.trading.values import OrderType, TimeInForce
+from foldbook.trading.values import ExecType, OrderType, TimeInForce
 from tests.brokers.binance_server import KEY, SECRET, binance_server
 from tests.brokers.binance_shapes import Listed
-from tests.brokers.trader import ref, until
-from tests.brokers.worlds.live import ACCOUNT, Clock, LiveWorld, live_world, order, settings_of
+from tests.brokers.trader import read, ref, until
+from tests.brokers.worlds.live import ACCOUNT, Clock, LiveWorld, live_world, opened, order, settings_of
 
 
 @pytest.fixture
@@ -241,7 +241,8 @@ async def test_a_clock_that_is_off_at_the_start_ends_it(ahead_s: float) -> None:
     async with binance_server(clock) as server:
         server.ahead_s = ahead_s
         with pytest.raises(LiveError, match=r"3\.000 s (ahead of|behind) this machine's: nothing is traded"):
-            await LiveBroker.open(settings_of(server), Credentials(KEY, SECRET), clock)
+            async with opened(settings_of(server), Credentials(KEY, SECRET), clock):
+                pass
 
 
 async def test_how_far_the_clocks_differ_is_told(world: LiveWorld) -> None:
@@ -300,7 +301,8 @@ async def test_wrong_credentials_are_told_at_the_start(key: str, secret: str, to
     clock = Clock()
     async with binance_server(clock) as server:
         with pytest.raises(LiveError, match=told) as caught:
-            await LiveBroker.open(settings_of(server), Credentials(key, secret), clock)
+            async with opened(settings_of(server), Credentials(key, secret), clock):
+                pass
     assert secret not in str(caught.value)
 
 
@@ -309,26 +311,42 @@ async def test_an_exchange_that_is_not_there_may_come_later() -> None:
     async with binance_server(clock) as server:
         settings = settings_of(server)
     with pytest.raises(BrokerUnavailable):
-        await LiveBroker.open(settings, Credentials(KEY, SECRET), clock)
+        async with opened(settings, Credentials(KEY, SECRET), clock):
+            pass
 
 
 @pytest.mark.parametrize("account", ["alice/kraken/live", "alice/binance/simulated", "alice/binance/backtest"])
-async def test_an_exchange_that_was_not_tested_is_refused(account: str) -> None:
-    async with binance_server(Clock()) as server:
-        with pytest.raises(LiveError, match="cannot be worked live"):
-            await LiveBroker.open(settings_of(server, account=account), Credentials(KEY, SECRET), Clock())
+def test_an_exchange_that_was_not_tested_is_refused(account: str) -> None:
+    with pytest.raises(LiveError, match="cannot be worked live"):
+        LiveBroker(LiveSettings(account=account), Credentials(KEY, SECRET), Clock())
 
 
 @pytest.mark.parametrize("url", ["http://api.example.com", "http://10.0.0.1", "ftp://127.0.0.1", "api.example.com"])
-async def test_credentials_do_not_leave_the_machine_unencrypted(url: str) -> None:
-    async with binance_server(Clock()) as server:
-        with pytest.raises(LiveError, match="no address for credentials"):
-            await LiveBroker.open(settings_of(server, rest_url=url), Credentials(KEY, SECRET), Clock())
+def test_credentials_do_not_leave_the_machine_unencrypted(url: str) -> None:
+    with pytest.raises(LiveError, match="no address for credentials"):
+        LiveBroker(LiveSettings(account=ACCOUNT, rest_url=url), Credentials(KEY, SECRET), Clock())
 
 
-async def test_without_ccxt_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ccxt_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ccxt.pro", None)
     _class_of.cache_clear()
-    async with binance_server(Clock()) as server:
-        with pytest.raises(LiveError, match=r"foldbook\[live\]"):
-            await LiveBroker.open(settings_of(server), Credentials(KEY, SECRET), Clock())
+    with pytest.raises(LiveError, match=r"foldbook\[live\]"):
+        LiveBroker(LiveSettings(account=ACCOUNT), Credentials(KEY, SECRET), Clock())
+
+
+async def test_it_connects_when_its_reports_are_wanted_and_tries_again() -> None:
+    clock = Clock()
+    async with binance_server(clock) as server:
+        server.ahead_s = 3
+        fresh = LiveBroker(settings_of(server), Credentials(KEY, SECRET), clock)
+        try:
+            assert isinstance(await fresh.submit(order()), Refused)
+            with pytest.raises(BrokerUnavailable, match=r"3\.000 s ahead"):
+                async with fresh.reports():
+                    pass
+            server.ahead_s = 0
+            async with fresh.reports() as stream:
+                assert isinstance(await fresh.submit(order()), Acknowledged)
+                await read(stream, 1, ExecType.NEW)
+        finally:
+            await fresh.close()

@@ -15,10 +15,11 @@ from foldbook.brokers.live.broker import LiveBroker
 from foldbook.brokers.live.client import own_url
 from foldbook.brokers.live.credentials import Credentials
 from foldbook.brokers.live.errors import LiveError, Said, Unclear
+from foldbook.brokers.live.settings import LiveSettings
 from foldbook.brokers.port import Acknowledged, BrokerUnavailable, InDoubt, Refused
 from tests.brokers.binance_server import KEY, SECRET, binance_server
 from tests.brokers.trader import ref
-from tests.brokers.worlds.live import ACCOUNT, Clock, LiveWorld, live_world, order, settings_of
+from tests.brokers.worlds.live import ACCOUNT, Clock, LiveWorld, live_world, opened, order, settings_of
 
 
 @pytest.fixture
@@ -163,7 +164,8 @@ async def test_an_exchange_that_is_gone_shows_no_credentials(
     clock = Clock()
     with caplog.at_level(logging.DEBUG):
         async with binance_server(clock) as server:
-            broker = await LiveBroker.open(settings_of(server), Credentials(KEY, SECRET), clock)
+            broker = LiveBroker(settings_of(server), Credentials(KEY, SECRET), clock)
+            await broker.connect()
         things = [
             await failure(lambda: broker.submit(order())),
             await failure(lambda: broker.cancel(ref(order()), "request-1")),
@@ -191,7 +193,8 @@ async def test_the_start_shows_no_credentials(
         async with binance_server(clock) as server:
             server.answer("GET account", 400, ECHO)
             with pytest.raises(LiveError) as caught:
-                await LiveBroker.open(settings_of(server), Credentials(KEY, SECRET), clock)
+                async with opened(settings_of(server), Credentials(KEY, SECRET), clock):
+                    pass
     _expect_nothing(shown(caught.value), caplog, capfd)
 
 
@@ -223,11 +226,10 @@ def test_an_address_for_credentials(url: str) -> None:
     assert own_url(url, "http", "https") == url.rstrip("/")
 
 
-async def test_the_sandbox_is_another_address() -> None:
+def test_the_sandbox_is_another_address() -> None:
     """Nothing is asked of it here: only where it would be asked."""
-    async with binance_server(Clock()) as server:
-        clock = Clock()
-        broker = await LiveBroker.open(settings_of(server), Credentials(KEY, SECRET, is_sandbox=True), clock)
+    for is_sandbox in (True, False):
+        broker = LiveBroker(LiveSettings(account=ACCOUNT), Credentials(KEY, SECRET, is_sandbox=is_sandbox), Clock())
         urls = broker._client.urls
-        await broker.close()
-    assert "testnet.binance.vision" in urls["v1"]
+        for url in (urls["public"], urls["private"], broker._profile.stream(broker._client)[0]):
+            assert ("testnet.binance.vision" in url) is is_sandbox

@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from foldbook.brokers.live import binance, client, fills
-from foldbook.brokers.live.broker import LiveBroker
 from foldbook.brokers.live.credentials import Credentials
 from foldbook.brokers.port import (
     Acknowledged,
@@ -23,7 +23,17 @@ from foldbook.brokers.port import (
 from foldbook.trading.values import ExecType, TimeInForce
 from tests.brokers.binance_server import KEY, SECRET
 from tests.brokers.trader import WAIT_S, read, ref
-from tests.brokers.worlds.live import ACCOUNT, Clock, LiveWorld, at_market, elsewhere, live_world, order, settings_of
+from tests.brokers.worlds.live import (
+    ACCOUNT,
+    Clock,
+    LiveWorld,
+    at_market,
+    elsewhere,
+    live_world,
+    opened,
+    order,
+    settings_of,
+)
 
 
 @pytest.fixture
@@ -48,6 +58,23 @@ async def test_an_answer_tells_what_was_traded_at_once(world: LiveWorld) -> None
     assert trade.exec_id == streamed.exec_id
     assert {report.client_order_id for report in (new, trade, expired)} == {"order-1"}
     assert outcome.raw is not None and '"clientOrderId":"order-1"' in outcome.raw
+
+
+async def test_an_answer_and_the_stream_tell_the_same_in_the_same_words(world: LiveWorld) -> None:
+    """A report's content is its identity: what is told twice is recorded once."""
+    await world.quote("99", "100", ask_size="0.25")
+    resting = order("order-2", limit_price=Decimal(90))
+    async with world.broker.reports() as stream:
+        outcomes = [
+            await world.broker.submit(order("order-1", time_in_force=TimeInForce.IOC)),
+            await world.broker.submit(resting),
+            await world.broker.cancel(ref(resting), "request-1"),
+        ]
+        told = [report for outcome in outcomes if isinstance(outcome, Acknowledged) for report in outcome.reports]
+        async with asyncio.timeout(WAIT_S):
+            streamed = [await anext(stream) for _ in told]
+    assert len(told) == 5
+    assert [replace(report, raw=None) for report in told] == [replace(report, raw=None) for report in streamed]
 
 
 async def test_a_fee_is_told_in_what_it_was_paid_in(world: LiveWorld) -> None:
@@ -169,11 +196,8 @@ async def test_another_process_goes_on_at_the_cursor(world: LiveWorld) -> None:
     await world.broker.submit(at_market("order-1"))
     before = await world.broker.fills_since(ACCOUNT, None)
     await world.broker.submit(at_market("order-2"))
-    successor = await LiveBroker.open(settings_of(world.server), Credentials(KEY, SECRET), world.now)
-    try:
+    async with opened(settings_of(world.server), Credentials(KEY, SECRET), Clock()) as successor:
         after = await successor.fills_since(ACCOUNT, before.cursor)
-    finally:
-        await successor.close()
     assert [report.client_order_id for report in (*before.reports, *after.reports)] == ["order-1", "order-2"]
 
 

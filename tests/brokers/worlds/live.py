@@ -66,14 +66,24 @@ def settings_of(server: BinanceServer, **changed: Any) -> LiveSettings:
 
 
 @asynccontextmanager
+async def opened(settings: LiveSettings, credentials: Credentials, clock: Clock) -> AsyncIterator[LiveBroker]:
+    """A broker that has connected."""
+    broker = LiveBroker(settings, credentials, clock)
+    try:
+        await broker.connect()
+        yield broker
+    finally:
+        await broker.close()
+
+
+@asynccontextmanager
 async def live_world(**settings: Any) -> AsyncIterator[LiveWorld]:
     clock = Clock()
-    async with binance_server(clock) as server:
-        broker = await LiveBroker.open(settings_of(server, **settings), Credentials(KEY, SECRET), clock)
-        try:
-            yield LiveWorld(server, broker, clock)
-        finally:
-            await broker.close()
+    async with (
+        binance_server(clock) as server,
+        opened(settings_of(server, **settings), Credentials(KEY, SECRET), clock) as broker,
+    ):
+        yield LiveWorld(server, broker, clock)
 
 
 def order(client_id: str = "order-1", side: str = "BUY", **changed: Any) -> NewOrder:
