@@ -9,153 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from foldbook.market.records import Quote, ns_of
-from foldbook.trading.values import ExecType, OrderType, Side, TimeInForce
+from foldbook.trading.values import ExecType, Side, TimeInForce
 from foldbook.venue.matching import Matching
 from foldbook.venue.orders import Costs, VenueInstrument, VenueOrder, VenueReport
+from tests.brokers.binance_shapes import LISTED, TYPES, ApiError, Kept, Listed, eight
 
 COMMISSION = Decimal("0.001")
 """Of what is received: base asset for a buy, quote asset for a sell."""
 
 _CLIENT_ID = re.compile(r"[a-zA-Z0-9\-_]{1,36}\Z")
-_TYPES = {
-    "LIMIT": OrderType.LIMIT,
-    "LIMIT_MAKER": OrderType.LIMIT,
-    "MARKET": OrderType.MARKET,
-    "STOP_LOSS": OrderType.STOP,
-    "STOP_LOSS_LIMIT": OrderType.STOP_LIMIT,
-}
-_OPEN = ("NEW", "PARTIALLY_FILLED")
 _ZERO = Decimal(0)
-
-
-class ApiError(Exception):
-    def __init__(self, status: int, code: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"code": code, "msg": message}
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A symbol that is traded."""
-
-    symbol: str
-    base: str
-    quote: str
-    tick: str = "0.01000000"
-    lot: str = "0.00000001"
-    quantity_max: str = "9000000000.00000000"
-    market_quantity_max: str = "1000000.00000000"
-
-    def info(self) -> dict[str, Any]:
-        return {
-            "symbol": self.symbol,
-            "status": "TRADING",
-            "baseAsset": self.base,
-            "baseAssetPrecision": 8,
-            "quoteAsset": self.quote,
-            "quotePrecision": 8,
-            "quoteAssetPrecision": 8,
-            "orderTypes": list(_TYPES),
-            "isSpotTradingAllowed": True,
-            "cancelReplaceAllowed": True,
-            "permissions": [],
-            "permissionSets": [["SPOT"]],
-            "filters": [
-                {
-                    "filterType": "PRICE_FILTER",
-                    "minPrice": "0.01000000",
-                    "maxPrice": "1000000.00000000",
-                    "tickSize": self.tick,
-                },
-                {"filterType": "LOT_SIZE", "minQty": self.lot, "maxQty": self.quantity_max, "stepSize": self.lot},
-                {
-                    "filterType": "MARKET_LOT_SIZE",
-                    "minQty": "0.00000000",
-                    "maxQty": self.market_quantity_max,
-                    "stepSize": "0.00000000",
-                },
-            ],
-        }
-
-
-LISTED = (
-    Listed("BTCUSDT", "BTC", "USDT"),
-    Listed("ETHUSDT", "ETH", "USDT", lot="0.00100000"),
-    Listed("ETHBTC", "ETH", "BTC"),
-)
-
-
-@dataclass
-class Kept:
-    """An order, open or not."""
-
-    order_id: int
-    client_order_id: str
-    symbol: str
-    side: str
-    type: str
-    time_in_force: str
-    quantity: Decimal
-    price: Decimal
-    stop_price: Decimal
-    time_ms: int
-    update_ms: int
-    status: str = "NEW"
-    executed: Decimal = _ZERO
-    quote_executed: Decimal = _ZERO
-    fills: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def is_open(self) -> bool:
-        return self.status in _OPEN
-
-    def shown(self) -> dict[str, Any]:
-        return {
-            "symbol": self.symbol,
-            "orderId": self.order_id,
-            "orderListId": -1,
-            "clientOrderId": self.client_order_id,
-            "price": eight(self.price),
-            "origQty": eight(self.quantity),
-            "executedQty": eight(self.executed),
-            "origQuoteOrderQty": "0.00000000",
-            "cummulativeQuoteQty": eight(self.quote_executed),
-            "status": self.status,
-            "timeInForce": self.time_in_force,
-            "type": self.type,
-            "side": self.side,
-            "selfTradePreventionMode": "NONE",
-        }
-
-    def queried(self) -> dict[str, Any]:
-        return self.shown() | {
-            "stopPrice": eight(self.stop_price),
-            "icebergQty": "0.00000000",
-            "time": self.time_ms,
-            "updateTime": self.update_ms,
-            "isWorking": True,
-            "workingTime": self.time_ms,
-        }
-
-    def placed(self) -> dict[str, Any]:
-        fills = [
-            {
-                "price": row["price"],
-                "qty": row["qty"],
-                "commission": row["commission"],
-                "commissionAsset": row["commissionAsset"],
-                "tradeId": row["id"],
-            }
-            for row in self.fills
-        ]
-        return self.shown() | {"transactTime": self.update_ms, "workingTime": self.time_ms, "fills": fills}
 
 
 class Exchange:
@@ -200,7 +68,7 @@ class Exchange:
                 order_id=str(kept.order_id),
                 symbol=kept.symbol,
                 side=Side(kept.side),
-                order_type=_TYPES[kept.type],
+                order_type=TYPES[kept.type],
                 quantity=kept.quantity,
                 limit_price=kept.price or None,
                 stop_price=kept.stop_price or None,
@@ -231,7 +99,7 @@ class Exchange:
     def _new(self, params: Mapping[str, str]) -> Kept:
         listed = self._symbol(params)
         kind = params["type"]
-        if kind not in _TYPES:
+        if kind not in TYPES:
             raise ApiError(400, -1116, "Invalid orderType.")
         if not _CLIENT_ID.match(params["newClientOrderId"]):
             raise ApiError(
@@ -467,7 +335,3 @@ class Exchange:
             }
             | changed
         )
-
-
-def eight(amount: Decimal) -> str:
-    return f"{amount:.8f}"

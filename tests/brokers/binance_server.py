@@ -20,7 +20,8 @@ from urllib.parse import parse_qsl
 
 from aiohttp import WSMsgType, web
 
-from tests.brokers.binance_exchange import ApiError, Exchange
+from tests.brokers.binance_exchange import Exchange
+from tests.brokers.binance_shapes import ApiError
 
 KEY = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
 SECRET = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
@@ -66,10 +67,11 @@ class Received:
 
 
 class BinanceServer:
-    """``ahead_s``: how far its clock is ahead of the one it was given."""
+    """``ahead_s``: how far its clock is ahead of the one it was given. ``is_deaf``: new streams answer no ping."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.ahead_s = 0.0
+        self.is_deaf = False
         self.faults = Faults()
         self.answers: dict[str, deque[tuple[int, str, dict[str, str]]]] = {}
         self.received: list[Received] = []
@@ -170,13 +172,13 @@ class BinanceServer:
     # -- the stream --------------------------------------------------------------------------------------------------
 
     async def stream(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=not self.is_deaf)
         await socket.prepare(request)
         sender: asyncio.Task[None] | None = None
         try:
             async for message in socket:
-                if message.type is not WSMsgType.TEXT:
-                    break
+                if message.type is WSMsgType.PING:
+                    continue  # It is deaf: as if the machine had lost its network.
                 call = json.loads(message.data)
                 answer = self._subscribe(call)
                 await socket.send_json({"id": call["id"]} | answer)

@@ -1,164 +1,29 @@
 """The contract of the port to brokers: what every adapter must keep, whoever is behind it.
 
-``PortCases`` are for each of them. ``WireCases`` are for those with a wire, on which things get lost: their world can
-misbehave. A test class per world inherits the cases and has a fixture ``world`` (``test_port.py``).
+A test class per world inherits the cases and has a fixture ``world`` (``test_port.py``). Brokers with a wire, on which
+things get lost, keep more (``contract_wire``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
 
 import msgspec
 import pytest
 
 from foldbook.brokers.port import (
     Acknowledged,
-    Broker,
     BrokerUnavailable,
     Completeness,
     InDoubt,
-    NewOrder,
-    OrderRef,
-    OrderState,
-    Outcome,
     Refused,
     Report,
     ReportKind,
     Terms,
 )
-from foldbook.trading.values import ZERO, ExecType, OrderType, OrdStatus, Side
-
-WAIT_S = 20
-"""How long a test waits for something that must come. Nothing is measured by it."""
-
-
-class World(Protocol):
-    """A broker, and what is behind it."""
-
-    broker: Broker
-    account: str
-    symbol: str
-    """Of which quantities down to ``step`` and prices in hundredths are taken, and whose market is empty at first."""
-    base: str
-    currency: str
-    step: Decimal
-
-    def now(self) -> datetime:
-        """By the adapter's clock."""
-        ...
-
-    async def quote(self, bid: str, ask: str, bid_size: str | None = None, ask_size: str | None = None) -> None: ...
-
-    async def advance(self, seconds: float) -> None:
-        """Let so much time pass."""
-        ...
-
-    async def faults(self, **faults: int | str) -> None:
-        """Set the venue's faults by their names: ``lose_ack=1``, say. Only of a world with a wire."""
-        ...
-
-
-class Trader:
-    """Short ways to ask a world's broker, and to know what must have come of it."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.broker = world.broker
-        self._numbers = 0
-
-    def order(self, side: str, quantity: str, price: str | None = None, *, post_only: bool = False) -> NewOrder:
-        """A limit order, or one at market."""
-        self._numbers += 1
-        return NewOrder(
-            account=self.world.account,
-            client_order_id=f"order-{self._numbers}",
-            symbol=self.world.symbol,
-            side=Side(side),
-            order_type=OrderType.MARKET if price is None else OrderType.LIMIT,
-            quantity=Decimal(quantity),
-            limit_price=None if price is None else Decimal(price),
-            post_only=post_only,
-        )
-
-    async def submitted(self, side: str, quantity: str, price: str | None = None) -> OrderRef:
-        """An order that was taken."""
-        order = self.order(side, quantity, price)
-        outcome = await self.broker.submit(order)
-        assert isinstance(outcome, Acknowledged), outcome
-        return ref(order, outcome.broker_order_id)
-
-    async def traded(self, side: str, quantity: str, bid: str = "100", ask: str = "101") -> OrderRef:
-        """An order at market that was filled. The market is told again after it: a venue may fill an order only with
-        what is told later."""
-        await self.world.quote(bid, ask)
-        order = await self.submitted(side, quantity)
-        await self.world.quote(bid, ask)
-        await self.becomes(order, OrdStatus.FILLED)
-        return order
-
-    async def known(self, order: OrderRef) -> tuple[OrderState, ...]:
-        """All orders with this client id."""
-        answer = await self.broker.order_by_client_id(order)
-        assert answer.completeness is Completeness.COMPLETE or answer.items
-        return answer.items
-
-    async def state(self, order: OrderRef) -> OrderState:
-        """The one order with this client id."""
-        (state,) = await self.known(order)
-        return state
-
-    async def becomes(self, order: OrderRef, status: OrdStatus) -> OrderState:
-        async def has_become() -> bool:
-            return (await self.state(order)).status is status
-
-        await until(has_become)
-        return await self.state(order)
-
-    async def fills(self, cursor: str | None = None) -> tuple[list[Report], str | None]:
-        """All fills after the cursor, and the cursor after them."""
-        reports: list[Report] = []
-        while True:
-            page = await self.broker.fills_since(self.world.account, cursor)
-            reports += page.reports
-            cursor = page.cursor
-            if not page.has_more:
-                return reports, cursor
-
-
-def ref(order: NewOrder, broker_order_id: str | None = None) -> OrderRef:
-    return OrderRef(
-        account=order.account,
-        symbol=order.symbol,
-        client_order_id=order.client_order_id,
-        broker_order_id=broker_order_id,
-    )
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it does."""
-    async with asyncio.timeout(WAIT_S):
-        while not await holds():
-            await asyncio.sleep(0.01)
-
-
-async def read(stream: AsyncIterator[Report], count: int, exec_type: ExecType = ExecType.TRADE) -> list[Report]:
-    """The next so many reports of this type."""
-    reports: list[Report] = []
-    async with asyncio.timeout(WAIT_S):
-        while len(reports) < count:
-            report = await anext(stream)
-            if report.exec_type is exec_type:
-                reports.append(report)
-    return reports
-
-
-@pytest.fixture
-def trader(world: World) -> Trader:
-    return Trader(world)
+from foldbook.trading.values import ZERO, ExecType, OrdStatus, Side, TimeInForce
+from tests.brokers.trader import WAIT_S, Trader, World, read, ref
 
 
 class PortCases:
@@ -292,6 +157,29 @@ class PortCases:
         for name in named:
             assert [getattr(fill, name) for fill in fills] == [getattr(report, name) for report in streamed]
 
+    async def test_an_answer_tells_what_the_stream_tells(self, trader: Trader, world: World) -> None:
+        """Of a fill in the same words: what is told twice is recorded once because it is the same."""
+        await world.quote("99", "100", ask_size="0.25")
+        async with trader.broker.reports() as stream:
+            told: list[Report] = []
+            immediate = msgspec.structs.replace(trader.order("BUY", "1", "100"), time_in_force=TimeInForce.IOC)
+            resting = trader.order("BUY", "1", "90")
+            for order in (immediate, resting):
+                outcome = await trader.broker.submit(order)
+                assert isinstance(outcome, Acknowledged)
+                told += outcome.reports
+            outcome = await trader.broker.cancel(ref(resting), "request-1")
+            assert isinstance(outcome, Acknowledged)
+            told += outcome.reports
+            streamed: list[Report] = []
+            async with asyncio.timeout(WAIT_S):
+                while not any(
+                    report.exec_type is ExecType.CANCELED and report.client_order_id == resting.client_order_id
+                    for report in streamed
+                ):
+                    streamed.append(await anext(stream))
+        assert {_said(report) for report in told} <= {_said(report) for report in streamed}
+
     async def test_fills_since_a_cursor_are_the_later_ones(self, trader: Trader) -> None:
         await trader.traded("BUY", "1")
         before, cursor = await trader.fills()
@@ -398,121 +286,8 @@ class PortCases:
         await broker.close()
 
 
-class WireCases:
-    """What a broker must keep with whom requests, answers and reports get lost."""
-
-    async def _in_doubt(self, trader: Trader, **faults: int | str) -> OrderRef:
-        await trader.world.faults(**faults, scope="submit")
-        order = trader.order("BUY", "1", "100")
-        outcome = await trader.broker.submit(order)
-        assert isinstance(outcome, InDoubt) and outcome.reason, outcome
-        return ref(order)
-
-    @pytest.mark.parametrize("fault", ["lose_ack", "status_500", "nonsense", "hang"])
-    async def test_an_order_whose_answer_is_lost_is_found(self, trader: Trader, world: World, fault: str) -> None:
-        order = await self._in_doubt(trader, **{fault: 1, "hang_ms": _longer_than_a_send(trader)})
-        await world.advance(trader.broker.capabilities.settle_s)
-        state = await trader.becomes(order, OrdStatus.NEW)
-        assert (state.client_order_id, state.quantity) == (order.client_order_id, Decimal(1))
-
-    async def test_an_order_that_was_lost_is_absent(self, trader: Trader, world: World) -> None:
-        order = await self._in_doubt(trader, lose_request=1)
-        await world.advance(trader.broker.capabilities.settle_s)
-        answer = await trader.broker.order_by_client_id(order)
-        assert (answer.completeness, answer.items) == (Completeness.COMPLETE, ())
-
-    @pytest.mark.parametrize("fault", ["lose_ack", "status_500", "nonsense", "hang"])
-    async def test_a_cancel_whose_answer_is_lost_was_done(self, trader: Trader, world: World, fault: str) -> None:
-        order = await trader.submitted("BUY", "1", "100")
-        await world.faults(**{fault: 1, "hang_ms": _longer_than_a_send(trader)}, scope="cancel")
-        outcome = await trader.broker.cancel(order, "request-1")
-        assert isinstance(outcome, InDoubt) and outcome.reason
-        await trader.becomes(order, OrdStatus.CANCELED)
-
-    async def test_a_cancel_that_was_lost_did_nothing(self, trader: Trader, world: World) -> None:
-        order = await trader.submitted("BUY", "1", "100")
-        await world.faults(lose_request=1, scope="cancel")
-        assert isinstance(await trader.broker.cancel(order, "request-1"), InDoubt)
-        await world.advance(trader.broker.capabilities.settle_s)
-        assert (await trader.state(order)).status is OrdStatus.NEW
-
-    @pytest.mark.parametrize("fault", ["lose_ack", "lose_request", "status_500", "nonsense", "hang"])
-    async def test_a_replace_without_an_answer(self, trader: Trader, world: World, fault: str) -> None:
-        """It is in doubt; with a broker that does not replace it was never sent."""
-        order = await trader.submitted("BUY", "1", "100")
-        await world.faults(**{fault: 1, "hang_ms": _longer_than_a_send(trader)}, scope="replace")
-        outcome = await trader.broker.replace(order, Terms(quantity=Decimal(3), limit_price=Decimal(99)), "request-1")
-        expected: type[Outcome] = InDoubt if trader.broker.capabilities.replaces else Refused
-        assert isinstance(outcome, expected)
-        await world.faults()
-        is_changed = trader.broker.capabilities.replaces and fault != "lose_request"
-        expects = Decimal(3 if is_changed else 1)
-
-        async def has_become() -> bool:
-            return (await trader.state(order)).quantity == expects
-
-        await until(has_become)
-
-    async def test_a_late_refusal_is_told(self, trader: Trader, world: World) -> None:
-        async with trader.broker.reports() as stream:
-            await world.faults(refuse_late=1)
-            order = await trader.submitted("BUY", "1", "100")
-            (report,) = await read(stream, 1, ExecType.REJECTED)
-        assert (report.client_order_id, report.kind) == (order.client_order_id, ReportKind.ORDER)
-        assert (await trader.becomes(order, OrdStatus.REJECTED)).cum_qty == ZERO
-
-    # -- the stream --------------------------------------------------------------------------------------------------
-
-    async def test_a_fill_that_the_stream_drops_is_polled(self, trader: Trader, world: World) -> None:
-        await trader.submitted("BUY", "1", "100")
-        async with trader.broker.reports() as stream:
-            await world.faults(drop=1)
-            await world.quote("99", "100", ask_size="0.25")
-            await world.quote("99", "100", ask_size="5")
-            (streamed,) = await read(stream, 1)
-        fills, _ = await trader.fills()
-        assert [fill.last_qty for fill in fills] == [Decimal("0.25"), Decimal("0.75")]
-        assert streamed.exec_id == fills[1].exec_id
-
-    async def test_a_repeated_frame_is_the_same_fill(self, trader: Trader, world: World) -> None:
-        await trader.submitted("BUY", "1", "100")
-        async with trader.broker.reports() as stream:
-            await world.faults(repeat=1)
-            await world.quote("99", "100")
-            first, second = await read(stream, 2)
-        assert first.exec_id == second.exec_id
-        assert [fill.exec_id for fill in (await trader.fills())[0]] == [first.exec_id]
-
-    async def test_frames_in_another_order_are_the_same_fills(self, trader: Trader, world: World) -> None:
-        await trader.submitted("BUY", "1", "100")
-        async with trader.broker.reports() as stream:
-            await world.faults(reorder=1)
-            await world.quote("99", "100", ask_size="0.25")
-            await world.quote("99", "100", ask_size="5")
-            streamed = [report.exec_id for report in await read(stream, 2)]
-        fills = [fill.exec_id for fill in (await trader.fills())[0]]
-        assert streamed == fills[::-1]
-
-    async def test_a_stream_that_breaks_says_so_and_can_be_entered_again(self, trader: Trader, world: World) -> None:
-        order = await trader.submitted("BUY", "1", "100")
-        async with trader.broker.reports() as stream:
-            await world.faults(disconnect=1)
-            await world.quote("99", "100", ask_size="0.25")
-            with pytest.raises(BrokerUnavailable):
-                await read(stream, 1)
-        async with trader.broker.reports() as stream:
-            await world.quote("99", "100", ask_size="5")
-            (streamed,) = await read(stream, 1)
-        fills, _ = await trader.fills()
-        assert [fill.client_order_id for fill in fills] == [order.client_order_id] * 2
-        assert streamed.exec_id == fills[1].exec_id
-
-    async def test_a_slow_answer_is_an_answer(self, trader: Trader, world: World) -> None:
-        await world.faults(delay_ms=50)
-        order = await trader.submitted("BUY", "1", "100")
-        assert (await trader.state(order)).status is OrdStatus.NEW
-
-
-def _longer_than_a_send(trader: Trader) -> int:
-    """In milliseconds."""
-    return int(trader.broker.capabilities.send_s * 1000) + 2_000
+def _said(report: Report) -> object:
+    """What a report says, however it was written; of one that is no trade, what it is about."""
+    if report.kind is ReportKind.TRADE:
+        return msgspec.structs.replace(report, raw=None)
+    return report.exec_type, report.client_order_id, report.broker_order_id, report.request_id

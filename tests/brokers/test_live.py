@@ -10,59 +10,33 @@ from typing import Any
 
 import pytest
 
-from foldbook.brokers.live import binance, fills
+from foldbook.brokers.live import broker
+from foldbook.brokers.live.binance import BinanceSpot
 from foldbook.brokers.live.broker import CHECK_AGE_MAX, CHECK_EVERY, LiveBroker
 from foldbook.brokers.live.client import _class_of
 from foldbook.brokers.live.credentials import Credentials
 from foldbook.brokers.live.errors import LiveError
+from foldbook.brokers.live.settings import LiveSettings
 from foldbook.brokers.port import (
     Acknowledged,
     BrokerUnavailable,
     Completeness,
     InDoubt,
-    NewOrder,
-    OrderRef,
     Refused,
-    ReportKind,
     client_order_id,
 )
 from foldbook.market.records import ns_of
-from foldbook.trading.values import ExecType, OrderType, Side, TimeInForce
-from tests.brokers.binance_exchange import Listed
+from foldbook.trading.values import ExecType, OrderType, TimeInForce
 from tests.brokers.binance_server import KEY, SECRET, binance_server
-from tests.brokers.contract import WAIT_S, read, ref, until
-from tests.brokers.worlds.live import ACCOUNT, Clock, LiveWorld, live_world, settings_of
+from tests.brokers.binance_shapes import Listed
+from tests.brokers.trader import read, ref, until
+from tests.brokers.worlds.live import ACCOUNT, Clock, LiveWorld, live_world, opened, order, settings_of
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[LiveWorld]:
     async with live_world() as world:
         yield world
-
-
-def order(client_id: str = "order-1", side: str = "BUY", **changed: Any) -> NewOrder:
-    given: dict[str, Any] = {
-        "account": ACCOUNT,
-        "client_order_id": client_id,
-        "symbol": "BTCUSDT",
-        "side": Side(side),
-        "order_type": OrderType.LIMIT,
-        "quantity": Decimal(1),
-        "limit_price": Decimal(100),
-    }
-    return NewOrder(**(given | changed))
-
-
-def at_market(client_id: str, side: str = "BUY", **changed: Any) -> NewOrder:
-    return order(client_id, side, order_type=OrderType.MARKET, limit_price=None, **changed)
-
-
-def elsewhere(world: LiveWorld, client_id: str, symbol: str = "BTCUSDT", quantity: str = "1") -> dict[str, Any]:
-    """An order at market that somebody places at the exchange's own screen."""
-    world.server.exchange.quote(symbol, "99", "100")
-    return world.server.exchange.place(
-        {"symbol": symbol, "side": "BUY", "type": "MARKET", "quantity": quantity, "newClientOrderId": client_id}
-    )
 
 
 # -- refusal or doubt --------------------------------------------------------------------------------------------------
@@ -244,221 +218,18 @@ async def test_a_symbol_that_is_listed_later_is_learnt(world: LiveWorld, monkeyp
     listed["symbols"].append(Listed("SOLUSDT", "SOL", "USDT").info())
     monkeypatch.setattr(world.server.exchange, "exchange_info", lambda: listed)
     await world.advance(CHECK_EVERY.total_seconds())
-    assert isinstance(await world.broker.submit(new), Refused)
+    await world.broker.fills_since(ACCOUNT, None)
+    outcome = await world.broker.submit(new)
+    assert isinstance(outcome, Refused) and "Invalid symbol" in outcome.reason, (
+        "the book of this server has no such symbol"
+    )
     assert [sent.params["symbol"] for sent in world.server.sent("POST")] == ["SOLUSDT"]
 
 
 def test_client_ids_of_foldbook_fit() -> None:
-    capabilities = binance.BinanceSpot().capabilities(settings_of_nothing())
+    capabilities = BinanceSpot().capabilities(LiveSettings(account=ACCOUNT))
     made = client_order_id(ACCOUNT, "order-1", 1, capabilities)
     assert set(made) <= set(capabilities.id_alphabet) and len(made) <= capabilities.id_length_max
-
-
-def settings_of_nothing() -> Any:
-    from foldbook.brokers.live.settings import LiveSettings
-
-    return LiveSettings(account=ACCOUNT)
-
-
-# -- what is told ------------------------------------------------------------------------------------------------------
-
-
-async def test_an_answer_tells_what_was_traded_at_once(world: LiveWorld) -> None:
-    await world.quote("99", "100", ask_size="0.25")
-    async with world.broker.reports() as stream:
-        outcome = await world.broker.submit(order(time_in_force=TimeInForce.IOC))
-        (streamed,) = await read(stream, 1)
-        await read(stream, 1, ExecType.EXPIRED)
-    assert isinstance(outcome, Acknowledged)
-    new, trade, expired = outcome.reports
-    assert [report.exec_type for report in outcome.reports] == [ExecType.NEW, ExecType.TRADE, ExecType.EXPIRED]
-    assert (trade.kind, trade.last_qty, trade.last_px) == (ReportKind.TRADE, Decimal("0.25"), Decimal(100))
-    assert trade.exec_id == streamed.exec_id
-    assert {report.client_order_id for report in (new, trade, expired)} == {"order-1"}
-    assert outcome.raw is not None and '"clientOrderId":"order-1"' in outcome.raw
-
-
-async def test_a_fee_is_told_in_what_it_was_paid_in(world: LiveWorld) -> None:
-    await world.quote("100", "100")
-    async with world.broker.reports() as stream:
-        outcomes = [await world.broker.submit(at_market(f"order-{side}", side)) for side in ("BUY", "SELL")]
-        streamed = await read(stream, 2)
-    polled = (await world.broker.fills_since(ACCOUNT, None)).reports
-    answered = [report for outcome in outcomes if isinstance(outcome, Acknowledged)
-                for report in outcome.reports if report.kind is ReportKind.TRADE]  # fmt: skip
-    for told in (answered, streamed, polled):
-        fees = [(report.fee, report.fee_currency) for report in told]
-        assert fees == [(Decimal("0.001"), "BTC"), (Decimal("0.1"), "USDT")]
-
-
-async def test_a_cancel_is_told_with_the_orders_own_id(world: LiveWorld) -> None:
-    await world.broker.submit(order())
-    async with world.broker.reports() as stream:
-        outcome = await world.broker.cancel(ref(order()), "request-1")
-        (streamed,) = await read(stream, 1, ExecType.CANCELED)
-    assert isinstance(outcome, Acknowledged)
-    for told in (*outcome.reports, streamed):
-        assert (told.client_order_id, told.request_id) == ("order-1", "request-1")
-
-
-async def test_a_cancel_by_somebody_else_answers_no_request(world: LiveWorld) -> None:
-    await world.broker.submit(order())
-    async with world.broker.reports() as stream:
-        world.server.exchange.cancel({"symbol": "BTCUSDT", "origClientOrderId": "order-1"})
-        (streamed,) = await read(stream, 1, ExecType.CANCELED)
-    assert (streamed.client_order_id, streamed.request_id) == ("order-1", None)
-
-
-async def test_a_cancel_names_the_order_by_both_ids(world: LiveWorld) -> None:
-    """With a client id that was used twice, the exchange's id says which one."""
-    outcome = await world.broker.submit(order())
-    assert isinstance(outcome, Acknowledged)
-    other = OrderRef(account=ACCOUNT, symbol="BTCUSDT", client_order_id="order-1", broker_order_id="17")
-    assert isinstance(await world.broker.cancel(other, "request-1"), Refused)
-    assert isinstance(await world.broker.cancel(ref(order(), outcome.broker_order_id), "request-2"), Acknowledged)
-
-
-async def test_frames_about_something_else_are_passed_over(world: LiveWorld) -> None:
-    async with world.broker.reports() as stream:
-        world.server.tell({"e": "outboundAccountPosition", "E": 1, "u": 1, "B": []})
-        world.server.tell({"e": "balanceUpdate", "E": 1, "a": "BTC", "d": "1.0", "T": 1})
-        await world.broker.submit(order())
-        (told,) = await read(stream, 1, ExecType.NEW)
-    assert told.client_order_id == "order-1"
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        {"e": "eventStreamTerminated", "E": 1},
-        {"e": "executionReport", "x": "NEW"},
-        {"e": "executionReport", "x": None},
-    ],
-)
-async def test_a_frame_that_makes_no_sense_ends_the_stream(world: LiveWorld, event: dict[str, Any]) -> None:
-    async with world.broker.reports() as stream:
-        world.server.tell(event)
-        with pytest.raises(BrokerUnavailable, match="the stream of reports has ended"):
-            async with asyncio.timeout(WAIT_S):
-                await anext(stream)
-
-
-async def test_a_stream_with_a_wrong_signature_is_not_entered(world: LiveWorld) -> None:
-    world.server.ahead_s = -10  # of the stream's request it finds that it comes from the future
-    with pytest.raises(BrokerUnavailable, match="refused"):
-        async with world.broker.reports():
-            pass
-    assert world.server.stream_count == 0
-
-
-# -- whose fills -------------------------------------------------------------------------------------------------------
-
-
-async def test_a_fill_of_somebody_elses_order_has_that_orders_id(world: LiveWorld) -> None:
-    elsewhere(world, "web_1")
-    await world.broker.submit(at_market("order-1"))
-    polled = await world.broker.fills_since(ACCOUNT, None)
-    assert [report.client_order_id for report in polled.reports] == ["web_1", "order-1"]
-
-
-async def test_symbols_are_learnt_from_open_orders_and_the_stream(world: LiveWorld) -> None:
-    assert (await world.broker.fills_since(ACCOUNT, None)).reports == ()
-    world.server.exchange.place(
-        {"symbol": "ETHUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1", "price": "100",
-         "newClientOrderId": "web_1"}
-    )  # fmt: skip
-    await world.broker.open_orders(ACCOUNT)
-    world.server.exchange.quote("ETHUSDT", "99", "100")
-    async with world.broker.reports() as stream:
-        elsewhere(world, "web_2", "ETHBTC", "0.5")
-        await read(stream, 1)
-    polled = await world.broker.fills_since(ACCOUNT, None)
-    assert polled.completeness is Completeness.PARTIAL
-    assert [(report.symbol, report.client_order_id) for report in polled.reports] == [
-        ("ETHBTC", "web_2"),
-        ("ETHUSDT", "web_1"),
-    ]
-    assert len({report.exec_id for report in polled.reports}) == 2, "trade ids count within a symbol"
-
-
-async def test_another_process_goes_on_at_the_cursor(world: LiveWorld) -> None:
-    await world.quote("99", "100")
-    await world.broker.submit(at_market("order-1"))
-    before = await world.broker.fills_since(ACCOUNT, None)
-    await world.broker.submit(at_market("order-2"))
-    successor = await LiveBroker.open(settings_of(world.server), Credentials(KEY, SECRET), world.now)
-    try:
-        after = await successor.fills_since(ACCOUNT, before.cursor)
-    finally:
-        await successor.close()
-    assert [report.client_order_id for report in (*before.reports, *after.reports)] == ["order-1", "order-2"]
-
-
-async def test_many_fills_come_in_pages(world: LiveWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(binance, "TRADES_PAGE", 3)
-    for number in range(7):
-        elsewhere(world, f"web_{number}")
-    await world.broker.order_by_client_id(ref(order()))
-    told, sizes, cursor = [], [], None
-    while True:
-        page = await world.broker.fills_since(ACCOUNT, cursor)
-        told += [report.client_order_id for report in page.reports]
-        sizes.append(len(page.reports))
-        cursor = page.cursor
-        if not page.has_more:
-            break
-    assert sizes == [3, 3, 1]
-    assert told == [f"web_{number}" for number in range(7)]
-
-
-async def test_a_page_ends_where_too_many_orders_are_unknown(world: LiveWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fills, "LOOKUPS_MAX", 2)
-    for number in range(3):
-        elsewhere(world, f"web_{number}")
-    await world.broker.order_by_client_id(ref(order()))
-    first = await world.broker.fills_since(ACCOUNT, None)
-    second = await world.broker.fills_since(ACCOUNT, first.cursor)
-    assert [report.client_order_id for report in first.reports] == ["web_0", "web_1"]
-    assert [report.client_order_id for report in second.reports] == ["web_2"]
-    assert (first.has_more, second.has_more) == (True, False)
-
-
-async def test_a_fill_whose_order_is_not_known_yet_is_not_told_yet(world: LiveWorld) -> None:
-    """It would be taken for somebody else's."""
-    elsewhere(world, "web_1")
-    unknown = {"code": -2013, "msg": "Order does not exist."}
-    await world.broker.order_by_client_id(ref(order()))
-    world.server.answer("GET order", 400, unknown)
-    early = await world.broker.fills_since(ACCOUNT, None)
-    later = await world.broker.fills_since(ACCOUNT, early.cursor)
-    assert early.reports == ()
-    assert [report.client_order_id for report in later.reports] == ["web_1"]
-
-
-async def test_a_fill_of_an_order_that_was_archived_is_foreign(world: LiveWorld) -> None:
-    elsewhere(world, "web_1")
-    await world.broker.order_by_client_id(ref(order()))
-    await world.advance(2 * 86_400)
-    world.server.answer("GET order", 400, {"code": -2013, "msg": "Order does not exist."})
-    polled = await world.broker.fills_since(ACCOUNT, None)
-    assert [(report.kind, report.client_order_id) for report in polled.reports] == [(ReportKind.FOREIGN_ORDER, None)]
-
-
-async def test_fills_before_the_accounts_time_here_are_not_told() -> None:
-    clock = Clock()
-    async with live_world(since=clock.time, symbols=("BTCUSDT",)) as world:
-        await world.advance(-10)
-        elsewhere(world, "web_1")
-        await world.advance(20)
-        elsewhere(world, "web_2")
-        polled = await world.broker.fills_since(ACCOUNT, None)
-    assert [report.client_order_id for report in polled.reports] == ["web_2"]
-
-
-@pytest.mark.parametrize("cursor", ["", "7", "{}", '{"next": {"BTCUSDT": "x"}}', '{"next": {}, "more": 1}'])
-async def test_a_cursor_of_somebody_else_is_refused(world: LiveWorld, cursor: str) -> None:
-    with pytest.raises(BrokerUnavailable):
-        await world.broker.fills_since(ACCOUNT, cursor)
 
 
 # -- the clock ---------------------------------------------------------------------------------------------------------
@@ -470,7 +241,8 @@ async def test_a_clock_that_is_off_at_the_start_ends_it(ahead_s: float) -> None:
     async with binance_server(clock) as server:
         server.ahead_s = ahead_s
         with pytest.raises(LiveError, match=r"3\.000 s (ahead of|behind) this machine's: nothing is traded"):
-            await LiveBroker.open(settings_of(server), Credentials(KEY, SECRET), clock)
+            async with opened(settings_of(server), Credentials(KEY, SECRET), clock):
+                pass
 
 
 async def test_how_far_the_clocks_differ_is_told(world: LiveWorld) -> None:
@@ -481,15 +253,29 @@ async def test_how_far_the_clocks_differ_is_told(world: LiveWorld) -> None:
     assert check is not None and (check.difference_s, check.is_off, check.at) == (0.25, False, world.now())
 
 
+async def test_clocks_are_compared_though_nobody_asks_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "LOOK_EVERY_S", 0.01)
+    async with live_world() as world:
+        await world.advance(CHECK_EVERY.total_seconds())
+
+        async def is_compared() -> bool:
+            check = world.broker.clock_check
+            return check is not None and check.at == world.now()
+
+        await until(is_compared)
+
+
 async def test_a_clock_that_goes_wrong_stops_orders_but_no_cancels(world: LiveWorld) -> None:
     await world.broker.submit(order())
     world.server.ahead_s = 3
     await world.advance(CHECK_EVERY.total_seconds())
+    await world.broker.fills_since(ACCOUNT, None)
     outcome = await world.broker.submit(order("order-2"))
     assert isinstance(outcome, Refused) and "3.000 s ahead" in outcome.reason
     assert len(world.server.sent("POST")) == 1
     assert isinstance(await world.broker.cancel(ref(order()), "request-1"), Acknowledged)
     world.server.ahead_s = 0
+    await world.broker.fills_since(ACCOUNT, None)
     assert isinstance(await world.broker.submit(order("order-2")), Acknowledged)
 
 
@@ -497,8 +283,10 @@ async def test_without_a_comparison_nothing_is_traded(world: LiveWorld) -> None:
     for _ in range(100):
         world.server.answer("GET time", 503, "<html>maintenance</html>")
     await world.advance(CHECK_EVERY.total_seconds())
+    await world.broker.fills_since(ACCOUNT, None)
     assert isinstance(await world.broker.submit(order("order-1")), Acknowledged)
     await world.advance(CHECK_AGE_MAX.total_seconds())
+    await world.broker.fills_since(ACCOUNT, None)
     outcome = await world.broker.submit(order("order-2"))
     assert isinstance(outcome, Refused) and "have not been compared" in outcome.reason
 
@@ -513,7 +301,8 @@ async def test_wrong_credentials_are_told_at_the_start(key: str, secret: str, to
     clock = Clock()
     async with binance_server(clock) as server:
         with pytest.raises(LiveError, match=told) as caught:
-            await LiveBroker.open(settings_of(server), Credentials(key, secret), clock)
+            async with opened(settings_of(server), Credentials(key, secret), clock):
+                pass
     assert secret not in str(caught.value)
 
 
@@ -522,26 +311,42 @@ async def test_an_exchange_that_is_not_there_may_come_later() -> None:
     async with binance_server(clock) as server:
         settings = settings_of(server)
     with pytest.raises(BrokerUnavailable):
-        await LiveBroker.open(settings, Credentials(KEY, SECRET), clock)
+        async with opened(settings, Credentials(KEY, SECRET), clock):
+            pass
 
 
 @pytest.mark.parametrize("account", ["alice/kraken/live", "alice/binance/simulated", "alice/binance/backtest"])
-async def test_an_exchange_that_was_not_tested_is_refused(account: str) -> None:
-    async with binance_server(Clock()) as server:
-        with pytest.raises(LiveError, match="cannot be worked live"):
-            await LiveBroker.open(settings_of(server, account=account), Credentials(KEY, SECRET), Clock())
+def test_an_exchange_that_was_not_tested_is_refused(account: str) -> None:
+    with pytest.raises(LiveError, match="cannot be worked live"):
+        LiveBroker(LiveSettings(account=account), Credentials(KEY, SECRET), Clock())
 
 
 @pytest.mark.parametrize("url", ["http://api.example.com", "http://10.0.0.1", "ftp://127.0.0.1", "api.example.com"])
-async def test_credentials_do_not_leave_the_machine_unencrypted(url: str) -> None:
-    async with binance_server(Clock()) as server:
-        with pytest.raises(LiveError, match="no address for credentials"):
-            await LiveBroker.open(settings_of(server, rest_url=url), Credentials(KEY, SECRET), Clock())
+def test_credentials_do_not_leave_the_machine_unencrypted(url: str) -> None:
+    with pytest.raises(LiveError, match="no address for credentials"):
+        LiveBroker(LiveSettings(account=ACCOUNT, rest_url=url), Credentials(KEY, SECRET), Clock())
 
 
-async def test_without_ccxt_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ccxt_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ccxt.pro", None)
     _class_of.cache_clear()
-    async with binance_server(Clock()) as server:
-        with pytest.raises(LiveError, match=r"foldbook\[live\]"):
-            await LiveBroker.open(settings_of(server), Credentials(KEY, SECRET), Clock())
+    with pytest.raises(LiveError, match=r"foldbook\[live\]"):
+        LiveBroker(LiveSettings(account=ACCOUNT), Credentials(KEY, SECRET), Clock())
+
+
+async def test_it_connects_when_its_reports_are_wanted_and_tries_again() -> None:
+    clock = Clock()
+    async with binance_server(clock) as server:
+        server.ahead_s = 3
+        fresh = LiveBroker(settings_of(server), Credentials(KEY, SECRET), clock)
+        try:
+            assert isinstance(await fresh.submit(order()), Refused)
+            with pytest.raises(BrokerUnavailable, match=r"3\.000 s ahead"):
+                async with fresh.reports():
+                    pass
+            server.ahead_s = 0
+            async with fresh.reports() as stream:
+                assert isinstance(await fresh.submit(order()), Acknowledged)
+                await read(stream, 1, ExecType.NEW)
+        finally:
+            await fresh.close()

@@ -9,18 +9,20 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.brokers.contract import PortCases, WireCases, trader
+from tests.brokers.contract import PortCases
+from tests.brokers.contract_wire import WireCases
+from tests.brokers.trader import World, trader
 from tests.brokers.venue_process import VenueProcess, venue_process
-from tests.brokers.worlds.backtest import BacktestWorld, backtest_world
-from tests.brokers.worlds.live import LiveWorld, live_world
-from tests.brokers.worlds.simulated import SimulatedWorld, simulated_world
+from tests.brokers.worlds.backtest import backtest_world
+from tests.brokers.worlds.live import live_world
+from tests.brokers.worlds.simulated import simulated_world
 
 __all__ = ["trader"]
 
 
 class TestBacktest(PortCases):
     @pytest.fixture
-    async def world(self) -> AsyncIterator[BacktestWorld]:
+    async def world(self) -> AsyncIterator[World]:
         async with backtest_world() as world:
             yield world
 
@@ -33,13 +35,13 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VenueProcess]:
 
 class TestSimulated(PortCases, WireCases):
     @pytest.fixture
-    async def world(self, venue: VenueProcess) -> AsyncIterator[SimulatedWorld]:
+    async def world(self, venue: VenueProcess) -> AsyncIterator[World]:
         async with simulated_world(venue) as world:
             yield world
 
 
 class TestLive(PortCases, WireCases):
     @pytest.fixture
-    async def world(self) -> AsyncIterator[LiveWorld]:
+    async def world(self) -> AsyncIterator[World]:
         async with live_world() as world:
             yield world

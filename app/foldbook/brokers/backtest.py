@@ -197,8 +197,8 @@ class BacktestBroker:
         items = tuple(self._orders[client_order_id] for client_order_id in self._open)
         return Answer(completeness=Completeness.COMPLETE, began_at=began_at, items=items)
 
-    async def fills_since(self, account: str, cursor: str | None) -> Fills:
-        began_at = self._asked(account)
+    async def fills_since(self, account: str | None, cursor: str | None) -> Fills:
+        began_at = self._asked(self._account if account is None else account)
         start = 0 if cursor is None else int(cursor)
         page = tuple(islice(self._fills, start, start + FILLS_PAGE))
         then = start + len(page)

@@ -88,11 +88,7 @@ _DUPLICATE = "Duplicate order sent."
 
 class BinanceSpot:
     ccxt_id = "binance"
-    ccxt_options: Mapping[str, Any] = {
-        "defaultType": "spot",
-        "recvWindow": RECEIVE_WINDOW_S * 1000,
-        "hasAlreadyAuthenticatedSuccessfully": False,
-    }
+    ccxt_options: Mapping[str, Any] = {"recvWindow": RECEIVE_WINDOW_S * 1000}
 
     def capabilities(self, settings: LiveSettings) -> Capabilities:
         send_s = settings.rate_wait_s + settings.request_s

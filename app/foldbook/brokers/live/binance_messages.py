@@ -136,7 +136,6 @@ class Event(msgspec.Struct):
     stop_price: str = msgspec.field(name="P")
     exec_type: str = msgspec.field(name="x")
     status: str = msgspec.field(name="X")
-    reject_reason: str = msgspec.field(name="r")
     order_id: int = msgspec.field(name="i")
     last_qty: str = msgspec.field(name="l")
     last_price: str = msgspec.field(name="L")
@@ -252,7 +251,7 @@ def report_of_event(account: str, event: Event, raw: str, is_ours: Callable[[str
         limit_price=_price(event.price) if is_replaced else None,
         stop_price=_price(event.stop_price) if is_replaced else None,
         request_id=event.client_order_id if original and is_ours(event.client_order_id) else None,
-        reason=None if event.reject_reason == "NONE" else event.reject_reason,
+        reason=event.status if exec_type in _ENDS.values() else None,
         time=time_of_ms(event.transaction_time),
         raw=raw,
     )

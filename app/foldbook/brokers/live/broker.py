@@ -6,6 +6,7 @@ none, the clock, which account it is, and that nothing is known after ``close``.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -53,6 +54,9 @@ PROFILES: dict[str, Callable[[], Profile]] = {"binance": BinanceSpot}
 CHECK_EVERY = timedelta(hours=1)
 """How often the exchange's clock is compared with ours and its symbols are asked for."""
 
+LOOK_EVERY_S = 60.0
+"""How often it is looked whether that is due, beside every poll of fills."""
+
 CHECK_AGE_MAX = timedelta(hours=2)
 """Without a comparison for so long nothing is traded."""
 
@@ -63,53 +67,52 @@ _CLOSED = "the broker was closed"
 
 
 class LiveBroker:
-    """One account at an exchange. ``open`` makes one."""
+    """One account at an exchange. It connects by itself when the stream of reports is entered, or with ``connect``.
 
-    def __init__(self, settings: LiveSettings, profile: Profile, client: Client, clock: Callable[[], datetime]) -> None:
-        self._settings = settings
-        self._profile = profile
-        self._client = client
-        self._clock = clock
-        self._capabilities = profile.capabilities(settings)
-        self._markets: dict[str, Market] = {}
-        self._fills = FillsReader(profile, client, settings, clock)
-        self._requests: dict[str, None] = {}
-        self._streams: list[LiveStream] = []
-        self._check: ClockCheck | None = None
-        self._is_closed = False
+    Raises ``LiveError`` if the account cannot be worked as the settings have it.
+    """
 
-    @classmethod
-    async def open(cls, settings: LiveSettings, credentials: Credentials, clock: Callable[[], datetime]) -> LiveBroker:
-        """Connect: compare the clocks, read the symbols, and see whether the credentials work.
-
-        Raises ``LiveError`` if a person must change something, ``BrokerUnavailable`` if trying again may help.
-        """
+    def __init__(self, settings: LiveSettings, credentials: Credentials, clock: Callable[[], datetime]) -> None:
         _, exchange, kind = settings.account.split("/")
-        profile = PROFILES.get(exchange)
-        if kind != BrokerKind.LIVE or profile is None:
+        made = PROFILES.get(exchange)
+        if kind != BrokerKind.LIVE or made is None:
             raise LiveError(
                 f"{settings.account} cannot be worked live: only accounts at {', '.join(PROFILES)} can,"
                 " because what an exchange says in doubt was tested for no other"
             )
-        made = profile()
-        client = Client(made.ccxt_id, made.ccxt_options, settings, credentials, clock)
-        broker = cls(settings, made, client, clock)
-        try:
-            made.point(client.urls, settings)
-            await broker._begin()
-        except BaseException:
-            await broker.close()
-            raise
-        return broker
+        self._settings = settings
+        self._profile = made()
+        self._client = Client(self._profile.ccxt_id, self._profile.ccxt_options, settings, credentials, clock)
+        self._profile.point(self._client.urls, settings)
+        self._clock = clock
+        self._capabilities = self._profile.capabilities(settings)
+        self._markets: dict[str, Market] = {}
+        self._fills = FillsReader(self._profile, self._client, settings, clock)
+        self._requests: dict[str, None] = {}
+        self._streams: list[LiveStream] = []
+        self._check: ClockCheck | None = None
+        self._connecting = asyncio.Lock()
+        self._checking: asyncio.Task[None] | None = None
+        self._is_closed = False
 
-    async def _begin(self) -> None:
-        await self._answered(self._compare())
-        assert self._check is not None
-        if self._check.is_off:
-            raise LiveError(self._check.text)
-        refusal = await self._answered(self._why_not_let_in())
-        if refusal is not None:
-            raise LiveError(f"the exchange refuses the credentials of {self._settings.account}: {refusal}")
+    async def connect(self) -> None:
+        """Compare the clocks, read the symbols, and see whether the credentials work; once it has succeeded, nothing.
+
+        Raises ``LiveError`` if a person must change something, ``BrokerUnavailable`` if trying again may help.
+        """
+        async with self._connecting:
+            if self._is_closed:
+                raise BrokerUnavailable(_CLOSED)
+            if self._checking is not None:
+                return
+            await self._answered(self._compare())
+            assert self._check is not None
+            if self._check.is_off:
+                raise LiveError(self._check.text)
+            refusal = await self._answered(self._why_not_let_in())
+            if refusal is not None:
+                raise LiveError(f"the exchange refuses the credentials of {self._settings.account}: {refusal}")
+            self._checking = asyncio.create_task(self._check_in_rhythm())
 
     async def _why_not_let_in(self) -> str | None:
         try:
@@ -139,7 +142,7 @@ class LiveBroker:
         return await self._outcome(order.account, lambda: self._submit(order))
 
     async def _submit(self, order: NewOrder) -> Acknowledged:
-        await self._keep_checked()
+        # Nothing is asked first: an order leaves at once. The comparison is kept fresh beside it.
         check = self._check
         if check is None or check.is_off:
             raise Unfit("the clocks were not compared" if check is None else check.text)
@@ -224,8 +227,9 @@ class LiveBroker:
                 self._fills.remember(state.symbol, state.broker_order_id, state.client_order_id)
         return Answer(completeness=Completeness.COMPLETE, began_at=began_at, items=items)
 
-    async def fills_since(self, account: str, cursor: str | None) -> Fills:
+    async def fills_since(self, account: str | None, cursor: str | None) -> Fills:
         """Partial: the fills of the symbols that were traded or seen here, or are in the settings."""
+        account = self._settings.account if account is None else account
         began_at = self._asked(account)
         await self._keep_checked()
         if cursor is None:
@@ -261,8 +265,13 @@ class LiveBroker:
 
     # -- the clock ---------------------------------------------------------------------------------------------------
 
+    async def _check_in_rhythm(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self._keep_checked()
+
     async def _keep_checked(self) -> None:
-        """Compare the clocks by the hour, and at every question while they differ."""
+        """Compare the clocks by the hour, and at every poll while they differ."""
         check = self._check
         if check is not None and not check.is_off and self._clock() - check.at < CHECK_EVERY:
             return
@@ -283,8 +292,7 @@ class LiveBroker:
 
     @asynccontextmanager
     async def reports(self) -> AsyncIterator[AsyncIterator[Report]]:
-        if self._is_closed:
-            raise BrokerUnavailable(_CLOSED)
+        await self._connected()
         url, subscription = self._profile.stream(self._client)
         socket = await self._answered(self._client.connect(url))
         stream = LiveStream(socket, self._settings, self._profile, self._requests.__contains__, self._seen)
@@ -296,6 +304,16 @@ class LiveBroker:
             self._streams.remove(stream)
             await stream.close()
 
+    async def _connected(self) -> None:
+        """What a person must change may be changed at any time: it is tried again."""
+        try:
+            await self.connect()
+        except LiveError as error:
+            wrong = error.detail
+        else:
+            return
+        raise BrokerUnavailable(wrong)
+
     def _seen(self, report: Report) -> None:
         """What the stream tells also says whose orders there are."""
         if report.symbol is not None:
@@ -305,6 +323,9 @@ class LiveBroker:
 
     async def close(self) -> None:
         self._is_closed = True
+        if self._checking is not None:
+            self._checking.cancel()
+            await asyncio.wait((self._checking,))
         for stream in list(self._streams):
             await stream.close()
         await self._client.close()

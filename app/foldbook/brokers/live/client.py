@@ -103,16 +103,13 @@ class Client:
         self._request_s = settings.request_s
         self._clock = clock
         self._quiet_until: datetime | None = None
-        guarded = _class_of(exchange)
-        context = _ssl_context()
-        self._session = aiohttp.ClientSession(
-            middlewares=(_send_once,), connector=aiohttp.TCPConnector(ssl=context, keepalive_timeout=30)
-        )
-        self._ccxt: Any = guarded(
+        self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
+        self._ccxt: Any = _class_of(exchange)(
             {
                 "apiKey": credentials.key,
                 "secret": credentials.secret,
-                "session": self._session,
+                "session": None,  # It is ours, and is opened with the first request.
                 "enableRateLimit": True,
                 # By default ccxt spaces requests evenly: an order would wait for a dear question before it.
                 "rateLimiterAlgorithm": "rollingWindow",
@@ -120,7 +117,7 @@ class Client:
                 "options": {"maxRetriesOnFailure": 0, "adjustForTimeDifference": False, **options},
             }
         )
-        self._ccxt.ssl_context = context
+        self._ccxt.ssl_context = _ssl_context()
         self._ccxt.foldbook_clock = clock
         self._ccxt.foldbook_wait_s = settings.rate_wait_s
         if credentials.is_sandbox:
@@ -143,6 +140,7 @@ class Client:
         """Call an implicit method of ccxt's once. The answer is decoded JSON; text is one that makes no sense."""
         if self._quiet_until is not None and self._clock() < self._quiet_until:
             raise NotSent(f"the exchange asked for silence until {self._quiet_until.isoformat()}: it was not sent")
+        self._open()
         # Raised outside the handlers: a traceback must not have ccxt's errors in its context.
         try:
             answer = await getattr(self._ccxt, method)(dict(params or {}))
@@ -155,6 +153,14 @@ class Client:
                 return answer
             wrong = Unclear("the exchange's answer is not JSON")
         raise wrong
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._is_closed:
+            raise Unclear("the client was closed")
+        if self._session is None:
+            connector = aiohttp.TCPConnector(ssl=_ssl_context(), keepalive_timeout=30)
+            self._session = self._ccxt.session = aiohttp.ClientSession(middlewares=(_send_once,), connector=connector)
+        return self._session
 
     def _meaning(self, error: Exception) -> Exception:
         said = getattr(error, "foldbook_said", None)
@@ -175,18 +181,21 @@ class Client:
 
     async def connect(self, url: str) -> aiohttp.ClientWebSocketResponse:
         """A WebSocket. Raises ``Unclear``."""
+        session = self._open()
         try:
             async with asyncio.timeout(self._request_s):
-                return await self._session.ws_connect(url, heartbeat=HEARTBEAT_S, max_msg_size=FRAME_BYTES_MAX)
+                return await session.ws_connect(url, heartbeat=HEARTBEAT_S, max_msg_size=FRAME_BYTES_MAX)
         except (aiohttp.ClientError, OSError, TimeoutError, RuntimeError) as error:
             name = type(error).__name__
         raise Unclear(f"the exchange's stream cannot be entered ({name})")
 
     async def close(self) -> None:
-        # The session is ours: without it there is nothing that ccxt would have to close.
+        # Without a session there is nothing that ccxt would have to close.
+        self._is_closed = True
+        session, self._session = self._session, None
         self._ccxt.session = None
-        self._ccxt.closed_by_user = True
-        await self._session.close()
+        if session is not None:
+            await session.close()
 
 
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
