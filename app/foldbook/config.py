@@ -32,6 +32,17 @@ def default_data_dir() -> Path:
     return (Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "share") / "foldbook"
 
 
+BROKER_KINDS = ("simulated", "live")
+
+LIVE_PREFIX = f"{ENVIRONMENT_PREFIX}LIVE_"
+"""Of the credentials of live accounts, which are no settings."""
+
+
+def _default_brokers() -> str:
+    """An empty variable is not set, but for this one: to work no accounts is a decision."""
+    return "" if os.environ.get(f"{ENVIRONMENT_PREFIX}BROKERS") == "" else "simulated"
+
+
 class Settings(BaseSettings):
     """What an operator decides about one engine."""
 
@@ -51,6 +62,16 @@ class Settings(BaseSettings):
     """A PostgreSQL 15 to 18 to use instead of the embedded one."""
     shards: Annotated[int, Field(ge=1, le=1024)] = 1
     """Independent logs in the database; fixed when the log is created."""
+
+    brokers: str = Field(default_factory=_default_brokers)
+    """The kinds of broker whose accounts this engine works, with commas: ``simulated``, ``live``. Set to nothing:
+    none, and reports come from outside."""
+    venue_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Where the simulated venue listens, on 127.0.0.1; by default the API's port + 1."""
+    venue_url: str | None = None
+    """A simulated venue that runs elsewhere; then ``up`` starts none."""
+    market: str = "sample"
+    """What ``up`` feeds to the venue: ``sample``, ``none``, or a file as ``foldbook market run`` takes it."""
 
     queue_max: PositiveInt = 10_000
     """Commands that wait in the bus; the next one is refused (503)."""
@@ -80,6 +101,34 @@ class Settings(BaseSettings):
         if value is not None and urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
             raise ValueError("is not of the form postgresql://user:password@host:port/database")
         return value
+
+    @field_validator("brokers")
+    @classmethod
+    def _check_brokers(cls, value: str) -> str:
+        kinds = [kind.strip() for kind in value.split(",") if kind.strip()]
+        if unknown := sorted(set(kinds) - set(BROKER_KINDS)):
+            raise ValueError(f"knows no {', '.join(unknown)}: only {' and '.join(BROKER_KINDS)}")
+        return ",".join(kind for kind in BROKER_KINDS if kind in kinds)
+
+    @field_validator("venue_url")
+    @classmethod
+    def _check_venue_url(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in ("http", "https"):
+            raise ValueError("is not of the form http://host:port")
+        return value
+
+    @property
+    def broker_kinds(self) -> tuple[str, ...]:
+        return tuple(self.brokers.split(",")) if self.brokers else ()
+
+    @property
+    def venue_address(self) -> str:
+        """The simulated venue's URL."""
+        return self.venue_url or f"http://127.0.0.1:{self.port_of_venue}"
+
+    @property
+    def port_of_venue(self) -> int:
+        return self.venue_port if self.venue_port is not None else self.port % 65535 + 1
 
     @property
     def is_embedded(self) -> bool:
@@ -121,8 +170,12 @@ class Settings(BaseSettings):
             if name == "database_url":
                 shown["DATABASE_URL"] = masked(value.get_secret_value()) if value else ""
             else:
-                shown[ENVIRONMENT_PREFIX + name.upper()] = str(value) if isinstance(value, Path) else value
+                shown[ENVIRONMENT_PREFIX + name.upper()] = _shown(value)
         return shown
+
+
+def _shown(value: object) -> str | int:
+    return "" if value is None else value if isinstance(value, int) else str(value)
 
 
 def masked(url: str) -> str:
@@ -133,7 +186,12 @@ def masked(url: str) -> str:
 
 def unknown_variables() -> list[str]:
     """Variables that look like settings but are not, probably because they are misspelt."""
-    return sorted(name for name in os.environ if name.startswith(ENVIRONMENT_PREFIX) and name not in _variables())
+    known = _variables()
+    return sorted(
+        name
+        for name in os.environ
+        if name.startswith(ENVIRONMENT_PREFIX) and not name.startswith(LIVE_PREFIX) and name not in known
+    )
 
 
 def nearest_variable(name: str) -> str | None:

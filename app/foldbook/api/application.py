@@ -19,7 +19,7 @@ from foldbook.api.commands.calls import Bus, CommandCalls
 from foldbook.api.docs import docs_routes, openapi_document
 from foldbook.api.front import Front, shape
 from foldbook.api.gate import Application, BodyLimits, Gate, GatedRoutes
-from foldbook.api.operations import health, verification
+from foldbook.api.operations import gateways, health, verification
 from foldbook.api.operations import projections as admin
 from foldbook.api.operations.metrics import Requests
 from foldbook.api.operations.verification import LogVerifier
@@ -41,6 +41,7 @@ ROUTES = (
     *ledger.CALLS,
     *log.CALLS,
     *admin.CALLS,
+    *gateways.CALLS,
     verification.verify_log,
     *health.CALLS,
 )

@@ -13,6 +13,7 @@ from foldbook.cli.backtest import backtest
 from foldbook.cli.database import add_client_programs
 from foldbook.cli.engine import doctor, migrate, serve, up
 from foldbook.cli.exits import exit_of, explain
+from foldbook.cli.gateway import gateway
 from foldbook.cli.lifetime import describe
 from foldbook.cli.projections import projections
 from foldbook.cli.replay import replay_account
@@ -29,7 +30,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (up, serve, migrate, doctor):
+for command in (up, serve, gateway, migrate, doctor):
     cli.command()(command)
 add_client_programs(cli)
 cli.command("replay")(replay_account)

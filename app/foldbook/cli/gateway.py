@@ -1,0 +1,47 @@
+"""``foldbook gateway``: works the accounts at their brokers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import typer
+
+from foldbook.cli.exits import Exit
+from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_stop
+from foldbook.cli.terminal import UntilStdinCloses, read_settings, warn_of_unknown_variables
+from foldbook.config import Settings
+from foldbook.engine.console import tell
+
+
+def gateway(until_stdin_closes: UntilStdinCloses = False) -> None:
+    """Work the accounts at their brokers.
+
+    Orders go out, reports come in. A second gateway waits until the first has ended, and then takes over.
+    FOLDBOOK_BROKERS says of which kinds of broker.
+    """
+    from foldbook.engine.database import require_log
+
+    settings = read_settings()
+    if not settings.broker_kinds:
+        tell("FOLDBOOK_BROKERS is empty: there is nothing to work")
+        raise typer.Exit(Exit.FAILED)
+    if until_stdin_closes:
+        end_with_stdin()
+    else:
+        warn_of_unknown_variables()
+        require_log(settings)
+    start_logging(settings)
+    run(_work(settings))
+
+
+async def _work(settings: Settings) -> None:
+    from foldbook.engine.gateways import gateways
+
+    processes = gateways(settings, os.environ)
+    async with asyncio.TaskGroup() as tasks:
+        for process in processes:
+            tasks.create_task(process.run(), name="gateway")
+        await wait_for_stop()
+        for process in processes:
+            process.stop()
