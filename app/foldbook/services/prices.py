@@ -19,7 +19,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from foldbook.errors import FoldbookError
+from foldbook.errors import FoldbookError, Refusal
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.events import Metadata
 from foldbook.market.feeds.told import price_of
@@ -49,8 +49,8 @@ class Holder(NamedTuple):
 
 
 class PriceTeller:
-    """A sink of market data. ``interval_s``: from one round to the next, so that a book is told a symbol's price at
-    most once in so many seconds. ``exchange``: where the prices are from, if they are real."""
+    """A sink of market data. ``interval_s``: from the end of one round to the next, so that a book is told a symbol's
+    price at most once in so many seconds. ``exchange``: where the prices are from, if they are real."""
 
     def __init__(
         self,
@@ -72,6 +72,7 @@ class PriceTeller:
         self._new_id = new_id
         self._latest: dict[str, Datum] = {}
         self._task: asyncio.Task[None] | None = None
+        self._has_data = asyncio.Event()
         self._is_failing = False
         self.told = 0
         """Prices that books were told."""
@@ -90,6 +91,7 @@ class PriceTeller:
     def put(self, datum: Datum) -> None:
         if datum.symbol in self._latest or len(self._latest) < SYMBOLS_MAX:
             self._latest[datum.symbol] = datum
+            self._has_data.set()
 
     async def room(self) -> None:
         """There is always room: only the latest counts."""
@@ -119,8 +121,12 @@ class PriceTeller:
             price=price,
             transact_time=time,
         )
-        await self._bus.execute(command, metadata=Metadata(actor="market data"))
-        self.told += 1
+        try:
+            await self._bus.execute(command, metadata=Metadata(actor="market data"))
+        except Refusal as refusal:
+            logger.warning("%s was not told the price of %s: %s", holder.account, holder.symbol, refusal)
+        else:
+            self.told += 1
 
     async def _holders(self, symbols: list[str], account: str, symbol: str) -> list[Holder]:
         connection = await connect(self._dsn)
@@ -131,9 +137,8 @@ class PriceTeller:
         return [Holder(*row) for row in rows]
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
+        await self._has_data.wait()
         while True:
-            began_s = loop.time()
             try:
                 await self.tell()
                 self._is_failing = False
@@ -142,4 +147,4 @@ class PriceTeller:
                 if not self._is_failing:
                     logger.warning("prices are not told to the books, and tried again: %s", error)
                 self._is_failing = True
-            await asyncio.sleep(max(began_s + self._interval_s - loop.time(), 0))
+            await asyncio.sleep(self._interval_s)

@@ -37,6 +37,10 @@ class Backlog:
         if len(self._waiting) >= self._limit:
             self._left.clear()
 
+    def first(self) -> Told | None:
+        """The oldest, which stays; None: there is nothing."""
+        return self._waiting[0] if self._waiting else None
+
     def take(self) -> Told | None:
         """The oldest; None: there is nothing."""
         if not self._waiting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from decimal import Decimal
@@ -38,10 +39,7 @@ class ExchangeStream:
         self._now_ns = now_ns
         self._backlog = Backlog(WAITING_MAX)
 
-    def __aiter__(self) -> AsyncGenerator[Told, None]:
-        return self._told()
-
-    async def _told(self) -> AsyncGenerator[Told, None]:
+    async def stream(self) -> AsyncGenerator[Told, None]:
         watching = [
             asyncio.create_task(self._watch(watch, symbol))
             for symbol in self._symbols
@@ -65,8 +63,7 @@ class ExchangeStream:
             await self._exchange.close()
 
     async def _watch(self, watch: Callable[[str], Coroutine[Any, Any, None]], symbol: str) -> None:
-        import ccxt
-
+        ccxt: Any = importlib.import_module("ccxt")
         backoff = Backoff(BACKOFF_S_MIN, BACKOFF_S_MAX)
         while True:
             try:
@@ -118,9 +115,9 @@ def _exact(number: float | str | None) -> Decimal | None:
 
 def _make(name: str) -> Any:
     try:
-        import ccxt.pro
+        pro: Any = importlib.import_module("ccxt.pro")
     except ImportError:
         raise MarketDataError("market data of exchanges needs ccxt: pip install 'foldbook[live]'") from None
-    if name not in ccxt.pro.exchanges:
+    if name not in pro.exchanges:
         raise MarketDataError(f"ccxt knows no exchange {name!r} with streams")
-    return getattr(ccxt.pro, name)({"newUpdates": True})
+    return getattr(pro, name)({"newUpdates": True})

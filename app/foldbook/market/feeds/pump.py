@@ -21,7 +21,7 @@ async def pump(source: Source, sinks: Sequence[Sink], *, waits: bool) -> int:
     ``waits``: only as fast as every sink takes it, so that nothing is dropped. What the source has lost is logged.
     """
     count = 0
-    async with aclosing(aiter(source)) as stream:
+    async with aclosing(source.stream()) as stream:
         async for told in stream:
             if isinstance(told, Lost):
                 how_many = "an unknown number of" if told.count is None else told.count

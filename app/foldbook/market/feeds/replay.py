@@ -41,10 +41,7 @@ class Replay:
         self._clock = clock
         self._symbols = symbols
 
-    def __aiter__(self) -> AsyncGenerator[Told, None]:
-        return self._told()
-
-    async def _told(self) -> AsyncGenerator[Told, None]:
+    async def stream(self) -> AsyncGenerator[Told, None]:
         began_ns: int | None = None
         first_ns = 0
         latest_ns = 0

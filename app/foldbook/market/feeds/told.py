@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator
 from decimal import Decimal
 from typing import NamedTuple, Protocol, TypeAlias
 
+import msgspec
+
 from foldbook.market.records import Bar, Datum, Quote
 from foldbook.trading.values import EXACT, canonical
 
@@ -20,7 +22,7 @@ class Opened(NamedTuple):
     price: Decimal
 
 
-class Lost(NamedTuple):
+class Lost(msgspec.Struct, frozen=True):
     """Data did not arrive. ``count`` is None if nobody knows how much."""
 
     count: int | None
@@ -31,9 +33,9 @@ Told: TypeAlias = Datum | Opened | Lost
 
 
 class Source(Protocol):
-    """Where market data comes from. It may be iterated once."""
+    """Where market data comes from."""
 
-    def __aiter__(self) -> AsyncGenerator[Told, None]: ...
+    def stream(self) -> AsyncGenerator[Told, None]: ...
 
 
 class Sink(Protocol):

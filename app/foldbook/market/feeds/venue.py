@@ -40,10 +40,7 @@ class VenueStream:
         self._url = f"{url.rstrip('/')}/market"
         self._parameters = {"symbols": ",".join(symbols)} if symbols else {}
 
-    def __aiter__(self) -> AsyncGenerator[Told, None]:
-        return self._told()
-
-    async def _told(self) -> AsyncGenerator[Told, None]:
+    async def stream(self) -> AsyncGenerator[Told, None]:
         backoff = Backoff(BACKOFF_S_MIN, BACKOFF_S_MAX)
         is_lost = False
         async with aiohttp.ClientSession() as session:
@@ -52,8 +49,8 @@ class VenueStream:
                 try:
                     async with session.ws_connect(
                         self._url, params=self._parameters, heartbeat=HEARTBEAT_S, max_msg_size=1 << 20
-                    ) as stream:
-                        async for message in stream:
+                    ) as frames:
+                        async for message in frames:
                             if message.type is not aiohttp.WSMsgType.TEXT:
                                 break
                             if is_lost:
@@ -64,7 +61,7 @@ class VenueStream:
                             if told is not None:
                                 yield told
                 except (*_UNREACHABLE, MarketDataError) as error:
-                    why = str(error) or type(error).__name__
+                    why = _why(error)
                 if not is_lost:
                     logger.warning("the venue's stream is lost and tried again: %s", why)
                     is_lost = True
@@ -179,7 +176,7 @@ class VenueSink:
 
     def _lost(self, error: Exception) -> None:
         if not self._is_lost:
-            logger.warning("the venue does not take market data, and is tried again: %s", error or type(error).__name__)
+            logger.warning("the venue does not take market data, and is tried again: %s", _why(error))
         self._is_lost = True
 
     def _tell_dropped(self) -> None:
@@ -189,3 +186,7 @@ class VenueSink:
         if dropped and now_s >= self._told_at_s + TOLD_EVERY_S:
             self._told_at_s = now_s
             logger.warning("the venue does not keep up: %d data dropped so far, the latest quotes won", self.dropped)
+
+
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -5,6 +5,7 @@ Amounts are strings. Times are RFC 3339 in UTC, to the microsecond.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -107,4 +108,10 @@ def _time(document: dict[str, Any]) -> int:
     return ns_of(parse_time(document["time"]))
 
 
-_READERS = {"QUOTE": _quote, "TRADE": _trade, "BAR": _bar, "OPEN": _opened, "LOST": _lost}
+_READERS: dict[str, Callable[[dict[str, Any]], Told]] = {
+    "QUOTE": _quote,
+    "TRADE": _trade,
+    "BAR": _bar,
+    "OPEN": _opened,
+    "LOST": _lost,
+}

@@ -11,7 +11,9 @@ import logging
 from contextlib import aclosing, suppress
 
 from foldbook.market.feeds.backlog import Backlog
-from foldbook.market.feeds.told import Lost, Source
+from foldbook.market.feeds.told import Lost, Opened, Source
+from foldbook.market.records import Datum
+from foldbook.services.strategy.account import Starts
 from foldbook.services.strategy.runner import EVENTS_MAX, Runner
 
 WAITING_MAX = 100
@@ -61,10 +63,16 @@ class StrategyService:
         self._is_stopping = True
         self._woken.set()
 
-    async def run(self) -> None:
-        """Until it is stopped, the strategy raises, or the source ends and everything it gave was told."""
+    async def run(self, starts: Starts) -> None:
+        """Start the strategy and run it until it is stopped, it raises, or the source ends and everything was told.
+
+        If the data are its clock, it starts at the first datum. Raises what the source raises.
+        """
         self._source_task = asyncio.create_task(self._read_market(), name="market data")
         try:
+            first = await self._first() if self._runner.is_data_clock else None
+            if not self._is_stopping and not (first is None and self._runner.is_data_clock):
+                await self._runner.start(starts, 0 if first is None else first.time_ns)
             while self._runner.is_running and not self._is_stopping:
                 self._woken.clear()
                 did = await self._step()
@@ -77,6 +85,15 @@ class StrategyService:
             self._tell_skipped(is_last=True)
         if not self._source_task.cancelled():
             self._source_task.result()
+
+    async def _first(self) -> Datum | Opened | None:
+        """The first datum, as soon as it is there; None: there will be none."""
+        assert self._source_task is not None
+        while (first := self._backlog.first()) is None and not self._source_task.done() and not self._is_stopping:
+            self._woken.clear()
+            await self._woken.wait()
+        assert not isinstance(first, Lost), "what was lost is logged when it is read"
+        return first
 
     async def _step(self) -> bool:
         """Do what there is to do. False: there is nothing."""
@@ -124,7 +141,7 @@ class StrategyService:
                     self._backlog.put(told)
                     self._woken.set()
         finally:
-            self._woken.set()
+            asyncio.get_running_loop().call_soon(self._woken.set)  # when this task is done
 
     def _tell_skipped(self, *, is_last: bool = False) -> None:
         now_s = asyncio.get_running_loop().time()
