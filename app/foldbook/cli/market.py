@@ -36,20 +36,16 @@ def run_feed(
     original_times: Annotated[
         bool, typer.Option("--original-times", help="Leave the times of files as they are, instead of making them now.")
     ] = False,
-    to: Annotated[
-        str | None, typer.Option(help="venue, or none. By default the venue, unless it is the source.")
-    ] = None,
+    to: Annotated[str | None, typer.Option(help="venue or none. By default venue, unless that is the source.")] = None,
     venue: Annotated[str | None, typer.Option(help="The venue's address. By default the API's port + 1.")] = None,
     prices: Annotated[bool, typer.Option("--prices/--no-prices", help="Tell the books the last prices.")] = True,
-    price_interval: Annotated[
-        float, typer.Option(min=0.1, help="A book is told a price once in so many seconds.")
-    ] = 10,
+    price_interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two prices of a book.")] = 10,
     until_stdin_closes: UntilStdinCloses = False,
 ) -> None:
     """Feed market data to the venue, and last prices to the books.
 
-    It runs until the files end, or Ctrl-C. What the venue does not take in time is dropped, and told; the latest quote of
-    each symbol wins. With --speed max the feed waits for the venue, and drops nothing.
+    It runs until the files end, or Ctrl-C. What the venue does not take in time is dropped, and told; the latest quote
+    of each symbol wins. With --speed max the feed waits for the venue, and drops nothing.
     """
     settings = read_settings()
     job = job_of(

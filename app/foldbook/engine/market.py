@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -51,7 +53,6 @@ class Fed(msgspec.Struct, frozen=True, kw_only=True):
 async def run_market(settings: Settings, job: MarketJob) -> Fed:
     """Until the source ends, or this is cancelled. Raises ``MarketDataError`` for a source that gives nothing."""
     source = _source(job)
-    is_real = job.exchange is not None
     async with AsyncExitStack() as stack:
         sinks: list[Sink] = []
         venue = prices = None
@@ -70,7 +71,7 @@ async def run_market(settings: Settings, job: MarketJob) -> Fed:
                     bus,
                     lambda: datetime.now(UTC),
                     interval_s=job.price_interval_s,
-                    exchange=job.exchange if is_real else None,
+                    exchange=job.exchange,
                 )
             )
             sinks.append(prices)
@@ -96,10 +97,10 @@ def _source(job: MarketJob) -> Source:
     return VenueStream(job.venue_url, job.symbols)
 
 
-async def until_stopped(settings: Settings, job: MarketJob, stopped: asyncio.Event) -> Fed | None:
-    """``run_market``, ended by an event. None: it was ended by that."""
+async def until_stopped(settings: Settings, job: MarketJob, stopped: Coroutine[Any, Any, None]) -> Fed | None:
+    """``run_market``, until ``stopped`` returns. None: it was ended by that."""
     running = asyncio.create_task(run_market(settings, job))
-    stopping = asyncio.create_task(stopped.wait())
+    stopping = asyncio.create_task(stopped)
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if running.done():

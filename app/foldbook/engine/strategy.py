@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 from uuid_utils.compat import uuid7
@@ -44,11 +45,11 @@ class StrategyJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def run_strategy(
-    settings: Settings, job: StrategyJob, stopped: asyncio.Event, say: Callable[[str], None]
+    settings: Settings, job: StrategyJob, stopped: Coroutine[Any, Any, None], say: Callable[[str], None]
 ) -> str | None:
     """Until it is stopped. Returns why the strategy was stopped, if it raised; what it does is said in lines.
 
-    Raises ``StrategyError`` for a strategy that cannot be loaded, and what the database raises at the start.
+    It is stopped when ``stopped`` returns. Raises ``StrategyError`` for a strategy that cannot be loaded, and what the database raises at the start.
     """
     cls = load_strategy(job.strategy)
     strategy = with_parameters(cls, job.parameters)
@@ -101,6 +102,6 @@ async def run_strategy(
     return runner.error
 
 
-async def _stop(service: StrategyService, stopped: asyncio.Event) -> None:
-    await stopped.wait()
+async def _stop(service: StrategyService, stopped: Coroutine[Any, Any, None]) -> None:
+    await stopped
     service.stop()
