@@ -47,9 +47,9 @@ class StrategyJob(msgspec.Struct, frozen=True, kw_only=True):
 async def run_strategy(
     settings: Settings, job: StrategyJob, stopped: Coroutine[Any, Any, None], say: Callable[[str], None]
 ) -> str | None:
-    """Until it is stopped. Returns why the strategy was stopped, if it raised; what it does is said in lines.
+    """Until ``stopped`` returns, or the strategy raises; then the answer says why. What it does is said in lines.
 
-    It is stopped when ``stopped`` returns. Raises ``StrategyError`` for a strategy that cannot be loaded, and what the database raises at the start.
+    Raises ``StrategyError`` for a strategy that cannot be loaded, and what the database raises at the start.
     """
     cls = load_strategy(job.strategy)
     strategy = with_parameters(cls, job.parameters)

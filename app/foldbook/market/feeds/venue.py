@@ -86,7 +86,7 @@ class VenueSink:
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_lost = False
-        self._told_at_s = 0.0
+        self._told_at_s: dict[str, float] = {}
         self._next: Datum | None = None
         self.sent = 0
         self.dropped = 0
@@ -142,30 +142,41 @@ class VenueSink:
         return batch
 
     async def _deliver(self, batch: list[Datum]) -> None:
-        assert self._session is not None
-        request = f"{self._url}{wire.PATHS[type(batch[0])]}"
-        body = wire.encode(batch)
         while True:
             try:
-                async with self._session.put(
-                    request, data=body, headers={"Content-Type": "application/json"}
-                ) as response:
-                    if response.status < 400:
-                        await response.read()
-                        self._arrived(len(batch))
-                    else:
-                        self.failed += len(batch)
-                        why = (await response.text())[:500]
-                        logger.error("the venue refused market data (%d): %s", response.status, why)
-                    return
+                why = await self._put(batch)
             except aiohttp.ClientConnectorError as error:
                 self._lost(error)  # It has not arrived: it can be sent again.
+                await asyncio.sleep(self._backoff.next_s())
             except _UNREACHABLE as error:
                 self._lost(error)
                 self.failed += len(batch)
                 await asyncio.sleep(self._backoff.next_s())
                 return
-            await asyncio.sleep(self._backoff.next_s())
+            else:
+                break
+        if why is None:
+            self._arrived(len(batch))
+        elif len(batch) > 1:
+            # One that is wrong has all refused: look for it, and send the others.
+            half = len(batch) // 2
+            await self._deliver(batch[:half])
+            await self._deliver(batch[half:])
+        else:
+            self.failed += 1
+            if self._is_due("refused"):
+                logger.error("the venue refuses market data, %d so far, as %r: %s", self.failed, batch[0], why)
+
+    async def _put(self, batch: list[Datum]) -> str | None:
+        """None: the venue has taken it; else why it has not. Raises one of ``_UNREACHABLE``."""
+        assert self._session is not None
+        url = f"{self._url}{wire.PATHS[type(batch[0])]}"
+        headers = {"Content-Type": "application/json"}
+        async with self._session.put(url, data=wire.encode(batch), headers=headers) as response:
+            text = await response.text()
+            if response.status >= 500:
+                raise aiohttp.ClientError(f"status {response.status}: {text[:200]}")
+            return None if response.status < 400 else text[:500]
 
     def _arrived(self, count: int) -> None:
         self.sent += count
@@ -182,10 +193,16 @@ class VenueSink:
     def _tell_dropped(self) -> None:
         dropped = self._backlog.take_dropped()
         self.dropped += dropped
-        now_s = asyncio.get_running_loop().time()
-        if dropped and now_s >= self._told_at_s + TOLD_EVERY_S:
-            self._told_at_s = now_s
+        if dropped and self._is_due("dropped"):
             logger.warning("the venue does not keep up: %d data dropped so far, the latest quotes won", self.dropped)
+
+    def _is_due(self, what: str) -> bool:
+        """Is it time to tell that again?"""
+        now_s = asyncio.get_running_loop().time()
+        if now_s < self._told_at_s.get(what, -TOLD_EVERY_S) + TOLD_EVERY_S:
+            return False
+        self._told_at_s[what] = now_s
+        return True
 
 
 def _why(error: Exception) -> str:

@@ -38,7 +38,7 @@ def decode(frame: str | bytes) -> Told | None:
         raise MarketDataError(f"the venue sent a frame that cannot be read: {frame!r:.200}: {error}") from error
 
 
-def _document(datum: Datum) -> dict[str, str]:
+def _document(datum: Datum) -> dict[str, str | int]:
     told: dict[str, object]
     if isinstance(datum, Quote):
         told = {"bid": datum.bid, "ask": datum.ask, "bid_size": datum.bid_size, "ask_size": datum.ask_size}
@@ -51,10 +51,10 @@ def _document(datum: Datum) -> dict[str, str]:
             "low": datum.low,
             "close": datum.close,
             "volume": datum.volume,
-            "interval_s": Decimal(datum.interval_ns) / _NS_PER_S,
         }
     known = {name: _text(value) for name, value in told.items() if value is not None}
-    return {"symbol": datum.symbol, "time": datum.time.isoformat(), **known}
+    length = {"interval_s": datum.interval_ns // _NS_PER_S} if isinstance(datum, Bar) else {}
+    return {"symbol": datum.symbol, "time": datum.time.isoformat(), **known, **length}
 
 
 def _text(value: object) -> str:
@@ -92,7 +92,7 @@ def _bar(document: dict[str, Any]) -> Bar:
         document["low"],
         document["close"],
         document.get("volume"),
-        int(Decimal(document.get("interval_s") or 0) * _NS_PER_S),
+        int(document.get("interval_s") or 0) * _NS_PER_S,
     )
 
 
