@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
-import ccxt
 import pytest
 
 from foldbook.market.errors import MarketDataError
@@ -163,6 +163,9 @@ async def test_nonsense_on_the_stream_is_a_loss_and_not_the_end() -> None:
 
 
 # -- exchanges ---------------------------------------------------------------------------------------------------
+
+
+ccxt: Any = importlib.import_module("ccxt")
 
 
 class FakeExchange:

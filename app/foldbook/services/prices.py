@@ -142,9 +142,14 @@ class PriceTeller:
             try:
                 await self.tell()
                 self._is_failing = False
-            except (FoldbookError, *UNREACHABLE) as error:
-                # The next round tells what this one did not.
+            except Exception as error:
+                # The next round tells what this one did not: nobody would notice if there were none.
                 if not self._is_failing:
-                    logger.warning("prices are not told to the books, and tried again: %s", error)
+                    is_expected = isinstance(error, (FoldbookError, *UNREACHABLE))
+                    logger.warning(
+                        "prices are not told to the books, and tried again: %s",
+                        error,
+                        exc_info=None if is_expected else error,
+                    )
                 self._is_failing = True
             await asyncio.sleep(self._interval_s)

@@ -108,6 +108,9 @@ class VenueSink:
         await self._session.close()
 
     def put(self, datum: Datum) -> None:
+        assert self._task is not None
+        if self._task.done():
+            self._task.result()  # raises what has ended it
         self._idle.clear()
         self._backlog.put(datum)
 

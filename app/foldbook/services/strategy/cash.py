@@ -1,7 +1,8 @@
 """The cash of an account, by currency, as the fold of its events: the ledger's column of that name, event by event.
 
 What is paid and received, fees included; a fee that is taken from what was traded is not paid in cash. Money in a
-currency that is unknown is in the unit ``<symbol>|quote``, as in the ledger.
+currency that is unknown is in the unit ``<symbol>|quote``, as in the ledger; when it is put right, so is the cash. A
+currency that was put right and is unknown again later is the ledger's alone.
 """
 
 from __future__ import annotations

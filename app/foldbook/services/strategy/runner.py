@@ -106,15 +106,20 @@ class Runner:
 
         With a clock of its own the runner asks that instead.
         """
-        until_ns = time_ns if self._clock is None else self._clock() + 1
-        timers = self.world.timers
-        while self.is_running and timers.next_ns is not None and timers.next_ns < until_ns:
-            due_ns = timers.next_ns
-            self._set_now(due_ns)
-            for name, at_ns in timers.due(due_ns):
-                if self.is_running:
-                    await self._call(self._binding.timer, name, time_of(at_ns))
+        while await self.fire_next(time_ns):
+            pass
         self._set_now(time_ns)
+
+    async def fire_next(self, time_ns: int = 0) -> bool:
+        """Fire the next of those timers. False: there is none."""
+        until_ns = time_ns if self._clock is None else self._clock() + 1
+        next_ns = self.world.timers.next_ns
+        if not self.is_running or next_ns is None or next_ns >= until_ns:
+            return False
+        self._set_now(next_ns)
+        name, at_ns = next(self.world.timers.due(next_ns))
+        await self._call(self._binding.timer, name, time_of(at_ns))
+        return True
 
     async def show(self, told: Datum | Opened) -> None:
         """It is the time of this datum, and its price is the last one; the strategy is not told yet."""
@@ -212,6 +217,8 @@ class Runner:
             return
         sent = await send(self._bus, commands, self._metadata)
         await self.read(sent.position)
+        if sent.refused:
+            await self.read_page()  # why it was refused has come meanwhile
         self.world.catch_up()
         for command, refusal in sent.refused:
             self._tell_refused(command, refusal)
