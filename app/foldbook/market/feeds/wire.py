@@ -92,7 +92,7 @@ def _bar(document: dict[str, Any]) -> Bar:
         document["low"],
         document["close"],
         document.get("volume"),
-        int(document.get("interval_s") or 0) * _NS_PER_S,
+        int(Decimal(str(document.get("interval_s") or 0)) * _NS_PER_S),
     )
 
 
