@@ -6,7 +6,6 @@ import asyncio
 from decimal import Decimal
 from typing import Any
 
-import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -145,27 +144,18 @@ class Bus:
         return None
 
 
+HOLDERS = ["a/b/simulated", "b/b/simulated", "c/b/simulated"]
+
+
 @pytest.fixture
-def holders(database: str) -> list[str]:
+async def holders(database: str) -> list[str]:
     """A database whose read tables have three accounts with an order in X."""
-    accounts = ["a/b/simulated", "b/b/simulated", "c/b/simulated"]
-    with psycopg.connect(database, autocommit=True) as connection:
-        for account in accounts:
-            user, exchange, broker = account.split("/")
-            connection.execute(
-                "insert into read.order_books values (0, %s, %s, %s, %s, now(), 1, 1)",
-                [account, user, exchange, broker],
-            )
-            connection.execute(
-                """
-                insert into read.orders select
-                    0, %s, 'o-1', 'trend', 'X', 'BUY', 'LIMIT', 'GTC', null, false, false, null, null, null, null, null,
-                    2, 100, null, 'NEW', true, 'NONE', null, null, null, 0, 0, 2, 0, 0, '{}', null, null, null, null,
-                    now(), now(), 1, 1, 1
-                """,
-                [account],
-            )
-    return accounts
+    async with opened(database) as log, projecting(database):
+        for account in HOLDERS:
+            await log.execute(OpenAccount(command_id=uuid7(), received_at=NOON, account=account))
+            await log.execute(changed(placed("o-1"), account=account, symbol="X"))
+        await caught_up(database, PROJECTIONS)
+    return HOLDERS
 
 
 async def test_one_that_is_refused_does_not_keep_the_others_from_being_told(

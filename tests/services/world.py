@@ -14,6 +14,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from foldbook.brokers import venue_calls
 from foldbook.brokers.gateway import Action, Attempt, Cancel, Gateway, Replace, Submit, Withdraw, react
 from foldbook.brokers.reports import execution_of
 from foldbook.eventstore.commands.bus import CommandBus
@@ -22,18 +23,18 @@ from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import AggregateKey, Event, RecordedEvent
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.market.feeds.told import Opened
-from foldbook.market.records import Datum, Quote, Trade, ns_of, time_of
+from foldbook.market.records import Datum, Quote, Trade, time_of
 from foldbook.services.strategy.account import Account, Start, Starts
 from foldbook.services.strategy.opening import open_account
 from foldbook.services.strategy.runner import Runner
 from foldbook.services.strategy.world import Settings
 from foldbook.strategies import Strategy
 from foldbook.trading.book import ORDER_BOOK
-from foldbook.trading.commands import BookCommand, RecordExecution
+from foldbook.trading.commands import BookCommand, RecordAttempt, RecordExecution
 from foldbook.trading.events import EVENT_TYPES
 from foldbook.trading.values import ExecType
 from foldbook.venue.matching import Matching
-from foldbook.venue.orders import Costs, VenueInstrument, VenueOrder, VenueReport
+from foldbook.venue.orders import Costs, VenueInstrument, VenueReport
 from tests.market.feeding import NOON_NS, S
 
 ACCOUNT = "alice/binance/simulated"
@@ -190,23 +191,28 @@ class Broker:
             await self._log.execute(execution_of(report, self._account, self._new_id(), now, self.now_ns))
 
     async def _do(self, action: Action) -> None:
+        venue, now_ns = self.venue, self.now_ns
         if isinstance(action, Attempt):
-            await self._report(action.order_id, ExecType.PENDING_NEW)
+            await self._log.execute(
+                RecordAttempt(
+                    command_id=self._new_id(),
+                    received_at=time_of(now_ns),
+                    account=self._account,
+                    order_id=action.order_id,
+                    request=action.request,
+                    request_id=action.request_id,
+                )
+            )
         elif isinstance(action, Withdraw):
             await self._report(action.order_id, ExecType.CANCELED, action.request_id)
         elif isinstance(action, Submit):
-            await self.record(self.venue.submit(_venue_order(action), self.now_ns))
+            await self.record(venue_calls.submit(venue, action.order, action.order.order_id, now_ns))
         elif isinstance(action, Cancel):
-            await self.record(self.venue.cancel(action.order_id, self.now_ns, action.request_id))
+            await self.record(venue_calls.cancel(venue, action.order_id, now_ns, action.request_id))
         else:
             assert isinstance(action, Replace)
-            terms = {
-                "quantity": action.quantity,
-                "limit_price": action.limit_price,
-                "stop_price": action.stop_price,
-                "request_id": action.request_id,
-            }
-            await self.record(self.venue.replace(action.order_id, self.now_ns, **terms))  # type: ignore[arg-type]
+            terms = action.quantity, action.limit_price, action.stop_price
+            await self.record(venue_calls.replace(venue, action.order_id, now_ns, action.request_id, *terms))
 
     async def _report(self, order_id: str, exec_type: ExecType, request_id: str | None = None) -> None:
         await self._log.execute(
@@ -230,24 +236,6 @@ def _commits(recorded: Sequence[RecordedEvent]) -> list[list[RecordedEvent]]:
         else:
             commits.append([event])
     return commits
-
-
-def _venue_order(action: Submit) -> VenueOrder:
-    order = action.order
-    return VenueOrder(
-        order_id=order.order_id,
-        symbol=order.symbol,
-        side=order.side,
-        order_type=order.order_type,
-        quantity=order.quantity,
-        limit_price=order.limit_price,
-        stop_price=order.stop_price,
-        time_in_force=order.time_in_force,
-        expire_at_ns=None if order.expire_at is None else ns_of(order.expire_at),
-        post_only=order.post_only,
-        reduce_only=order.reduce_only,
-        trailing_offset=order.trailing_offset,
-    )
 
 
 async def settle(runner: Runner, broker: Broker) -> None:
