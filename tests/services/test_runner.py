@@ -19,6 +19,7 @@ from foldbook.strategies import (
     OrderAccepted,
     OrderCanceled,
     OrderDenied,
+    OrderEvent,
     OrderFilled,
     OrderReplaceRejected,
 )
@@ -38,6 +39,7 @@ from foldbook.trading.values import (
     ExecType,
     OrderType,
     OrdStatus,
+    PendingRequest,
     RiskLimits,
     Side,
     TimeInForce,
@@ -502,3 +504,24 @@ async def test_what_a_strategy_does_is_told_in_lines(database: str) -> None:
         "trend-2: BUY 1 BTCUSDT LIMIT 99 GTC",
         "trend-2: canceled, by hand",
     ]
+
+
+async def test_a_strategy_that_answers_itself_without_end_is_stopped(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foldbook.services.strategy.runner.ANSWERS_MAX", 5)
+
+    class Endless(Noting):
+        def on_quote(self, quote: Quote) -> None:
+            self.cancel(self.buy(SYMBOL, 1, limit_price=1))
+
+        def on_order_event(self, event: OrderEvent) -> None:
+            self.cancel(self.buy(SYMBOL, 1, limit_price=1))
+
+    async with opened(database) as log:
+        await open_cash(log)
+        runner = await started(log, Endless())
+        await runner.tell(quote(1))
+        await runner.catch_up(0)
+        assert runner.error == "StrategyError: Endless answers its own events without end: 5 times"
+        assert all(order.pending_request is PendingRequest.CANCEL for order in runner.world.own_orders())

@@ -162,6 +162,18 @@ async def test_a_strategy_that_keeps_up_misses_nothing(database: str) -> None:
         assert service.skipped == 0
 
 
+async def test_a_file_that_is_read_as_fast_as_it_is_taken_is_told_completely(database: str) -> None:
+    quotes = [quote(n, bid=str(n + 1)) for n in range(200)]
+    replay = Replay(lambda: [quotes], Pace(None, is_moved=False), FakeClock())
+    async with opened(database) as log:
+        await open_cash(log)
+        strategy = Buying()
+        service = StrategyService(runner_of(log, strategy), replay, waiting_max=10, waits=True)
+        await service.run(nothing_read)
+        assert strategy.quotes == quotes
+        assert service.skipped == 0
+
+
 async def test_what_the_source_lost_is_logged(database: str, caplog: pytest.LogCaptureFixture) -> None:
     async with opened(database) as log:
         await open_cash(log)

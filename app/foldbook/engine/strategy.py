@@ -28,6 +28,9 @@ from foldbook.services.strategy.telling import line_of
 from foldbook.services.strategy.world import Settings as WorldSettings
 from foldbook.strategies.loading import load_strategy, with_parameters
 
+GRACE_S = 5.0
+"""How long a strategy that is stopped may take to send its last commands."""
+
 
 class StrategyJob(msgspec.Struct, frozen=True, kw_only=True):
     """``strategy``: FILE.py:CLASS or package.module:CLASS. ``cash``: what the account begins with, if it is not there.
@@ -92,16 +95,19 @@ async def run_strategy(
         say(f"{strategy_id} in {job.account}" + (f", opened with {job.cash:f}" if is_new else ""))
         await listener.start()
         stack.push_async_callback(listener.stop)
-        stopping = asyncio.create_task(_stop(service, stopped))
-        try:
-            await service.run(read_tables(settings.dsn))
-        finally:
-            stopping.cancel()
+        running = asyncio.create_task(service.run(read_tables(settings.dsn)))
+        stopping = asyncio.create_task(stopped)
+        await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        service.stop()
+        # It is not waited for without end: while the database is away, it tries again.
+        done, _ = await asyncio.wait([running], timeout=GRACE_S)
+        if not done:
+            running.cancel()
+            await asyncio.wait([running])
+            say(f"{strategy_id} was interrupted; what it sent last may not be in the log")
+            return runner.error
+        running.result()
     held = ", ".join(f"{account.book.position_qty(symbol):f} {symbol}" for symbol in job.symbols)
     say(f"{strategy_id} has ended; position {held}")
     return runner.error
-
-
-async def _stop(service: StrategyService, stopped: Coroutine[Any, Any, None]) -> None:
-    await stopped
-    service.stop()

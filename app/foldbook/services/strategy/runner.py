@@ -43,6 +43,8 @@ from foldbook.trading.values import OrdStatus, PendingRequest
 
 EVENTS_MAX = 1_000
 """Events that are read at once."""
+ANSWERS_MAX = 10_000
+"""How often a strategy may answer events of its orders while neither data nor a timer comes. More has no end."""
 CONFLICTS_MAX = 20
 """How often a command that must find the account unchanged is tried."""
 
@@ -75,6 +77,7 @@ class Runner:
         self.account = account
         self.world = World(account, settings, new_id)
         self._binding = Binding(strategy, self.world)
+        self._answers = 0
         self.is_running = False
         self.error: str | None = None
         """Why it was stopped, if it raised."""
@@ -118,6 +121,7 @@ class Runner:
             return False
         self._set_now(next_ns)
         name, at_ns = next(self.world.timers.due(next_ns))
+        self._answers = 0
         await self._call(self._binding.timer, name, time_of(at_ns))
         return True
 
@@ -135,6 +139,7 @@ class Runner:
         if isinstance(told, Bar):
             self.world.remember(told)
         if self.is_running:
+            self._answers = 0
             await self._call(self._tell, told)
 
     async def read(self, position: int) -> None:
@@ -154,7 +159,7 @@ class Runner:
             self._told.clear()
             return False
         self._set_now(0)
-        await self._call(self._binding.order_event, self._told.popleft())
+        await self._call(self._answer, self._told.popleft())
         return True
 
     async def catch_up(self, position: int) -> None:
@@ -195,6 +200,13 @@ class Runner:
             binding.bar(told)
         else:
             binding.open(told.symbol, told.price, time_of(told.time_ns))
+
+    def _answer(self, event: OrderEvent) -> None:
+        self._binding.order_event(event)
+        self._answers += self.world.has_sent
+        if self._answers > ANSWERS_MAX:
+            name = type(self._strategy).__name__
+            raise StrategyError(f"{name} answers its own events without end: {ANSWERS_MAX} times")
 
     def _read_event(self, event: Event) -> None:
         self._on_event(event)

@@ -39,11 +39,14 @@ class StrategyService:
         *,
         poll_interval_s: float = POLL_INTERVAL_S,
         waiting_max: int = WAITING_MAX,
+        waits: bool = False,
     ) -> None:
+        """``waits``: take data only as fast as the strategy is told it, so that none is skipped."""
         self._runner = runner
         self._source = source
         self._poll_interval_s = poll_interval_s
         self._backlog = Backlog(waiting_max)
+        self._waits = waits
         self._is_hinted = True
         self._woken = asyncio.Event()
         self._read_at_s = 0.0
@@ -138,6 +141,8 @@ class StrategyService:
                         how_many = "an unknown number of" if told.count is None else told.count
                         logger.warning("%s market data lost: %s", how_many, told.why)
                         continue
+                    if self._waits:
+                        await self._backlog.room()
                     self._backlog.put(told)
                     self._woken.set()
         finally:

@@ -87,6 +87,11 @@ class World:
         sent, self._sent = self._sent, []
         return sent
 
+    @property
+    def has_sent(self) -> bool:
+        """There is something to be sent."""
+        return bool(self._sent)
+
     def show(self, told: Datum | Opened) -> None:
         """The last price is that of this datum."""
         self._last[told.symbol] = price_of(told)
