@@ -12,11 +12,12 @@ from typing import Protocol
 
 import msgspec
 
+from foldbook.errors import StoreUnavailable
 from foldbook.eventstore.commands.snapshots import StateCodec
 from foldbook.eventstore.events import AggregateKey, Event, RecordedEvent
 from foldbook.eventstore.store import EventStore, shard_of
 from foldbook.postgres.calls import call
-from foldbook.postgres.connection import connect
+from foldbook.postgres.connection import UNREACHABLE, connect
 from foldbook.services.strategy.cash import Cash, cash_from, evolve_cash
 from foldbook.trading.book import ORDER_BOOK, Book
 from foldbook.trading.events import OrderCreated
@@ -38,20 +39,23 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Starts(Protocol):
-    """Asks the read tables."""
+    """Asks the read tables. Raises ``StoreUnavailable``."""
 
     async def __call__(self, shard: int, account: str, strategy_id: str) -> Start: ...
 
 
 def read_tables(dsn: str) -> Starts:
-    """The read tables of a database. What they raise is what a lost connection raises."""
+    """The read tables of a database."""
 
     async def start(shard: int, account: str, strategy_id: str) -> Start:
-        connection = await connect(dsn)
         try:
-            row = await connection.fetchrow(_START, shard, account, strategy_id)
-        finally:
-            await connection.close()
+            connection = await connect(dsn)
+            try:
+                row = await connection.fetchrow(_START, shard, account, strategy_id)
+            finally:
+                await connection.close()
+        except UNREACHABLE as error:
+            raise StoreUnavailable(f"the read tables cannot be read: {error}") from error
         assert row is not None, "the function returns one row"
         return Start(row[0], msgspec.json.decode(row[1], type=dict[str, str]), row[2], row[3])
 
