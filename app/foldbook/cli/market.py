@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_stop
 from foldbook.cli.terminal import UntilStdinCloses, read_settings, warn_of_unknown_variables
 from foldbook.config import Settings
-from foldbook.engine.market import Fed, MarketJob, until_stopped
-from foldbook.market.feeds.replay import Pace
-from foldbook.market.sample import FILES
+
+if TYPE_CHECKING:
+    from foldbook.engine.market import Fed, MarketJob
 
 CCXT = "ccxt:"
 
@@ -47,12 +47,16 @@ def run_feed(
     It runs until the files end, or Ctrl-C. What the venue does not take in time is dropped, and told; the latest quote
     of each symbol wins. With --speed max the feed waits for the venue, and drops nothing.
     """
+    from foldbook.engine.market import until_stopped
+
     settings = read_settings()
-    job = job_of(
+    job = _job(
         settings,
         source,
         symbols=symbols,
-        pace=Pace(speed=_speed(speed), loops=loop, is_moved=not original_times),
+        speed=_speed(speed),
+        loops=loop,
+        is_moved=not original_times,
         to=to,
         venue=venue,
         price_interval_s=price_interval if prices else None,
@@ -72,17 +76,23 @@ def run_feed(
         typer.echo(f"{fed.data} data, {fed.sent} sent to the venue{lost}, {fed.prices} prices told to books")
 
 
-def job_of(
+def _job(
     settings: Settings,
     source: list[str],
     *,
     symbols: str | None,
-    pace: Pace,
+    speed: float | None,
+    loops: bool,
+    is_moved: bool,
     to: str | None,
     venue: str | None,
     price_interval_s: float | None,
 ) -> MarketJob:
     """What the options ask for. Raises ``typer.BadParameter``."""
+    from foldbook.engine.market import MarketJob
+    from foldbook.market.feeds.replay import Pace
+    from foldbook.market.sample import FILES
+
     if to not in (None, "venue", "none"):
         raise typer.BadParameter("is venue or none", param_hint="--to")
     first = source[0]
@@ -101,7 +111,7 @@ def job_of(
         exchange=first.removeprefix(CCXT) if is_exchange else None,
         venue_url=venue or venue_url(settings),
         symbols=symbols_of(symbols),
-        pace=pace,
+        pace=Pace(speed=speed, loops=loops, is_moved=is_moved),
         is_sent=not is_venue and to != "none",
         price_interval_s=price_interval_s,
     )

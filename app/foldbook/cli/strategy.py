@@ -12,7 +12,6 @@ from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_s
 from foldbook.cli.market import symbols_of, venue_url
 from foldbook.cli.terminal import UntilStdinCloses, read_settings, warn_of_unknown_variables
 from foldbook.engine.console import tell
-from foldbook.engine.strategy import StrategyJob, run_strategy
 from foldbook.trading.checks import is_amount
 from foldbook.trading.values import is_account
 
@@ -42,6 +41,8 @@ def run_service(
     Started again, it goes on where it was: with its position, its open orders and its cash. Ctrl-C stops it; its orders
     stay open unless it cancels them in on_stop.
     """
+    from foldbook.engine.strategy import StrategyJob, run_strategy
+
     if clock not in ("wall", "data"):
         raise typer.BadParameter("is wall or data", param_hint="--clock")
     if not is_account(account):
