@@ -20,8 +20,7 @@ from foldbook.trading.events import PriceRecorded
 from foldbook.trading.values import ExecType
 from tests.market.feeding import NOON_NS, S
 from tests.readside.projecting import caught_up, projecting, until
-from tests.services.test_runner import placed, report
-from tests.services.world import Log, opened
+from tests.services.world import Log, opened, placed, report
 
 NOON = time_of(NOON_NS)
 PROJECTIONS = ["orders", "positions", "settings"]

@@ -21,8 +21,7 @@ from foldbook.trading.values import ExecType
 from tests.market.feeding import NOON_NS, FakeClock, Listed, S
 from tests.readside.projecting import until
 from tests.services.strategies import Buying, Noting, Raising
-from tests.services.test_runner import report
-from tests.services.world import SYMBOL, Log, nothing_read, open_cash, opened, quote, runner_of
+from tests.services.world import SYMBOL, Log, nothing_read, open_cash, opened, quote, report, runner_of
 
 
 async def holds(what: Callable[[], bool]) -> None:

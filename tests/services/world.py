@@ -30,9 +30,9 @@ from foldbook.services.strategy.runner import Runner
 from foldbook.services.strategy.world import Settings
 from foldbook.strategies import Strategy
 from foldbook.trading.book import ORDER_BOOK
-from foldbook.trading.commands import BookCommand, RecordAttempt, RecordExecution
+from foldbook.trading.commands import BookCommand, PlaceOrder, RecordAttempt, RecordExecution
 from foldbook.trading.events import EVENT_TYPES
-from foldbook.trading.values import ExecType
+from foldbook.trading.values import ExecType, OrderType, Side, TimeInForce
 from foldbook.venue.matching import Matching
 from foldbook.venue.orders import Costs, VenueInstrument, VenueReport
 from tests.market.feeding import NOON_NS, S
@@ -140,6 +140,11 @@ async def started(log: Log, strategy: Strategy, starts: Starts = nothing_read, *
 def quote(n: int, bid: str = "100", ask: str = "101", size: str | None = "1", symbol: str = SYMBOL) -> Quote:
     """``n`` seconds after noon."""
     return Quote(symbol, NOON_NS + n * S, bid, ask, size, size)
+
+
+def names(events: Iterable[Event]) -> list[str]:
+    """The type of each event about an order, and the order's id."""
+    return [f"{type(event).__name__} {event.subject}" for event in events if event.subject is not None]
 
 
 class Broker:
@@ -257,3 +262,33 @@ async def move(runner: Runner, broker: Broker, told: Datum) -> None:
     await settle(runner, broker)
     await runner.tell(told)
     await settle(runner, broker)
+
+
+# -- commands of others -------------------------------------------------------------------------------------------
+
+
+def placed(order_id: str, strategy_id: str = "trend", limit_price: str = "1") -> PlaceOrder:
+    return PlaceOrder(
+        command_id=uuid7(),
+        received_at=time_of(NOON_NS),
+        account=ACCOUNT,
+        order_id=order_id,
+        strategy_id=strategy_id,
+        symbol=SYMBOL,
+        side=Side.BUY,
+        order_type=OrderType.LIMIT,
+        quantity=Decimal(1),
+        limit_price=Decimal(limit_price),
+        time_in_force=TimeInForce.GTC,
+    )
+
+
+def report(exec_type: ExecType, order_id: str, **fields: object) -> RecordExecution:
+    return RecordExecution(
+        command_id=uuid7(),
+        received_at=time_of(NOON_NS),
+        account=ACCOUNT,
+        order_id=order_id,
+        exec_type=exec_type,
+        **fields,  # type: ignore[arg-type]
+    )
