@@ -11,7 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from foldbook.trading.events import AccountAdjusted, OrderCanceled, OrderCancelRequested, OrderCreated, OrderEvent
+from foldbook.trading.events import (
+    AccountAdjusted,
+    OrderCanceled,
+    OrderCancelRequested,
+    OrderCreated,
+    OrderEvent,
+    PriceRecorded,
+)
 from tests.machinery.waiting import until
 from tests.services.processes import Process, running, venue
 from tests.services.world import ACCOUNT, opened
@@ -124,6 +131,20 @@ def test_a_strategy_that_is_killed_goes_on_without_a_gap(url: str, tmp_path: Pat
     assert [event.amount for event in events if isinstance(event, AccountAdjusted)] == [Decimal(10000)]
     assert not any(isinstance(event, OrderCanceled) for event in events), "no gateway works here"
     assert all(event.strategy_id == "p" for event in events if isinstance(event, OrderEvent))
+
+
+def test_the_prices_of_the_venue_reach_the_books_of_who_trades_there(url: str, tmp_path: Path, database: str) -> None:
+    told = ("market", "run", "venue", "--symbols", "BTCUSDT", "--price-interval", "0.2", "--venue", url)
+    with (
+        running(tmp_path, "projections", "run", DATABASE_URL=database),
+        running(tmp_path, *FEED, "--venue", url),
+        running(tmp_path, *strategy(url), DATABASE_URL=database),
+        running(tmp_path, *told, DATABASE_URL=database) as process,
+    ):
+        until(lambda: sum(isinstance(event, PriceRecorded) for event in events_of(database)) >= 2)
+        assert process.stop() == 0, process.said
+    prices = [event for event in events_of(database) if isinstance(event, PriceRecorded)]
+    assert all(event.symbol == "BTCUSDT" and 64_240 < event.price < 64_260 for event in prices)
 
 
 def test_a_strategy_that_raises_ends_with_a_code_and_why(url: str, tmp_path: Path, database: str) -> None:

@@ -84,7 +84,7 @@ async def test_the_events_are_those_of_the_backtest(
     async with opened(database) as log:
         broker = Broker(log, costs=COSTS, new_id=ids)
         broker.now_ns = rows[0].time_ns
-        await open_cash(log, now=time_of(rows[0].time_ns), new_id=ids)
+        await open_cash(log, now=time_of(rows[0].time_ns), id_of=lambda _: ids())
         runner = runner_of(log, cls(**parameters), new_id=ids)
         await runner.start(nothing_read, rows[0].time_ns)
         for datum in rows:

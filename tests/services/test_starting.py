@@ -11,12 +11,14 @@ from uuid_utils.compat import uuid7
 from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.market.records import time_of
 from foldbook.services.strategy.account import read_tables
+from foldbook.services.strategy.opening import id_in
 from foldbook.strategies import (
     OrderCanceled,
 )
 from foldbook.strategies.errors import StrategyError
 from foldbook.trading.commands import (
     AdjustAccount,
+    OpenAccount,
     RecordPrice,
 )
 from foldbook.trading.events import OrderCreated
@@ -137,15 +139,29 @@ async def test_an_account_must_be_open_and_have_one_currency(database: str) -> N
 
 async def test_opening_an_account_again_changes_nothing(database: str) -> None:
     async with opened(database) as log:
-        await open_cash(log)
+        assert await open_cash(log)
         events = await log.events()
-        await open_cash(log, cash="1")
+        assert not await open_cash(log, cash="1", currency="EUR")
         assert await log.events() == events
-        assert [type(event).__name__ for event in events] == [
-            "OrderBookCreated",
-            "InstrumentDefined",
-            "AccountAdjusted",
-        ]
+        kinds = [type(event).__name__ for event in events]
+        assert kinds == ["OrderBookCreated", "InstrumentDefined", "AccountAdjusted"]
+
+
+async def test_an_account_that_somebody_else_opened_is_left_as_it_is(database: str) -> None:
+    async with opened(database) as log:
+        await log.execute(OpenAccount(command_id=uuid7(), received_at=NOON, account=ACCOUNT))
+        assert not await open_cash(log)
+        assert not await open_cash(log)
+        assert len(await log.events()) == 1
+
+
+async def test_an_opening_that_was_interrupted_is_finished(database: str) -> None:
+    async with opened(database) as log:
+        await log.execute(OpenAccount(command_id=id_in(ACCOUNT)("open"), received_at=NOON, account=ACCOUNT))
+        assert not await open_cash(log)
+        strategy = Noting()
+        await started(log, strategy)
+        assert strategy.at_start[2] == 10000
 
 
 async def test_before_there_is_data_the_price_is_the_one_that_the_book_recorded(database: str) -> None:

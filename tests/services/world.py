@@ -25,7 +25,7 @@ from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.market.feeds.told import Opened
 from foldbook.market.records import Datum, Quote, Trade, time_of
 from foldbook.services.strategy.account import Account, Start, Starts
-from foldbook.services.strategy.opening import open_account
+from foldbook.services.strategy.opening import id_in, open_account
 from foldbook.services.strategy.runner import Runner
 from foldbook.services.strategy.world import Settings
 from foldbook.strategies import Strategy
@@ -97,16 +97,16 @@ def decoded(recorded: RecordedEvent) -> Event:
 
 async def open_cash(
     log: Log, cash: str = "10000", account: str = ACCOUNT, symbols: tuple[str, ...] = (SYMBOL,), **fields: Any
-) -> None:
+) -> bool:
     given = {
         "cash": Decimal(cash),
         "currency": None,
         "now": time_of(NOON_NS),
-        "new_id": uuid7,
+        "id_of": id_in(account),
         "reference": "backtest",
         **fields,
     }
-    await open_account(log.bus, account, symbols, **given)
+    return await open_account(log.bus, account, symbols, **given)
 
 
 def runner_of(

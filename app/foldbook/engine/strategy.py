@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from uuid_utils.compat import uuid7
 
 from foldbook.config import Settings
 from foldbook.engine.domains import DOMAINS
@@ -21,7 +20,7 @@ from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
 from foldbook.market.feeds.venue import VenueStream
 from foldbook.services.strategy.account import Account, read_tables
-from foldbook.services.strategy.opening import open_account
+from foldbook.services.strategy.opening import id_in, open_account
 from foldbook.services.strategy.runner import Runner
 from foldbook.services.strategy.service import StrategyService
 from foldbook.services.strategy.telling import line_of
@@ -89,7 +88,7 @@ async def run_strategy(
             cash=job.cash,
             currency=job.currency,
             now=datetime.now(UTC),
-            new_id=uuid7,
+            id_of=id_in(job.account),
             reference=f"strategy:{strategy_id}",
         )
         say(f"{strategy_id} in {job.account}" + (f", opened with {job.cash:f}" if is_new else ""))
