@@ -155,6 +155,8 @@ def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
         ("trading.query_instrument(0, 'u1/binance/simulated', 'S-1')", 1),
         ("trading.query_prices(0, 'u1/binance/simulated', '', 10)", 11),
         ("trading.query_risk(0, 'u1/binance/simulated')", 1),
+        # The orders of the strategy, and the currencies of the account.
+        ("trading.query_strategy_start(0, 'u1/binance/simulated', 'trend')", 800),
     ],
 )
 def test_a_question_touches_only_the_rows_of_its_answer(

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from foldbook.engine.welcome import FIRST_ORDER
+from foldbook.market.sample import FILES as SAMPLE_FILES
 
 TOOLS = {"test", "dev", "bench"}
 CHECKOUT = Path(__file__).parents[2]
@@ -70,7 +71,8 @@ def test_it_carries_what_is_not_python(installed: Path) -> None:
     carried = {path.relative_to(resources) for path in resources.rglob("*.*")}
     assert there
     assert there <= carried
-    assert (installed / "foldbook" / FIRST_ORDER.relative_to(CHECKOUT / "app" / "foldbook")).exists()
+    for path in (FIRST_ORDER, *SAMPLE_FILES):
+        assert (installed / "foldbook" / path.relative_to(CHECKOUT / "app" / "foldbook")).exists()
 
 
 def test_it_migrates_a_database(installed: Path, empty_database: str) -> None:

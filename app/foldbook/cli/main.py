@@ -15,8 +15,10 @@ from foldbook.cli.engine import doctor, migrate, serve, up
 from foldbook.cli.exits import exit_of, explain
 from foldbook.cli.gateway import gateway
 from foldbook.cli.lifetime import describe
+from foldbook.cli.market import market
 from foldbook.cli.projections import projections
 from foldbook.cli.replay import replay_account
+from foldbook.cli.strategy import strategy
 from foldbook.cli.venue import venue
 from foldbook.engine.console import tell
 from foldbook.errors import FoldbookError, StoreUnavailable
@@ -38,6 +40,8 @@ cli.command()(backtest)
 cli.command()(venue)
 cli.add_typer(projections, name="projections")
 cli.add_typer(audit, name="audit")
+cli.add_typer(market, name="market")
+cli.add_typer(strategy, name="strategy")
 
 
 def main() -> None:

@@ -1,0 +1,146 @@
+"""``foldbook market``: market data in, from files, the venue or an exchange."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_stop
+from foldbook.cli.terminal import UntilStdinCloses, read_settings, warn_of_unknown_variables
+from foldbook.config import Settings
+
+if TYPE_CHECKING:
+    from foldbook.engine.market import Fed, MarketJob
+
+CCXT = "ccxt:"
+
+market = typer.Typer(help="Market data: feed it to the venue and to the books.", no_args_is_help=True)
+
+
+@market.callback()
+def _group() -> None:
+    pass
+
+
+@market.command("run")
+def run_feed(
+    source: Annotated[
+        list[str], typer.Argument(help="FILE[:SYMBOL], which may be repeated; sample; venue; or ccxt:EXCHANGE.")
+    ],
+    symbols: Annotated[str | None, typer.Option(help="Only these, such as BTCUSDT,ETHUSDT.")] = None,
+    speed: Annotated[str, typer.Option(help="Of files: 1 is real time, 10 ten times as fast; or max.")] = "1",
+    loop: Annotated[bool, typer.Option("--loop", help="Begin files again at their end.")] = False,
+    original_times: Annotated[
+        bool, typer.Option("--original-times", help="Leave the times of files as they are, instead of making them now.")
+    ] = False,
+    to: Annotated[str | None, typer.Option(help="venue or none. By default venue, unless that is the source.")] = None,
+    venue: Annotated[str | None, typer.Option(help="The venue's address. By default the API's port + 1.")] = None,
+    prices: Annotated[bool, typer.Option("--prices/--no-prices", help="Tell the books the last prices.")] = True,
+    price_interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two prices of a book.")] = 10,
+    until_stdin_closes: UntilStdinCloses = False,
+) -> None:
+    """Feed market data to the venue, and last prices to the books.
+
+    It runs until the files end, or Ctrl-C. What the venue does not take in time is dropped, and told; the latest quote
+    of each symbol wins. With --speed max the feed waits for the venue, and drops nothing.
+    """
+    from foldbook.engine.market import until_stopped
+
+    settings = read_settings()
+    job = _job(
+        settings,
+        source,
+        symbols=symbols,
+        speed=_speed(speed),
+        loops=loop,
+        is_moved=not original_times,
+        to=to,
+        venue=venue,
+        price_interval_s=price_interval if prices else None,
+    )
+    if until_stdin_closes:
+        end_with_stdin()
+    else:
+        warn_of_unknown_variables()
+    start_logging(settings)
+
+    async def work() -> Fed | None:
+        return await until_stopped(settings, job, wait_for_stop())
+
+    fed = run(work())
+    if fed is not None:
+        lost = f", {fed.dropped} dropped, {fed.failed} failed" if fed.dropped or fed.failed else ""
+        typer.echo(f"{fed.data} data, {fed.sent} sent to the venue{lost}, {fed.prices} prices told to books")
+
+
+def _job(
+    settings: Settings,
+    source: list[str],
+    *,
+    symbols: str | None,
+    speed: float | None,
+    loops: bool,
+    is_moved: bool,
+    to: str | None,
+    venue: str | None,
+    price_interval_s: float | None,
+) -> MarketJob:
+    """What the options ask for. Raises ``typer.BadParameter``."""
+    from foldbook.engine.market import MarketJob
+    from foldbook.market.feeds.replay import Pace
+    from foldbook.market.sample import FILES
+
+    if to not in (None, "venue", "none"):
+        raise typer.BadParameter("is venue or none", param_hint="--to")
+    first = source[0]
+    is_venue, is_exchange = first == "venue", first.startswith(CCXT)
+    if len(source) > 1 and (is_venue or is_exchange or "sample" in source):
+        raise typer.BadParameter("only files can be several", param_hint="SOURCE")
+    if is_venue and to == "venue":
+        raise typer.BadParameter("the venue is the source", param_hint="--to")
+    files: tuple[tuple[str, str | None], ...] = ()
+    if first == "sample":
+        files = tuple((str(path), None) for path in FILES)
+    elif not is_venue and not is_exchange:
+        files = tuple(file_of(text) for text in source)
+    return MarketJob(
+        files=files,
+        exchange=first.removeprefix(CCXT) if is_exchange else None,
+        venue_url=venue or venue_url(settings),
+        symbols=symbols_of(symbols),
+        pace=Pace(speed=speed, loops=loops, is_moved=is_moved),
+        is_sent=not is_venue and to != "none",
+        price_interval_s=price_interval_s,
+    )
+
+
+def venue_url(settings: Settings) -> str:
+    """Where ``foldbook up`` runs the venue."""
+    return f"http://127.0.0.1:{settings.port + 1}"
+
+
+def symbols_of(text: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(symbol.strip() for symbol in (text or "").split(",") if symbol.strip()))
+
+
+def file_of(text: str) -> tuple[str, str | None]:
+    """FILE[:SYMBOL]; a symbol may contain colons, a file's name must exist."""
+    if Path(text).exists():
+        return text, None
+    path, _, symbol = text.partition(":")
+    return path, symbol or None
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = Decimal(text)
+    except InvalidOperation:
+        speed = Decimal(0)
+    if not (speed.is_finite() and speed > 0):
+        raise typer.BadParameter(f"{text!r} is neither a number greater than 0 nor max", param_hint="--speed")
+    return float(speed)

@@ -1,0 +1,95 @@
+"""``foldbook strategy``: a strategy as a service of its own."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+import typer
+
+from foldbook.cli.exits import Exit
+from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_stop
+from foldbook.cli.market import symbols_of, venue_url
+from foldbook.cli.terminal import UntilStdinCloses, read_settings, warn_of_unknown_variables
+from foldbook.engine.console import tell
+from foldbook.trading.checks import is_amount
+from foldbook.trading.values import is_account
+
+strategy = typer.Typer(help="Strategies in accounts of the log.", no_args_is_help=True)
+
+
+@strategy.callback()
+def _group() -> None:
+    pass
+
+
+@strategy.command("run")
+def run_service(
+    reference: Annotated[str, typer.Argument(metavar="STRATEGY", help="FILE.py:CLASS or package.module:CLASS")],
+    account: Annotated[str, typer.Option(help="user/exchange/broker; opened if it is not there.")],
+    symbols: Annotated[str, typer.Option(help="Whose data it is told: BTCUSDT,ETHUSDT.")],
+    param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the strategy; may be repeated.")] = None,
+    strategy_id: Annotated[str | None, typer.Option(help="By default the name of the class.")] = None,
+    cash: Annotated[str, typer.Option(help="What an account that is opened begins with.")] = "10000",
+    currency: Annotated[str | None, typer.Option(help="In which it is kept. By default that of the symbols.")] = None,
+    venue: Annotated[str | None, typer.Option(help="The venue's address. By default the API's port + 1.")] = None,
+    clock: Annotated[str, typer.Option(help="wall: the machine's; data: that of the market data.")] = "wall",
+    until_stdin_closes: UntilStdinCloses = False,
+) -> None:
+    """Run a strategy in an account of the log, on the venue's market data.
+
+    Started again, it goes on where it was: with its position, its open orders and its cash. Ctrl-C stops it; its orders
+    stay open unless it cancels them in on_stop.
+    """
+    from foldbook.engine.strategy import StrategyJob, run_strategy
+
+    if clock not in ("wall", "data"):
+        raise typer.BadParameter("is wall or data", param_hint="--clock")
+    if not is_account(account):
+        raise typer.BadParameter(f"{account!r} is not user/exchange/broker", param_hint="--account")
+    settings = read_settings()
+    job = StrategyJob(
+        strategy=reference,
+        account=account,
+        symbols=symbols_of(symbols),
+        parameters=dict(_pair(text) for text in param or ()),
+        strategy_id=strategy_id,
+        cash=_amount(cash),
+        currency=currency,
+        venue_url=venue or venue_url(settings),
+        is_data_clock=clock == "data",
+    )
+    if until_stdin_closes:
+        end_with_stdin()
+    else:
+        warn_of_unknown_variables()
+    start_logging(settings)
+
+    async def work() -> str | None:
+        return await run_strategy(settings, job, wait_for_stop(), _say)
+
+    error = run(work())
+    if error is not None:
+        tell(f"the strategy was stopped: {error}")
+        raise typer.Exit(Exit.FAILED)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--param")
+    return name.strip(), value.strip()
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise typer.BadParameter(f"{text!r} is not a number", param_hint="--cash") from None
+    if not is_amount(amount) or amount < 0:
+        raise typer.BadParameter(f"{text} is not an amount of 0 or more", param_hint="--cash")
+    return amount

@@ -1,0 +1,112 @@
+"""``foldbook strategy run``: builds the account, the bus, the market data and the runner of one strategy."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from foldbook.config import Settings
+from foldbook.engine.domains import DOMAINS
+from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.eventstore.events import Event
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
+from foldbook.market.feeds.venue import VenueStream
+from foldbook.services.strategy.account import Account, read_tables
+from foldbook.services.strategy.opening import id_in, open_account
+from foldbook.services.strategy.runner import Runner
+from foldbook.services.strategy.service import StrategyService
+from foldbook.services.strategy.telling import line_of
+from foldbook.services.strategy.world import Settings as WorldSettings
+from foldbook.strategies.loading import load_strategy, with_parameters
+
+GRACE_S = 5.0
+"""How long a strategy that is stopped may take to send its last commands."""
+
+
+class StrategyJob(msgspec.Struct, frozen=True, kw_only=True):
+    """``strategy``: FILE.py:CLASS or package.module:CLASS. ``cash``: what the account begins with, if it is not there.
+    ``is_data_clock``: the market data are the strategy's clock, not the machine."""
+
+    strategy: str
+    account: str
+    symbols: tuple[str, ...]
+    parameters: Mapping[str, str] = {}
+    strategy_id: str | None = None
+    cash: Decimal
+    currency: str | None = None
+    venue_url: str
+    is_data_clock: bool = False
+
+
+async def run_strategy(
+    settings: Settings, job: StrategyJob, stopped: Coroutine[Any, Any, None], say: Callable[[str], None]
+) -> str | None:
+    """Until ``stopped`` returns, or the strategy raises; then the answer says why. What it does is said in lines.
+
+    Raises ``StrategyError`` for a strategy that cannot be loaded, and what the database raises at the start.
+    """
+    cls = load_strategy(job.strategy)
+    strategy = with_parameters(cls, job.parameters)
+    strategy_id = job.strategy_id or cls.__name__
+    account = Account(store := PostgresStore(settings.dsn), job.account, strategy_id, settings.shards)
+    bus = CommandBus(store, *(domain.decider for domain in DOMAINS), shard_count=settings.shards)
+
+    def on_event(event: Event) -> None:
+        line = line_of(event, account, strategy_id)
+        if line is not None:
+            say(line)
+
+    runner = Runner(
+        strategy,
+        bus,
+        account,
+        WorldSettings(strategy_id=strategy_id, symbols=job.symbols, history_max=cls.history_max, currency=job.currency),
+        now_ns=None if job.is_data_clock else time.time_ns,
+        on_event=on_event,
+    )
+    service = StrategyService(
+        runner, VenueStream(job.venue_url, job.symbols), poll_interval_s=settings.poll_interval_ms / 1000
+    )
+    listener = Listener(settings.dsn)
+    listener.listen(LOG_CHANNEL, service.hint)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        await bus.start()
+        stack.push_async_callback(bus.stop)
+        is_new = await open_account(
+            bus,
+            job.account,
+            job.symbols,
+            cash=job.cash,
+            currency=job.currency,
+            now=datetime.now(UTC),
+            id_of=id_in(job.account),
+            reference=f"strategy:{strategy_id}",
+        )
+        say(f"{strategy_id} in {job.account}" + (f", opened with {job.cash:f}" if is_new else ""))
+        await listener.start()
+        stack.push_async_callback(listener.stop)
+        running = asyncio.create_task(service.run(read_tables(settings.dsn)))
+        stopping = asyncio.create_task(stopped)
+        await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        service.stop()
+        # It is not waited for without end: while the database is away, it tries again.
+        done, _ = await asyncio.wait([running], timeout=GRACE_S)
+        if not done:
+            running.cancel()
+            await asyncio.wait([running])
+            say(f"{strategy_id} was interrupted; what it sent last may not be in the log")
+            return runner.error
+        running.result()
+    held = ", ".join(f"{account.book.position_qty(symbol):f} {symbol}" for symbol in job.symbols)
+    say(f"{strategy_id} has ended; position {held}")
+    return runner.error
