@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from foldbook.brokers.desk import Desk
@@ -229,7 +230,8 @@ class Term:
         """Load the books. Returns how long a request of a predecessor may still be on its way, in seconds."""
         rows: Sequence[Any] = ()
         while len(rows) < self._shard_count:
-            rows = await self._pool.fetch(_KNOWN_ACCOUNTS, self._kind)
+            with suppress(asyncpg.UndefinedTableError):
+                rows = await self._pool.fetch(_KNOWN_ACCOUNTS, self._kind)
             if len(rows) < self._shard_count:
                 await asyncio.sleep(TABLES_PAUSE_S)  # The read tables are being created.
         for row in rows:

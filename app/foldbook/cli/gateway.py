@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 
 import typer
@@ -10,7 +9,6 @@ import typer
 from foldbook.cli.exits import Exit
 from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_stop
 from foldbook.cli.terminal import UntilStdinCloses, read_settings, warn_of_unknown_variables
-from foldbook.config import Settings
 from foldbook.engine.console import tell
 
 
@@ -21,6 +19,7 @@ def gateway(until_stdin_closes: UntilStdinCloses = False) -> None:
     FOLDBOOK_BROKERS says of which kinds of broker.
     """
     from foldbook.engine.database import require_log
+    from foldbook.engine.gateways import Gateways
 
     settings = read_settings()
     if not settings.broker_kinds:
@@ -32,16 +31,4 @@ def gateway(until_stdin_closes: UntilStdinCloses = False) -> None:
         warn_of_unknown_variables()
         require_log(settings)
     start_logging(settings)
-    run(_work(settings))
-
-
-async def _work(settings: Settings) -> None:
-    from foldbook.engine.gateways import gateways
-
-    processes = gateways(settings, os.environ)
-    async with asyncio.TaskGroup() as tasks:
-        for process in processes:
-            tasks.create_task(process.run(), name="gateway")
-        await wait_for_stop()
-        for process in processes:
-            process.stop()
+    run(Gateways(settings, os.environ).run(wait_for_stop()))

@@ -37,7 +37,7 @@ def run_feed(
         bool, typer.Option("--original-times", help="Leave the times of files as they are, instead of making them now.")
     ] = False,
     to: Annotated[str | None, typer.Option(help="venue or none. By default venue, unless that is the source.")] = None,
-    venue: Annotated[str | None, typer.Option(help="The venue's address. By default the API's port + 1.")] = None,
+    venue: Annotated[str | None, typer.Option(help="The venue's address, if not that of the settings.")] = None,
     prices: Annotated[bool, typer.Option("--prices/--no-prices", help="Tell the books the last prices.")] = True,
     price_interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two prices of a book.")] = 10,
     until_stdin_closes: UntilStdinCloses = False,
@@ -109,17 +109,12 @@ def _job(
     return MarketJob(
         files=files,
         exchange=first.removeprefix(CCXT) if is_exchange else None,
-        venue_url=venue or venue_url(settings),
+        venue_url=venue or settings.venue_address,
         symbols=symbols_of(symbols),
         pace=Pace(speed=speed, loops=loops, is_moved=is_moved),
         is_sent=not is_venue and to != "none",
         price_interval_s=price_interval_s,
     )
-
-
-def venue_url(settings: Settings) -> str:
-    """Where ``foldbook up`` runs the venue."""
-    return f"http://127.0.0.1:{settings.port + 1}"
 
 
 def symbols_of(text: str | None) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import typer
 
 from foldbook.cli.exits import Exit
 from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_stop
-from foldbook.cli.market import symbols_of, venue_url
+from foldbook.cli.market import symbols_of
 from foldbook.cli.terminal import UntilStdinCloses, read_settings, warn_of_unknown_variables
 from foldbook.engine.console import tell
 from foldbook.trading.checks import is_amount
@@ -32,7 +32,7 @@ def run_service(
     strategy_id: Annotated[str | None, typer.Option(help="By default the name of the class.")] = None,
     cash: Annotated[str, typer.Option(help="What an account that is opened begins with.")] = "10000",
     currency: Annotated[str | None, typer.Option(help="In which it is kept. By default that of the symbols.")] = None,
-    venue: Annotated[str | None, typer.Option(help="The venue's address. By default the API's port + 1.")] = None,
+    venue: Annotated[str | None, typer.Option(help="The venue's address, if not that of the settings.")] = None,
     clock: Annotated[str, typer.Option(help="wall: the machine's; data: that of the market data.")] = "wall",
     until_stdin_closes: UntilStdinCloses = False,
 ) -> None:
@@ -56,7 +56,7 @@ def run_service(
         strategy_id=strategy_id,
         cash=_amount(cash),
         currency=currency,
-        venue_url=venue or venue_url(settings),
+        venue_url=venue or settings.venue_address,
         is_data_clock=clock == "data",
     )
     if until_stdin_closes:

@@ -18,18 +18,24 @@ class AddressError(FoldbookError, code="address", title="The API cannot listen o
 
 def check_address(settings: Settings) -> None:
     """Raises :class:`AddressError` if the API could not listen on the settings' host and port."""
+    _check(settings.host, settings.port, "set FOLDBOOK_HOST and FOLDBOOK_PORT to a free address")
+
+
+def check_venue_address(settings: Settings) -> None:
+    """Likewise for the simulated venue."""
+    _check("127.0.0.1", settings.port_of_venue, "set FOLDBOOK_VENUE_PORT to a free port for the simulated venue")
+
+
+def _check(host: str, port: int, advice: str) -> None:
     try:
-        family, *_, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         socket.create_server(address[:2], family=family).close()
     except OSError as error:
         reason = error.strerror
         if error.errno == errno.EADDRINUSE:
-            holder = _holder(settings.port)
+            holder = _holder(port)
             reason = "it is in use" + (f" by {holder}" if holder else "")
-        raise AddressError(
-            f"can't listen on {settings.host} port {settings.port} ({reason}): "
-            "set FOLDBOOK_HOST and FOLDBOOK_PORT to a free address"
-        ) from error
+        raise AddressError(f"can't listen on {host} port {port} ({reason}): {advice}") from error
 
 
 def _holder(port: int) -> str:

@@ -15,14 +15,17 @@ from foldbook.postgres.binaries import DISTRIBUTION
 from foldbook.postgres.roles import ENGINE, NOT_SEPARATED, may_take_on
 from foldbook.resources import ROOT
 
+LEASE_PREFIX = "gateway:"
+
 Report = dict[str, dict[str, Any]]
 
 _PROJECTIONS = "select name, shard, state, lag, skipped, error from eventstore.projection_status()"
+_GATEWAYS = "select name, holder, is_held, status from eventstore.lease_status('gateway:')"
 
 
 def examine(settings: Settings) -> Report:
     """Facts by section. ``database.reachable`` decides the exit code."""
-    database, projections = _database_and_projections(settings)
+    database, projections, gateways = _of_database(settings)
     return {
         "program": {
             "foldbook": metadata.version("foldbook"),
@@ -35,6 +38,7 @@ def examine(settings: Settings) -> Report:
         "engine": _engine(settings),
         "database": database,
         "projections": projections,
+        "gateways": gateways,
     }
 
 
@@ -43,21 +47,43 @@ def _engine(settings: Settings) -> dict[str, Any]:
     return {"running": False} if holder is None else {"running": True, "pid": holder["pid"], "url": holder["url"]}
 
 
-def _database_and_projections(settings: Settings) -> tuple[dict[str, Any], dict[str, str]]:
+def _of_database(settings: Settings) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
     try:
         with connect(settings) as connection:
             server = {"reachable": True, "server": connection.info.parameter_status("server_version")}
             facts = log_facts(connection)
             if facts is None:
-                return server | {"migrated": False}, {}
+                return server | {"migrated": False}, {}, {}
             roles = "separated" if may_take_on(connection, ENGINE) else NOT_SEPARATED
-            return server | {"migrated": True} | facts._asdict() | {"roles": roles}, _projections(connection)
+            told = server | {"migrated": True} | facts._asdict() | {"roles": roles}
+            return told, _projections(connection), _gateways(settings, connection)
     except psycopg.OperationalError as error:
-        return {"reachable": False, "error": str(error).strip()}, {}
+        return {"reachable": False, "error": str(error).strip()}, {}, {}
 
 
 def _projections(connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, str]:
     return {f"{name}:{shard}": _health(*facts) for name, shard, *facts in connection.execute(_PROJECTIONS)}
+
+
+def _gateways(settings: Settings, connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, str]:
+    """By kind of broker; those that the settings ask for, and those that there were."""
+    told = dict.fromkeys(settings.broker_kinds, "nobody works these accounts: is `foldbook gateway` running?")
+    for name, holder, is_held, status in connection.execute(_GATEWAYS):
+        told[name.removeprefix(LEASE_PREFIX)] = _gateway(holder, is_held, status)
+    return told
+
+
+def _gateway(holder: str, is_held: bool, status: dict[str, Any]) -> str:
+    if not is_held:
+        return f"dead: the last was {holder}"
+    accounts = f"{status.get('ready', 0)} of {status.get('accounts', 0)} accounts ready"
+    parts = [status.get("state", "starting"), accounts, f"{status.get('doubts', 0)} in doubt"]
+    if status.get("mismatches"):
+        parts.append(f"{status['mismatches']} positions differ from the broker's")
+    for what in ("problems", "not_worked"):
+        parts += [f"{name}: {why}" for name, why in status.get(what, {}).items()]
+    parts += [f"open at the broker and closed in the book: {orphan}" for orphan in status.get("orphans", [])]
+    return ", ".join(parts)
 
 
 def _health(state: str, lag: int, skipped: int, error: dict[str, Any] | None) -> str:

@@ -4,7 +4,7 @@ JSON='Content-Type: application/json'
 curl -sS -H "$JSON" $API/accounts -d '{"user": "alice", "exchange": "binance", "broker": "simulated"}'; echo
 curl -sS -H "$JSON" $ACCOUNT/orders -d '{"order_id": "o-1", "strategy_id": "trend", "symbol": "BTCUSDT",
   "side": "BUY", "order_type": "LIMIT", "quantity": "1.5", "limit_price": "64250.1", "time_in_force": "GTC"}'; echo
-FILL=$(curl -sS -H "$JSON" $ACCOUNT/execution-reports -d '{"order_id": "o-1", "exec_type": "TRADE",
-  "exec_id": "e-1", "last_qty": "1.5", "last_px": "64250"}'); echo "$FILL"
-POSITION=$(expr "$FILL" : '.*"position": *\([0-9]*\)')
-curl -sS "$ACCOUNT/orders/o-1?min_position=$POSITION"; echo
+until ORDER=$(curl -sS $ACCOUNT/orders/o-1); echo "$ORDER" | grep '"FILLED"'; do
+  echo "$ORDER" | grep -o '"status": *"[A-Z_]*"\|"cum_qty": *"[0-9.]*"' | tr '\n' ' '; echo; sleep 0.3
+done
+curl -sS $ACCOUNT/positions/BTCUSDT/history; echo

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 
 import psutil
@@ -15,27 +16,64 @@ from foldbook.brokers.process import TERM_S, GatewayProcess
 from foldbook.brokers.simulated import SimulatedBroker
 from foldbook.config import Settings
 
+VENUE = "venue"
+
 LIVE_TERM_S = 30.0
 """An exchange may take long to answer, and the lease must outlast that."""
 
 
-def gateways(settings: Settings, environment: Mapping[str, str]) -> list[GatewayProcess]:
-    """One for each kind of broker. ``environment``: where the credentials of live accounts are."""
-    return [_gateway(settings, kind, environment) for kind in settings.broker_kinds]
+class Gateways:
+    """One process for each kind of broker that the settings name. ``environment``: where the credentials of live
+    accounts are."""
 
+    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._brokers: dict[str, Broker] = {}
+        self._processes = [self._process(kind) for kind in settings.broker_kinds]
 
-def _gateway(settings: Settings, kind: str, environment: Mapping[str, str]) -> GatewayProcess:
-    return GatewayProcess(
-        settings.dsn,
-        kind,
-        settings.shards,
-        _simulated(settings) if kind == "simulated" else _live(environment),
-        f"process {os.getpid()} on {socket.gethostname()}, started {_started_at()}",
-        now=now,
-        new_id=uuid7,
-        poll_interval_s=settings.poll_interval_ms / 1000,
-        term_s=TERM_S if kind == "simulated" else LIVE_TERM_S,
-    )
+    async def run(self, until: Awaitable[None]) -> None:
+        """Work until that is done."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for process in self._processes:
+                    tasks.create_task(process.run(), name="gateway")
+                await until
+                for process in self._processes:
+                    process.stop()
+        finally:
+            for broker in self._brokers.values():
+                await broker.close()
+
+    def _process(self, kind: str) -> GatewayProcess:
+        return GatewayProcess(
+            self._settings.dsn,
+            kind,
+            self._settings.shards,
+            self._simulated if kind == "simulated" else self._live,
+            f"process {os.getpid()} on {socket.gethostname()}, started {_started_at()}",
+            now=now,
+            new_id=uuid7,
+            poll_interval_s=self._settings.poll_interval_ms / 1000,
+            term_s=TERM_S if kind == "simulated" else LIVE_TERM_S,
+        )
+
+    def _simulated(self, account: str) -> Broker:
+        """All accounts share the connection to the venue."""
+        if VENUE not in self._brokers:
+            self._brokers[VENUE] = SimulatedBroker(self._settings.venue_address, now)
+        return self._brokers[VENUE]
+
+    def _live(self, account: str) -> Broker:
+        """Each account has its own."""
+        from foldbook.brokers.live.broker import LiveBroker
+        from foldbook.brokers.live.credentials import credentials_of
+        from foldbook.brokers.live.settings import LiveSettings
+
+        if account not in self._brokers:
+            credentials = credentials_of(account, self._environment)
+            self._brokers[account] = LiveBroker(LiveSettings(account=account), credentials, now)
+        return self._brokers[account]
 
 
 def now() -> datetime:
@@ -44,26 +82,3 @@ def now() -> datetime:
 
 def _started_at() -> str:
     return datetime.fromtimestamp(psutil.Process().create_time(), UTC).isoformat(timespec="seconds")
-
-
-def _simulated(settings: Settings) -> Callable[[str], Broker]:
-    """All accounts share the connection to the venue."""
-    broker = SimulatedBroker(settings.venue_address, now)
-    return lambda account: broker
-
-
-def _live(environment: Mapping[str, str]) -> Callable[[str], Broker]:
-    """Each account has its own."""
-    from foldbook.brokers.live.broker import LiveBroker
-    from foldbook.brokers.live.credentials import credentials_of
-    from foldbook.brokers.live.settings import LiveSettings
-
-    known: dict[str, Broker] = {}
-
-    def of(account: str) -> Broker:
-        if account not in known:
-            credentials = credentials_of(account, environment)
-            known[account] = LiveBroker(LiveSettings(account=account), credentials, now)
-        return known[account]
-
-    return of

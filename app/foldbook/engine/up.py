@@ -1,14 +1,19 @@
-"""``foldbook up``: PostgreSQL, the projector and the API, which start, recover and stop together."""
+"""``foldbook up``: everything that runs on one machine, which starts, recovers and stops together.
+
+PostgreSQL, the projector, the API; and for simulated accounts the venue, the gateway, and market data for the venue.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import urllib.request
+from collections.abc import Iterator
 from types import FrameType
 
 from foldbook.config import Settings
-from foldbook.engine.address import check_address
+from foldbook.engine.address import check_address, check_venue_address
 from foldbook.engine.console import tell
 from foldbook.engine.lock import lock
 from foldbook.engine.parts import Child, Database
@@ -33,6 +38,8 @@ def up(settings: Settings) -> None:
         signal.signal(number, _stop)
     with contextlib.suppress(Stopped), lock(settings.data_dir, settings.url) as lock_fd:
         check_address(settings)
+        if _starts_venue(settings):
+            check_venue_address(settings)
         with Supervisor() as supervisor:
             if settings.is_embedded:
                 supervisor.start(Database(EmbeddedPostgres(settings.data_dir)))
@@ -40,19 +47,51 @@ def up(settings: Settings) -> None:
                 tell(f"roles: {NOT_SEPARATED}")
             supervisor.start(Child("the projector", ("projections", "run"), lock_fd))
             supervisor.start(Child("the API", ("serve",), lock_fd))
-            supervisor.wait_until(lambda: _answers(f"{settings.url}/health/ready"))
+            for part in _of_brokers(settings, lock_fd):
+                supervisor.start(part)
+            supervisor.wait_until(lambda: _is_ready(settings))
             print(welcome(settings), flush=True)
             supervisor.watch()
 
 
+def _starts_venue(settings: Settings) -> bool:
+    return "simulated" in settings.broker_kinds and settings.venue_url is None
+
+
+def _of_brokers(settings: Settings, lock_fd: int) -> Iterator[Child]:
+    """The venue, the gateway, and what feeds the venue."""
+    if _starts_venue(settings):
+        folder = str(settings.data_dir / "venue")
+        yield Child("the venue", ("venue", "--port", str(settings.port_of_venue), "--data-dir", folder), lock_fd)
+    if settings.broker_kinds:
+        yield Child("the gateway", ("gateway",), lock_fd)
+    if _starts_venue(settings) and settings.market != "none":
+        feed = ("market", "run", settings.market, "--loop", "--venue", settings.venue_address)
+        yield Child("the market data", feed, lock_fd)
+
+
+def _is_ready(settings: Settings) -> bool:
+    """The API takes commands, and every gateway has begun to work."""
+    if not _answers(f"{settings.url}/health/ready"):
+        return False
+    told = _get(f"{settings.url}/admin/gateways")
+    states = {each["broker"]: each["state"] for each in json.loads(told)["gateways"]} if told is not None else {}
+    return all(states.get(kind) in ("working", "disconnected") for kind in settings.broker_kinds)
+
+
 def _answers(url: str) -> bool:
-    """Whether a GET returns 200. The request ignores any proxy that the environment names."""
+    return _get(url) is not None
+
+
+def _get(url: str) -> bytes | None:
+    """What a GET returns; None if that is not a 200. The request ignores any proxy that the environment names."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=READY_TIMEOUT_S) as response:
-            return bool(response.status == 200)
+            body: bytes = response.read()
+            return body if response.status == 200 else None
     except OSError:
-        return False
+        return None
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

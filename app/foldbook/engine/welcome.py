@@ -27,16 +27,24 @@ Foldbook is ready.
 
   API           {settings.url}
   its OpenAPI   {settings.url}/docs
+  {_venue(settings)}
   data          {settings.data_dir if settings.is_embedded else "the PostgreSQL of DATABASE_URL"}
   command line  {Path(sys.executable).with_name("foldbook")} --help
 
 In psql:
   {psql_line(settings)}
 
-A first order, from another terminal: open an account, place an order, report its fill, read it back.
+A first order, from another terminal: open an account, place an order, watch it being filled, see what it made.
 {indent(first_order(settings), "  ")}
 Ctrl-C stops everything.
 """
+
+
+def _venue(settings: Settings) -> str:
+    if not settings.broker_kinds:
+        return "brokers       none: reports come from outside"
+    where = settings.venue_address if "simulated" in settings.broker_kinds else "none"
+    return f"venue         {where}"
 
 
 def first_order(settings: Settings) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
+import asyncpg
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
@@ -19,7 +20,7 @@ from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.addresses import ADDRESSES, AddressedAccount
 from foldbook.api.queries.parameters import LIMIT_DEFAULT, Limit
 from foldbook.api.queries.reader import Reader
-from foldbook.errors import register
+from foldbook.errors import StoreUnavailable, register
 from foldbook.eventstore.events import Metadata
 from foldbook.postgres.calls import call
 from foldbook.trading.commands import ResolveDoubt
@@ -31,6 +32,7 @@ RECONCILE_PAUSE_S = 0.05
 
 _LEASES = call("eventstore.lease_status", 1)
 _HEADS = call("eventstore.heads", 0)
+_DOUBT_COUNTS = call("brokers.doubt_counts", 0)
 
 register({"not-worked": (409, "No gateway works the account")})
 
@@ -204,6 +206,15 @@ async def gateway_statuses(reader: Reader) -> list[GatewayStatus]:
         leases = await connection.fetch(_LEASES, LEASE_PREFIX)
         heads = {row["shard"]: row["last_position"] for row in await connection.fetch(_HEADS)}
     return [_status(row, heads) for row in leases]
+
+
+async def doubt_counts(reader: Reader) -> dict[str, int]:
+    """Requests in doubt, by kind of broker. Raises ``StoreUnavailable``."""
+    async with reader.connection() as connection:
+        try:
+            return {row["broker"]: row["doubts"] for row in await connection.fetch(_DOUBT_COUNTS)}
+        except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+            raise StoreUnavailable(f"the read tables are being created: {error}") from error
 
 
 def _status(row: Any, heads: dict[int, int]) -> GatewayStatus:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, TypeVar
 
 from litestar import Response, get
 from litestar.di import NamedDependency
@@ -13,6 +13,7 @@ from msgspec import Struct
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from foldbook.api.commands.calls import Bus
+from foldbook.api.operations.gateways import GatewayStatus, doubt_counts, gateway_statuses
 from foldbook.api.operations.metrics import Requests, exposition
 from foldbook.api.operations.projections import statuses
 from foldbook.api.problems import Problem, problem_responses
@@ -22,6 +23,8 @@ from foldbook.eventstore.readers.status import ProjectionStatus
 from foldbook.resources import projection_files
 
 ANSWER_TIMEOUT_S = 2.0
+
+T = TypeVar("T")
 PROJECTIONS = {path.stem for path in projection_files()}
 
 
@@ -29,8 +32,13 @@ class Live(Struct, frozen=True):
     status: Literal["live"] = "live"
 
 
-class Ready(Struct, frozen=True):
+class Ready(Struct, frozen=True, kw_only=True):
+    """``gateways``: the state of each, by kind of broker. ``doubts``: requests to brokers of which nobody knows what
+    became of them. The engine takes commands whatever these say."""
+
     status: Literal["ready"] = "ready"
+    gateways: dict[str, str]
+    doubts: int
 
 
 @get("/health/live", tags=["operations"])
@@ -50,18 +58,25 @@ async def get_ready(bus: NamedDependency[Bus], reader: NamedDependency[Reader]) 
         raise Problem("not-ready", error.detail) from None
     if missing := PROJECTIONS - {row.name for row in projections}:
         raise Problem("not-ready", f"the read tables are being created: {', '.join(sorted(missing))}")
-    return Ready()
+    try:
+        gateways, doubts = await _gateways_in_time(reader)
+    except StoreUnavailable as error:
+        raise Problem("not-ready", error.detail) from None
+    return Ready(gateways={each.broker: each.state for each in gateways}, doubts=sum(doubts.values()))
 
 
 @get("/metrics", tags=["operations"], media_type=CONTENT_TYPE_LATEST)
 async def get_metrics(
     bus: NamedDependency[Bus], reader: NamedDependency[Reader], requests: NamedDependency[Requests]
 ) -> Response[bytes]:
-    """Metrics for Prometheus. While the database does not answer, they omit the lag of projections."""
+    """Metrics for Prometheus. While the database does not answer, they omit what only the database knows."""
     projections: Sequence[ProjectionStatus] = ()
+    gateways: Sequence[GatewayStatus] = ()
+    doubts: Mapping[str, int] = {}
     with suppress(StoreUnavailable):
         projections = await _statuses_in_time(reader)
-    return Response(exposition(bus, requests, projections), media_type=CONTENT_TYPE_LATEST)
+        gateways, doubts = await _gateways_in_time(reader)
+    return Response(exposition(bus, requests, projections, gateways, doubts), media_type=CONTENT_TYPE_LATEST)
 
 
 CALLS = (get_live, get_ready, get_metrics)
@@ -69,8 +84,21 @@ CALLS = (get_live, get_ready, get_metrics)
 
 async def _statuses_in_time(reader: Reader) -> list[ProjectionStatus]:
     """Raises ``StoreUnavailable``, also if the database takes too long."""
+    return await _in_time(statuses(reader))
+
+
+async def _gateways_in_time(reader: Reader) -> tuple[list[GatewayStatus], dict[str, int]]:
+    """Likewise; and how many doubts there are, by kind of broker."""
+    return await _in_time(_gateways_and_doubts(reader))
+
+
+async def _gateways_and_doubts(reader: Reader) -> tuple[list[GatewayStatus], dict[str, int]]:
+    return await gateway_statuses(reader), await doubt_counts(reader)
+
+
+async def _in_time(question: Awaitable[T]) -> T:
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            return await statuses(reader)
+            return await question
     except TimeoutError as error:
         raise StoreUnavailable(f"the database did not answer within {ANSWER_TIMEOUT_S:g} s") from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,6 +12,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from foldbook.api.commands.calls import Bus
+from foldbook.api.operations.gateways import GatewayStatus
 from foldbook.eventstore.readers.status import ProjectionStatus
 
 
@@ -27,10 +29,19 @@ class Requests:
 class _Snapshot(Collector):
     """All metrics at one moment."""
 
-    def __init__(self, bus: Bus, requests: Requests, statuses: Sequence[ProjectionStatus]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        requests: Requests,
+        statuses: Sequence[ProjectionStatus],
+        gateways: Sequence[GatewayStatus],
+        doubts: Mapping[str, int],
+    ) -> None:
         self._bus = bus
         self._requests = requests
         self._statuses = statuses
+        self._gateways = gateways
+        self._doubts = doubts
 
     def collect(self) -> Iterator[Metric]:
         bus = self._bus
@@ -55,9 +66,39 @@ class _Snapshot(Collector):
         for row in self._statuses:
             lag.add_metric((row.name, str(row.shard)), row.lag)
         yield lag
+        yield from self._of_gateways()
+
+    def _of_gateways(self) -> Iterator[Metric]:
+        for name, told, value_of in (
+            ("foldbook_gateway_is_working", "1 while the gateway works its accounts", _is_working),
+            ("foldbook_gateway_accounts", "Accounts that the gateway works", lambda g: g.accounts),
+            ("foldbook_gateway_ready", "Of them, those that are reconciled with the broker", lambda g: g.ready),
+            ("foldbook_gateway_lag", "Events that the gateway has not read yet", lambda g: g.lag),
+            ("foldbook_mismatches", "Symbols in which broker and book differ", lambda g: g.mismatches),
+        ):
+            gauge = GaugeMetricFamily(name, told, labels=("broker",))
+            for gateway in self._gateways:
+                gauge.add_metric((gateway.broker,), value_of(gateway))
+            yield gauge
+        doubts = GaugeMetricFamily(
+            "foldbook_doubts", "Requests of which nobody knows what became of them", labels=("broker",)
+        )
+        for broker in {*self._doubts, *(gateway.broker for gateway in self._gateways)}:
+            doubts.add_metric((broker,), self._doubts.get(broker, 0))
+        yield doubts
 
 
-def exposition(bus: Bus, requests: Requests, statuses: Sequence[ProjectionStatus]) -> bytes:
+def _is_working(gateway: GatewayStatus) -> int:
+    return int(gateway.state == "working")
+
+
+def exposition(
+    bus: Bus,
+    requests: Requests,
+    statuses: Sequence[ProjectionStatus],
+    gateways: Sequence[GatewayStatus] = (),
+    doubts: Mapping[str, int] = MappingProxyType({}),
+) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(bus, requests, statuses))
+    registry.register(_Snapshot(bus, requests, statuses, gateways, doubts))
     return generate_latest(registry)
