@@ -19,12 +19,13 @@ class Engine:
     """A running ``foldbook up`` and what it printed."""
 
     def __init__(self, data_dir: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as another:
+            self.port, self.venue_port = free.getsockname()[1], another.getsockname()[1]
         self.data_dir = data_dir
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = os.environ | {
             "FOLDBOOK_PORT": str(self.port),
+            "FOLDBOOK_VENUE_PORT": str(self.venue_port),
             "FOLDBOOK_DATA_DIR": str(data_dir),
             "DATABASE_URL": "",
         }

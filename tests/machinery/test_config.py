@@ -32,6 +32,9 @@ def test_each_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch,
         ("FOLDBOOK_SHARDS", "1025"),
         ("FOLDBOOK_QUEUE_MAX", "-1"),
         ("FOLDBOOK_LOG_LEVEL", "loud"),
+        ("FOLDBOOK_BROKERS", "simulated,paper"),
+        ("FOLDBOOK_VENUE_PORT", "0"),
+        ("FOLDBOOK_VENUE_URL", "localhost:8001"),
         ("DATABASE_URL", "host=db dbname=foldbook"),
     ],
 )
@@ -45,8 +48,29 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
     variables = Settings().describe()
     for name in (*variables, "FOLDBOOK_DATABASE_URL"):
         monkeypatch.setenv(name, "")
-    assert Settings().describe() == variables
+    assert Settings().describe() == variables | {"FOLDBOOK_BROKERS": ""}
     assert Settings().is_embedded
+
+
+def test_no_brokers_are_a_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FOLDBOOK_BROKERS", raising=False)
+    assert Settings().broker_kinds == ("simulated",)
+    monkeypatch.setenv("FOLDBOOK_BROKERS", "")
+    assert Settings().broker_kinds == ()
+    monkeypatch.setenv("FOLDBOOK_BROKERS", " live , simulated,live")
+    assert Settings().broker_kinds == ("simulated", "live")
+
+
+def test_the_venue_is_beside_the_api_unless_it_is_elsewhere() -> None:
+    assert Settings(port=8000).venue_address == "http://127.0.0.1:8001"
+    assert Settings(port=8000, venue_port=9).venue_address == "http://127.0.0.1:9"
+    assert Settings(port=65535).port_of_venue == 1
+    assert Settings(venue_url="http://venue:1").venue_address == "http://venue:1"
+
+
+def test_credentials_of_live_accounts_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOLDBOOK_LIVE_BINANCE_ALICE_KEY", "x")
+    assert "FOLDBOOK_LIVE_BINANCE_ALICE_KEY" not in unknown_variables()
 
 
 def test_a_host_that_is_empty_is_refused() -> None:

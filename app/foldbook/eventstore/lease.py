@@ -1,8 +1,8 @@
 """A lease: what only one process may do at a time, and how it knows that it still may.
 
 The database decides who holds it, by its own clock, and refuses appends under an earlier epoch. What leaves this
-process by another way, such as a request to a broker, nobody can refuse: right before that, the holder looks at what is
-left of the lease by a clock that does not stop while the process does, and counts from before it asked.
+process by another way, such as a request to somebody else, nobody can refuse: right before that, the holder looks at
+what is left of the lease by a clock that does not stop while the process does, and counts from before it asked.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+import asyncpg
+
 from foldbook.errors import FoldbookError, Refusal
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.events import Metadata
@@ -145,7 +147,7 @@ class PriceTeller:
             except Exception as error:
                 # The next round tells what this one did not: nobody would notice if there were none.
                 if not self._is_failing:
-                    is_expected = isinstance(error, (FoldbookError, *UNREACHABLE))
+                    is_expected = isinstance(error, (FoldbookError, asyncpg.UndefinedTableError, *UNREACHABLE))
                     logger.warning(
                         "prices are not told to the books, and tried again: %s",
                         error,

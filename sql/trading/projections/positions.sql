@@ -14,10 +14,9 @@
 -- is the last entry up to there. A range of fills and adjustments is folded in one pass, from the totals where it begins.
 --
 -- A bust or a correction amends a fill of the position's window: the fill is removed, or replaced in its place, and what
--- came after it is folded again. The fold begins at the entry before the fill, if that entry is still valid, that is, if
--- nothing since has amended a fill at or before it. Otherwise it begins before that fill, and so on; only the last 128
--- fills can be amended, so this ends soon. A bust or correction of an older fill (is_reversal) is booked when it arrives.
--- After a split no fill from before it is amended, so no fold begins before one.
+-- came after it is folded again. The fold begins at the entry before the fill, if nothing since has amended a fill at or
+-- before it. Otherwise it begins before that fill, and so on; only the last 128 fills can be amended, so this ends soon. A
+-- bust or correction of an older fill (is_reversal) is booked when it arrives. No fold begins before a split.
 
 create table positions (
     shard integer not null,
