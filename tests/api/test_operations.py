@@ -18,6 +18,9 @@ from tests.api.conftest import AT, Engine, assert_problem, order, projecting, se
 
 PROJECTIONS = sorted(path.stem for path in projection_files())
 
+READY = {"status": "ready", "gateways": {}, "doubts": 0}
+"""No gateway has ever worked here."""
+
 
 async def test_projections_are_listed_with_their_lag(engine: Engine) -> None:
     await engine.open()
@@ -118,7 +121,7 @@ async def test_it_is_ready_once_the_read_tables_are_there(empty_database: str) -
         assert_problem(unready, 503, "unavailable")
         assert unready.headers["retry-after"] == "1"
         async with projecting(settings):
-            assert (await engine.get("/health/ready")) == {"status": "ready"}
+            assert (await engine.get("/health/ready")) == READY
 
 
 async def test_without_its_database_it_says_so_and_recovers(own_postgres: EmbeddedPostgres) -> None:
@@ -139,7 +142,7 @@ async def test_without_its_database_it_says_so_and_recovers(own_postgres: Embedd
         assert answer.status_code == 201
         order_read = await engine.client.get(f"{AT}/orders/o-1", params={"min_position": answer.json()["position"]})
         assert order_read.status_code == 200
-        assert await engine.get("/health/ready") == {"status": "ready"}
+        assert await engine.get("/health/ready") == READY
 
 
 async def test_metrics_count_what_happened(engine: Engine) -> None:
@@ -203,6 +206,10 @@ async def test_the_openapi_document_describes_every_call(engine: Engine) -> None
         "/admin/projections/{name}/verify",
         "/admin/projections/{name}/skip",
         "/admin/log/verify",
+        "/admin/gateways",
+        "/admin/doubts",
+        "/admin/doubts/{doubt_id}/resolve",
+        f"{of_account}/reconcile",
         "/health/live",
         "/health/ready",
         "/metrics",

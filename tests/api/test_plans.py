@@ -22,8 +22,9 @@ select
     0, 'u' || n % 50 || '/binance/simulated', 'o-' || n, 'trend', 'BTC-USDT', 'BUY', 'LIMIT', 'GTC', null,
     false, false, null, null, null, null, null,
     2, 100, null, case when n % 100 = 0 then 'NEW' else 'FILLED' end, n % 100 = 0, 'NONE',
-    null, null, null, 0, 0, 2, 0, 0, '{}', null, null, null, null,
-    now(), now(), n, n, n
+    null, null, null, 0, 0, 2, 0, 0, '{}', null, null,
+    case when n % 1000 = 0 then jsonb_build_array(jsonb_build_object('doubt_id', 'd-' || n, 'request', 'SUBMIT')) end,
+    null, null, now(), now(), n, n, n
 from generate_series(1, 20000) n;
 
 insert into read.fills
@@ -155,6 +156,11 @@ def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
         ("trading.query_instrument(0, 'u1/binance/simulated', 'S-1')", 1),
         ("trading.query_prices(0, 'u1/binance/simulated', '', 10)", 11),
         ("trading.query_risk(0, 'u1/binance/simulated')", 1),
+        # The orders in doubt, of all accounts.
+        ("brokers.query_doubts(null, 10)", 20),
+        ("brokers.query_doubts('u0/binance/simulated', 10)", 20),
+        ("brokers.query_doubt('d-1000')", 20),
+        ("brokers.doubt_counts()", 20),
         # The orders of the strategy, and the currencies of the account.
         ("trading.query_strategy_start(0, 'u1/binance/simulated', 'trend')", 800),
     ],
