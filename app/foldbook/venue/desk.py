@@ -16,8 +16,9 @@ from foldbook.trading.values import (
     quotient,
     subtract,
 )
-from foldbook.venue.book import Book, Working
+from foldbook.venue.book import Book
 from foldbook.venue.orders import Costs, VenueReport
+from foldbook.venue.working import Working
 
 _TRADE, _CANCELED, _EXPIRED, _RESTATED = ExecType.TRADE, ExecType.CANCELED, ExecType.EXPIRED, ExecType.RESTATED
 _OPENING = TimeInForce.AT_THE_OPENING
@@ -54,6 +55,8 @@ class Desk:
         """The order is not open any more."""
         del book.orders[of.order.order_id]
         del self.places[of.order.order_id]
+        if book.ladder is not None:
+            book.ladder.lift(of)
 
     # -- prices --------------------------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ class Exchange:
     """
 
     def __init__(self, costs: Costs | None = None) -> None:
-        self.matching = Matching(costs or Costs())
+        self.matching = Matching(costs or Costs(), is_shared=True)
         self.accounts: dict[str, Account] = {}
         self.orders: dict[int, Order] = {}
         self.by_venue_id: dict[str, Order] = {}

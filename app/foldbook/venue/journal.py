@@ -1,8 +1,8 @@
 """The journal: what the exchange was told, in order, as lines of a file.
 
-A line is the CRC-32 of a message's JSON in eight hexadecimal digits, a space, and the JSON. A line that is not whole can
-only be the last one, because the process or the machine stopped while it was written, before anybody was told of it: it
-is cut off. A broken line with others behind it is damage, and nothing is guessed from there on.
+A line is the CRC-32 of a message's JSON in eight hexadecimal digits, a space, and the JSON. A line that is not whole is
+the last one: the process or the machine stopped while it was written, before anybody was told of it. It is cut off. A
+broken line with others behind it is damage, and nothing is guessed from there on.
 """
 
 from __future__ import annotations

@@ -14,17 +14,22 @@ import msgspec
 from foldbook.market.records import Bar, Quote, Trade
 from foldbook.trading.values import ZERO, ExecType, TimeInForce, add, canonical
 from foldbook.venue.bars import after_open, at_open, look_at_open
-from foldbook.venue.book import Book, Working, working
+from foldbook.venue.book import Book
 from foldbook.venue.checks import why_rejected, why_replace_rejected
 from foldbook.venue.desk import Desk, Reports
+from foldbook.venue.ladder import Ladder
+from foldbook.venue.meeting import market_bound, meet
 from foldbook.venue.orders import Costs, Path, VenueInstrument, VenueOrder, VenueReport
 from foldbook.venue.ticks import match_quote, match_trade
+from foldbook.venue.working import Working, working
 
 _OPENING = TimeInForce.AT_THE_OPENING
 
 
 class Matching:
     """The open orders, by symbol.
+
+    ``is_shared``: they are of many accounts, and those of different accounts trade with each other.
 
     ``instruments``: a symbol that is not among them has any tick and lot, multiplier 1 and quote currency USD.
     ``expects``: the symbols of which there will be market data, so that a market order waits for it; for any other
@@ -40,12 +45,17 @@ class Matching:
         path: Path = Path.ADVERSE,
         instruments: Iterable[VenueInstrument] = (),
         expects: Iterable[str] = (),
+        *,
+        is_shared: bool = False,
     ) -> None:
         self._desk = Desk(costs)
         self._path = path
         self.is_open = True
         """Is there a session?"""
-        self._books = {each.symbol: Book(instrument=each) for each in instruments}
+        self._is_shared = is_shared
+        self._books: dict[str, Book] = {}
+        for each in instruments:
+            self.define(each)
         for symbol in expects:
             self._book_of(symbol).is_expected = True
         self._accepted = 0
@@ -54,7 +64,9 @@ class Matching:
     def _book_of(self, symbol: str) -> Book:
         book = self._books.get(symbol)
         if book is None:
-            book = self._books[symbol] = Book(instrument=VenueInstrument(symbol=symbol))
+            book = self._books[symbol] = Book(
+                instrument=VenueInstrument(symbol=symbol), ladder=Ladder() if self._is_shared else None
+            )
         return book
 
     def price_of(self, symbol: str) -> Decimal | None:
@@ -188,6 +200,7 @@ class Matching:
             self._desk.remove(book, of)
             then.number = self._next_number()
             then.arrived_ns = time_ns
+            then.rungs = then.rung = None
             self._desk.add(book, then)
             self._reduce(book, then, time_ns, out)
             self._arrive(book, then, time_ns, out)
@@ -217,8 +230,13 @@ class Matching:
             of.is_late = book.is_answered or time_ns > book.opened_ns
             if of.order.time_in_force is not _OPENING and not of.is_late:
                 look_at_open(book, self._desk, of, book.opened, time_ns, out)
-        elif book.quote is not None and book.quote.time_ns >= time_ns and self.is_open:
-            match_quote(book, self._desk, (of,), time_ns, out)
+        elif self.is_open:
+            if book.ladder is not None:
+                meet(book, self._desk, of, market_bound(book, of), time_ns, out)
+            if book.quote is not None and book.quote.time_ns >= time_ns and book.holds(of):
+                match_quote(book, self._desk, (of,), time_ns, out)
+        if book.ladder is not None and book.holds(of):
+            book.ladder.place(of)
 
     # -- market data ---------------------------------------------------------------------------------------------
 
@@ -234,12 +252,16 @@ class Matching:
         """``on_open`` order by order, for whoever has an answer to what happens to one before the next is looked at:
         between two steps orders may arrive, be replaced and be canceled."""
         book = self._book_of(symbol)
-        book.last = book.opened = price
-        book.opened_ns = time_ns
+        book.last = price
+        if not self.is_open:
+            return
+        book.opened, book.opened_ns = price, time_ns
         if not book.orders:
             return
         yield from self._expired(book, time_ns)
         yield from at_open(book, self._desk, price, time_ns)
+        if book.ladder is not None:
+            book.ladder.place_again(book.orders, book.orders.values())
 
     def bar_steps(self, bar: Bar) -> Iterator[list[VenueReport]]:
         """``on_bar`` likewise. An order that arrives between two steps waits for the next bar."""
@@ -249,11 +271,13 @@ class Matching:
         opened, book.opened, book.last = book.opened, None, bar
         if not book.orders or opened is None:
             return
-        present = list(book.orders.values())
+        present = [of for of in book.orders.values() if of.arrived_ns <= bar.time_ns]
         # What expires within the bar gets nothing of it: nobody knows what came before.
         yield from self._expired(book, bar.time_ns - 1)
         yield from after_open(book, self._desk, present, bar, opened, self._path)
         yield from self._expired(book, bar.time_ns)
+        if book.ladder is not None:
+            book.ladder.place_again(book.orders, book.orders.values())
 
     def on_quote(self, quote: Quote) -> list[VenueReport]:
         """What is shown at the best bid and ask."""
@@ -264,7 +288,11 @@ class Matching:
             return []
         out: Reports = []
         self._desk.expire(book, quote.time_ns, out)
-        match_quote(book, self._desk, list(book.orders.values()), quote.time_ns, out)
+        if book.ladder is None:
+            match_quote(book, self._desk, list(book.orders.values()), quote.time_ns, out)
+        elif found := book.ladder.reached(quote.ask, quote.bid):
+            match_quote(book, self._desk, found, quote.time_ns, out)
+            book.ladder.place_again(book.orders, found)
         return out
 
     def on_trade(self, trade: Trade) -> list[VenueReport]:
@@ -275,7 +303,11 @@ class Matching:
             return []
         out: Reports = []
         self._desk.expire(book, trade.time_ns, out)
-        match_trade(book, self._desk, trade, out)
+        if book.ladder is None:
+            match_trade(book, self._desk, list(book.orders.values()), trade, out)
+        elif found := book.ladder.reached(trade.price, trade.price):
+            match_trade(book, self._desk, found, trade, out)
+            book.ladder.place_again(book.orders, found)
         return out
 
     def end_session(self, time_ns: int) -> list[VenueReport]:
@@ -305,9 +337,13 @@ class Matching:
         return self.end_session(time_ns)
 
     def open_session(self, time_ns: int) -> list[VenueReport]:
-        """Trading begins."""
+        """Trading begins: orders of different accounts meet, as if they arrived one after the other."""
         self.is_open = True
-        return []
+        out: Reports = []
+        for book in self._books.values():
+            for of in list(book.orders.values()):
+                meet(book, self._desk, of, market_bound(book, of), time_ns, out, earlier=True)
+        return out
 
     def _expired(self, book: Book, until_ns: int) -> Iterator[Reports]:
         out: Reports = []

@@ -1,7 +1,8 @@
 """What the exchange is told: each message with its time, in the form in which the journal keeps it.
 
-A message has all that its effect depends on, so that the same messages in the same order always make the same exchange.
-What a setting of the server decides, such as whether client ids are deduplicated, is part of the message for that reason.
+A message has all that its effect depends on, so that the same messages in the same order always make the same
+exchange. What a setting of the server decides, such as whether client ids are deduplicated, is part of the message for
+that reason.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Kind(StrEnum):
 class Report(Struct, frozen=True, kw_only=True, gc=False):
     """What happened. ``seq`` counts all reports of the venue; what is None is not told.
 
-    Every report but those of kind ORDER is a fill: it is kept, and told again to whoever asks for fills after a ``seq``.
+    Every report but those of kind ORDER is a fill: it is kept, and told again to whoever asks.
     """
 
     seq: int

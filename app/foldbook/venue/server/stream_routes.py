@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 import msgspec
 from litestar import WebSocket, websocket
@@ -14,13 +15,15 @@ from foldbook.venue.server.documents import market_frame, time_text
 from foldbook.venue.server.streams import Ended, MarketListener, ReportListener
 from foldbook.venue.server.venue import Venue
 
+Socket: TypeAlias = WebSocket[Any, Any, Any]
+
 CLOSE_ENDED = 1001
 """RFC 6455: the server goes away, or ends the stream."""
 _encode = msgspec.json.Encoder().encode
 
 
 @websocket("/reports")
-async def stream_reports(socket: WebSocket, venue: Venue, account: str | None = None) -> None:
+async def stream_reports(socket: Socket, venue: Venue, account: str | None = None) -> None:
     """Reports as they happen, of an account or of all; first HELLO, as soon as none will be missed."""
     await socket.accept()
     listener = ReportListener(account)
@@ -33,7 +36,7 @@ async def stream_reports(socket: WebSocket, venue: Venue, account: str | None = 
 
 
 @websocket("/market")
-async def stream_market(socket: WebSocket, venue: Venue, symbols: str | None = None) -> None:
+async def stream_market(socket: Socket, venue: Venue, symbols: str | None = None) -> None:
     """Market data as it comes, of some symbols or of all; first HELLO and the last quotes."""
     await socket.accept()
     listener = MarketListener(None if symbols is None else frozenset(symbols.split(",")))
@@ -49,7 +52,7 @@ async def stream_market(socket: WebSocket, venue: Venue, symbols: str | None = N
         venue.market_listeners.discard(listener)
 
 
-async def _send(socket: WebSocket, next_frame: Callable[[], Awaitable[bytes]], end: Callable[[str], None]) -> None:
+async def _send(socket: Socket, next_frame: Callable[[], Awaitable[bytes]], end: Callable[[str], None]) -> None:
     """Send what comes until the stream ends, or the client leaves."""
     leaving = asyncio.create_task(_until_left(socket, end))
     try:
@@ -64,7 +67,7 @@ async def _send(socket: WebSocket, next_frame: Callable[[], Awaitable[bytes]], e
         leaving.cancel()
 
 
-async def _until_left(socket: WebSocket, end: Callable[[str], None]) -> None:
+async def _until_left(socket: Socket, end: Callable[[str], None]) -> None:
     """What a client sends is not read; that it leaves is."""
     try:
         while True:
