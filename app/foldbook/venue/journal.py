@@ -56,8 +56,9 @@ class Journal:
         os.close(self._fd)
 
 
-def replay(path: Path) -> Iterator[AnyMessage]:
-    """The messages of a journal. A torn last line is cut off the file. Raises ``VenueDataError``."""
+def replay(path: Path, *, is_last: bool = True) -> Iterator[AnyMessage]:
+    """The messages of a journal. A torn last line is cut off the file, if it is the last journal that was written.
+    Raises ``VenueDataError``."""
     place = 0
     with path.open("rb") as file:
         for line in file:
@@ -69,8 +70,8 @@ def replay(path: Path) -> Iterator[AnyMessage]:
         else:
             return
         rest = file.read(1)
-    if rest:
-        raise VenueDataError(f"{path}: the line at byte {place} is damaged, and there are others behind it")
+    if rest or not is_last:
+        raise VenueDataError(f"{path}: the line at byte {place} is damaged, and there is more behind it")
     logger.warning("%s: the last line was not written as a whole, and is cut off at byte %d", path, place)
     with path.open("r+b") as file:
         file.truncate(place)

@@ -77,11 +77,18 @@ class Ladder:
 
     def reached(self, ask: Decimal, bid: Decimal) -> list[Working]:
         """The orders to which something happens at these prices, in order of arrival."""
-        found = dict(self._restless)
-        found.update((of.number, of) for of in _down_to(self._buys, ask))
-        found.update((of.number, of) for of in _down_to(self._sells, bid.copy_negate()))
-        found.update((of.number, of) for of in _down_to(self._rising, ask.copy_negate()))
-        found.update((of.number, of) for of in _down_to(self._falling, bid))
+        found: dict[int, Working] = {}
+        buys, sells, rising, falling = self._buys, self._sells, self._rising, self._falling
+        if buys and buys[-1][0] >= ask:
+            _gather(buys, ask, found)
+        if falling and falling[-1][0] >= bid:
+            _gather(falling, bid, found)
+        if sells and sells[-1][0] >= (goodness := bid.copy_negate()):
+            _gather(sells, goodness, found)
+        if rising and rising[-1][0] >= (goodness := ask.copy_negate()):
+            _gather(rising, goodness, found)
+        if self._restless:
+            found |= self._restless
         return [found[number] for number in sorted(found)] if len(found) > 1 else list(found.values())
 
     def against(self, of: Working, bound: Decimal | None) -> Iterator[Working]:
@@ -113,9 +120,9 @@ def available(ladder: Ladder, of: Working, bound: Decimal | None) -> Decimal:
     return found
 
 
-def _down_to(rungs: list[Rung], goodness: Decimal) -> Iterator[Working]:
+def _gather(rungs: list[Rung], goodness: Decimal, found: dict[int, Working]) -> None:
     """Those that are at least so good."""
     for rung in reversed(rungs):
         if rung[0] < goodness:
             return
-        yield rung[2]
+        found[rung[2].number] = rung[2]

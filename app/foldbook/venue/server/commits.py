@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Callable
 
 from foldbook.errors import FoldbookError
-from foldbook.venue.journal import Journal, line_of
+from foldbook.venue.journal import line_of
 from foldbook.venue.messages import AnyMessage
 from foldbook.venue.records import Report
+from foldbook.venue.store import Capture, Store
 
 IDLE_S = 1.0
 """How long market data that changes nothing waits to be written."""
@@ -28,9 +29,10 @@ class VenueStopped(FoldbookError, code="venue-stopped", status=503, title="The v
 class Commits:
     """Writes messages to the journal, and tells what happened because of them when they are on disk."""
 
-    def __init__(self, journal: Journal, publish: Callable[[list[Report]], None], fail: Callable[[], None]) -> None:
+    def __init__(self, store: Store, publish: Callable[[list[Report]], None], fail: Callable[[], None]) -> None:
         """``publish``: called with reports, in order. ``fail``: called if the journal cannot be written."""
-        self.journal = journal
+        self._store = store
+        self._saving: asyncio.Task[None] | None = None
         self._publish = publish
         self._fail = fail
         self._lines: list[bytes] = []
@@ -43,6 +45,11 @@ class Commits:
         self._idle: asyncio.TimerHandle | None = None
         self._is_stopping = False
         self._error: OSError | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Could the journal, or a snapshot, not be written?"""
+        return self._error is not None
 
     def add(self, message: AnyMessage, reports: list[Report], *, is_urgent: bool = True) -> None:
         """Queue a message that the exchange has applied, with what came of it."""
@@ -76,16 +83,35 @@ class Commits:
             if self._idle is not None:
                 self._idle.cancel()
                 self._idle = None
-            lines, self._lines, self._unwritten_bytes = b"".join(self._lines), [], 0
-            count = self._count
             try:
-                await asyncio.to_thread(self.journal.write, lines)
+                await self._write()
             except OSError as error:
                 self._error = error
                 self._break()
                 return
-            self._durable = count
-            self._release(count)
+        if self._saving is not None:
+            await self._saving
+
+    async def _write(self) -> None:
+        """Write what waits; if the journal is full, begin a new one with a snapshot of what has come of it."""
+        is_full = self._store.is_snapshot_due and (self._saving is None or self._saving.done())
+        capture = self._store.capture() if is_full else None
+        lines, self._lines, self._unwritten_bytes = b"".join(self._lines), [], 0
+        count = self._count
+        await asyncio.to_thread(self._store.journal.write, lines)
+        self._durable = count
+        self._release(count)
+        if capture is not None:
+            self._store.begin_journal()
+            self._saving = asyncio.create_task(self._save(capture))
+
+    async def _save(self, capture: Capture) -> None:
+        try:
+            await asyncio.to_thread(self._store.save, capture)
+        except OSError as error:
+            # The snapshot before it and the journals since then are still all there is to know.
+            self._error = error
+            self._break()
 
     def stop(self) -> None:
         """Let ``run`` end when all that was added is written."""

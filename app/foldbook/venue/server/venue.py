@@ -61,8 +61,13 @@ class Venue:
         self.faults = Faults()
         self.telling = Telling(self.faults)
         self.market_listeners: set[MarketListener] = set()
-        self._commits = Commits(store.journal, self.telling.tell, fail)
+        self._commits = Commits(store, self.telling.tell, fail)
         self._last_ns = 0
+
+    @property
+    def has_failed(self) -> bool:
+        """Could the journal not be written?"""
+        return self._commits.has_failed
 
     # -- the clock -----------------------------------------------------------------------------------------------------
 
