@@ -31,7 +31,7 @@ _HEADERS = {
 
 @cache
 def openapi_document(routes: tuple[HTTPRouteHandler, ...], injected: tuple[str, ...]) -> bytes:
-    """The OpenAPI 3.1 document of ``routes``, without their ``injected`` parameters. Building it takes half a second."""
+    """The OpenAPI 3.1 document of ``routes`` without their ``injected`` parameters. Building it takes half a second."""
     described = Litestar(
         routes,
         logging_config=None,
