@@ -38,7 +38,9 @@ SYMBOL = "X"
 
 def submit(account: str, order_id: str, side: str, quantity: str = "10", *, at: int = 1, **fields: Any) -> Submit:
     """An order, limit or stop as the prices say that are given."""
-    prices = {name: Decimal(fields.pop(name)) for name in ("limit_price", "stop_price") if name in fields}
+    prices: dict[str, Any] = {
+        name: Decimal(fields.pop(name)) for name in ("limit_price", "stop_price") if name in fields
+    }
     kind = ("STOP_LIMIT" if "stop_price" in prices else "LIMIT") if "limit_price" in prices else (
         "STOP" if "stop_price" in prices else "MARKET"
     )  # fmt: skip

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from foldbook.trading.values import ExecType, OrdStatus
+from foldbook.trading.values import ZERO, ExecType, OrdStatus
 from foldbook.venue import exchange as module
 from foldbook.venue.messages import (
     Bust,
@@ -233,7 +233,9 @@ def test_fundings_and_fees_are_cash() -> None:
     venue = exchange()
     (funding,) = venue.apply(Fund(1, "a", SYMBOL, "USD", Decimal(-3))).reports
     (fee,) = venue.apply(Charge(1, "a", "USD", Decimal(2), "data")).reports
-    assert (funding.kind, funding.amount, fee.kind, fee.amount) == (Kind.FUNDING, -3, Kind.FEE, 2)
+    assert (funding.kind, funding.amount, fee.kind, fee.amount) == (
+        Kind.FUNDING, Decimal(-3), Kind.FEE, Decimal(2),
+    )  # fmt: skip
     assert venue.accounts["a"].cash == {"USD": Decimal(-5)}
     assert [fill.kind for fill in venue.fills] == [Kind.FUNDING, Kind.FEE]
 
@@ -243,10 +245,10 @@ def test_a_bust_takes_a_trade_back_once() -> None:
     venue.apply(submit("a", "o", "BUY", "10", at=1, limit_price="101"))
     assert venue.orders[1].cum_qty == 4
     (bust,) = venue.apply(Bust(2, "a", "x1")).reports
-    assert (bust.exec_type, bust.exec_ref_id, bust.last_qty) == (ExecType.TRADE_CANCEL, "x1", 4)
+    assert (bust.exec_type, bust.exec_ref_id, bust.last_qty) == (ExecType.TRADE_CANCEL, "x1", Decimal(4))
     assert venue.matching.positions_of("a") == {} and not venue.accounts["a"].cash["USD"]
     order = venue.orders[1]
-    assert (order.cum_qty, order.cost, order.status) == (0, 0, OrdStatus.NEW)
+    assert (order.cum_qty, order.cost, order.status) == (ZERO, ZERO, OrdStatus.NEW)
     assert venue.apply(Bust(2, "a", "x1")).refusal == "already-busted"
     assert venue.apply(Bust(2, "b", "x1")).refusal == "unknown-execution"
     # What was taken back is worked again.
@@ -259,7 +261,7 @@ def test_a_correction_changes_quantity_and_price() -> None:
     venue.apply(submit("a", "o", "BUY", "10", at=1))
     (correction,) = venue.apply(Correct(2, "a", "x1", Decimal(8), Decimal(100))).reports
     assert (correction.exec_type, correction.exec_ref_id, correction.last_qty, correction.last_px) == (
-        ExecType.TRADE_CORRECT, "x1", 8, 100,
+        ExecType.TRADE_CORRECT, "x1", Decimal(8), Decimal(100),
     )  # fmt: skip
     assert venue.accounts["a"].cash == {"USD": Decimal(-800)} and venue.matching.positions_of("a") == {SYMBOL: 8}
     venue.apply(Correct(2, "a", "x1", last_px=Decimal(90)))

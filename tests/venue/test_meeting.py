@@ -35,6 +35,10 @@ from tests.venue.exchanging import (
 BUY_AND_SELL = pytest.mark.parametrize("side", Side)
 
 
+def bar(at: int, price: str, interval_ns: int) -> BarTold:
+    return BarTold(at, "X", Decimal(price), Decimal(price), Decimal(price), Decimal(price), None, interval_ns)
+
+
 def other(side: Side) -> str:
     return "SELL" if side is Side.BUY else "BUY"
 
@@ -111,7 +115,7 @@ def test_nothing_is_filled_by_what_is_older_than_the_order() -> None:
     venue = exchange(
         quote(1, "99", "101"), submit("a", "o", "BUY", at=10), submit("b", "o", "BUY", at=10, limit_price="100")
     )
-    for late in (quote(9, "90", "91"), trade(9, "80"), BarTold(12, "X", *[Decimal(80)] * 4, None, 5)):
+    for late in (quote(9, "90", "91"), trade(9, "80"), bar(12, "80", 5)):
         assert venue.apply(late).reports == []
     assert fills(venue.apply(quote(10, "99", "100"))) == [("a", "o", "10", "100"), ("b", "o", "10", "100")]
 

@@ -143,6 +143,7 @@ class CorrectionBody(_Body, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 DATA_MAX = 1_000
-Quotes = QuoteBody | Annotated[list[QuoteBody], Meta(max_length=DATA_MAX)]
-Trades = TradeBody | Annotated[list[TradeBody], Meta(max_length=DATA_MAX)]
-Bars = BarBody | Annotated[list[BarBody], Meta(max_length=DATA_MAX)]
+"""Data in one request."""
+Quotes = QuoteBody | list[QuoteBody]
+Trades = TradeBody | list[TradeBody]
+Bars = BarBody | list[BarBody]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from importlib import metadata
@@ -11,9 +12,9 @@ from litestar import get, post, put
 from msgspec import UNSET, Struct, UnsetType
 
 from foldbook.market.records import ns_of
-from foldbook.trading.values import ZERO, amount
+from foldbook.trading.values import SYMBOL, ZERO, amount
 from foldbook.venue.messages import BarTold, CloseSession, InstrumentTold, OpenSession, QuoteTold, TradeTold
-from foldbook.venue.server.bodies import BarBody, Bars, InstrumentBody, QuoteBody, Quotes, Trades
+from foldbook.venue.server.bodies import DATA_MAX, BarBody, Bars, InstrumentBody, QuoteBody, Quotes, Trades
 from foldbook.venue.server.documents import (
     InstrumentDocument,
     QuoteDocument,
@@ -99,6 +100,8 @@ async def get_quotes(venue: Venue) -> QuoteList:
 async def put_instrument(symbol: str, data: InstrumentBody, venue: Venue) -> InstrumentDocument:
     """Say what a symbol is. Orders that are open stay as they are."""
     symbol = symbol.removeprefix("/")
+    if re.fullmatch(SYMBOL, symbol) is None:
+        raise VenueProblem("invalid-request", f"a symbol must match {SYMBOL}")
     known = venue.exchange.matching.instrument_of(symbol)
     message = InstrumentTold(
         venue.now_ns(),
@@ -167,7 +170,10 @@ async def get_health(venue: Venue) -> Health:
 
 
 def _listed(data: T | list[T]) -> list[T]:
-    return data if isinstance(data, list) else [data]
+    listed = data if isinstance(data, list) else [data]
+    if len(listed) > DATA_MAX:
+        raise VenueProblem("malformed", f"at most {DATA_MAX:,} in one request, not {len(listed):,}")
+    return listed
 
 
 def _quote(body: QuoteBody, venue: Venue) -> QuoteTold:
