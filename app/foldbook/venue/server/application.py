@@ -11,6 +11,8 @@ import uvicorn
 from litestar import Litestar
 from litestar.di import Provide
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from foldbook.venue.server import account_routes, market_routes, order_routes, stream_routes
 from foldbook.venue.server.docs import docs_routes
@@ -28,10 +30,18 @@ GRACE_S = 10
 
 
 class VenueProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, which lets the faults hang up on a client."""
+    """uvicorn's HTTP protocol, with a way to hang up on a client."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["state"]["transport"] = self.transport
+
+
+class VenueWebSocketProtocol(WebSocketsSansIOProtocol):
+    """Likewise for streams."""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
         self.scope["state"]["transport"] = self.transport
 
 
@@ -77,7 +87,7 @@ def create_server(store: Store, options: VenueOptions, port: int) -> uvicorn.Ser
         port=port,
         loop="uvloop",
         http=VenueProtocol,
-        ws="websockets-sansio",
+        ws=VenueWebSocketProtocol,
         ws_max_size=1 << 10,
         lifespan="on",
         access_log=False,
