@@ -19,11 +19,13 @@ from foldbook.venue.messages import (
     CloseSession,
     Configure,
     Correct,
+    Datum,
     Expire,
     Fund,
     InstrumentTold,
     Liquidate,
     OpenSession,
+    OpenTold,
     QuoteTold,
     RefuseLate,
     Replace,
@@ -141,8 +143,9 @@ def quotes(draw: st.DrawFn) -> QuoteTold:
     return QuoteTold(_NOW, draw(symbols), bid, bid + draw(st.integers(0, 3)), draw(st.none() | sizes), draw(sizes))
 
 
-def market_data() -> st.SearchStrategy[QuoteTold | TradeTold | BarTold]:
-    return quotes() | st.builds(TradeTold, st.just(_NOW), symbols, prices, st.none() | sizes) | bars()
+def market_data() -> st.SearchStrategy[Datum]:
+    opens = st.builds(OpenTold, st.just(_NOW), symbols, prices)
+    return quotes() | opens | st.builds(TradeTold, st.just(_NOW), symbols, prices, st.none() | sizes) | bars()
 
 
 def anything() -> st.SearchStrategy[AnyMessage]:

@@ -12,7 +12,7 @@ from foldbook.market.records import Bar, Quote, Trade
 from foldbook.trading.values import ZERO, Side
 from foldbook.venue.exchange import Exchange
 from foldbook.venue.matching import Matching
-from foldbook.venue.messages import BarTold, Cancel, QuoteTold, Replace, Submit, TradeTold
+from foldbook.venue.messages import BarTold, Cancel, OpenTold, QuoteTold, Replace, Submit, TradeTold
 from foldbook.venue.orders import Costs, VenueOrder, VenueReport
 from foldbook.venue.records import Kind
 from tests.venue.exchanging import (
@@ -214,6 +214,8 @@ def _of_one_account(shared: Matching, alone: Matching, message: object) -> tuple
                 out.append(matching.on_quote(Quote(message.symbol, message.time_ns, *sides)))
             case TradeTold():
                 out.append(matching.on_trade(Trade(message.symbol, message.time_ns, message.price, message.size)))
+            case OpenTold():
+                out.append(matching.on_open(message.symbol, message.price, message.time_ns))
             case BarTold():
                 path = (message.open, message.high, message.low, message.close)
                 out.append(matching.on_bar(Bar(message.symbol, message.time_ns, *path)))
@@ -230,7 +232,7 @@ def _of_one_account(shared: Matching, alone: Matching, message: object) -> tuple
         max_size=40,
     )
 )
-def test_one_account_sees_no_difference(messages: list[Submit | QuoteTold | TradeTold | BarTold]) -> None:
+def test_one_account_sees_no_difference(messages: list[object]) -> None:
     shared, alone = Matching(Costs(), is_shared=True), Matching(Costs())
     for message in timed(messages):
         with_others, without = _of_one_account(shared, alone, message)

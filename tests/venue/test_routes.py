@@ -165,6 +165,20 @@ async def test_trades_and_bars_fill_orders(client: Client, account: str, symbol:
     assert [(fill["last_qty"], fill["last_px"]) for fill in fills] == [("2", "100"), ("1", "90")]
 
 
+async def test_what_arrives_when_a_bar_opens_trades_there(tmp_path: Path) -> None:
+    with running(tmp_path, "--clock", "data") as venue:
+        async with venue.client() as client, venue.stream("/market") as stream:
+            opened = {"symbol": "X", "price": "100", "time": "2026-01-02T00:00:00Z"}
+            assert (await client.put("/opens", json=opened)).json() == {"count": 1}
+            assert await stream.next() == {"kind": "OPEN", **opened}
+            assert (await client.post("/orders", json=order("o"))).json()["avg_px"] == "100"
+            await client.post("/orders", json=order("p", limit_price="90"))
+            bar = {"symbol": "X", "open": "100", "high": "101", "low": "90", "close": "95"}
+            await client.put("/bars", json={**bar, "time": "2026-01-02T01:00:00Z", "interval_s": 3600})
+            fills = (await client.get("/fills")).json()["fills"]
+            assert [(fill["client_order_id"], fill["last_px"]) for fill in fills] == [("o", "100"), ("p", "90")]
+
+
 async def test_an_instrument_has_a_tick(client: Client, account: str) -> None:
     put = await client.put("/instruments/BTC%2FUSD:USD", json={"tick_size": "0.5", "quote_currency": "EUR"})
     assert put.json() == {
@@ -257,7 +271,8 @@ async def test_the_interface_is_described(client: Client) -> None:
         ("/orders", "post"), ("/orders", "get"), ("/orders/{client_order_id}/cancel", "post"),
         ("/orders/{client_order_id}/replace", "post"), ("/orders/{venue_order_id}", "get"), ("/fills", "get"),
         ("/positions", "get"), ("/balances", "get"), ("/quotes", "put"), ("/quotes", "get"), ("/trades", "put"),
-        ("/bars", "put"), ("/instruments/{symbol}", "put"), ("/instruments", "get"), ("/sessions/close", "post"),
+        ("/bars", "put"), ("/opens", "put"),
+        ("/instruments/{symbol}", "put"), ("/instruments", "get"), ("/sessions/close", "post"),
         ("/sessions/open", "post"), ("/liquidations", "post"), ("/fundings", "post"), ("/fees", "post"),
         ("/busts", "post"), ("/corrections", "post"), ("/faults", "put"), ("/faults", "get"), ("/health", "get"),
     }  # fmt: skip

@@ -70,6 +70,7 @@ class Exchange:
             messages.Expire: self._expire,
             messages.QuoteTold: self._quote,
             messages.TradeTold: self._trade,
+            messages.OpenTold: self._open,
             messages.BarTold: self._bar,
             messages.InstrumentTold: self._instrument,
             messages.CloseSession: self._close_session,
@@ -247,6 +248,11 @@ class Exchange:
             Trade(message.symbol, message.time_ns, message.price, message.size, message.aggressor)
         )
         return Answer(self._tell(told) if told else [])
+
+    def _open(self, message: messages.OpenTold) -> Answer:
+        if message.time_ns > self.data_ns:
+            self.data_ns = message.time_ns
+        return Answer(self._tell(self.matching.on_open(message.symbol, message.price, message.time_ns)))
 
     def _bar(self, message: messages.BarTold) -> Answer:
         if message.time_ns > self.data_ns:

@@ -228,15 +228,23 @@ class Matching:
             of.follow(price)
         if book.opened is not None:
             of.is_late = book.is_answered or time_ns > book.opened_ns
+        if book.ladder is None:
+            self._trade_now(book, of, time_ns, out)
+            return
+        if self.is_open:
+            meet(book, self.desk, of, market_bound(book, of), time_ns, out)
+            if book.holds(of):
+                self._trade_now(book, of, time_ns, out)
+        if book.holds(of):
+            book.ladder.place(of)
+
+    def _trade_now(self, book: Book, of: Working, time_ns: int, out: Reports) -> None:
+        """Trade with what the market shows, if that is not older than the order."""
+        if book.opened is not None:
             if of.order.time_in_force is not _OPENING and not of.is_late:
                 look_at_open(book, self.desk, of, book.opened, time_ns, out)
-        elif self.is_open:
-            if book.ladder is not None:
-                meet(book, self.desk, of, market_bound(book, of), time_ns, out)
-            if book.quote is not None and book.quote.time_ns >= time_ns and book.holds(of):
-                match_quote(book, self.desk, (of,), time_ns, out)
-        if book.ladder is not None and book.holds(of):
-            book.ladder.place(of)
+        elif book.quote is not None and book.quote.time_ns >= time_ns:
+            match_quote(book, self.desk, (of,), time_ns, out)
 
     # -- market data ---------------------------------------------------------------------------------------------
 
@@ -269,7 +277,7 @@ class Matching:
         if book.opened is None:
             yield from self.open_steps(bar.symbol, bar.open, bar.open_time_ns)
         opened, book.opened, book.last = book.opened, None, bar
-        if not book.orders or opened is None:
+        if not book.orders or opened is None or not self.is_open:
             return
         present = [of for of in book.orders.values() if of.arrived_ns <= bar.time_ns]
         # What expires within the bar gets nothing of it: nobody knows what came before.

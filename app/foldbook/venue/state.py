@@ -42,7 +42,9 @@ class WorkingState(Struct, frozen=True, kw_only=True, gc=False):
 class BookState(Struct, frozen=True, kw_only=True):
     instrument: VenueInstrument
     holdings: dict[str, Decimal]
-    last: QuoteTold | TradeTold | BarTold | None
+    last: QuoteTold | TradeTold | BarTold | Decimal | None
+    opened: Decimal | None
+    opened_ns: int
     quote: QuoteTold | None
     taken_bid: Decimal
     taken_ask: Decimal
@@ -104,11 +106,12 @@ def _matching_state(matching: Matching) -> MatchingState:
 
 
 def _book_state(book: Book) -> BookState:
-    assert not isinstance(book.last, Decimal) and book.opened is None  # the exchange is told whole bars
     return BookState(
         instrument=book.instrument,
         holdings={account: holding.quantity for account, holding in book.holdings.items()},
-        last=None if book.last is None else _told(book.last),
+        last=_told(book.last),
+        opened=book.opened,
+        opened_ns=book.opened_ns,
         quote=None if book.quote is None else _quote_told(book.quote),
         taken_bid=book.taken_bid,
         taken_ask=book.taken_ask,
@@ -121,7 +124,9 @@ def _working_state(of: Working) -> WorkingState:
     return WorkingState(**{name: getattr(of, name) for name in WorkingState.__struct_fields__})
 
 
-def _told(datum: Datum) -> QuoteTold | TradeTold | BarTold:
+def _told(datum: Datum | Decimal | None) -> QuoteTold | TradeTold | BarTold | Decimal | None:
+    if datum is None or isinstance(datum, Decimal):
+        return datum
     if isinstance(datum, Quote):
         return _quote_told(datum)
     if isinstance(datum, Trade):
@@ -197,7 +202,9 @@ def _restore_book(state: BookState) -> tuple[Book, Ladder]:
     book = Book(
         instrument=state.instrument,
         holdings={account: Holding(quantity=quantity) for account, quantity in state.holdings.items()},
-        last=None if state.last is None else _datum(state.last),
+        last=_datum(state.last),
+        opened=state.opened,
+        opened_ns=state.opened_ns,
         quote=quote,
         taken_bid=state.taken_bid,
         taken_ask=state.taken_ask,
@@ -214,7 +221,9 @@ def _restore_working(book: Book, state: WorkingState) -> Working:
     return of
 
 
-def _datum(told: QuoteTold | TradeTold | BarTold) -> Datum:
+def _datum(told: QuoteTold | TradeTold | BarTold | Decimal | None) -> Datum | Decimal | None:
+    if told is None or isinstance(told, Decimal):
+        return told
     if isinstance(told, QuoteTold):
         return _quote(told)
     if isinstance(told, TradeTold):

@@ -13,8 +13,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 from foldbook.market.records import ns_of
 from foldbook.trading.values import SYMBOL, ZERO, amount
-from foldbook.venue.messages import BarTold, CloseSession, InstrumentTold, OpenSession, QuoteTold, TradeTold
-from foldbook.venue.server.bodies import DATA_MAX, BarBody, Bars, InstrumentBody, QuoteBody, Quotes, Trades
+from foldbook.venue.messages import BarTold, CloseSession, InstrumentTold, OpenSession, OpenTold, QuoteTold, TradeTold
+from foldbook.venue.server.bodies import DATA_MAX, BarBody, Bars, InstrumentBody, Opens, QuoteBody, Quotes, Trades
 from foldbook.venue.server.documents import (
     InstrumentDocument,
     QuoteDocument,
@@ -77,6 +77,14 @@ async def put_trades(data: Trades, venue: Venue) -> Taken:
         TradeTold(_time(body.time, venue), body.symbol, amount(body.price), _size(body.size), body.aggressor)
         for body in _listed(data)
     ]
+    await venue.tell_data(told)
+    return Taken(count=len(told))
+
+
+@put("/opens", responses=problem_responses("malformed"))
+async def put_opens(data: Opens, venue: Venue) -> Taken:
+    """Tell that a bar opens: what arrives at that time may trade there. Without it, a bar opens when it is told."""
+    told = [OpenTold(_time(body.time, venue), body.symbol, amount(body.price)) for body in _listed(data)]
     await venue.tell_data(told)
     return Taken(count=len(told))
 
@@ -212,6 +220,7 @@ def _time(time: datetime | None, venue: Venue) -> int:
 ROUTES = (
     put_quotes,
     put_trades,
+    put_opens,
     put_bars,
     get_quotes,
     put_instrument,

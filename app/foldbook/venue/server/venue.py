@@ -12,13 +12,11 @@ from msgspec import Struct
 
 from foldbook.venue.messages import (
     AnyMessage,
-    BarTold,
     Configure,
+    Datum,
     Expire,
-    QuoteTold,
     RefuseLate,
     Submit,
-    TradeTold,
 )
 from foldbook.venue.orders import Costs, Path
 from foldbook.venue.records import Answer, Order
@@ -109,7 +107,7 @@ class Venue:
     def _refuse_late(self, order: Order) -> None:
         self._apply(RefuseLate(self.now_ns(), order.key))
 
-    async def tell_data(self, data: Iterable[QuoteTold | TradeTold | BarTold]) -> None:
+    async def tell_data(self, data: Iterable[Datum]) -> None:
         """Market data. It need not be on disk at once, unless something happened because of it."""
         is_anything_told = False
         for datum in data:
