@@ -78,9 +78,12 @@ async def test_market_data_that_changes_nothing_waits_for_company(tmp_path: Path
     running.add(fund(1))
     await running.commits.durable()
     assert running.store.journal.size_bytes > 0
+    written_bytes = running.store.journal.size_bytes
     running.add(quote(2, "99", "101"), is_urgent=False)
-    await running.commits.durable()  # nobody hurries, but it comes
+    await running.commits.durable()  # whoever asks something does not wait for it
+    assert running.store.journal.size_bytes == written_bytes
     await running.stop()
+    assert running.store.journal.size_bytes > written_bytes
     before = everything(running.store.exchange)
     running.store.leave()
     again = Store(tmp_path)

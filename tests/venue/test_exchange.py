@@ -151,6 +151,19 @@ def test_the_oldest_fills_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None
     assert venue.accounts["a"].cash == {"USD": Decimal(6)}
 
 
+def test_there_is_room_for_so_many_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ACCOUNTS_MAX", 1)
+    venue = exchange(submit("a", "o", "BUY", limit_price="50"))
+    for message in (
+        submit("b", "o", "BUY", limit_price="50"),
+        Fund(1, "b", SYMBOL, "USD", Decimal(1)),
+        Charge(1, "b", "USD", Decimal(1)),
+    ):
+        assert venue.apply(message).refusal == "venue-full"
+    assert list(venue.accounts) == ["a"]
+    assert told(venue.apply(submit("a", "p", "BUY", limit_price="50"))) == [("a", "p", "NEW")]
+
+
 # -- positions and cash ------------------------------------------------------------------------------------------------
 
 

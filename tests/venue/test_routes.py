@@ -317,6 +317,7 @@ async def test_a_venue_that_moves_ids(tmp_path: Path) -> None:
 
 def test_standard_input_that_closes_ends_the_venue(tmp_path: Path) -> None:
     with running(tmp_path) as venue:
+        assert httpx.post(f"{venue.url}/orders", json=order("o", limit_price="1")).status_code == 201
         assert venue.process.stdin is not None
         venue.process.stdin.close()
         venue.process.wait(30)

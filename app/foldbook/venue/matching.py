@@ -75,7 +75,9 @@ class Matching:
         return None if book is None else book.last_price
 
     def instrument_of(self, symbol: str) -> VenueInstrument:
-        return self._book_of(symbol).instrument
+        """What the symbol is; that of one that nobody has named yet is not remembered."""
+        book = self.books.get(symbol)
+        return VenueInstrument(symbol=symbol) if book is None else book.instrument
 
     def position_of(self, account: str, symbol: str) -> Decimal:
         """The sum of the account's fills."""

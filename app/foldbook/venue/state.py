@@ -10,8 +10,8 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from foldbook.market.records import Bar, Datum, Quote, Trade
 from foldbook.venue.book import Book
+from foldbook.venue.data import last_of, last_told, quote_of, quote_told
 from foldbook.venue.exchange import Exchange
 from foldbook.venue.ladder import Ladder
 from foldbook.venue.matching import Matching
@@ -109,10 +109,10 @@ def _book_state(book: Book) -> BookState:
     return BookState(
         instrument=book.instrument,
         holdings={account: holding.quantity for account, holding in book.holdings.items()},
-        last=_told(book.last),
+        last=last_told(book.last),
         opened=book.opened,
         opened_ns=book.opened_ns,
-        quote=None if book.quote is None else _quote_told(book.quote),
+        quote=None if book.quote is None else quote_told(book.quote),
         taken_bid=book.taken_bid,
         taken_ask=book.taken_ask,
         next_expiry_ns=book.next_expiry_ns,
@@ -122,29 +122,6 @@ def _book_state(book: Book) -> BookState:
 
 def _working_state(of: Working) -> WorkingState:
     return WorkingState(**{name: getattr(of, name) for name in WorkingState.__struct_fields__})
-
-
-def _told(datum: Datum | Decimal | None) -> QuoteTold | TradeTold | BarTold | Decimal | None:
-    if datum is None or isinstance(datum, Decimal):
-        return datum
-    if isinstance(datum, Quote):
-        return _quote_told(datum)
-    if isinstance(datum, Trade):
-        return TradeTold(datum.time_ns, datum.symbol, datum.price, datum.size, datum.aggressor)
-    return BarTold(
-        datum.time_ns,
-        datum.symbol,
-        datum.open,
-        datum.high,
-        datum.low,
-        datum.close,
-        datum.volume,
-        datum.interval_ns,
-    )
-
-
-def _quote_told(quote: Quote) -> QuoteTold:
-    return QuoteTold(quote.time_ns, quote.symbol, quote.bid, quote.ask, quote.bid_size, quote.ask_size)
 
 
 # -- and made again ----------------------------------------------------------------------------------------------------
@@ -197,12 +174,12 @@ def _restore_matching(matching: Matching, state: MatchingState) -> None:
 
 
 def _restore_book(state: BookState) -> tuple[Book, Ladder]:
-    quote = None if state.quote is None else _quote(state.quote)
+    quote = None if state.quote is None else quote_of(state.quote)
     ladder = Ladder()
     book = Book(
         instrument=state.instrument,
         holdings={account: Holding(quantity=quantity) for account, quantity in state.holdings.items()},
-        last=_datum(state.last),
+        last=last_of(state.last),
         opened=state.opened,
         opened_ns=state.opened_ns,
         quote=quote,
@@ -219,17 +196,3 @@ def _restore_working(book: Book, state: WorkingState) -> Working:
     of = Working(holding=book.holding_of(state.order.account), **fields)
     book.orders[of.order.order_id] = of
     return of
-
-
-def _datum(told: QuoteTold | TradeTold | BarTold | Decimal | None) -> Datum | Decimal | None:
-    if told is None or isinstance(told, Decimal):
-        return told
-    if isinstance(told, QuoteTold):
-        return _quote(told)
-    if isinstance(told, TradeTold):
-        return Trade(told.symbol, told.time_ns, told.price, told.size, told.aggressor)
-    return Bar(told.symbol, told.time_ns, told.open, told.high, told.low, told.close, told.volume, told.interval_ns)
-
-
-def _quote(told: QuoteTold) -> Quote:
-    return Quote(told.symbol, told.time_ns, told.bid, told.ask, told.bid_size, told.ask_size)

@@ -24,7 +24,7 @@ from foldbook.venue.store import Store
 ROUTES = (*order_routes.ROUTES, *account_routes.ROUTES, *market_routes.ROUTES)
 HOST = "127.0.0.1"
 BODY_BYTES_MAX = 1 << 20
-CONNECTIONS_MAX = 10_000
+CONNECTIONS_MAX = 2_000
 GRACE_S = 10
 """How long a stopping server waits for requests under way."""
 

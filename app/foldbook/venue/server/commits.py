@@ -39,6 +39,8 @@ class Commits:
         self._unwritten_bytes = 0
         self._count = 0
         self._durable = 0
+        self._told = 0
+        """What was told, or will be, depends on the messages up to this one."""
         self._reports: deque[tuple[int, list[Report]]] = deque()
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._wake = asyncio.Event()
@@ -59,26 +61,28 @@ class Commits:
         self._count += 1
         if reports:
             self._reports.append((self._count, reports))
-        if is_urgent or reports or self._unwritten_bytes > UNWRITTEN_BYTES_MAX:
+        if is_urgent or reports:
+            self._told = self._count
+            self._wake.set()
+        elif self._unwritten_bytes > UNWRITTEN_BYTES_MAX:
             self._wake.set()
         elif self._idle is None:
             self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._wake.set)
 
     async def durable(self) -> None:
-        """Wait until all that was added is on disk. Raises ``VenueStopped``."""
+        """Wait until all that something came of is on disk. Raises ``VenueStopped``."""
         if self._error is not None:
             raise self._stopped()
-        if self._durable >= self._count:
+        if self._durable >= self._told:
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((self._count, done))
+        self._waiting.append((self._told, done))
         await done
 
     async def run(self) -> None:
         """Write until ``stop``."""
         while not self._is_stopping or self._lines:
-            if not self._lines:
-                await self._wake.wait()
+            await self._wake.wait()
             self._wake.clear()
             if self._idle is not None:
                 self._idle.cancel()
@@ -114,7 +118,7 @@ class Commits:
             self._break()
 
     def stop(self) -> None:
-        """Let ``run`` end when all that was added is written."""
+        """Let ``run`` end when all that was added is written. Nothing is added any more."""
         self._is_stopping = True
         self._wake.set()
 

@@ -110,6 +110,7 @@ async def put_instrument(symbol: str, data: InstrumentBody, venue: Venue) -> Ins
     symbol = symbol.removeprefix("/")
     if re.fullmatch(SYMBOL, symbol) is None:
         raise VenueProblem("invalid-request", f"a symbol must match {SYMBOL}")
+    venue.check_symbol(symbol)
     known = venue.exchange.matching.instrument_of(symbol)
     message = InstrumentTold(
         venue.now_ns(),

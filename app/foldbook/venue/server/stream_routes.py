@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 from litestar import WebSocket, websocket
 
-from foldbook.venue.messages import QuoteTold
+from foldbook.venue.data import quote_told
 from foldbook.venue.server.documents import market_frame, time_text
 from foldbook.venue.server.streams import Listener, MarketListener, ReportListener
 from foldbook.venue.server.venue import Venue
@@ -44,8 +44,7 @@ async def stream_market(socket: Socket, venue: Venue, symbols: str | None = None
     listener.add("HELLO", None, venue.hello())
     for quote in venue.exchange.matching.quotes():
         if listener.wants(quote.symbol):
-            told = QuoteTold(quote.time_ns, quote.symbol, quote.bid, quote.ask, quote.bid_size, quote.ask_size)
-            listener.add("QUOTE", quote.symbol, _encode(market_frame(told)))
+            listener.add("QUOTE", quote.symbol, _encode(market_frame(quote_told(quote))))
     venue.market_listeners.add(listener)
     try:
         await _send(socket, listener)

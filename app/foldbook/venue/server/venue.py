@@ -23,10 +23,12 @@ from foldbook.venue.records import Answer, Order
 from foldbook.venue.server.commits import Commits
 from foldbook.venue.server.documents import MarketFrame, market_frame, time_text
 from foldbook.venue.server.faults import REFUSE_LATE_S, Faults
+from foldbook.venue.server.problems import VenueProblem
 from foldbook.venue.server.streams import MarketListener
 from foldbook.venue.server.telling import Telling
 from foldbook.venue.store import Store
 
+SYMBOLS_MAX = 100_000
 EXPIRY_S = 0.2
 """How often it is looked at what expires."""
 _encode = msgspec.json.Encoder().encode
@@ -88,7 +90,8 @@ class Venue:
         await self._commits.durable()
 
     async def submit(self, message: Submit) -> Answer:
-        """Likewise for an order, with the faults of orders."""
+        """Likewise for an order, with the faults of orders. Raises ``VenueProblem``."""
+        self.check_symbol(message.symbol)
         if self._is_known(message) and self.faults.take("forget_dedup"):
             message = msgspec.structs.replace(message, is_deduplicated=False)
         is_new = not (message.is_deduplicated and self._is_known(message))
@@ -99,6 +102,12 @@ class Venue:
             asyncio.get_running_loop().call_later(REFUSE_LATE_S, self._refuse_late, answer.order)
         await self._commits.durable()
         return answer
+
+    def check_symbol(self, symbol: str) -> None:
+        """Raises ``VenueProblem`` for a new symbol when there are too many."""
+        books = self.exchange.matching.books
+        if len(books) >= SYMBOLS_MAX and symbol not in books:
+            raise VenueProblem("venue-full", f"the venue knows {SYMBOLS_MAX:,} symbols")
 
     def _is_known(self, message: Submit) -> bool:
         account = self.exchange.accounts.get(message.account)
@@ -111,6 +120,7 @@ class Venue:
         """Market data. It need not be on disk at once, unless something happened because of it."""
         is_anything_told = False
         for datum in data:
+            self.check_symbol(datum.symbol)
             answer = self.exchange.apply(datum)
             self._commits.add(datum, answer.reports, is_urgent=False)
             is_anything_told = is_anything_told or bool(answer.reports)
@@ -135,7 +145,9 @@ class Venue:
 
     async def run(self) -> None:
         """Run until ``stop``."""
-        self._apply(Configure(self.now_ns(), self.options.costs, self.options.path))
+        matching, options = self.exchange.matching, self.options
+        if (matching.desk.costs, matching.path) != (options.costs, options.path):
+            self._apply(Configure(self.now_ns(), options.costs, options.path))
         for order in list(self.exchange.held.values()):
             self._refuse_late(order)
         expiring = asyncio.create_task(self._expire())
