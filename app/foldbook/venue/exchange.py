@@ -225,6 +225,8 @@ class Exchange:
         named = None if account is None else account.by_client_id.get(client_order_id)
         if named is None:
             return None
+        if len(named) == 1:
+            return named[0]
         return next((order for order in reversed(named) if order.is_open), named[-1])
 
     def _not_open(self, order: Order, exec_type: ExecType, message: messages.Cancel | messages.Replace) -> Answer:

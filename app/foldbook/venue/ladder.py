@@ -91,6 +91,14 @@ class Ladder:
             found |= self._restless
         return [found[number] for number in sorted(found)] if len(found) > 1 else list(found.values())
 
+    def is_crossed_by(self, of: Working) -> bool:
+        """Does the order reach the best price on the other side, whoever's it is?"""
+        rungs = self._sells if of.is_buy else self._buys
+        if not rungs:
+            return False
+        price = rungs[-1][2].limit_price
+        return price is not None and of.reaches(price)
+
     def against(self, of: Working, bound: Decimal | None) -> Iterator[Working]:
         """The orders of other accounts that this one may trade with, in order of price and time. ``bound``: the worst
         price, beside its own limit."""

@@ -39,7 +39,7 @@ def meet(
     """Trade with what rests of other accounts. ``earlier``: only with orders that came before it. ``is_enough``: if it
     must have all, it gets all."""
     ladder = book.ladder
-    if ladder is None or of.is_waiting or of.is_for_auction:
+    if ladder is None or not ladder.is_crossed_by(of) or of.is_waiting or of.is_for_auction:
         return
     if of.order.time_in_force is TimeInForce.FOK and not is_enough and available(ladder, of, bound) < of.leaves_qty:
         return
