@@ -19,6 +19,7 @@ loading              the state of a very long account
 audit                ``foldbook audit verify``
 growth               the cost of an append to a long log and to a short one
 memory               the engine process after very many commands
+brokers_venue        the simulated venue's engine: orders, cancels, quotes and trades, without its server
 ==================== =================================================================================
 
 ``targets.py`` says what each figure must reach, ``readme.py`` generates README's table from the results, and

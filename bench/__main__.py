@@ -20,6 +20,7 @@ from bench.against import compare_trees
 from bench.arena import arena, tell
 from bench.audit import measure_audit
 from bench.backtest import measure_backtest
+from bench.brokers_venue import measure_venue
 from bench.bus import measure_snapshot
 from bench.deciding import measure_deciding
 from bench.growth import measure_growth
@@ -47,6 +48,7 @@ OTHERS: dict[str, Callable[[Stage], list[Row]]] = {
     "growth": measure_growth,
     "memory": measure_memory,
     "backtest": measure_backtest,
+    "venue": measure_venue,
 }
 ALL = (*MEASUREMENTS, *OTHERS)
 

@@ -89,6 +89,9 @@ RARE_TYPE = Target(must=20, unit="ms", is_cost=True)
 # The audit: 1,000,000 events in 20 s.
 VERIFY = Target(must=50_000, unit="events/s")
 
+# The simulated venue's engine, on one core.
+VENUE = Target(must=100_000, aim=200_000, unit="messages/s")
+
 # The backtest.
 TICKS = Target(must=200_000, aim=400_000, unit="ticks/s")
 TICKS_BY_THE_CLOCK = Target(unit="ticks/s")

@@ -59,8 +59,6 @@ def venue(
         server.run()
     except SystemExit:  # uvicorn could not start; its code means something else here
         raise typer.Exit(Exit.FAILED) from None
-    finally:
-        store.close()
     if not server.started:
         raise typer.Exit(Exit.FAILED)
 

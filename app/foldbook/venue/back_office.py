@@ -51,6 +51,8 @@ class BackOffice:
         return self._kept(account, report)
 
     def fund(self, message: messages.Fund) -> Answer:
+        if (full := self._exchange.no_room_for(message.account)) is not None:
+            return full
         account = self._exchange.account_of(message.account)
         account.book_cash(message.currency, message.amount)
         seq = self._exchange.next_seq()
@@ -67,6 +69,8 @@ class BackOffice:
         return self._kept(account, report)
 
     def charge(self, message: messages.Charge) -> Answer:
+        if (full := self._exchange.no_room_for(message.account)) is not None:
+            return full
         account = self._exchange.account_of(message.account)
         account.book_cash(message.currency, message.amount.copy_negate())
         seq = self._exchange.next_seq()

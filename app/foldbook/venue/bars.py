@@ -15,9 +15,10 @@ from itertools import chain
 
 from foldbook.market.records import Bar
 from foldbook.trading.values import EXACT, ExecType, TimeInForce
-from foldbook.venue.book import Book, Working
+from foldbook.venue.book import Book
 from foldbook.venue.desk import Desk, Reports
 from foldbook.venue.orders import Path
+from foldbook.venue.working import Working
 
 _OPENING, _CLOSE = TimeInForce.AT_THE_OPENING, TimeInForce.AT_THE_CLOSE
 
@@ -30,7 +31,10 @@ def at_open(book: Book, desk: Desk, price: Decimal, time_ns: int) -> Iterator[Re
     for of in list(book.orders.values()):
         if not book.holds(of):
             continue
-        of.is_late = False
+        # On one clock with the data, as in a backtest, nothing is told after what it came before.
+        of.is_late = book.ladder is not None and of.arrived_ns > time_ns
+        if of.is_late:
+            continue
         out: Reports = []
         look_at_open(book, desk, of, price, time_ns, out)
         if out:
@@ -86,7 +90,7 @@ def _adverse(book: Book, desk: Desk, rest: list[Working], bar: Bar, opened: Deci
     """Stops first, then limits; of each the nearer first.
 
     While its account has a position, the extreme that is bad for it comes first. What only the way from the other
-    extreme to the close can reach comes last: a trailing stop that has followed, the limit of a stop that was triggered.
+    extreme to the close can reach comes last: a trailing stop that has followed, the limit of a triggered stop.
     """
     time_ns = bar.open_time_ns
     held = {account: holding.quantity for account, holding in book.holdings.items()}

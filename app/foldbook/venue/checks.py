@@ -5,8 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 from foldbook.trading.values import EXACT, ZERO, OrderType, Side, TimeInForce
-from foldbook.venue.book import Book, Working
+from foldbook.venue.book import Book
 from foldbook.venue.orders import VenueInstrument, VenueOrder
+from foldbook.venue.working import Working
 
 _LIMITS = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 _MARKET = (OrderType.MARKET, OrderType.MARKET_TO_LIMIT)
@@ -94,11 +95,18 @@ def _of_market(order: VenueOrder, book: Book) -> str | None:
     """What cannot be, as the market or the position is."""
     if order.reduce_only and not book.holding_of(order.account).closable(order.side is Side.BUY):
         return "reduce-only: there is no position to reduce"
-    if order.order_type in _MARKET and book.last is None and not book.is_expected:
+    if order.order_type in _MARKET and _is_unknown(order, book):
         return f"no price of {order.symbol} is known: nobody quotes it"
     if order.order_type in _STOPS:
         return None
     return _of_post_only(order, order.limit_price, book)
+
+
+def _is_unknown(order: VenueOrder, book: Book) -> bool:
+    """Is there nobody, neither the market nor another account, who tells a price?"""
+    if book.last is not None or book.is_expected:
+        return False
+    return book.ladder is None or book.ladder.best_for(order.side, order.account) is None
 
 
 def _of_post_only(order: VenueOrder, limit_price: Decimal | None, book: Book) -> str | None:
@@ -106,7 +114,10 @@ def _of_post_only(order: VenueOrder, limit_price: Decimal | None, book: Book) ->
     if not order.post_only or limit_price is None:
         return None
     is_buy = order.side is Side.BUY
-    price = book.price_for(is_buy)
-    if price is None or (price > limit_price if is_buy else price < limit_price):
-        return None
-    return f"post-only: it would take at {price}"
+    prices = [book.price_for(is_buy)]
+    if book.ladder is not None:
+        prices.append(book.ladder.best_for(order.side, order.account))
+    for price in prices:
+        if price is not None and (price <= limit_price if is_buy else price >= limit_price):
+            return f"post-only: it would take at {price}"
+    return None

@@ -16,8 +16,9 @@ from foldbook.trading.values import (
     quotient,
     subtract,
 )
-from foldbook.venue.book import Book, Working
+from foldbook.venue.book import Book
 from foldbook.venue.orders import Costs, VenueReport
+from foldbook.venue.working import Working
 
 _TRADE, _CANCELED, _EXPIRED, _RESTATED = ExecType.TRADE, ExecType.CANCELED, ExecType.EXPIRED, ExecType.RESTATED
 _OPENING = TimeInForce.AT_THE_OPENING
@@ -33,12 +34,12 @@ class Desk:
 
     def __init__(self, costs: Costs) -> None:
         self.places: dict[str, Book] = {}
-        self._executions = 0
+        self.executions = 0
         self.charge(costs)
 
     def charge(self, costs: Costs) -> None:
         """What trading costs from now on."""
-        self._costs = costs
+        self.costs = costs
         self._cost_of_price = add(costs.spread, costs.slippage)
 
     def add(self, book: Book, of: Working) -> None:
@@ -54,6 +55,8 @@ class Desk:
         """The order is not open any more."""
         del book.orders[of.order.order_id]
         del self.places[of.order.order_id]
+        if book.ladder is not None:
+            book.ladder.lift(of)
 
     # -- prices --------------------------------------------------------------------------------------------------
 
@@ -63,7 +66,7 @@ class Desk:
 
     def taken_of_quote(self, book: Book, of: Working, price: Decimal) -> Decimal:
         """What it pays or gets that takes at the price that a quote shows: worse by the slippage."""
-        return self._worse(book, of, price, self._costs.slippage)
+        return self._worse(book, of, price, self.costs.slippage)
 
     def _worse(self, book: Book, of: Working, price: Decimal, cost: Decimal) -> Decimal:
         """Worse by a fraction of the price, on the next tick, but never beyond the limit."""
@@ -107,15 +110,15 @@ class Desk:
         of.cum_qty = add(of.cum_qty, quantity)
         holding = of.holding
         holding.quantity = add(holding.quantity, quantity) if of.is_buy else subtract(holding.quantity, quantity)
-        rate = self._costs.taker if of.takes else self._costs.maker
+        rate = self.costs.taker if of.takes else self.costs.maker
         fee = _amount(_multiply(_multiply(_multiply(quantity, price), book.instrument.multiplier), rate))
-        self._executions += 1
+        self.executions += 1
         out.append(
             VenueReport(
                 exec_type=_TRADE,
                 order_id=of.order.order_id,
                 time_ns=time_ns,
-                exec_id=f"x{self._executions}",
+                exec_id=f"x{self.executions}",
                 last_qty=quantity,
                 last_px=price,
                 fee=fee or None,

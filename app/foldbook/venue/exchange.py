@@ -11,10 +11,10 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from foldbook.market.records import Bar, Quote, Trade
 from foldbook.trading.values import EXACT, ZERO, ExecType, OrdStatus, Side, add, subtract
 from foldbook.venue import messages
 from foldbook.venue.back_office import BackOffice
+from foldbook.venue.data import bar_of, quote_of, trade_of
 from foldbook.venue.desk import Reports
 from foldbook.venue.matching import Matching
 from foldbook.venue.orders import Costs, VenueInstrument, VenueOrder
@@ -46,7 +46,7 @@ class Exchange:
     """
 
     def __init__(self, costs: Costs | None = None) -> None:
-        self.matching = Matching(costs or Costs())
+        self.matching = Matching(costs or Costs(), is_shared=True)
         self.accounts: dict[str, Account] = {}
         self.orders: dict[int, Order] = {}
         self.by_venue_id: dict[str, Order] = {}
@@ -70,6 +70,7 @@ class Exchange:
             messages.Expire: self._expire,
             messages.QuoteTold: self._quote,
             messages.TradeTold: self._trade,
+            messages.OpenTold: self._open,
             messages.BarTold: self._bar,
             messages.InstrumentTold: self._instrument,
             messages.CloseSession: self._close_session,
@@ -84,6 +85,12 @@ class Exchange:
     def apply(self, message: messages.AnyMessage) -> Answer:
         """What the message does. It never fails: what cannot be is refused."""
         return self._handlers[type(message)](message)
+
+    def no_room_for(self, name: str) -> Answer | None:
+        """The refusal, if the account would be one too many."""
+        if len(self.accounts) < ACCOUNTS_MAX or name in self.accounts:
+            return None
+        return Answer([], refusal="venue-full", reason=f"the venue has {ACCOUNTS_MAX:,} accounts")
 
     def account_of(self, name: str) -> Account:
         """The account, opened if this is its first use."""
@@ -117,11 +124,9 @@ class Exchange:
     # -- orders --------------------------------------------------------------------------------------------------------
 
     def _submit(self, message: messages.Submit) -> Answer:
-        account = self.accounts.get(message.account)
-        if account is None:
-            if len(self.accounts) >= ACCOUNTS_MAX:
-                return Answer([], refusal="too-many-accounts", reason=f"there are {ACCOUNTS_MAX:,} accounts")
-            account = self.account_of(message.account)
+        if (full := self.no_room_for(message.account)) is not None:
+            return full
+        account = self.account_of(message.account)
         same = account.by_client_id.get(message.client_order_id)
         if same is not None and message.is_deduplicated:
             return Answer([], same[0], is_duplicate=True)
@@ -220,6 +225,8 @@ class Exchange:
         named = None if account is None else account.by_client_id.get(client_order_id)
         if named is None:
             return None
+        if len(named) == 1:
+            return named[0]
         return next((order for order in reversed(named) if order.is_open), named[-1])
 
     def _not_open(self, order: Order, exec_type: ExecType, message: messages.Cancel | messages.Replace) -> Answer:
@@ -233,35 +240,27 @@ class Exchange:
     # -- market data ---------------------------------------------------------------------------------------------------
 
     def _quote(self, message: messages.QuoteTold) -> Answer:
-        if message.time_ns > self.data_ns:
-            self.data_ns = message.time_ns
-        told = self.matching.on_quote(
-            Quote(message.symbol, message.time_ns, message.bid, message.ask, message.bid_size, message.ask_size)
-        )
+        self._pass(message)
+        told = self.matching.on_quote(quote_of(message))
         return Answer(self._tell(told) if told else [])
 
     def _trade(self, message: messages.TradeTold) -> Answer:
-        if message.time_ns > self.data_ns:
-            self.data_ns = message.time_ns
-        told = self.matching.on_trade(
-            Trade(message.symbol, message.time_ns, message.price, message.size, message.aggressor)
-        )
+        self._pass(message)
+        told = self.matching.on_trade(trade_of(message))
         return Answer(self._tell(told) if told else [])
 
+    def _open(self, message: messages.OpenTold) -> Answer:
+        self._pass(message)
+        return Answer(self._tell(self.matching.on_open(message.symbol, message.price, message.time_ns)))
+
     def _bar(self, message: messages.BarTold) -> Answer:
-        if message.time_ns > self.data_ns:
-            self.data_ns = message.time_ns
-        bar = Bar(
-            message.symbol,
-            message.time_ns,
-            message.open,
-            message.high,
-            message.low,
-            message.close,
-            message.volume,
-            message.interval_ns,
-        )
-        return Answer(self._tell(self.matching.on_bar(bar)))
+        self._pass(message)
+        return Answer(self._tell(self.matching.on_bar(bar_of(message))))
+
+    def _pass(self, datum: messages.Datum) -> None:
+        """The time of the data has come to this."""
+        if datum.time_ns > self.data_ns:
+            self.data_ns = datum.time_ns
 
     def _instrument(self, message: messages.InstrumentTold) -> Answer:
         self.matching.define(

@@ -1,8 +1,8 @@
 """The journal: what the exchange was told, in order, as lines of a file.
 
-A line is the CRC-32 of a message's JSON in eight hexadecimal digits, a space, and the JSON. A line that is not whole can
-only be the last one, because the process or the machine stopped while it was written, before anybody was told of it: it
-is cut off. A broken line with others behind it is damage, and nothing is guessed from there on.
+A line is the CRC-32 of a message's JSON in eight hexadecimal digits, a space, and the JSON. A line that is not whole is
+the last one: the process or the machine stopped while it was written, before anybody was told of it. It is cut off. A
+broken line with others behind it is damage, and nothing is guessed from there on.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ class Journal:
         os.close(self._fd)
 
 
-def replay(path: Path) -> Iterator[AnyMessage]:
-    """The messages of a journal. A torn last line is cut off the file. Raises ``VenueDataError``."""
+def replay(path: Path, *, is_last: bool = True) -> Iterator[AnyMessage]:
+    """The messages of a journal. A torn last line is cut off the file, if it is the last journal that was written.
+    Raises ``VenueDataError``."""
     place = 0
     with path.open("rb") as file:
         for line in file:
@@ -69,8 +70,8 @@ def replay(path: Path) -> Iterator[AnyMessage]:
         else:
             return
         rest = file.read(1)
-    if rest:
-        raise VenueDataError(f"{path}: the line at byte {place} is damaged, and there are others behind it")
+    if rest or not is_last:
+        raise VenueDataError(f"{path}: the line at byte {place} is damaged, and there is more behind it")
     logger.warning("%s: the last line was not written as a whole, and is cut off at byte %d", path, place)
     with path.open("r+b") as file:
         file.truncate(place)

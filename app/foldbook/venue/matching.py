@@ -14,17 +14,22 @@ import msgspec
 from foldbook.market.records import Bar, Quote, Trade
 from foldbook.trading.values import ZERO, ExecType, TimeInForce, add, canonical
 from foldbook.venue.bars import after_open, at_open, look_at_open
-from foldbook.venue.book import Book, Working, working
+from foldbook.venue.book import Book
 from foldbook.venue.checks import why_rejected, why_replace_rejected
 from foldbook.venue.desk import Desk, Reports
+from foldbook.venue.ladder import Ladder
+from foldbook.venue.meeting import market_bound, meet
 from foldbook.venue.orders import Costs, Path, VenueInstrument, VenueOrder, VenueReport
 from foldbook.venue.ticks import match_quote, match_trade
+from foldbook.venue.working import Working, working
 
 _OPENING = TimeInForce.AT_THE_OPENING
 
 
 class Matching:
     """The open orders, by symbol.
+
+    ``is_shared``: they are of many accounts, and those of different accounts trade with each other.
 
     ``instruments``: a symbol that is not among them has any tick and lot, multiplier 1 and quote currency USD.
     ``expects``: the symbols of which there will be market data, so that a market order waits for it; for any other
@@ -40,55 +45,64 @@ class Matching:
         path: Path = Path.ADVERSE,
         instruments: Iterable[VenueInstrument] = (),
         expects: Iterable[str] = (),
+        *,
+        is_shared: bool = False,
     ) -> None:
-        self._desk = Desk(costs)
-        self._path = path
+        self.desk = Desk(costs)
+        self.path = path
         self.is_open = True
         """Is there a session?"""
-        self._books = {each.symbol: Book(instrument=each) for each in instruments}
+        self._is_shared = is_shared
+        self.books: dict[str, Book] = {}
+        for each in instruments:
+            self.define(each)
         for symbol in expects:
             self._book_of(symbol).is_expected = True
-        self._accepted = 0
-        self._arrived = 0
+        self.accepted = 0
+        self.arrived = 0
 
     def _book_of(self, symbol: str) -> Book:
-        book = self._books.get(symbol)
+        book = self.books.get(symbol)
         if book is None:
-            book = self._books[symbol] = Book(instrument=VenueInstrument(symbol=symbol))
+            book = self.books[symbol] = Book(
+                instrument=VenueInstrument(symbol=symbol), ladder=Ladder() if self._is_shared else None
+            )
         return book
 
     def price_of(self, symbol: str) -> Decimal | None:
         """The last price that was told: of a bar its open or close, of a quote the middle. None: none was."""
-        book = self._books.get(symbol)
+        book = self.books.get(symbol)
         return None if book is None else book.last_price
 
     def instrument_of(self, symbol: str) -> VenueInstrument:
-        return self._book_of(symbol).instrument
+        """What the symbol is; that of one that nobody has named yet is not remembered."""
+        book = self.books.get(symbol)
+        return VenueInstrument(symbol=symbol) if book is None else book.instrument
 
     def position_of(self, account: str, symbol: str) -> Decimal:
         """The sum of the account's fills."""
-        book = self._books.get(symbol)
+        book = self.books.get(symbol)
         holding = None if book is None else book.holdings.get(account)
         return ZERO if holding is None else holding.quantity
 
     def positions_of(self, account: str) -> dict[str, Decimal]:
         """What the account holds, by symbol."""
-        held = ((symbol, book.holdings.get(account)) for symbol, book in self._books.items())
+        held = ((symbol, book.holdings.get(account)) for symbol, book in self.books.items())
         return {symbol: holding.quantity for symbol, holding in held if holding is not None and holding.quantity}
 
     def quotes(self) -> Iterator[Quote]:
         """The last quote of each symbol that has one."""
-        return (book.quote for book in self._books.values() if book.quote is not None)
+        return (book.quote for book in self.books.values() if book.quote is not None)
 
     def instruments(self) -> Iterator[VenueInstrument]:
-        return (book.instrument for book in self._books.values())
+        return (book.instrument for book in self.books.values())
 
     # -- the operator --------------------------------------------------------------------------------------------
 
     def configure(self, costs: Costs, path: Path) -> None:
         """What trading costs from now on, and how bars are walked."""
-        self._desk.charge(costs)
-        self._path = path
+        self.desk.charge(costs)
+        self.path = path
 
     def define(self, instrument: VenueInstrument) -> None:
         """What the symbol is from now on. Orders that are open stay as they are."""
@@ -101,7 +115,7 @@ class Matching:
 
     def amend(self, order_id: str, quantity: Decimal) -> None:
         """The open order has traded so much more; negative: less."""
-        of = self._desk.places[order_id].orders[order_id]
+        of = self.desk.places[order_id].orders[order_id]
         of.cum_qty = add(of.cum_qty, quantity)
 
     # -- orders --------------------------------------------------------------------------------------------------
@@ -112,31 +126,31 @@ class Matching:
         It trades at once at the open of a bar of which no more is known yet, or with a quote that is not older than it.
         """
         book = self._book_of(order.symbol)
-        if order.order_id in self._desk.places:
+        if order.order_id in self.desk.places:
             reason: str | None = f"order id {order.order_id} is that of an open order"
         else:
             reason = why_rejected(order, book, time_ns, is_open=self.is_open)
         if reason is not None:
             return [_answer(ExecType.REJECTED, order.order_id, time_ns, reason)]
-        self._accepted += 1
-        of = working(order, f"v{self._accepted}", self._next_number(), book.holding_of(order.account), time_ns)
+        self.accepted += 1
+        of = working(order, f"v{self.accepted}", self._next_number(), book.holding_of(order.account), time_ns)
         out: Reports = [
             VenueReport(
                 exec_type=ExecType.NEW, order_id=order.order_id, time_ns=time_ns, venue_order_id=of.venue_order_id
             )
         ]
-        self._desk.add(book, of)
+        self.desk.add(book, of)
         self._reduce(book, of, time_ns, out)
         self._arrive(book, of, time_ns, out)
         return out
 
     def cancel(self, order_id: str, time_ns: int, request_id: str | None = None) -> list[VenueReport]:
         """CANCELED; or CANCEL_REJECTED, if no such order is open."""
-        book = self._desk.places.get(order_id)
+        book = self.desk.places.get(order_id)
         if book is None:
             return [_answer(ExecType.CANCEL_REJECTED, order_id, time_ns, _NOT_OPEN, request_id)]
         out: Reports = []
-        self._desk.end(book, book.orders[order_id], ExecType.CANCELED, time_ns, out, request_id=request_id)
+        self.desk.end(book, book.orders[order_id], ExecType.CANCELED, time_ns, out, request_id=request_id)
         return out
 
     def replace(
@@ -153,7 +167,7 @@ class Matching:
         What is None does not change. ``quantity`` is that of the whole order, with what has traded. An order whose
         quantity only becomes less keeps its place; any other goes behind those that are open.
         """
-        book = self._desk.places.get(order_id)
+        book = self.desk.places.get(order_id)
         if book is None:
             return [_answer(ExecType.REPLACE_REJECTED, order_id, time_ns, _NOT_OPEN, request_id)]
         of = book.orders[order_id]
@@ -185,17 +199,18 @@ class Matching:
             )
         ]
         if not keeps_place:
-            self._desk.remove(book, of)
+            self.desk.remove(book, of)
             then.number = self._next_number()
             then.arrived_ns = time_ns
-            self._desk.add(book, then)
+            then.rungs = then.rung = None
+            self.desk.add(book, then)
             self._reduce(book, then, time_ns, out)
             self._arrive(book, then, time_ns, out)
         return out
 
     def _next_number(self) -> int:
-        self._arrived += 1
-        return self._arrived
+        self.arrived += 1
+        return self.arrived
 
     def _reduce(self, book: Book, of: Working, time_ns: int, out: Reports) -> None:
         """An order that may only reduce is cut to what there is to close."""
@@ -204,7 +219,7 @@ class Matching:
         closable = of.holding.closable(of.is_buy)
         if closable and closable < of.leaves_qty:
             of.quantity = add(of.cum_qty, closable)
-            self._desk.restate(of, time_ns, out, "reduce-only: cut to what closes the position")
+            self.desk.restate(of, time_ns, out, "reduce-only: cut to what closes the position")
 
     def _arrive(self, book: Book, of: Working, time_ns: int, out: Reports) -> None:
         """The order takes its place, and trades if it can do so now."""
@@ -215,10 +230,23 @@ class Matching:
             of.follow(price)
         if book.opened is not None:
             of.is_late = book.is_answered or time_ns > book.opened_ns
+        if book.ladder is None:
+            self._trade_now(book, of, time_ns, out)
+            return
+        if self.is_open:
+            meet(book, self.desk, of, market_bound(book, of), time_ns, out)
+            if book.holds(of):
+                self._trade_now(book, of, time_ns, out)
+        if book.holds(of):
+            book.ladder.place(of)
+
+    def _trade_now(self, book: Book, of: Working, time_ns: int, out: Reports) -> None:
+        """Trade with what the market shows, if that is not older than the order."""
+        if book.opened is not None:
             if of.order.time_in_force is not _OPENING and not of.is_late:
-                look_at_open(book, self._desk, of, book.opened, time_ns, out)
-        elif book.quote is not None and book.quote.time_ns >= time_ns and self.is_open:
-            match_quote(book, self._desk, (of,), time_ns, out)
+                look_at_open(book, self.desk, of, book.opened, time_ns, out)
+        elif book.quote is not None and book.quote.time_ns >= time_ns:
+            match_quote(book, self.desk, (of,), time_ns, out)
 
     # -- market data ---------------------------------------------------------------------------------------------
 
@@ -234,12 +262,16 @@ class Matching:
         """``on_open`` order by order, for whoever has an answer to what happens to one before the next is looked at:
         between two steps orders may arrive, be replaced and be canceled."""
         book = self._book_of(symbol)
-        book.last = book.opened = price
-        book.opened_ns = time_ns
+        book.last = price
+        if not self.is_open:
+            return
+        book.opened, book.opened_ns = price, time_ns
         if not book.orders:
             return
         yield from self._expired(book, time_ns)
-        yield from at_open(book, self._desk, price, time_ns)
+        yield from at_open(book, self.desk, price, time_ns)
+        if book.ladder is not None:
+            book.ladder.place_again(book.orders, book.orders.values())
 
     def bar_steps(self, bar: Bar) -> Iterator[list[VenueReport]]:
         """``on_bar`` likewise. An order that arrives between two steps waits for the next bar."""
@@ -247,56 +279,66 @@ class Matching:
         if book.opened is None:
             yield from self.open_steps(bar.symbol, bar.open, bar.open_time_ns)
         opened, book.opened, book.last = book.opened, None, bar
-        if not book.orders or opened is None:
+        if not book.orders or opened is None or not self.is_open:
             return
-        present = list(book.orders.values())
+        present = [of for of in book.orders.values() if of.arrived_ns <= bar.time_ns]
         # What expires within the bar gets nothing of it: nobody knows what came before.
         yield from self._expired(book, bar.time_ns - 1)
-        yield from after_open(book, self._desk, present, bar, opened, self._path)
+        yield from after_open(book, self.desk, present, bar, opened, self.path)
         yield from self._expired(book, bar.time_ns)
+        if book.ladder is not None:
+            book.ladder.place_again(book.orders, book.orders.values())
 
     def on_quote(self, quote: Quote) -> list[VenueReport]:
         """What is shown at the best bid and ask."""
-        book = self._books.get(quote.symbol) or self._book_of(quote.symbol)
+        book = self.books.get(quote.symbol) or self._book_of(quote.symbol)
         book.last = book.quote = quote
         book.taken_bid = book.taken_ask = ZERO
         if not book.orders or not self.is_open:
             return []
         out: Reports = []
-        self._desk.expire(book, quote.time_ns, out)
-        match_quote(book, self._desk, list(book.orders.values()), quote.time_ns, out)
+        self.desk.expire(book, quote.time_ns, out)
+        if book.ladder is None:
+            match_quote(book, self.desk, list(book.orders.values()), quote.time_ns, out)
+        elif found := book.ladder.reached(quote.ask, quote.bid):
+            match_quote(book, self.desk, found, quote.time_ns, out)
+            book.ladder.place_again(book.orders, found)
         return out
 
     def on_trade(self, trade: Trade) -> list[VenueReport]:
         """What somebody else traded."""
-        book = self._books.get(trade.symbol) or self._book_of(trade.symbol)
+        book = self.books.get(trade.symbol) or self._book_of(trade.symbol)
         book.last = trade
         if not book.orders or not self.is_open:
             return []
         out: Reports = []
-        self._desk.expire(book, trade.time_ns, out)
-        match_trade(book, self._desk, trade, out)
+        self.desk.expire(book, trade.time_ns, out)
+        if book.ladder is None:
+            match_trade(book, self.desk, list(book.orders.values()), trade, out)
+        elif found := book.ladder.reached(trade.price, trade.price):
+            match_trade(book, self.desk, found, trade, out)
+            book.ladder.place_again(book.orders, found)
         return out
 
     def end_session(self, time_ns: int) -> list[VenueReport]:
         """Orders that are good for a day expire. Whoever calls it does so before orders for the next day arrive."""
         out: Reports = []
-        for order_id, book in list(self._desk.places.items()):
+        for order_id, book in list(self.desk.places.items()):
             of = book.orders[order_id]
             if of.order.time_in_force is TimeInForce.DAY:
-                self._desk.end(book, of, ExecType.EXPIRED, time_ns, out, "the session has ended")
+                self.desk.end(book, of, ExecType.EXPIRED, time_ns, out, "the session has ended")
         return out
 
     def expire(self, time_ns: int) -> list[VenueReport]:
         """The time has come to this: what was good till then expires."""
         out: Reports = []
-        for book in self._books.values():
-            self._desk.expire(book, time_ns, out)
+        for book in self.books.values():
+            self.desk.expire(book, time_ns, out)
         return out
 
     def next_expiry_ns(self) -> int | None:
         """No order expires before; None: none does."""
-        expiries = (book.next_expiry_ns for book in self._books.values() if book.next_expiry_ns is not None)
+        expiries = (book.next_expiry_ns for book in self.books.values() if book.next_expiry_ns is not None)
         return min(expiries, default=None)
 
     def close_session(self, time_ns: int) -> list[VenueReport]:
@@ -305,13 +347,17 @@ class Matching:
         return self.end_session(time_ns)
 
     def open_session(self, time_ns: int) -> list[VenueReport]:
-        """Trading begins."""
+        """Trading begins: orders of different accounts meet, as if they arrived one after the other."""
         self.is_open = True
-        return []
+        out: Reports = []
+        for book in self.books.values():
+            for of in list(book.orders.values()):
+                meet(book, self.desk, of, market_bound(book, of), time_ns, out, earlier=True)
+        return out
 
     def _expired(self, book: Book, until_ns: int) -> Iterator[Reports]:
         out: Reports = []
-        self._desk.expire(book, until_ns, out)
+        self.desk.expire(book, until_ns, out)
         if out:
             yield out
 

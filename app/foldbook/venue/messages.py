@@ -1,7 +1,8 @@
 """What the exchange is told: each message with its time, in the form in which the journal keeps it.
 
-A message has all that its effect depends on, so that the same messages in the same order always make the same exchange.
-What a setting of the server decides, such as whether client ids are deduplicated, is part of the message for that reason.
+A message has all that its effect depends on, so that the same messages in the same order always make the same
+exchange. What a setting of the server decides, such as whether client ids are deduplicated, is part of the message for
+that reason.
 """
 
 from __future__ import annotations
@@ -100,6 +101,13 @@ class TradeTold(Message, frozen=True, array_like=True, tag=True, gc=False):
     aggressor: Side | None = None
 
 
+class OpenTold(Message, frozen=True, array_like=True, tag=True, gc=False):
+    """A bar opens at this price: no more of it is known yet."""
+
+    symbol: str
+    price: Decimal
+
+
 class BarTold(Message, frozen=True, array_like=True, tag=True, gc=False):
     """``time_ns``: its close."""
 
@@ -173,6 +181,9 @@ class Correct(Message, frozen=True, array_like=True, tag=True, gc=False):
     last_px: Decimal | None = None
 
 
+Datum: TypeAlias = QuoteTold | TradeTold | OpenTold | BarTold
+"""What need not be on disk at once, if nothing happens because of it."""
+
 AnyMessage: TypeAlias = (
     Configure
     | Submit
@@ -182,6 +193,7 @@ AnyMessage: TypeAlias = (
     | Expire
     | QuoteTold
     | TradeTold
+    | OpenTold
     | BarTold
     | InstrumentTold
     | CloseSession

@@ -50,8 +50,8 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
 class VenueOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An order as it arrives.
 
-    ``order_id`` is unique among the open orders, of whatever account. A stop with a ``trailing_offset`` follows the best price since it arrived at that
-    distance; it starts at ``stop_price``, if that is given.
+    ``order_id`` is unique among the open orders, of whatever account. A stop with a ``trailing_offset`` follows the
+    best price since it arrived at that distance; it starts at ``stop_price``, if that is given.
     """
 
     order_id: str

@@ -23,10 +23,10 @@ class Kind(StrEnum):
     FEE = "FEE"
 
 
-class Report(Struct, frozen=True, kw_only=True, gc=False):
+class Report(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What happened. ``seq`` counts all reports of the venue; what is None is not told.
 
-    Every report but those of kind ORDER is a fill: it is kept, and told again to whoever asks for fills after a ``seq``.
+    Every report but those of kind ORDER is a fill: it is kept, and told again to whoever asks.
     """
 
     seq: int
@@ -53,7 +53,7 @@ class Report(Struct, frozen=True, kw_only=True, gc=False):
     currency: str | None = None
 
 
-class Order(Struct, kw_only=True, eq=False, gc=False):
+class Order(Struct, kw_only=True, eq=False, omit_defaults=True, gc=False):
     """An order as the venue has it, open or not.
 
     ``number`` counts the orders that were submitted. ``key`` is what the matching engine knows it by: its first venue

@@ -10,9 +10,12 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from foldbook.market.records import Trade
-from foldbook.trading.values import ZERO, OrderType, TimeInForce, subtract
-from foldbook.venue.book import Book, Working
+from foldbook.trading.values import ZERO, OrderType, TimeInForce, add, subtract
+from foldbook.venue.book import Book
 from foldbook.venue.desk import Desk, Reports
+from foldbook.venue.ladder import available
+from foldbook.venue.meeting import market_bound, meet
+from foldbook.venue.working import Working
 
 _FOK, _MARKET_TO_LIMIT = TimeInForce.FOK, OrderType.MARKET_TO_LIMIT
 
@@ -41,6 +44,8 @@ def match_quote(book: Book, desk: Desk, orders: Iterable[Working], time_ns: int,
     for of in _by_price(sells):
         _take_quote(book, desk, of, bid, time_ns, out)
     for of in unmet:
+        if of.takes and book.ladder is not None:
+            meet(book, desk, of, None, time_ns, out)
         desk.settle(book, of, time_ns, out)
 
 
@@ -56,6 +61,10 @@ def _is_triggered(desk: Desk, of: Working, price: Decimal, time_ns: int, out: Re
 
 def _take_quote(book: Book, desk: Desk, of: Working, shown: Decimal, time_ns: int, out: Reports) -> None:
     """Fill an order that the price shown reaches: who takes gets that price, who rests its own."""
+    if of.takes and book.ladder is not None:
+        _meet_better(book, desk, of, shown, time_ns, out)
+        if not book.holds(of):
+            return
     left = book.left_for(of.is_buy)
     resting_at = None if of.takes else of.limit_price
     price = desk.taken_of_quote(book, of, shown) if resting_at is None else resting_at
@@ -64,7 +73,22 @@ def _take_quote(book: Book, desk: Desk, of: Working, shown: Decimal, time_ns: in
         book.take(of.is_buy, filled)
         if filled and of.order.order_type is _MARKET_TO_LIMIT and of.limit_price is None and book.holds(of):
             _rest_at(desk, of, price, time_ns, out)
+    if of.takes and left is not None and book.ladder is not None and book.holds(of):
+        meet(book, desk, of, None, time_ns, out)  # What the quote shows is used up.
     desk.settle(book, of, time_ns, out)
+
+
+def _meet_better(book: Book, desk: Desk, of: Working, shown: Decimal, time_ns: int, out: Reports) -> None:
+    """Trade with other accounts at prices that are as good as the quote's; an order that must have all only if it gets
+    all, there and of the quote."""
+    ladder, left = book.ladder, book.left_for(of.is_buy)
+    assert ladder is not None
+    if of.order.time_in_force is _FOK and left is not None:
+        others = available(ladder, of, shown)
+        if others and add(left, others) >= of.leaves_qty:
+            meet(book, desk, of, shown, time_ns, out, is_enough=True)
+        return
+    meet(book, desk, of, shown, time_ns, out, is_enough=True)
 
 
 def _is_enough(of: Working, left: Decimal | None) -> bool:
@@ -92,7 +116,7 @@ def _priority(of: Working) -> tuple[bool, Decimal, int]:
 # -- trades ------------------------------------------------------------------------------------------------------
 
 
-def match_trade(book: Book, desk: Desk, trade: Trade, out: Reports) -> None:
+def match_trade(book: Book, desk: Desk, orders: Iterable[Working], trade: Trade, out: Reports) -> None:
     """What somebody else's trade does to the orders.
 
     An order that takes trades at its price, worse by the costs, unless the symbol has quotes: then it waits for one. A
@@ -100,21 +124,7 @@ def match_trade(book: Book, desk: Desk, trade: Trade, out: Reports) -> None:
     those who were there before it.
     """
     price, time_ns = trade.price, trade.time_ns
-    takers: list[Working] = []
-    resting: list[Working] = []
-    for of in list(book.orders.values()):
-        if of.arrived_ns > time_ns:
-            continue
-        if of.is_for_auction or not _is_triggered(desk, of, price, time_ns, out):
-            if book.quote is None:
-                of.follow(price)
-            continue
-        if of.takes and book.quote is not None:
-            continue
-        if of.reaches(price):
-            (takers if of.takes else resting).append(of)
-        else:
-            desk.settle(book, of, time_ns, out)
+    takers, resting = _who_trades(book, desk, orders, price, time_ns, out)
     left = trade.size
     for of in takers:
         if _is_enough(of, left):
@@ -125,6 +135,32 @@ def match_trade(book: Book, desk: Desk, trade: Trade, out: Reports) -> None:
         if share is None or share > ZERO:
             assert of.limit_price is not None
             left = _less(left, desk.fill(book, of, share, of.limit_price, time_ns, out))
+
+
+def _who_trades(
+    book: Book, desk: Desk, orders: Iterable[Working], price: Decimal, time_ns: int, out: Reports
+) -> tuple[list[Working], list[Working]]:
+    """The orders that take at the price, and those that rest and are reached by it."""
+    takers: list[Working] = []
+    resting: list[Working] = []
+    for of in orders:
+        if of.arrived_ns > time_ns:
+            continue
+        if of.is_for_auction or not _is_triggered(desk, of, price, time_ns, out):
+            if book.quote is None:
+                of.follow(price)
+            continue
+        if of.takes and book.ladder is not None:
+            meet(book, desk, of, market_bound(book, of), time_ns, out)
+            if not book.holds(of):
+                continue
+        if of.takes and book.quote is not None:
+            continue
+        if of.reaches(price):
+            (takers if of.takes else resting).append(of)
+        else:
+            desk.settle(book, of, time_ns, out)
+    return takers, resting
 
 
 def _take_trade(

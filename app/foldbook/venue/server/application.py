@@ -5,39 +5,48 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import metadata
 from typing import Any, cast
 
 import uvicorn
 from litestar import Litestar
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from foldbook.venue.server import account_routes, market_routes, order_routes, stream_routes
+from foldbook.venue.server.docs import docs_routes
 from foldbook.venue.server.faults import App, FaultyAnswers
 from foldbook.venue.server.problems import answer_problem
 from foldbook.venue.server.venue import Venue, VenueOptions
 from foldbook.venue.store import Store
 
+ROUTES = (*order_routes.ROUTES, *account_routes.ROUTES, *market_routes.ROUTES)
 HOST = "127.0.0.1"
 BODY_BYTES_MAX = 1 << 20
-CONNECTIONS_MAX = 10_000
+CONNECTIONS_MAX = 2_000
 GRACE_S = 10
 """How long a stopping server waits for requests under way."""
 
 
 class VenueProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, which lets the faults hang up on a client."""
+    """uvicorn's HTTP protocol, with a way to hang up on a client."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["state"]["transport"] = self.transport
 
 
-def create_application(venue: Venue) -> App:
-    """All routes, behind the layer of faults."""
+class VenueWebSocketProtocol(WebSocketsSansIOProtocol):
+    """Likewise for streams."""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        self.scope["state"]["transport"] = self.transport
+
+
+def create_application(venue: Venue, store: Store) -> App:
+    """All routes, behind the layer of faults. When it ends, it leaves the store."""
 
     @asynccontextmanager
     async def running(_: Litestar) -> AsyncIterator[None]:
@@ -47,21 +56,18 @@ def create_application(venue: Venue) -> App:
         finally:
             venue.stop()
             await work
+            if venue.has_failed:
+                store.leave()
+            else:
+                store.close()
 
     litestar = Litestar(
-        [*order_routes.ROUTES, *account_routes.ROUTES, *market_routes.ROUTES, *stream_routes.ROUTES],
+        [*ROUTES, *stream_routes.ROUTES, *docs_routes(ROUTES, ("venue",))],
         dependencies={"venue": Provide(lambda: venue, sync_to_thread=False)},
         exception_handlers={Exception: answer_problem},
         lifespan=[running],
         request_max_body_size=BODY_BYTES_MAX,
-        openapi_config=OpenAPIConfig(
-            title="Foldbook venue",
-            version=metadata.version("foldbook"),
-            description="A simulated exchange. Errors are problem details (RFC 9457).",
-            use_handler_docstrings=True,
-            path="/",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json"), SwaggerRenderPlugin(path="/docs")],
-        ),
+        openapi_config=None,
         logging_config=None,
     )
     return FaultyAnswers(cast(App, litestar), venue.faults)
@@ -76,12 +82,12 @@ def create_server(store: Store, options: VenueOptions, port: int) -> uvicorn.Ser
         server.should_exit = True
 
     config = uvicorn.Config(
-        cast(Any, create_application(Venue(store, options, fail))),
+        cast(Any, create_application(Venue(store, options, fail), store)),
         host=HOST,
         port=port,
         loop="uvloop",
         http=VenueProtocol,
-        ws="websockets-sansio",
+        ws=VenueWebSocketProtocol,
         ws_max_size=1 << 10,
         lifespan="on",
         access_log=False,

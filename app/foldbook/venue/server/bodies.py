@@ -80,6 +80,12 @@ class TradeBody(_Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     time: Time | None = None
 
 
+class OpenBody(_Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    symbol: Symbol
+    price: Amount
+    time: Time | None = None
+
+
 class BarBody(_Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``time``: its close. ``interval_s``: how long it lasted; 0: unknown."""
 
@@ -143,6 +149,8 @@ class CorrectionBody(_Body, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 DATA_MAX = 1_000
-Quotes = QuoteBody | Annotated[list[QuoteBody], Meta(max_length=DATA_MAX)]
-Trades = TradeBody | Annotated[list[TradeBody], Meta(max_length=DATA_MAX)]
-Bars = BarBody | Annotated[list[BarBody], Meta(max_length=DATA_MAX)]
+"""Data in one request."""
+Quotes = QuoteBody | list[QuoteBody]
+Trades = TradeBody | list[TradeBody]
+Opens = OpenBody | list[OpenBody]
+Bars = BarBody | list[BarBody]

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from foldbook.market.records import Quote, time_of
 from foldbook.trading.values import ZERO, average, subtract
-from foldbook.venue.messages import BarTold, QuoteTold, TradeTold
+from foldbook.venue.messages import Datum, OpenTold, QuoteTold, TradeTold
 from foldbook.venue.orders import VenueInstrument
 from foldbook.venue.records import Order, Report
 
@@ -176,7 +176,7 @@ def quote_document(quote: Quote) -> QuoteDocument:
     )
 
 
-def market_frame(message: QuoteTold | TradeTold | BarTold) -> MarketFrame:
+def market_frame(message: Datum) -> MarketFrame:
     time = time_text(message.time_ns)
     match message:
         case QuoteTold():
@@ -198,6 +198,8 @@ def market_frame(message: QuoteTold | TradeTold | BarTold) -> MarketFrame:
                 size=_plain(message.size),
                 aggressor=None if message.aggressor is None else message.aggressor.value,
             )
+        case OpenTold():
+            return MarketFrame(kind="OPEN", time=time, symbol=message.symbol, price=plain(message.price))
     return MarketFrame(
         kind="BAR",
         time=time,

@@ -122,7 +122,7 @@ class FaultyAnswers:
         else:
             if faults.take("hang"):
                 delay_s += faults.left.hang_ms / 1000
-            await self._app(scope, receive, _after(delay_s, send) if delay_s else send)
+            await self._app(scope, receive, _after(delay_s, receive, send) if delay_s else send)
 
 
 def _kind_of(scope: MutableMapping[str, Any]) -> Scope | None:
@@ -142,8 +142,7 @@ async def _swallow(_: Message) -> None:
 async def _hang_up(scope: MutableMapping[str, Any], receive: Receive) -> None:
     """Close the connection without a word."""
     scope["state"]["transport"].close()
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    await _until_left(receive)
 
 
 async def _answer(send: Send, status: int, body: bytes) -> None:
@@ -152,10 +151,19 @@ async def _answer(send: Send, status: int, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _after(delay_s: float, send: Send) -> Send:
+def _after(delay_s: float, receive: Receive, send: Send) -> Send:
+    """Answer so much later, or not at all if the client has left by then."""
+
     async def late(message: Message) -> None:
         if message["type"] == "http.response.start":
-            await asyncio.sleep(delay_s)
+            leaving = asyncio.create_task(_until_left(receive))
+            await asyncio.wait([leaving], timeout=delay_s)
+            leaving.cancel()
         await send(message)
 
     return late
+
+
+async def _until_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

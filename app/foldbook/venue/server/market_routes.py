@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from importlib import metadata
@@ -11,9 +12,9 @@ from litestar import get, post, put
 from msgspec import UNSET, Struct, UnsetType
 
 from foldbook.market.records import ns_of
-from foldbook.trading.values import ZERO, amount
-from foldbook.venue.messages import BarTold, CloseSession, InstrumentTold, OpenSession, QuoteTold, TradeTold
-from foldbook.venue.server.bodies import BarBody, Bars, InstrumentBody, QuoteBody, Quotes, Trades
+from foldbook.trading.values import SYMBOL, ZERO, amount
+from foldbook.venue.messages import BarTold, CloseSession, InstrumentTold, OpenSession, OpenTold, QuoteTold, TradeTold
+from foldbook.venue.server.bodies import DATA_MAX, BarBody, Bars, InstrumentBody, Opens, QuoteBody, Quotes, Trades
 from foldbook.venue.server.documents import (
     InstrumentDocument,
     QuoteDocument,
@@ -80,6 +81,14 @@ async def put_trades(data: Trades, venue: Venue) -> Taken:
     return Taken(count=len(told))
 
 
+@put("/opens", responses=problem_responses("malformed"))
+async def put_opens(data: Opens, venue: Venue) -> Taken:
+    """Tell that a bar opens: what arrives at that time may trade there. Without it, a bar opens when it is told."""
+    told = [OpenTold(_time(body.time, venue), body.symbol, amount(body.price)) for body in _listed(data)]
+    await venue.tell_data(told)
+    return Taken(count=len(told))
+
+
 @put("/bars", responses=problem_responses("malformed", "invalid-request"))
 async def put_bars(data: Bars, venue: Venue) -> Taken:
     """Tell what traded in an interval of time that has ended."""
@@ -99,6 +108,9 @@ async def get_quotes(venue: Venue) -> QuoteList:
 async def put_instrument(symbol: str, data: InstrumentBody, venue: Venue) -> InstrumentDocument:
     """Say what a symbol is. Orders that are open stay as they are."""
     symbol = symbol.removeprefix("/")
+    if re.fullmatch(SYMBOL, symbol) is None:
+        raise VenueProblem("invalid-request", f"a symbol must match {SYMBOL}")
+    venue.check_symbol(symbol)
     known = venue.exchange.matching.instrument_of(symbol)
     message = InstrumentTold(
         venue.now_ns(),
@@ -167,7 +179,10 @@ async def get_health(venue: Venue) -> Health:
 
 
 def _listed(data: T | list[T]) -> list[T]:
-    return data if isinstance(data, list) else [data]
+    listed = data if isinstance(data, list) else [data]
+    if len(listed) > DATA_MAX:
+        raise VenueProblem("malformed", f"at most {DATA_MAX:,} in one request, not {len(listed):,}")
+    return listed
 
 
 def _quote(body: QuoteBody, venue: Venue) -> QuoteTold:
@@ -206,6 +221,7 @@ def _time(time: datetime | None, venue: Venue) -> int:
 ROUTES = (
     put_quotes,
     put_trades,
+    put_opens,
     put_bars,
     get_quotes,
     put_instrument,

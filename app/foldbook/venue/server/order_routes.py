@@ -108,14 +108,15 @@ async def get_orders(
     time = time_text(venue.now_ns())
     found: list[OrderDocument] = []
     next_after: int | None = None
+    last = after
     for order in _candidates(venue, account, client_order_id, status == "open"):
         if order.number <= after or (symbol is not None and order.symbol != symbol):
             continue
         if len(found) == limit:
             next_after = last
             break
-        last = order.number
         found.append(order_document(order))
+        last = order.number
     await venue.durable()
     return Orders(orders=found, time=time, next=next_after)
 

@@ -30,7 +30,7 @@ register(
         "replace-rejected": (422, "The venue rejected the replace"),
         "order-not-open": (409, "The order is not open"),
         "unsupported": (405, "The venue does not do this"),
-        "too-many-accounts": (503, "The venue has too many accounts"),
+        "venue-full": (503, "The venue has no room for more of these"),
         "no-position": (409, "The account has no position in the symbol"),
         "no-price": (409, "No price is known"),
         "unknown-execution": (404, "The account has no such trade"),

@@ -3,74 +3,89 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 import msgspec
 from litestar import WebSocket, websocket
-from litestar.exceptions import WebSocketDisconnect
 
-from foldbook.venue.messages import QuoteTold
+from foldbook.venue.data import quote_told
 from foldbook.venue.server.documents import market_frame, time_text
-from foldbook.venue.server.streams import Ended, MarketListener, ReportListener
+from foldbook.venue.server.streams import Listener, MarketListener, ReportListener
 from foldbook.venue.server.venue import Venue
+
+Socket: TypeAlias = WebSocket[Any, Any, Any]
 
 CLOSE_ENDED = 1001
 """RFC 6455: the server goes away, or ends the stream."""
+GOODBYE_S = 1
+"""How long a client has to take it."""
 _encode = msgspec.json.Encoder().encode
 
 
 @websocket("/reports")
-async def stream_reports(socket: WebSocket, venue: Venue, account: str | None = None) -> None:
+async def stream_reports(socket: Socket, venue: Venue, account: str | None = None) -> None:
     """Reports as they happen, of an account or of all; first HELLO, as soon as none will be missed."""
     await socket.accept()
     listener = ReportListener(account)
     listener.add(venue.hello())
     venue.telling.listeners.add(listener)
     try:
-        await _send(socket, listener.next, listener.end)
+        await _send(socket, listener)
     finally:
         venue.telling.listeners.discard(listener)
 
 
 @websocket("/market")
-async def stream_market(socket: WebSocket, venue: Venue, symbols: str | None = None) -> None:
+async def stream_market(socket: Socket, venue: Venue, symbols: str | None = None) -> None:
     """Market data as it comes, of some symbols or of all; first HELLO and the last quotes."""
     await socket.accept()
-    listener = MarketListener(None if symbols is None else frozenset(symbols.split(",")))
+    wanted = None if symbols is None else frozenset(symbols.split(","))
+    listener = MarketListener(wanted, lambda: time_text(venue.now_ns()))
     listener.add("HELLO", None, venue.hello())
     for quote in venue.exchange.matching.quotes():
         if listener.wants(quote.symbol):
-            told = QuoteTold(quote.time_ns, quote.symbol, quote.bid, quote.ask, quote.bid_size, quote.ask_size)
-            listener.add("QUOTE", quote.symbol, _encode(market_frame(told)))
+            listener.add("QUOTE", quote.symbol, _encode(market_frame(quote_told(quote))))
     venue.market_listeners.add(listener)
     try:
-        await _send(socket, lambda: listener.next(time_text(venue.now_ns())), listener.end)
+        await _send(socket, listener)
     finally:
         venue.market_listeners.discard(listener)
 
 
-async def _send(socket: WebSocket, next_frame: Callable[[], Awaitable[bytes]], end: Callable[[str], None]) -> None:
+async def _send(socket: Socket, listener: Listener) -> None:
     """Send what comes until the stream ends, or the client leaves."""
-    leaving = asyncio.create_task(_until_left(socket, end))
+    sending = asyncio.create_task(_send_all(socket, listener))
+    leaving = asyncio.create_task(_until_left(socket))
+    ending = asyncio.create_task(listener.ended.wait())
+    tasks = (sending, leaving, ending)
     try:
-        while True:
-            await socket.send_data(await next_frame(), mode="text")
-    except Ended as ended:
-        if not leaving.done():
-            await socket.close(CLOSE_ENDED, str(ended))
-    except WebSocketDisconnect:
-        pass
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        leaving.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if listener.ended.is_set():
+        await _close(socket, listener.why_ended)
 
 
-async def _until_left(socket: WebSocket, end: Callable[[str], None]) -> None:
+async def _send_all(socket: Socket, listener: Listener) -> None:
+    while True:
+        await socket.send_data(await listener.next(), mode="text")
+
+
+async def _until_left(socket: Socket) -> None:
     """What a client sends is not read; that it leaves is."""
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
+
+
+async def _close(socket: Socket, why: str) -> None:
+    """Say goodbye; a client that does not read is hung up on."""
     try:
-        while True:
-            await socket.receive_data("text")
-    except WebSocketDisconnect:
-        end("the client has left")
+        async with asyncio.timeout(GOODBYE_S):
+            await socket.close(CLOSE_ENDED, why)
+    except TimeoutError:
+        socket.scope["state"]["transport"].abort()
 
 
 ROUTES = (stream_reports, stream_market)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Callable
 
 import msgspec
 
@@ -20,19 +21,42 @@ MARKET_WAITING_MAX = 1_000
 _encode = msgspec.json.Encoder().encode
 
 
-class Ended(Exception):
-    """The stream is over: the text says why."""
+class Listener:
+    """A stream to one client. It has ended when ``ended`` is set: ``why_ended`` says why."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.why_ended = ""
+        self._some = asyncio.Event()
+
+    def end(self, why: str) -> None:
+        """End the stream now: what waits is not sent any more."""
+        self.why_ended = self.why_ended or why
+        self._forget()
+        self.ended.set()
+
+    def _forget(self) -> None:
+        raise NotImplementedError
+
+    async def next(self) -> bytes:
+        """The next frame, as soon as there is one."""
+        while (frame := self._take()) is None:
+            self._some.clear()
+            await self._some.wait()
+        return frame
+
+    def _take(self) -> bytes | None:
+        raise NotImplementedError
 
 
-class ReportListener:
+class ReportListener(Listener):
     """What waits to be sent to one listener. ``account``: whose reports; None: everybody's."""
 
     def __init__(self, account: str | None, waiting_max: int = WAITING_MAX) -> None:
+        super().__init__()
         self.account = account
         self._waiting: deque[bytes] = deque()
         self._waiting_max = waiting_max
-        self._some = asyncio.Event()
-        self._why_ended: str | None = None
 
     def add(self, frame: bytes) -> None:
         if len(self._waiting) >= self._waiting_max:
@@ -41,32 +65,22 @@ class ReportListener:
         self._waiting.append(frame)
         self._some.set()
 
-    def end(self, why: str) -> None:
-        """End the stream now: what waits is not sent any more."""
-        self._why_ended = why
+    def _forget(self) -> None:
         self._waiting.clear()
-        self._some.set()
 
-    async def next(self) -> bytes:
-        """The next frame. Raises ``Ended``."""
-        while True:
-            if self._why_ended is not None:
-                raise Ended(self._why_ended)
-            if self._waiting:
-                return self._waiting.popleft()
-            self._some.clear()
-            await self._some.wait()
+    def _take(self) -> bytes | None:
+        return self._waiting.popleft() if self._waiting else None
 
 
-class MarketListener:
-    """Likewise for market data: of each symbol and kind, the latest."""
+class MarketListener(Listener):
+    """Likewise for market data: of each symbol and kind, the latest. ``now``: the time, for what was lost."""
 
-    def __init__(self, symbols: frozenset[str] | None) -> None:
+    def __init__(self, symbols: frozenset[str] | None, now: Callable[[], str]) -> None:
+        super().__init__()
         self.symbols = symbols
+        self._now = now
         self._waiting: OrderedDict[tuple[str, str | None], bytes] = OrderedDict()
         self._lost = 0
-        self._some = asyncio.Event()
-        self._why_ended: str | None = None
 
     def wants(self, symbol: str) -> bool:
         return self.symbols is None or symbol in self.symbols
@@ -81,20 +95,11 @@ class MarketListener:
         self._waiting[key] = frame
         self._some.set()
 
-    def end(self, why: str) -> None:
-        self._why_ended = why
+    def _forget(self) -> None:
         self._waiting.clear()
-        self._some.set()
 
-    async def next(self, now: str) -> bytes:
-        """The next frame; before it, if some were lost, one that says how many. Raises ``Ended``."""
-        while True:
-            if self._why_ended is not None:
-                raise Ended(self._why_ended)
-            if self._lost:
-                lost, self._lost = self._lost, 0
-                return _encode(MarketFrame(kind="LOST", time=now, count=lost))
-            if self._waiting:
-                return self._waiting.popitem(last=False)[1]
-            self._some.clear()
-            await self._some.wait()
+    def _take(self) -> bytes | None:
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            return _encode(MarketFrame(kind="LOST", time=self._now(), count=lost))
+        return self._waiting.popitem(last=False)[1] if self._waiting else None

@@ -12,23 +12,23 @@ from msgspec import Struct
 
 from foldbook.venue.messages import (
     AnyMessage,
-    BarTold,
     Configure,
+    Datum,
     Expire,
-    QuoteTold,
     RefuseLate,
     Submit,
-    TradeTold,
 )
 from foldbook.venue.orders import Costs, Path
 from foldbook.venue.records import Answer, Order
 from foldbook.venue.server.commits import Commits
 from foldbook.venue.server.documents import MarketFrame, market_frame, time_text
 from foldbook.venue.server.faults import REFUSE_LATE_S, Faults
+from foldbook.venue.server.problems import VenueProblem
 from foldbook.venue.server.streams import MarketListener
 from foldbook.venue.server.telling import Telling
 from foldbook.venue.store import Store
 
+SYMBOLS_MAX = 100_000
 EXPIRY_S = 0.2
 """How often it is looked at what expires."""
 _encode = msgspec.json.Encoder().encode
@@ -61,8 +61,13 @@ class Venue:
         self.faults = Faults()
         self.telling = Telling(self.faults)
         self.market_listeners: set[MarketListener] = set()
-        self._commits = Commits(store.journal, self.telling.tell, fail)
+        self._commits = Commits(store, self.telling.tell, fail)
         self._last_ns = 0
+
+    @property
+    def has_failed(self) -> bool:
+        """Could the journal not be written?"""
+        return self._commits.has_failed
 
     # -- the clock -----------------------------------------------------------------------------------------------------
 
@@ -85,7 +90,8 @@ class Venue:
         await self._commits.durable()
 
     async def submit(self, message: Submit) -> Answer:
-        """Likewise for an order, with the faults of orders."""
+        """Likewise for an order, with the faults of orders. Raises ``VenueProblem``."""
+        self.check_symbol(message.symbol)
         if self._is_known(message) and self.faults.take("forget_dedup"):
             message = msgspec.structs.replace(message, is_deduplicated=False)
         is_new = not (message.is_deduplicated and self._is_known(message))
@@ -97,6 +103,12 @@ class Venue:
         await self._commits.durable()
         return answer
 
+    def check_symbol(self, symbol: str) -> None:
+        """Raises ``VenueProblem`` for a new symbol when there are too many."""
+        books = self.exchange.matching.books
+        if len(books) >= SYMBOLS_MAX and symbol not in books:
+            raise VenueProblem("venue-full", f"the venue knows {SYMBOLS_MAX:,} symbols")
+
     def _is_known(self, message: Submit) -> bool:
         account = self.exchange.accounts.get(message.account)
         return account is not None and message.client_order_id in account.by_client_id
@@ -104,10 +116,11 @@ class Venue:
     def _refuse_late(self, order: Order) -> None:
         self._apply(RefuseLate(self.now_ns(), order.key))
 
-    async def tell_data(self, data: Iterable[QuoteTold | TradeTold | BarTold]) -> None:
+    async def tell_data(self, data: Iterable[Datum]) -> None:
         """Market data. It need not be on disk at once, unless something happened because of it."""
         is_anything_told = False
         for datum in data:
+            self.check_symbol(datum.symbol)
             answer = self.exchange.apply(datum)
             self._commits.add(datum, answer.reports, is_urgent=False)
             is_anything_told = is_anything_told or bool(answer.reports)
@@ -132,7 +145,9 @@ class Venue:
 
     async def run(self) -> None:
         """Run until ``stop``."""
-        self._apply(Configure(self.now_ns(), self.options.costs, self.options.path))
+        matching, options = self.exchange.matching, self.options
+        if (matching.desk.costs, matching.path) != (options.costs, options.path):
+            self._apply(Configure(self.now_ns(), options.costs, options.path))
         for order in list(self.exchange.held.values()):
             self._refuse_late(order)
         expiring = asyncio.create_task(self._expire())
