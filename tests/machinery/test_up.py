@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 
 import psutil
@@ -82,7 +83,8 @@ def test_each_part_comes_back_when_it_is_killed(engine: Engine) -> None:
     engine.start()
     engine.place_and_read("first")
     words = (("serve",), ("projections", "run"), ("gateway",), ("venue",), ("market", "run"))
-    for find in (*(partial(engine.part, *of_part) for of_part in words), engine.postgres):
+    finds: list[Callable[[], psutil.Process]] = [partial(engine.part, *of_part) for of_part in words]
+    for find in (*finds, engine.postgres):
         find().kill()
         until(lambda: engine_is_whole(engine))
     engine.read("first")

@@ -47,7 +47,10 @@ BOOKS_AT_ONCE = 500
 """Books that are loaded in one query."""
 
 TABLES_PAUSE_S = 0.5
+OPENED_PAUSE_S = 1.0
 CURSORS_EVERY_S = 1.0
+LISTED_MAX = 20
+"""Of each kind of problem, in what the gateway says of itself."""
 REQUESTS_EVERY_S = 0.5
 RECONCILE_CHANNEL = "foldbook_reconcile"
 
@@ -394,6 +397,9 @@ class Term:
     async def reconcile(self, account: str) -> Reconciliation:
         """Compare an account with its broker. Raises ``BrokerUnavailable``, also if the account is not worked."""
         work = self._works.get(account)
+        if work is None and account not in self._not_worked:
+            await asyncio.sleep(OPENED_PAUSE_S)  # It may have been opened a moment ago.
+            work = self._works.get(account)
         if work is None:
             raise BrokerUnavailable(self._not_worked.get(account, "the gateway does not know the account"))
         return await self._session_of(work).reconcile(work)
@@ -422,14 +428,19 @@ class Term:
             "ready": sum(work.is_ready for work in works),
             "doubts": sum(work.doubts for work in works),
             "mismatches": sum(len(work.book.risk.mismatches) for work in works),
-            "problems": dict(list(problems.items())[:20]),
-            "not_worked": dict(list(self._not_worked.items())[:20]),
+            "mismatched": [
+                f"{work.account} {symbol}: {known.expected:f} in the book, {known.observed:f} at the broker"
+                for work in works
+                for symbol, known in work.book.risk.mismatches.items()
+            ][:LISTED_MAX],
+            "problems": dict(list(problems.items())[:LISTED_MAX]),
+            "not_worked": dict(list(self._not_worked.items())[:LISTED_MAX]),
             "orphans": [
                 f"{work.account} {client_id}"
                 for work in works
                 if work.reconciling.latest is not None
                 for client_id in work.reconciling.latest.orphans
-            ][:20],
+            ][:LISTED_MAX],
             "checkpoints": {str(reader.shard): reader.checkpoint for reader in self._readers},
             "sent": sum(count.sent for count in counts),
             "refused": sum(count.refused for count in counts),

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -39,6 +39,9 @@ from foldbook.trading.values import ExecType, OrderType, OrdStatus, Side, TimeIn
 SEND_S = 2.0
 """How long a request, or a question, may take."""
 
+DEDUP_S = 3_600.0
+"""For how long an id is taken only once: the venue remembers the orders that ended last."""
+
 CONNECTIONS_MAX = 64
 PAGE = 1_000
 ORDERS_MAX = 100_000
@@ -49,6 +52,10 @@ T = TypeVar("T", bound=msgspec.Struct)
 _REFUSALS = {"order-rejected", "order-not-open", "unknown-order", "replace-rejected", "unsupported", "malformed",
              "invalid-request"}  # fmt: skip
 """The problems that say no in so many words."""
+
+
+class _NotSoFar(BrokerUnavailable):
+    """The venue has not had so many reports."""
 
 
 class _Order(msgspec.Struct, frozen=True):
@@ -66,8 +73,15 @@ class _Order(msgspec.Struct, frozen=True):
 
 
 class _Orders(msgspec.Struct, frozen=True):
-    orders: list[_Order]
+    orders: list[msgspec.Raw]
     next: int | None = None
+
+
+class _Told(NamedTuple):
+    """An order, and how the venue told it."""
+
+    order: _Order
+    raw: str
 
 
 class _Report(msgspec.Struct, frozen=True):
@@ -176,22 +190,18 @@ class SimulatedBroker:
             "trailing_offset": _text(order.trailing_offset),
         }
         told = await self._request("/orders", body)
-        if not isinstance(told, _Order):
+        if not isinstance(told, _Told):
             return told
-        if told.status is OrdStatus.REJECTED:
-            return Refused(reason=told.reason or "rejected")
-        return Acknowledged(
-            broker_order_id=told.venue_order_id, reports=(_said(order.account, told, ExecType.NEW, None),)
-        )
+        if told.order.status is OrdStatus.REJECTED:
+            return Refused(reason=told.order.reason or "rejected", raw=told.raw)
+        return _acknowledged(order.account, told, ExecType.NEW, None)
 
     async def cancel(self, order: OrderRef, request_id: str) -> Outcome:
         body = {"account": order.account, "request_id": request_id}
         told = await self._request(f"/orders/{quote(order.client_order_id, safe='')}/cancel", body)
-        if not isinstance(told, _Order):
+        if not isinstance(told, _Told):
             return told
-        return Acknowledged(
-            broker_order_id=told.venue_order_id, reports=(_said(order.account, told, ExecType.CANCELED, request_id),)
-        )
+        return _acknowledged(order.account, told, ExecType.CANCELED, request_id)
 
     async def replace(self, order: OrderRef, terms: Terms, request_id: str) -> Outcome:
         body = {
@@ -202,13 +212,11 @@ class SimulatedBroker:
             "stop_price": _text(terms.stop_price),
         }
         told = await self._request(f"/orders/{quote(order.client_order_id, safe='')}/replace", body)
-        if not isinstance(told, _Order):
+        if not isinstance(told, _Told):
             return told
-        return Acknowledged(
-            broker_order_id=told.venue_order_id, reports=(_said(order.account, told, ExecType.REPLACED, request_id),)
-        )
+        return _acknowledged(order.account, told, ExecType.REPLACED, request_id)
 
-    async def _request(self, path: str, body: Mapping[str, Any]) -> _Order | Refused | InDoubt:
+    async def _request(self, path: str, body: Mapping[str, Any]) -> _Told | Refused | InDoubt:
         """The order as the venue answers it; or a clear no; or nobody knows."""
         given = {name: value for name, value in body.items() if value is not None}
         try:
@@ -220,7 +228,7 @@ class SimulatedBroker:
             return InDoubt(reason=f"{type(error).__name__}: {error}".rstrip(": "))
         try:
             if response.status in (200, 201):
-                return _order_of(content)
+                return _Told(_order_of(content), content.decode())
             problem = msgspec.json.decode(content, type=_Problem)
         except msgspec.MsgspecError as error:
             return InDoubt(reason=f"an answer that makes no sense ({response.status}): {error}")
@@ -235,9 +243,7 @@ class SimulatedBroker:
         told = await self._ask(
             "/orders", _Orders, account=order.account, client_order_id=order.client_order_id, status="all"
         )
-        return Answer(
-            completeness=Completeness.COMPLETE, began_at=began_at, items=tuple(_state(each) for each in told.orders)
-        )
+        return Answer(completeness=Completeness.COMPLETE, began_at=began_at, items=tuple(map(_state, told.orders)))
 
     async def open_orders(self, account: str) -> Answer[OrderState]:
         began_at = self._now()
@@ -245,7 +251,7 @@ class SimulatedBroker:
         after = 0
         while len(found) < ORDERS_MAX:
             told = await self._ask("/orders", _Orders, account=account, status="open", after=after, limit=PAGE)
-            found += (_state(each) for each in told.orders)
+            found += map(_state, told.orders)
             if told.next is None:
                 return Answer(completeness=Completeness.COMPLETE, began_at=began_at, items=tuple(found))
             after = told.next
@@ -254,7 +260,11 @@ class SimulatedBroker:
     async def fills_since(self, account: str | None, cursor: str | None) -> Fills:
         began_at = self._now()
         narrowed = {} if account is None else {"account": account}
-        told = await self._ask("/fills", _Fills, after=cursor or "0", limit=PAGE, **narrowed)
+        try:
+            told = await self._ask("/fills", _Fills, after=cursor or "0", limit=PAGE, **narrowed)
+        except _NotSoFar:
+            # The venue has begun anew: what was read of the old one says nothing of it.
+            told = await self._ask("/fills", _Fills, after="0", limit=PAGE, **narrowed)
         return Fills(
             completeness=Completeness.COMPLETE,
             began_at=began_at,
@@ -279,6 +289,8 @@ class SimulatedBroker:
         try:
             async with self._http().get(self._url + path, params=parameters) as response:
                 content = await response.read()
+            if response.status == 409:
+                raise _NotSoFar(f"the venue has not come so far: {content.decode(errors='replace')[:200]}")
             if response.status != 200:
                 raise BrokerUnavailable(f"the venue answered {response.status} to {path}")
             return msgspec.json.decode(content, type=answer_type)
@@ -302,7 +314,7 @@ class SimulatedBroker:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise BrokerUnavailable(f"the venue's stream cannot be reached: {error}") from error
         self._capabilities = msgspec.structs.replace(
-            self._capabilities, replaces=health.replaces, dedup_s=float("inf") if health.deduplicates else None
+            self._capabilities, replaces=health.replaces, dedup_s=DEDUP_S if health.deduplicates else None
         )
         stream = ReportStream()
         reading = asyncio.create_task(_read_frames(socket, stream), name="the venue's reports")
@@ -381,10 +393,10 @@ def _told(report: _Report, raw: bytes) -> Report:
     )
 
 
-def _said(account: str, order: _Order, exec_type: ExecType, request_id: str | None) -> Report:
+def _acknowledged(account: str, told: _Told, exec_type: ExecType, request_id: str | None) -> Acknowledged:
     """What an answer says about the order."""
-    is_replaced = exec_type is ExecType.REPLACED
-    return Report(
+    order, is_replaced = told.order, exec_type is ExecType.REPLACED
+    report = Report(
         kind=ReportKind.ORDER,
         account=account,
         exec_type=exec_type,
@@ -397,10 +409,13 @@ def _said(account: str, order: _Order, exec_type: ExecType, request_id: str | No
         stop_price=order.stop_price if is_replaced else None,
         request_id=request_id,
         time=order.updated_at if exec_type is not ExecType.NEW else None,
+        raw=told.raw,
     )
+    return Acknowledged(broker_order_id=order.venue_order_id, reports=(report,), raw=told.raw)
 
 
-def _state(order: _Order) -> OrderState:
+def _state(raw: msgspec.Raw) -> OrderState:
+    order = _order_of(raw)
     return OrderState(
         client_order_id=order.client_order_id,
         broker_order_id=order.venue_order_id,
@@ -413,6 +428,7 @@ def _state(order: _Order) -> OrderState:
         stop_price=order.stop_price,
         reason=order.reason,
         time=order.updated_at,
+        raw=bytes(raw).decode(),
     )
 
 

@@ -78,8 +78,7 @@ def _gateway(holder: str, is_held: bool, status: dict[str, Any]) -> str:
         return f"dead: the last was {holder}"
     accounts = f"{status.get('ready', 0)} of {status.get('accounts', 0)} accounts ready"
     parts = [status.get("state", "starting"), accounts, f"{status.get('doubts', 0)} in doubt"]
-    if status.get("mismatches"):
-        parts.append(f"{status['mismatches']} positions differ from the broker's")
+    parts += [f"position differs: {what}" for what in status.get("mismatched", [])]
     for what in ("problems", "not_worked"):
         parts += [f"{name}: {why}" for name, why in status.get(what, {}).items()]
     parts += [f"open at the broker and closed in the book: {orphan}" for orphan in status.get("orphans", [])]

@@ -17,9 +17,8 @@ from types import TracebackType
 from typing import NamedTuple
 from uuid import UUID
 
-from uuid_utils.compat import uuid7
-
 import asyncpg
+from uuid_utils.compat import uuid7
 
 from foldbook.errors import FoldbookError, Refusal
 from foldbook.eventstore.commands.bus import CommandBus

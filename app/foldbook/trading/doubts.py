@@ -42,6 +42,7 @@ from foldbook.trading.values import (
     PendingRequest,
     RequestKind,
     TradingState,
+    canonical,
 )
 
 DOUBTS_MAX = 32
@@ -241,8 +242,8 @@ def _known_order(command: OrderCommand, book: Book) -> Order:
 
 
 def record_holding(command: RecordHolding, book: Book) -> Sequence[Event]:
-    symbol, observed = command.symbol, command.quantity
-    expected = book.position_qty(symbol)
+    symbol, observed = command.symbol, canonical(command.quantity)
+    expected = canonical(book.position_qty(symbol))
     known = book.risk.mismatches.get(symbol)
     if observed == expected:
         if known is None:

@@ -41,8 +41,9 @@ class GatewayStatus(Struct, frozen=True, kw_only=True):
     """A gateway. ``state``: `working`, `starting`, `disconnected` from its broker, or `dead`: nobody holds the lease.
 
     ``accounts`` are worked, and of them ``ready`` are reconciled; ``lag``: events that it has not read. ``problems``:
-    what keeps it from its brokers; ``not_worked``: accounts, and why; ``orphans``: orders that are open at the broker
-    and closed in the book. ``details``: everything else that it says of itself.
+    what keeps it from its brokers; ``not_worked``: accounts, and why; ``mismatched``: positions that differ;
+    ``orphans``: orders that are open at the broker and closed in the book. ``details``: everything else that it says of
+    itself.
     """
 
     broker: str
@@ -59,6 +60,7 @@ class GatewayStatus(Struct, frozen=True, kw_only=True):
     lag: int
     problems: dict[str, str]
     not_worked: dict[str, str]
+    mismatched: list[str]
     orphans: list[str]
     details: dict[str, Any]
 
@@ -236,6 +238,7 @@ def _status(row: Any, heads: dict[int, int]) -> GatewayStatus:
         lag=sum(max(head - checkpoints.get(str(shard), 0), 0) for shard, head in heads.items()),
         problems=told.pop("problems", {}),
         not_worked=told.pop("not_worked", {}),
+        mismatched=told.pop("mismatched", []),
         orphans=told.pop("orphans", []),
         details=told,
     )

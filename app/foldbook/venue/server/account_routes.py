@@ -50,7 +50,7 @@ class Balances(Struct, frozen=True, kw_only=True):
     time: str
 
 
-@get("/fills", responses=problem_responses("fills-gone"))
+@get("/fills", responses=problem_responses("fills-gone", "fills-to-come"))
 async def get_fills(
     venue: Venue, after: Annotated[int, Parameter(ge=0)] = 0, account: str | None = None, limit: Limit = PAGE_MAX
 ) -> Fills:
@@ -58,6 +58,8 @@ async def get_fills(
     exchange = venue.exchange
     if after < exchange.fills_dropped_seq:
         raise VenueProblem("fills-gone", f"fills up to {exchange.fills_dropped_seq} are not remembered any more")
+    if after > exchange.report_count:
+        raise VenueProblem("fills-to-come", f"there have been {exchange.report_count} reports: is it another venue?")
     if account is None:
         fills = exchange.fills
     else:
@@ -69,7 +71,7 @@ async def get_fills(
     # Without more, later questions need not look at what other accounts did until now.
     answer = Fills(
         fills=[report_document(fill) for fill in page],
-        next=page[-1].seq if has_more else max(after, exchange.report_count),
+        next=page[-1].seq if has_more else exchange.report_count,
         has_more=has_more,
     )
     await venue.durable()

@@ -34,6 +34,7 @@ register(
         "no-position": (409, "The account has no position in the symbol"),
         "no-price": (409, "No price is known"),
         "unknown-execution": (404, "The account has no such trade"),
+        "fills-to-come": (409, "There have not been so many reports"),
         "fills-gone": (410, "The fills are not remembered any more"),
         "already-busted": (409, "The trade was busted before"),
     }
