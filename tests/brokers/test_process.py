@@ -34,7 +34,7 @@ async def world(database: str, venue: VenueProcess) -> AsyncIterator[GatewayWorl
 
 
 def order(world: GatewayWorld, order_id: str = "o-1", **fields: Any) -> BookCommand:
-    return place(order_id, world.account, **{"symbol": world.symbol, **fields})
+    return place(order_id, world.account, **{"received_at": now(), "symbol": world.symbol, **fields})
 
 
 async def test_an_order_is_accepted_filled_in_parts_and_booked(world: GatewayWorld) -> None:
