@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from foldbook.brokers.process import GatewayProcess
 from foldbook.brokers.simulated import SimulatedBroker
+from foldbook.postgres.connection import connect
 from foldbook.trading.commands import AdjustAccount, BookCommand
 from foldbook.trading.events import AccountAdjusted
 from foldbook.trading.values import AdjustmentKind, DoubtOutcome, OrdStatus, PendingRequest, RequestKind
@@ -362,6 +363,18 @@ async def test_a_successor_asks_nothing_before_it_knows_what_the_venue_can_do(da
             await world.order_is("o-1", lambda o: o.quantity == 3 and not o.requests and not o.doubts)
             orders = await asyncio.to_thread(world.venue.orders, world.account)
             assert [(o["client_order_id"], o["status"]) for o in orders] == [("o-1:1", "CANCELED"), ("o-1:2", "NEW")]
+
+
+async def test_a_successor_knows_the_accounts_that_no_read_table_has_yet(world: GatewayWorld) -> None:
+    """Here is no projector: the fills of an account that it does not know would be read, and lost."""
+    connection = await connect(world.dsn)
+    try:
+        (row,) = await connection.fetch("select * from brokers.known_accounts('simulated')")
+        assert (row["checkpoint"], row["accounts"]) == (0, [world.account])
+        (row,) = await connection.fetch("select * from brokers.known_accounts('live')")
+        assert row["accounts"] == []
+    finally:
+        await connection.close()
 
 
 async def test_what_happened_while_nobody_listened_is_caught_up_with(world: GatewayWorld) -> None:
