@@ -17,7 +17,7 @@ from foldbook.trading.events import Doubt
 from foldbook.trading.order import Order
 from foldbook.trading.values import DoubtOutcome, ExecType, OrdStatus, RequestKind
 from tests.brokers.gateway_world import WAIT_S
-from tests.brokers.matrix.stand import Stand
+from tests.brokers.matrix.stand import CaughtGateway, Stand
 from tests.brokers.matrix.traps import Catch, Request, Step, Told, Trap
 from tests.builders import cancel, place, replace_order, resolve
 
@@ -127,10 +127,11 @@ async def try_cell(stand: Stand, cell: Cell) -> Result:
     if not was_caught:
         await before.end()
     await move_market(stand)
-    if cell.step is Step.RECONCILING and was_caught:
-        was_caught = await standby.is_gone(CATCH_S)
-        if was_caught:
-            standby = await stand.gateway()
+    if cell.step is Step.RECONCILING:
+        if not await standby.is_gone(CATCH_S):
+            was_caught = False
+            await standby.end()
+        standby = await stand.gateway()
     stand.working = standby
     await standby.works()
     if not was_caught and not cell.may_end_first:
@@ -148,11 +149,7 @@ async def prepare(stand: Stand, cell: Cell) -> None:
     world = stand.world
     await world.faults()
     await stand.open_account()
-    if cell.request is Request.SUBMIT:
-        return
-    if cell.may_end_first:
-        await world.faults(**FAULTS[cell.fault])
-        await stand.execute(place(ORDER_ID, world.account, symbol=world.symbol))
+    if cell.request is Request.SUBMIT or cell.may_end_first:
         return
     await stand.execute(place(ORDER_ID, world.account, symbol=world.symbol))
     await world.order_is(ORDER_ID, lambda o: o.stage is OrdStatus.NEW)
@@ -160,17 +157,18 @@ async def prepare(stand: Stand, cell: Cell) -> None:
     await world.order_is(ORDER_ID, lambda o: o.cum_qty == Decimal("0.5"))
 
 
-async def catch(stand: Stand, cell: Cell, how: Catch) -> Any:
+async def catch(stand: Stand, cell: Cell, how: Catch) -> CaughtGateway:
     """Set the traps, and ask. Returns the gateway that will take over."""
     account = stand.world.account
     is_twice = cell.step is Step.RECONCILING  # The first dies with the request on its way, the second when it reconciles.
     step = Step.DURING_SEND if is_twice else cell.step
     trap = Trap(account=account, step=step, request=cell.request, catch=how)
-    second = Trap(account=account, step=Step.RECONCILING, request=cell.request) if is_twice else None
+    second = Trap(account=account, step=Step.RECONCILING, request=cell.request, catch=how) if is_twice else None
     standby = await stand.gateway(second)
     await stand.working.tell(Told(trap=trap))
-    if not cell.may_end_first:
-        await stand.world.faults(**FAULTS[cell.fault], scope=_SCOPES[cell.request])
+    await stand.world.faults(**FAULTS[cell.fault], scope=_SCOPES[cell.request])
+    if cell.may_end_first:
+        await stand.execute(place(ORDER_ID, account, symbol=stand.world.symbol))
     await stand.execute(_asked(stand, cell))
     return standby
 
