@@ -1,4 +1,5 @@
--- The read table says which accounts there were at its checkpoint; the log says which were opened since.
+-- The read table says which accounts there were at its checkpoint; the log says which were opened since. A gateway must know
+-- all of them before it asks for fills: what it hears of an account that it does not know is gone.
 create or replace function brokers.known_accounts(p_broker text)
 returns table (shard integer, checkpoint bigint, accounts text[])
 language plpgsql
@@ -9,14 +10,20 @@ begin
     select
         s.shard,
         s.checkpoint,
-        coalesce(
-            (
-                select array_agg(b.account order by b.account)
-                from read.order_books b
-                where b.shard = s.shard
-                    and b.broker = p_broker
-            ),
-            '{}'
+        array(
+            select b.account
+            from read.order_books b
+            where b.shard = s.shard
+                and b.broker = p_broker
+            union
+            select l.aggregate_id
+            from eventstore.log l
+            where l.shard = s.shard
+                and l.position > s.checkpoint
+                and l.aggregate_type = 'order_book'
+                and l.type = 'OrderBookCreated'
+                and split_part(l.aggregate_id, '/', 3) = p_broker
+            order by 1
         )
     from eventstore.subscriptions s
     where s.name = eventstore.projection_subscription('live', 'orders')
@@ -24,4 +31,4 @@ begin
 end
 $$;
 comment on function brokers.known_accounts is
-    'The accounts of one kind of broker, by shard, as of the checkpoint of the orders read table.';
+    'The accounts of one kind of broker, by shard, and the checkpoint of the orders read table.';

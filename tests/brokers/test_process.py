@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from foldbook.brokers.process import GatewayProcess
 from foldbook.brokers.simulated import SimulatedBroker
+from foldbook.postgres.connection import connect
 from foldbook.trading.commands import AdjustAccount, BookCommand
 from foldbook.trading.events import AccountAdjusted
 from foldbook.trading.values import AdjustmentKind, DoubtOutcome, OrdStatus, PendingRequest, RequestKind
@@ -308,6 +309,29 @@ async def test_without_deduplication_nothing_is_sent_again_until_a_person_decide
             assert len(await asyncio.to_thread(world.venue.orders, world.account)) == 1
 
 
+@pytest.mark.parametrize("decision", [DoubtOutcome.RESEND, DoubtOutcome.REJECTED])
+async def test_a_person_decides_about_a_new_leg_that_is_not_there(
+    database: str, tmp_path: Path, decision: DoubtOutcome
+) -> None:
+    with venue_process(tmp_path, "--no-dedup", "--no-replace") as venue:
+        async with gateway_world(database, venue) as world:
+            await world.execute(order(world))
+            await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+            await world.faults(lose_request=1, scope="submit")
+            await world.execute(replace_order(account=world.account, quantity=Decimal(3)))
+            (doubt,) = (await world.order_is("o-1", lambda o: bool(o.doubts))).doubts
+            await world.idle()
+            await world.execute(resolve(doubt.doubt_id, decision, account=world.account, reason="it is not there"))
+            if decision is DoubtOutcome.RESEND:
+                await world.order_is("o-1", lambda o: o.quantity == 3 and not o.requests and not o.doubts)
+            else:
+                await world.order_is("o-1", lambda o: o.final is OrdStatus.CANCELED)
+            await world.idle()
+            orders = await asyncio.to_thread(world.venue.orders, world.account)
+            expected = [("o-1:1", "CANCELED"), ("o-1:2", "NEW")][: 2 if decision is DoubtOutcome.RESEND else 1]
+            assert [(o["client_order_id"], o["status"]) for o in orders] == expected
+
+
 # -- restarts --------------------------------------------------------------------------------------------------------
 
 
@@ -323,6 +347,34 @@ async def test_a_gateway_that_ends_while_orders_are_under_way_leaves_no_doubt_be
     await world.faults()
     ids = [each["client_order_id"] for each in await asyncio.to_thread(world.venue.orders, world.account)]
     assert sorted(ids) == [f"o-{n}:1" for n in range(1, 6)]
+
+
+async def test_a_successor_asks_nothing_before_it_knows_what_the_venue_can_do(database: str, tmp_path: Path) -> None:
+    with venue_process(tmp_path, "--no-replace") as venue:
+        async with gateway_world(database, venue) as world:
+            await world.execute(order(world))
+            await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+            await world.faults(hang=1, hang_ms=2_000, scope="cancel")
+            await world.execute(replace_order(account=world.account, quantity=Decimal(3)))
+            await world.order_is("o-1", lambda o: o.requests[0].attempts == 1)
+            await world.until(lambda: venue.orders(world.account)[0]["status"] == "CANCELED")
+            await world.stop_gateway()
+            await world.start_gateway()
+            await world.order_is("o-1", lambda o: o.quantity == 3 and not o.requests and not o.doubts)
+            orders = await asyncio.to_thread(world.venue.orders, world.account)
+            assert [(o["client_order_id"], o["status"]) for o in orders] == [("o-1:1", "CANCELED"), ("o-1:2", "NEW")]
+
+
+async def test_a_successor_knows_the_accounts_that_no_read_table_has_yet(world: GatewayWorld) -> None:
+    """Here is no projector: the fills of an account that it does not know would be read, and lost."""
+    connection = await connect(world.dsn)
+    try:
+        (row,) = await connection.fetch("select * from brokers.known_accounts('simulated')")
+        assert (row["checkpoint"], row["accounts"]) == (0, [world.account])
+        (row,) = await connection.fetch("select * from brokers.known_accounts('live')")
+        assert row["accounts"] == []
+    finally:
+        await connection.close()
 
 
 async def test_what_happened_while_nobody_listened_is_caught_up_with(world: GatewayWorld) -> None:

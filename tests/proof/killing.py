@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import psutil
 
@@ -32,8 +32,8 @@ async def lap(engine: Engine, callers: Callers, parts: Sequence[str]) -> None:
         for part in parts:
             await _some_answers(callers)
             await asyncio.sleep(random.uniform(0, 0.3))
-            await _kill(engine, part)
-            await until(lambda: _is_whole(engine, callers))
+            await kill(engine, part)
+            await until(lambda: is_whole(engine, callers.are_welcome))
         await _some_answers(callers)
     await callers.ask_again()
     await caught_up(dsn)
@@ -55,8 +55,8 @@ async def _some_answers(callers: Callers) -> None:
     await until(are_there)
 
 
-async def _is_whole(engine: Engine, callers: Callers) -> bool:
-    if not await callers.are_welcome():
+async def is_whole(engine: Engine, are_welcome: Callable[[], Awaitable[bool]]) -> bool:
+    if not await are_welcome():
         return False
     try:
         engine.part("serve"), engine.part("projections", "run"), engine.postgres()
@@ -65,7 +65,7 @@ async def _is_whole(engine: Engine, callers: Callers) -> bool:
     return True
 
 
-async def _kill(engine: Engine, part: str) -> None:
+async def kill(engine: Engine, part: str) -> None:
     match part:
         case "PostgreSQL":
             engine.postgres().kill()
@@ -78,6 +78,10 @@ async def _kill(engine: Engine, part: str) -> None:
             engine.part("serve").kill()
         case "the projector":
             engine.part("projections", "run").kill()
+        case "the gateway":
+            engine.part("gateway").kill()
+        case "the venue":
+            engine.part("venue").kill()
         case "everything":
             for process in engine.processes():
                 process.kill()

@@ -77,6 +77,8 @@ class Asking:
 
     async def _ask(self, order: Order, doubt: Doubt, waited_s: float) -> Step:
         work = self._work
+        if not work.desk.knows_broker:
+            return Step.WAIT
         if doubt.request is RequestKind.REPLACE and not work.capabilities.replaces:
             return await work.legs.settle(order, doubt, waited_s)
         answer = await work.desk.broker.order_by_client_id(work.ref(order))

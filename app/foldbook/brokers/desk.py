@@ -67,6 +67,8 @@ class Desk:
         self.now = now
         self.new_id = new_id
         self.order_of = order_of
+        self.knows_broker = False
+        """It was connected once: what it can do, it may say only then."""
         self.counts = Counts()
         self._bus = bus
         self._lease = lease

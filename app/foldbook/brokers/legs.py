@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from foldbook.brokers.doubts import CLOSED, Step, end_of
-from foldbook.brokers.gateway import Replace
+from foldbook.brokers.gateway import Attempt, Replace
 from foldbook.brokers.port import (
     Acknowledged,
     Answer,
@@ -50,6 +50,13 @@ class Legs:
         return report.client_order_id is not None and report.client_order_id in (
             ids.of(order_id, leg) for leg in range(1, order.leg + 1)
         )
+
+    def sent_for(self, action: Attempt) -> int | None:
+        """The leg that was sent for a replace before: what is attempted again is that one, not the cancel before it."""
+        order = self._work.book.orders.get(action.order_id)
+        if order is None:
+            return None
+        return next((request.leg for request in order.requests if request.request_id == action.request_id), None)
 
     async def replace(self, action: Replace, order: Order) -> None:
         """Send the cancel of the present leg, or the new leg."""

@@ -215,14 +215,15 @@ class Term:
         await self._bus.start()
         # What the last holder sent at the very end of its lease is on its way for so long.
         await asyncio.sleep(await self._begin())
-        for work in self._works.values():
-            self._session_of(work).add(work)
         for reader in self._readers:
             self._listener.listen(LOG_CHANNEL, reader.hint)
         self._listener.listen(RECONCILE_CHANNEL, lambda _: self._requested.set())
         await self._listener.start()
         for reader in self._readers:
             await reader.start()
+        # From here to the end nothing is awaited: an account of which the readers have just told is worked like the others.
+        for work in self._works.values():
+            self._session_of(work).add(work)
         for session in self._sessions.values():
             self._run(session.run(), f"session {session.name}")
         self._run(self._keep_cursors(), "keep cursors")

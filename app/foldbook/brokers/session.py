@@ -90,6 +90,7 @@ class Session:
         logger.info("connected to broker %s", self.name)
         self._connection += 1
         self.is_connected, self.problem = True, None
+        self.desk.knows_broker = True
         for work in self.works.values():
             self.desk.run(self._make_ready(work, self._connection), f"reconcile {work.account}")
 

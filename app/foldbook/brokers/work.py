@@ -185,14 +185,19 @@ class AccountWork:
         if not self.is_ready and action.request is not RequestKind.CANCEL:
             self._held.append(action)
             return
-        client_id = None
+        client_id = leg = None
+        if action.request is RequestKind.REPLACE:
+            leg = self.legs.sent_for(action)
+            client_id = None if leg is None else self.ids.of(action.order_id, leg)
         if action.request is RequestKind.SUBMIT:
             order = self.gateway.unsent.get(action.order_id)
             if order is not None and (reason := self.capabilities.why_unsupported(order)) is not None:
                 self.told(action.order_id, ExecType.REJECTED, reason=reason)
                 return
             client_id = self.ids.of(action.order_id, 1)
-        self.attempt(action.order_id, action.request, action.request_id, action.attempt, client_order_id=client_id)
+        self.attempt(
+            action.order_id, action.request, action.request_id, action.attempt, leg=leg, client_order_id=client_id
+        )
 
     def attempt(
         self, order_id: str, request: RequestKind, request_id: str | None, attempt: int, **facts: Any

@@ -203,20 +203,32 @@ def resolve_doubt(command: ResolveDoubt, book: Book) -> Sequence[Event]:
     events: list[Event] = [resolved]
     exec_type = _AS_REPORT.get((doubt.request, command.outcome))
     if exec_type is not None:
+        request = _outstanding(order, doubt.request, doubt.request_id) if doubt.request in _PENDING else None
         order = evolved(order, resolved)
-        report = RecordExecution(
-            command_id=command.command_id,
-            received_at=command.received_at,
-            account=command.account,
-            order_id=command.order_id,
-            exec_type=exec_type,
-            request_id=doubt.request_id,
-            reason=command.reason if exec_type not in (ExecType.NEW, ExecType.REPLACED) else None,
-        )
-        told = apply_report(report, order, book)
-        events += told
-        events += answered_doubts(order, told)
+        events += _as_told(command, order, book, exec_type, doubt.request_id)
+        if exec_type is ExecType.REPLACE_REJECTED and request is not None and request.leg is not None:
+            # The old leg was canceled for the new one: nothing of the order is left at the broker.
+            for event in events[1:]:
+                order = evolved(order, event)
+            events += _as_told(command, order, book, ExecType.CANCELED, None)
     return events
+
+
+def _as_told(
+    command: ResolveDoubt, order: Order, book: Book, exec_type: ExecType, request_id: str | None
+) -> Sequence[Event]:
+    """What a report would have done that tells what the person says."""
+    report = RecordExecution(
+        command_id=command.command_id,
+        received_at=command.received_at,
+        account=command.account,
+        order_id=command.order_id,
+        exec_type=exec_type,
+        request_id=request_id,
+        reason=command.reason if exec_type not in (ExecType.NEW, ExecType.REPLACED) else None,
+    )
+    told = apply_report(report, order, book)
+    return (*told, *answered_doubts(order, told))
 
 
 _AS_REPORT = {
