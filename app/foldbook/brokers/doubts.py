@@ -91,7 +91,8 @@ def _reports_of(asked: Asked, order: Order, request: Replace | None, state: Orde
         if state.status in CLOSED:
             return (*end_of(account, order, state), _rejected(report, ExecType.CANCEL_REJECTED, doubt, state))
         return ()
-    assert request is not None
+    if request is None:
+        return ()  # It has just been answered: the doubt ends with that.
     if state.status in CLOSED:
         return (*end_of(account, order, state), _rejected(report, ExecType.REPLACE_REJECTED, doubt, state))
     if (state.quantity, state.limit_price, state.stop_price) == (
