@@ -424,3 +424,23 @@ async def test_two_gateways_take_turns(world: GatewayWorld) -> None:
     second.stop()
     await running
     await broker.close()
+
+
+async def test_a_venue_that_begins_anew_is_read_from_its_beginning(database: str, tmp_path: Path) -> None:
+    with venue_process(tmp_path / "old") as venue:
+        async with gateway_world(database, venue) as world:
+            await bought(world)
+            await world.stop_gateway()
+            venue.kill()
+            venue.folder = tmp_path / "new"
+            await asyncio.to_thread(venue.start)
+            await world.start_gateway()
+            await world.event_is("PositionMismatchDetected")
+            await world.execute(transfer(world, "-2"))
+            await world.caught_up()
+            assert (await world.reconcile()).mismatches == {}
+            await world.execute(order(world, "o-2"))
+            await world.order_is("o-2", lambda o: o.stage is OrdStatus.NEW)
+            await world.faults(drop=1)
+            await world.quote("99", "100")
+            await world.order_is("o-2", lambda o: o.is_filled)

@@ -261,7 +261,9 @@ def test_a_person_decides_about_a_replace() -> None:
 def test_nothing_is_left_of_an_order_whose_new_leg_never_came_to_be() -> None:
     change = replace_order(quantity=Decimal(3))
     about: dict[str, Any] = {"request": REPLACE, "request_id": str(change.command_id)}
-    lived = life(report("NEW"), change, attempt(**about), attempt(**about, attempt=2, leg=2), in_doubt(**about, attempt=2))
+    lived = life(
+        report("NEW"), change, attempt(**about), attempt(**about, attempt=2, leg=2), in_doubt(**about, attempt=2)
+    )
     (doubt,) = doubts(lived)
     assert types(lived.execute(resolve(doubt.doubt_id, REJECTED, reason="it never came"))) == [
         "OrderDoubtResolved",

@@ -43,6 +43,9 @@ DEDUP_S = 3_600.0
 """For how long an id is taken only once: the venue remembers the orders that ended last."""
 
 CONNECTIONS_MAX = 64
+NOT_SO_FAR = 409
+"""What the venue answers to a cursor that it has not come to."""
+
 PAGE = 1_000
 ORDERS_MAX = 100_000
 """Open orders of one account that are listed."""
@@ -52,10 +55,6 @@ T = TypeVar("T", bound=msgspec.Struct)
 _REFUSALS = {"order-rejected", "order-not-open", "unknown-order", "replace-rejected", "unsupported", "malformed",
              "invalid-request"}  # fmt: skip
 """The problems that say no in so many words."""
-
-
-class _NotSoFar(BrokerUnavailable):
-    """The venue has not had so many reports."""
 
 
 class _Order(msgspec.Struct, frozen=True):
@@ -262,7 +261,9 @@ class SimulatedBroker:
         narrowed = {} if account is None else {"account": account}
         try:
             told = await self._ask("/fills", _Fills, after=cursor or "0", limit=PAGE, **narrowed)
-        except _NotSoFar:
+        except BrokerUnavailable as error:
+            if error.details.get("status") != NOT_SO_FAR:
+                raise
             # The venue has begun anew: what was read of the old one says nothing of it.
             told = await self._ask("/fills", _Fills, after="0", limit=PAGE, **narrowed)
         return Fills(
@@ -289,10 +290,8 @@ class SimulatedBroker:
         try:
             async with self._http().get(self._url + path, params=parameters) as response:
                 content = await response.read()
-            if response.status == 409:
-                raise _NotSoFar(f"the venue has not come so far: {content.decode(errors='replace')[:200]}")
             if response.status != 200:
-                raise BrokerUnavailable(f"the venue answered {response.status} to {path}")
+                raise BrokerUnavailable(f"the venue answered {response.status} to {path}", status=response.status)
             return msgspec.json.decode(content, type=answer_type)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise BrokerUnavailable(f"the venue does not answer: {type(error).__name__} {error}".rstrip()) from error

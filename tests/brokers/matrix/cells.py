@@ -160,7 +160,9 @@ async def prepare(stand: Stand, cell: Cell) -> None:
 async def catch(stand: Stand, cell: Cell, how: Catch) -> CaughtGateway:
     """Set the traps, and ask. Returns the gateway that will take over."""
     account = stand.world.account
-    is_twice = cell.step is Step.RECONCILING  # The first dies with the request on its way, the second when it reconciles.
+    is_twice = (
+        cell.step is Step.RECONCILING
+    )  # The first dies with the request on its way, the second when it reconciles.
     step = Step.DURING_SEND if is_twice else cell.step
     trap = Trap(account=account, step=step, request=cell.request, catch=how)
     second = Trap(account=account, step=Step.RECONCILING, request=cell.request, catch=how) if is_twice else None
