@@ -71,6 +71,21 @@ async def test_a_cancel_and_a_replace_are_answered(world: GatewayWorld) -> None:
     assert [each["status"] for each in world.venue.orders(world.account)] == ["CANCELED"]
 
 
+async def test_a_cancel_whose_order_fills_before_it_is_sent_is_refused(database: str, venue: VenueProcess) -> None:
+    async with gateway_world(database, venue, send_s=1.0) as world:
+        await world.execute(order(world))
+        await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+        await world.faults(hang=1, hang_ms=900, scope="replace")
+        await world.execute(replace_order(account=world.account, limit_price=Decimal(101)))
+        # The stream tells of it at once, and the answer is still on its way.
+        await world.order_is("o-1", lambda o: o.limit_price == 101)
+        await world.execute(cancel(account=world.account))
+        await world.order_is("o-1", lambda o: o.requests[0].attempts == 1)
+        await world.quote("100", "101")
+        filled = await world.order_is("o-1", lambda o: not o.requests)
+        assert filled.status is OrdStatus.FILLED
+
+
 async def test_a_cancel_of_what_was_never_sent_is_answered_here(world: GatewayWorld) -> None:
     await world.stop_gateway()
     await world.execute(order(world))

@@ -122,6 +122,7 @@ class Asking:
         kind = RequestKind.CANCEL if isinstance(action, Cancel) else RequestKind.REPLACE
         order = work.book.orders.get(action.order_id)
         if order is None:
+            work.too_late(action, refused.reason)
             return
         try:
             answer = await work.desk.broker.order_by_client_id(work.ref(order))

@@ -239,7 +239,8 @@ class AccountWork:
     async def _send(self, action: Sending) -> None:
         order = self.book.orders.get(action.order_id)
         if order is None:
-            return  # It was answered in another way.
+            self.too_late(action, "the order had ended before it was sent")
+            return
         broker = self.desk.broker
         if isinstance(action, Submit):
             new = self.new_order(order, 1, action)
@@ -271,6 +272,13 @@ class AccountWork:
                 self.told(action.order_id, ExecType.REJECTED, reason=outcome.reason, raw=outcome.raw)
             else:
                 await self.asking.after_refusal(action, outcome)
+
+    def too_late(self, action: Sending, reason: str) -> None:
+        """The order can trade no more. If it has filled, nobody else answers what was asked of it."""
+        if isinstance(action, Submit):
+            return
+        exec_type = ExecType.CANCEL_REJECTED if isinstance(action, Cancel) else ExecType.REPLACE_REJECTED
+        self.told(action.order_id, exec_type, request_id=action.request_id, reason=reason)
 
     def new_order(self, order: Order, leg: int, terms: Submit | Replace) -> NewOrder:
         """The order as the broker is to have it: of a later leg, what is left."""
