@@ -1,4 +1,4 @@
-"""Runs of an account at the venue's exchange: what was asked, and what the exchange reported, as the gateway hears it."""
+"""Runs of an account at the venue's exchange: what was asked, and what was reported, as the gateway hears it."""
 
 from __future__ import annotations
 
@@ -88,14 +88,12 @@ class Run:
             return
         self._requests += 1
         request_id = UUID(int=self._requests)
-        terms = {"quantity": quantity, "limit_price": limit_price}
+        terms: dict[str, Any] = {"quantity": quantity, "limit_price": limit_price}
         self.asked.append(replace_order(order_id, command_id=request_id, **terms))
         self.asked.append(attempt(order_id, RequestKind.REPLACE, request_id=str(request_id)))
         name, asked_as = f"{order_id}:1", str(request_id)
         self._tell(
-            messages.Replace(
-                self._next_ns(), ACCOUNT, name, asked_as, quantity, limit_price, moves_id=self._moves_id
-            )
+            messages.Replace(self._next_ns(), ACCOUNT, name, asked_as, quantity, limit_price, moves_id=self._moves_id)
         )
 
     def quote(self, bid: Decimal, ask: Decimal, bid_size: Decimal, ask_size: Decimal) -> None:
@@ -152,7 +150,9 @@ _actions = st.one_of(
 @st.composite
 def runs(draw: st.DrawFn) -> Run:
     run = Run(moves_id=draw(st.booleans()))
-    first = draw(st.lists(st.tuples(st.sampled_from([Side.BUY, Side.SELL]), _quantities, _prices), min_size=1, max_size=2))
+    first = draw(
+        st.lists(st.tuples(st.sampled_from([Side.BUY, Side.SELL]), _quantities, _prices), min_size=1, max_size=2)
+    )
     for side, quantity, price in first:
         run.place(side, quantity, price)
     for action in draw(st.lists(_actions, max_size=14)):

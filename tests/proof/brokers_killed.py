@@ -1,4 +1,4 @@
-"""``foldbook up`` with its gateway and its venue under three strategies, and ``kill -9`` of each part at random moments.
+"""``foldbook up`` with its gateway and its venue under three strategies, and ``kill -9`` of each part at any moment.
 
 When all is quiet, the book has what the venue has, to the last order, fill and position.
 """
@@ -10,14 +10,14 @@ import random
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import psutil
 
-from foldbook.eventstore.events import AggregateKey
+from foldbook.eventstore.events import AggregateKey, Event
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.trading.book import ORDER_BOOK
@@ -29,7 +29,7 @@ from tests.brokers.venue_process import free_port
 from tests.machinery.engine import Engine
 from tests.proof.killing import EVERYTHING, PARTS, is_whole, kill
 from tests.proof.soundness import assert_sound
-from tests.proof.traders import Traders
+from tests.proof.traders import ACCOUNTS, Traders
 from tests.readside.projecting import assert_equal_to_fresh_folds, caught_up, connected, until
 
 ALL_PARTS = (*PARTS, "the gateway", "the venue", EVERYTHING)
@@ -124,13 +124,10 @@ async def _different(store: PostgresStore, venue_url: str, seen: Row) -> list[st
     wrong: list[str] = []
     seen |= {"orders": 0, "fills": 0, "doubts": 0}
     async with httpx.AsyncClient(base_url=venue_url, trust_env=False, timeout=30) as client:
-        for account in Traders.accounts.values():
+        for account in ACCOUNTS:
             stored = await store.read_aggregates(0, [(AggregateKey("order_book", account), 0)])
             events = [EVENT_TYPES.decode(event.type, event.schema_version, event.payload) for event in stored]
-            orders: dict[str, Order] = {}
-            for event in events:
-                if event.subject is not None and event.subject.startswith("o-"):
-                    orders[event.subject] = evolve_order(orders.get(event.subject), event)
+            orders = _orders_of(events)
             at_venue = await _pages(client, "/orders", "orders", account)
             fills = await _pages(client, "/fills", "fills", account)
             positions = (await client.get("/positions", params={"account": account})).json()["positions"]
@@ -147,6 +144,14 @@ async def _different(store: PostgresStore, venue_url: str, seen: Row) -> list[st
             seen["fills"] += len(fills)
             seen["doubts"] += sum(type(event).__name__ == "OrderInDoubt" for event in events)
     return wrong
+
+
+def _orders_of(events: Iterable[Event]) -> dict[str, Order]:
+    orders: dict[str, Order] = {}
+    for event in events:
+        if event.subject is not None and (order := evolve_order(orders.get(event.subject), event)) is not None:
+            orders[event.subject] = order
+    return orders
 
 
 async def _pages(client: httpx.AsyncClient, path: str, name: str, account: str) -> list[Row]:

@@ -1,4 +1,4 @@
-"""A cell with two gateways: the first is stopped at the step for longer than its lease, and goes on when it is too late.
+"""A cell with two gateways: the first is stopped at the step for longer than its lease, and goes on too late.
 
 Nothing that it then does reaches the venue, or the log.
 """
