@@ -347,6 +347,20 @@ async def test_a_person_decides_about_a_new_leg_that_is_not_there(
             assert [(o["client_order_id"], o["status"]) for o in orders] == expected
 
 
+async def test_a_replace_that_was_done_and_filled_before_anybody_knew_is_told_as_done(world: GatewayWorld) -> None:
+    await world.execute(order(world))
+    await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+    await world.faults(hang=1, hang_ms=2_000, drop=100, scope="replace")
+    await world.execute(replace_order(account=world.account, quantity=Decimal(3), limit_price=Decimal(101)))
+    await world.order_is("o-1", lambda o: bool(o.requests) and o.requests[0].attempts == 1)
+    await world.stop_gateway()
+    await world.quote("100", "101")
+    await world.start_gateway()
+    filled = await world.order_is("o-1", lambda o: not o.requests and not o.doubts)
+    assert (filled.status, filled.quantity, filled.cum_qty) == (OrdStatus.FILLED, Decimal(3), Decimal(3))
+    assert filled.limit_price == 101
+
+
 # -- restarts --------------------------------------------------------------------------------------------------------
 
 

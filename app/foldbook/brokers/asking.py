@@ -63,7 +63,7 @@ class Asking:
             self._staying.discard(doubt.doubt_id)
 
     def _order_in_doubt(self, order_id: str, doubt: Doubt) -> Order | None:
-        order = self._work.book.orders.get(order_id)
+        order = self._work.order(order_id)
         if order is None or all(known.doubt_id != doubt.doubt_id for known in order.doubts):
             return None
         return order
