@@ -9,6 +9,7 @@ import asyncio
 import random
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -38,6 +39,9 @@ PAUSE_S = 4.0
 """The longest time between two kills. A supervisor gives up on a part that ends too often."""
 
 QUIET_S = 90
+DECIDE_AFTER_S = 15
+"""How long a doubt has to end by itself."""
+
 NEVER_SENT = (OrdStatus.DENIED, OrdStatus.CANCELED, OrdStatus.REJECTED)
 
 Row = dict[str, Any]
@@ -89,7 +93,7 @@ async def check(engine: Engine, venue_url: str) -> str:
     store = PostgresStore(dsn)
     seen: Row = {}
     try:
-        await _agrees(store, venue_url, seen)
+        await _agrees(store, engine.url, venue_url, seen)
     finally:
         await store.close()
     await caught_up(dsn)
@@ -98,7 +102,10 @@ async def check(engine: Engine, venue_url: str) -> str:
         assert_sound(connection)
     for command in (("audit", "verify"), ("audit", "verify", "--orders"), ("projections", "verify")):
         await asyncio.to_thread(_run, engine, *command)
-    return f"{seen['orders']} orders, {seen['fills']} fills, {seen['doubts']} doubts"
+    return (
+        f"{seen['orders']} orders, {seen['fills']} fills, {seen['doubts']} doubts, {seen['decisions']} decisions, "
+        f"{seen['unanswered']} filled before a cancel was answered"
+    )
 
 
 def _run(engine: Engine, *command: str) -> None:
@@ -108,21 +115,41 @@ def _run(engine: Engine, *command: str) -> None:
     assert done.returncode == 0, f"foldbook {' '.join(command)}: {done.stdout}{done.stderr}"
 
 
-async def _agrees(store: PostgresStore, venue_url: str, seen: Row) -> None:
-    """Wait until nothing is different."""
+async def _agrees(store: PostgresStore, url: str, venue_url: str, seen: Row) -> None:
+    """Wait until nothing is different, and decide meanwhile what only a person can."""
     problems: list[str] = []
+    began_s = time.monotonic()
+    seen["decisions"] = 0
     try:
         async with asyncio.timeout(QUIET_S):
             while problems := await _different(store, venue_url, seen):
                 await asyncio.sleep(0.5)
+                if time.monotonic() > began_s + DECIDE_AFTER_S:
+                    seen["decisions"] += await _decide(url, venue_url)
     except TimeoutError:
         told = "\n  ".join(problems[:30])
         raise AssertionError(f"{len(problems)} differences between book and venue:\n  {told}") from None
 
 
+async def _decide(url: str, venue_url: str) -> int:
+    """An order that is not at the venue, and is to be canceled, is not sent again: a person says that it is gone."""
+    decisions = 0
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        for doubt in (await client.get(f"{url}/admin/doubts")).json()["doubts"]:
+            if (doubt["request"], doubt["status"]) != ("SUBMIT", "PENDING_CANCEL"):
+                continue
+            named = {"account": doubt["account"], "client_order_id": f"{doubt['order_id']}:1", "status": "all"}
+            if (await client.get(f"{venue_url}/orders", params=named)).json()["orders"]:
+                continue
+            decision = {"outcome": "REJECTED", "reason": "it is not at the venue"}
+            answer = await client.post(f"{url}/admin/doubts/{doubt['id']}/resolve", json=decision)
+            decisions += answer.status_code == 200
+    return decisions
+
+
 async def _different(store: PostgresStore, venue_url: str, seen: Row) -> list[str]:
     wrong: list[str] = []
-    seen |= {"orders": 0, "fills": 0, "doubts": 0}
+    seen |= {"orders": 0, "fills": 0, "doubts": 0, "unanswered": 0}
     async with httpx.AsyncClient(base_url=venue_url, trust_env=False, timeout=30) as client:
         for account in ACCOUNTS:
             stored = await store.read_aggregates(0, [(AggregateKey("order_book", account), 0)])
@@ -141,6 +168,7 @@ async def _different(store: PostgresStore, venue_url: str, seen: Row) -> list[st
             if book.risk.mismatches:
                 wrong.append(f"{account}: {book.risk.mismatches}")
             seen["orders"] += len(orders)
+            seen["unanswered"] += sum(map(_is_unanswered, orders.values()))
             seen["fills"] += len(fills)
             seen["doubts"] += sum(type(event).__name__ == "OrderInDoubt" for event in events)
     return wrong
@@ -165,6 +193,11 @@ async def _pages(client: httpx.AsyncClient, path: str, name: str, account: str) 
         after = page["next"]
 
 
+def _is_unanswered(order: Order) -> bool:
+    """Did it fill, and a gateway die between that and the refusal of a cancel? Nobody asks about it then."""
+    return order.is_filled and order.final is None and bool(order.requests) and not order.doubts
+
+
 def _orders_differ(orders: dict[str, Order], at_venue: list[Row]) -> Iterator[str]:
     by_order: defaultdict[str, list[Row]] = defaultdict(list)
     for each in at_venue:
@@ -172,7 +205,7 @@ def _orders_differ(orders: dict[str, Order], at_venue: list[Row]) -> Iterator[st
     for order_id in by_order.keys() - orders.keys():
         yield f"{order_id} is at the venue, and not in the book"
     for order_id, order in orders.items():
-        if order.doubts or order.requests:
+        if order.doubts or (order.requests and not _is_unanswered(order)):
             yield f"{order_id}: {order.status}, {order.doubts or order.requests}"
         legs = by_order.get(order_id, [])
         if not legs:
@@ -181,7 +214,12 @@ def _orders_differ(orders: dict[str, Order], at_venue: list[Row]) -> Iterator[st
         elif len(legs) > 1:
             yield f"{order_id} is {len(legs)} orders at the venue"
         else:
-            ours = (order.status.value, order.cum_qty, order.quantity, order.limit_price)
+            ours = (
+                order.working_state.value if _is_unanswered(order) else order.status.value,
+                order.cum_qty,
+                order.quantity,
+                order.limit_price,
+            )
             price = legs[0]["limit_price"]
             theirs = (
                 legs[0]["status"],
