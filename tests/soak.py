@@ -1,4 +1,4 @@
-"""``python -m tests.soak``: the long form of ``tests/proof``, and a table of what held.
+"""``python -m tests.soak``: the long form of ``tests/proof`` and of the brokers' matrix, and a table of what held.
 
 Ends with code 1 if anything did not; it prints what failed in full, and keeps the folder of that engine.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import shutil
 import signal
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -22,16 +23,23 @@ import psycopg
 import typer
 
 from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.postgres.embedded import SETTINGS
 from foldbook.postgres.roles import ENGINE, as_role
+from tests.brokers.matrix.cells import Cell, all_cells, try_cell
+from tests.brokers.matrix.matrix import Matrix, Ordeal, try_all
+from tests.brokers.matrix.stopping import try_stop
 from tests.conftest import Postgres, embedded_postgres, name_of, prepare
 from tests.eventstore.test_store_contract import opened
 from tests.machinery.engine import Engine
+from tests.proof.brokers_killed import ALL_PARTS, check, kill_under_orders, with_venue
 from tests.proof.callers import calling
 from tests.proof.crashing import WAYS, crash_in_a_burst
 from tests.proof.killing import EVERYTHING, PARTS, lap, shuffled
 from tests.proof.machine import drive
 from tests.proof.rebuilding import rebuild_under_load
+from tests.proof.traders import trading
 
+CELLS_AT_ONCE = 5
 RUNS_AT_ONCE = 3
 STEPS = 40
 
@@ -80,7 +88,8 @@ class Row:
 
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="Times something is killed.")] = 200,
-    minutes: Annotated[float, typer.Option(min=0.1, help="About how long all of it may take.")] = 20,
+    minutes: Annotated[float, typer.Option(min=0.1, help="About how long all of it may take.")] = 45,
+    only: Annotated[str, typer.Option(help="Only the stages with this in their name.")] = "",
 ) -> None:
     """Kill, crash, rebuild and confuse engines until the rounds are done or the time is over."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what runs is stopped on the way out
@@ -90,7 +99,11 @@ def main(
         Stage("server crash in a burst of appends", max(1, rounds // 4), 2, crash),
         Stage("rebuild of all projections under full write load", 20, 1, rebuild),
         Stage("runs of the state machine", max(1, rounds * 2 // 5), 5, confuse),
+        Stage("gateway killed: steps x faults x requests", len(list(all_cells())), 18, try_the_matrix),
+        Stage("gateway stopped, and too late", len(list(without_faults())), 3, try_two_gateways),
+        Stage("kill -9 of PostgreSQL, API, gateway, venue under orders", rounds, 14, kill_with_venue),
     ]
+    stages = [stage for stage in stages if only in stage.name]
     rows = endure_all(stages, time.monotonic() + minutes * 60)
     print("\n" + table([("what", "times", "seconds", "seen", "outcome"), *(row.cells() for row in rows)]))
     sys.exit(any(row.failure for row in rows))
@@ -180,6 +193,75 @@ def confuse(clock: Clock) -> None:
             drive(postgres, name_of(template), runs=RUNS_AT_ONCE, steps=STEPS)
             clock.done += RUNS_AT_ONCE
     clock.seen = f"up to {STEPS} steps each"
+
+
+def without_faults() -> Iterator[Cell]:
+    return (cell for cell in all_cells() if cell.fault == "none")
+
+
+def try_the_matrix(clock: Clock) -> None:
+    try_cells(clock, all_cells(), try_cell)
+
+
+def try_two_gateways(clock: Clock) -> None:
+    try_cells(clock, without_faults(), try_stop)
+
+
+def try_cells(clock: Clock, cells: Iterable[Cell], ordeal: Ordeal) -> None:
+    """As many as there is time for, whichever they are; then the table."""
+
+    def goes_on(matrix: Matrix) -> bool:
+        if matrix.tried > clock.done:
+            clock.done = matrix.tried
+            if clock.done % 50 == 0:
+                print(f"  {clock.done}: {matrix.summary()}", flush=True)
+        return clock.goes_on
+
+    # It is killed, but never with its machine.
+    with embedded_postgres({**SETTINGS, "fsync": "off"}) as server:
+        postgres = Postgres(server.dsn, server.superuser_dsn)
+        template = postgres.create_database()
+        prepare(template)
+        chosen = random.sample(list(cells), clock.wanted)
+        matrix = asyncio.run(
+            try_all(
+                sorted(chosen, key=lambda cell: cell.rules),
+                lambda: postgres.create_database(name_of(template)),
+                at_once=CELLS_AT_ONCE,
+                goes_on=goes_on,
+                ordeal=ordeal,
+            )
+        )
+    clock.done, clock.seen = matrix.tried, matrix.summary()
+    print(table(matrix.table()))
+    for cell, failure in matrix.failures.items():
+        print(f"{cell}\n{failure}")
+    assert not matrix.failures, f"{len(matrix.failures)} cells did not hold"
+
+
+def kill_with_venue(clock: Clock) -> None:
+    """Each lap kills each part once, and the whole engine; then everything is compared."""
+
+    async def laps(engine: Engine, venue_url: str) -> None:
+        async with trading(engine.url, venue_url) as traders:
+            while clock.goes_on:
+                parts = shuffled(ALL_PARTS)[: clock.wanted - clock.done]
+                await kill_under_orders(engine, traders, parts)
+                clock.seen = await check(engine, venue_url)
+                clock.done += len(parts)
+                print(f"  {clock.done}: {clock.seen}, {traders.unanswered} requests unanswered", flush=True)
+
+    folder = Path(tempfile.mkdtemp(prefix="foldbook-soak-"))
+    engine = Engine(folder / "data")
+    venue_url = with_venue(engine)
+    print(f"  in {folder}", flush=True)
+    try:
+        engine.start()
+        asyncio.run(laps(engine, venue_url))
+    finally:
+        if engine.process is not None and engine.process.poll() is None:
+            engine.stop(signal.SIGTERM)
+    shutil.rmtree(folder)
 
 
 def seen_in(dsn: str) -> str:

@@ -1,4 +1,4 @@
-"""Runs of an account at the venue's exchange: what was asked, and what the exchange reported, as the gateway hears it."""
+"""Runs of an account at the venue's exchange: what was asked, and what was reported, as the gateway hears it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Run:
             return
         self._requests += 1
         request_id = UUID(int=self._requests)
-        terms = {"quantity": quantity, "limit_price": limit_price}
+        terms: dict[str, Any] = {"quantity": quantity, "limit_price": limit_price}
         self.asked.append(replace_order(order_id, command_id=request_id, **terms))
         self.asked.append(attempt(order_id, RequestKind.REPLACE, request_id=str(request_id)))
         name, asked_as = f"{order_id}:1", str(request_id)

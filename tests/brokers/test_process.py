@@ -71,6 +71,21 @@ async def test_a_cancel_and_a_replace_are_answered(world: GatewayWorld) -> None:
     assert [each["status"] for each in world.venue.orders(world.account)] == ["CANCELED"]
 
 
+async def test_a_cancel_whose_order_fills_before_it_is_sent_is_refused(database: str, venue: VenueProcess) -> None:
+    async with gateway_world(database, venue, send_s=1.0) as world:
+        await world.execute(order(world))
+        await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+        await world.faults(hang=1, hang_ms=900, scope="replace")
+        await world.execute(replace_order(account=world.account, limit_price=Decimal(101)))
+        # The stream tells of it at once, and the answer is still on its way.
+        await world.order_is("o-1", lambda o: o.limit_price == 101)
+        await world.execute(cancel(account=world.account))
+        await world.order_is("o-1", lambda o: o.requests[0].attempts == 1)
+        await world.quote("100", "101")
+        filled = await world.order_is("o-1", lambda o: not o.requests)
+        assert filled.status is OrdStatus.FILLED
+
+
 async def test_a_cancel_of_what_was_never_sent_is_answered_here(world: GatewayWorld) -> None:
     await world.stop_gateway()
     await world.execute(order(world))
@@ -330,6 +345,20 @@ async def test_a_person_decides_about_a_new_leg_that_is_not_there(
             orders = await asyncio.to_thread(world.venue.orders, world.account)
             expected = [("o-1:1", "CANCELED"), ("o-1:2", "NEW")][: 2 if decision is DoubtOutcome.RESEND else 1]
             assert [(o["client_order_id"], o["status"]) for o in orders] == expected
+
+
+async def test_a_replace_that_was_done_and_filled_before_anybody_knew_is_told_as_done(world: GatewayWorld) -> None:
+    await world.execute(order(world))
+    await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+    await world.faults(hang=1, hang_ms=2_000, drop=100, scope="replace")
+    await world.execute(replace_order(account=world.account, quantity=Decimal(3), limit_price=Decimal(101)))
+    await world.order_is("o-1", lambda o: bool(o.requests) and o.requests[0].attempts == 1)
+    await world.stop_gateway()
+    await world.quote("100", "101")
+    await world.start_gateway()
+    filled = await world.order_is("o-1", lambda o: not o.requests and not o.doubts)
+    assert (filled.status, filled.quantity, filled.cum_qty) == (OrdStatus.FILLED, Decimal(3), Decimal(3))
+    assert filled.limit_price == 101
 
 
 # -- restarts --------------------------------------------------------------------------------------------------------

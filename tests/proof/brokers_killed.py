@@ -1,4 +1,4 @@
-"""``foldbook up`` with its gateway and its venue under three strategies, and ``kill -9`` of each part at random moments.
+"""``foldbook up`` with its gateway and its venue under three strategies, and ``kill -9`` of each part at any moment.
 
 When all is quiet, the book has what the venue has, to the last order, fill and position.
 """
@@ -9,15 +9,16 @@ import asyncio
 import random
 import subprocess
 import sys
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import psutil
 
-from foldbook.eventstore.events import AggregateKey
+from foldbook.eventstore.events import AggregateKey, Event
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.trading.book import ORDER_BOOK
@@ -29,7 +30,7 @@ from tests.brokers.venue_process import free_port
 from tests.machinery.engine import Engine
 from tests.proof.killing import EVERYTHING, PARTS, is_whole, kill
 from tests.proof.soundness import assert_sound
-from tests.proof.traders import Traders
+from tests.proof.traders import ACCOUNTS, Traders
 from tests.readside.projecting import assert_equal_to_fresh_folds, caught_up, connected, until
 
 ALL_PARTS = (*PARTS, "the gateway", "the venue", EVERYTHING)
@@ -38,6 +39,9 @@ PAUSE_S = 4.0
 """The longest time between two kills. A supervisor gives up on a part that ends too often."""
 
 QUIET_S = 90
+DECIDE_AFTER_S = 15
+"""How long a doubt has to end by itself."""
+
 NEVER_SENT = (OrdStatus.DENIED, OrdStatus.CANCELED, OrdStatus.REJECTED)
 
 Row = dict[str, Any]
@@ -89,7 +93,7 @@ async def check(engine: Engine, venue_url: str) -> str:
     store = PostgresStore(dsn)
     seen: Row = {}
     try:
-        await _agrees(store, venue_url, seen)
+        await _agrees(store, engine.url, venue_url, seen)
     finally:
         await store.close()
     await caught_up(dsn)
@@ -98,7 +102,10 @@ async def check(engine: Engine, venue_url: str) -> str:
         assert_sound(connection)
     for command in (("audit", "verify"), ("audit", "verify", "--orders"), ("projections", "verify")):
         await asyncio.to_thread(_run, engine, *command)
-    return f"{seen['orders']} orders, {seen['fills']} fills, {seen['doubts']} doubts"
+    return (
+        f"{seen['orders']} orders, {seen['fills']} fills, {seen['doubts']} doubts, {seen['decisions']} decisions, "
+        f"{seen['unanswered']} filled before a cancel was answered"
+    )
 
 
 def _run(engine: Engine, *command: str) -> None:
@@ -108,29 +115,46 @@ def _run(engine: Engine, *command: str) -> None:
     assert done.returncode == 0, f"foldbook {' '.join(command)}: {done.stdout}{done.stderr}"
 
 
-async def _agrees(store: PostgresStore, venue_url: str, seen: Row) -> None:
-    """Wait until nothing is different."""
+async def _agrees(store: PostgresStore, url: str, venue_url: str, seen: Row) -> None:
+    """Wait until nothing is different, and decide meanwhile what only a person can."""
     problems: list[str] = []
+    began_s = time.monotonic()
+    seen["decisions"] = 0
     try:
         async with asyncio.timeout(QUIET_S):
             while problems := await _different(store, venue_url, seen):
                 await asyncio.sleep(0.5)
+                if time.monotonic() > began_s + DECIDE_AFTER_S:
+                    seen["decisions"] += await _decide(url, venue_url)
     except TimeoutError:
         told = "\n  ".join(problems[:30])
         raise AssertionError(f"{len(problems)} differences between book and venue:\n  {told}") from None
 
 
+async def _decide(url: str, venue_url: str) -> int:
+    """An order that is not at the venue, and is to be canceled, is not sent again: a person says that it is gone."""
+    decisions = 0
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        for doubt in (await client.get(f"{url}/admin/doubts")).json()["doubts"]:
+            if (doubt["request"], doubt["status"]) != ("SUBMIT", "PENDING_CANCEL"):
+                continue
+            named = {"account": doubt["account"], "client_order_id": f"{doubt['order_id']}:1", "status": "all"}
+            if (await client.get(f"{venue_url}/orders", params=named)).json()["orders"]:
+                continue
+            decision = {"outcome": "REJECTED", "reason": "it is not at the venue"}
+            answer = await client.post(f"{url}/admin/doubts/{doubt['id']}/resolve", json=decision)
+            decisions += answer.status_code == 200
+    return decisions
+
+
 async def _different(store: PostgresStore, venue_url: str, seen: Row) -> list[str]:
     wrong: list[str] = []
-    seen |= {"orders": 0, "fills": 0, "doubts": 0}
+    seen |= {"orders": 0, "fills": 0, "doubts": 0, "unanswered": 0}
     async with httpx.AsyncClient(base_url=venue_url, trust_env=False, timeout=30) as client:
-        for account in Traders.accounts.values():
+        for account in ACCOUNTS:
             stored = await store.read_aggregates(0, [(AggregateKey("order_book", account), 0)])
             events = [EVENT_TYPES.decode(event.type, event.schema_version, event.payload) for event in stored]
-            orders: dict[str, Order] = {}
-            for event in events:
-                if event.subject is not None and event.subject.startswith("o-"):
-                    orders[event.subject] = evolve_order(orders.get(event.subject), event)
+            orders = _orders_of(events)
             at_venue = await _pages(client, "/orders", "orders", account)
             fills = await _pages(client, "/fills", "fills", account)
             positions = (await client.get("/positions", params={"account": account})).json()["positions"]
@@ -144,9 +168,18 @@ async def _different(store: PostgresStore, venue_url: str, seen: Row) -> list[st
             if book.risk.mismatches:
                 wrong.append(f"{account}: {book.risk.mismatches}")
             seen["orders"] += len(orders)
+            seen["unanswered"] += sum(map(_is_unanswered, orders.values()))
             seen["fills"] += len(fills)
             seen["doubts"] += sum(type(event).__name__ == "OrderInDoubt" for event in events)
     return wrong
+
+
+def _orders_of(events: Iterable[Event]) -> dict[str, Order]:
+    orders: dict[str, Order] = {}
+    for event in events:
+        if event.subject is not None and (order := evolve_order(orders.get(event.subject), event)) is not None:
+            orders[event.subject] = order
+    return orders
 
 
 async def _pages(client: httpx.AsyncClient, path: str, name: str, account: str) -> list[Row]:
@@ -160,6 +193,11 @@ async def _pages(client: httpx.AsyncClient, path: str, name: str, account: str) 
         after = page["next"]
 
 
+def _is_unanswered(order: Order) -> bool:
+    """Did it fill, and a gateway die between that and the refusal of a cancel? Nobody asks about it then."""
+    return order.is_filled and order.final is None and bool(order.requests) and not order.doubts
+
+
 def _orders_differ(orders: dict[str, Order], at_venue: list[Row]) -> Iterator[str]:
     by_order: defaultdict[str, list[Row]] = defaultdict(list)
     for each in at_venue:
@@ -167,7 +205,7 @@ def _orders_differ(orders: dict[str, Order], at_venue: list[Row]) -> Iterator[st
     for order_id in by_order.keys() - orders.keys():
         yield f"{order_id} is at the venue, and not in the book"
     for order_id, order in orders.items():
-        if order.doubts or order.requests:
+        if order.doubts or (order.requests and not _is_unanswered(order)):
             yield f"{order_id}: {order.status}, {order.doubts or order.requests}"
         legs = by_order.get(order_id, [])
         if not legs:
@@ -176,7 +214,12 @@ def _orders_differ(orders: dict[str, Order], at_venue: list[Row]) -> Iterator[st
         elif len(legs) > 1:
             yield f"{order_id} is {len(legs)} orders at the venue"
         else:
-            ours = (order.status.value, order.cum_qty, order.quantity, order.limit_price)
+            ours = (
+                order.working_state.value if _is_unanswered(order) else order.status.value,
+                order.cum_qty,
+                order.quantity,
+                order.limit_price,
+            )
             price = legs[0]["limit_price"]
             theirs = (
                 legs[0]["status"],

@@ -1,6 +1,6 @@
 """Three strategies that send orders over HTTP, each in an account of its own, while whatever they talk to is killed.
 
-Each command has its own key and is sent again until it is answered. What is refused is refused: the order may have traded.
+Each command has its own key and is sent again until it is answered. A refusal is an answer: the order may have traded.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ import httpx
 PATIENCE_S = 120
 PAUSE_S = 0.2
 """Between two steps of a strategy."""
+ACCOUNTS = ("maker/venue/simulated", "taker/venue/simulated", "canceller/venue/simulated")
 SYMBOL = "BTCUSDT"
 TICK = Decimal("0.5")
 
 
 class Traders:
-    """``accounts``: by strategy. ``quotes`` goes to the venue at ``venue_url``, as often as it is there."""
-
-    accounts = {name: f"{name}/venue/simulated" for name in ("maker", "taker", "canceller")}
+    """The venue at ``venue_url`` is told quotes, whenever it is there."""
 
     def __init__(self, url: str, venue_url: str) -> None:
         self._client = httpx.AsyncClient(base_url=url, trust_env=False, timeout=10)
@@ -43,8 +42,8 @@ class Traders:
         self._is_over.clear()
         strategies = (self._make, self._take, self._cancel)
         async with asyncio.TaskGroup() as group:
-            for name, strategy in zip(self.accounts, strategies, strict=True):
-                group.create_task(self._run(strategy, f"/accounts/{self.accounts[name]}/orders"))
+            for account, strategy in zip(ACCOUNTS, strategies, strict=True):
+                group.create_task(self._run(strategy, f"/accounts/{account}/orders"))
             group.create_task(self._quote())
             try:
                 yield
@@ -64,7 +63,7 @@ class Traders:
         return [each["state"] for each in gateways] == ["working"]
 
     async def open_accounts(self) -> None:
-        for account in self.accounts.values():
+        for account in ACCOUNTS:
             user, exchange, broker = account.split("/")
             await self._command("/accounts", {"user": user, "exchange": exchange, "broker": broker})
 

@@ -63,7 +63,7 @@ class Asking:
             self._staying.discard(doubt.doubt_id)
 
     def _order_in_doubt(self, order_id: str, doubt: Doubt) -> Order | None:
-        order = self._work.book.orders.get(order_id)
+        order = self._work.order(order_id)
         if order is None or all(known.doubt_id != doubt.doubt_id for known in order.doubts):
             return None
         return order
@@ -122,6 +122,7 @@ class Asking:
         kind = RequestKind.CANCEL if isinstance(action, Cancel) else RequestKind.REPLACE
         order = work.book.orders.get(action.order_id)
         if order is None:
+            work.too_late(action, refused.reason)
             return
         try:
             answer = await work.desk.broker.order_by_client_id(work.ref(order))

@@ -93,24 +93,19 @@ def _reports_of(asked: Asked, order: Order, request: Replace | None, state: Orde
         return ()
     if request is None:
         return ()  # It has just been answered: the doubt ends with that.
-    if state.status in CLOSED:
-        return (*end_of(account, order, state), _rejected(report, ExecType.REPLACE_REJECTED, doubt, state))
-    if (state.quantity, state.limit_price, state.stop_price) == (
-        request.quantity,
-        request.limit_price,
-        request.stop_price,
-    ):
-        return (
-            msgspec.structs.replace(
-                report,
-                exec_type=ExecType.REPLACED,
-                quantity=state.quantity,
-                limit_price=state.limit_price,
-                stop_price=state.stop_price,
-                request_id=doubt.request_id,
-            ),
+    ends = end_of(account, order, state) if state.status in CLOSED else ()
+    asked_for = (request.quantity, request.limit_price, request.stop_price)
+    if (state.quantity, state.limit_price, state.stop_price) == asked_for:
+        replaced = msgspec.structs.replace(
+            report,
+            exec_type=ExecType.REPLACED,
+            quantity=state.quantity,
+            limit_price=state.limit_price,
+            stop_price=state.stop_price,
+            request_id=doubt.request_id,
         )
-    return ()
+        return (replaced, *ends)
+    return (*ends, _rejected(report, ExecType.REPLACE_REJECTED, doubt, state)) if ends else ()
 
 
 def report_of(account: str, order: Order, state: OrderState) -> Report:

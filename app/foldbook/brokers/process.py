@@ -221,7 +221,7 @@ class Term:
         await self._listener.start()
         for reader in self._readers:
             await reader.start()
-        # From here to the end nothing is awaited: an account of which the readers have just told is worked like the others.
+        # From here on nothing is awaited: an account of which the readers have just told is worked like the others.
         for work in self._works.values():
             self._session_of(work).add(work)
         for session in self._sessions.values():

@@ -36,12 +36,17 @@ from foldbook.brokers.reports import command_id_of, command_of
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Event
 from foldbook.trading.commands import BookCommand, RecordAttempt, RecordDoubt, RecordExecution
+from foldbook.trading.events import OrderFilled
 from foldbook.trading.order import Order
+from foldbook.trading.order_events import evolve_order
 from foldbook.trading.state import Book, evolve
 from foldbook.trading.values import ExecType, RequestKind
 
 SEEN_MAX = 2_000
 """Reports of one account that are remembered, so that what is told twice is not recorded twice."""
+
+FILLED_MAX = 1_000
+"""Filled orders of one account that are remembered until what was asked of them is answered."""
 
 Sending: TypeAlias = Submit | Cancel | Replace
 
@@ -72,6 +77,7 @@ class AccountWork:
         """The command ids of this process's own attempts that have not come back from the log."""
         self._lines: dict[str, deque[Sending]] = {}
         self._seen: OrderedDict[UUID, None] = OrderedDict()
+        self._filled: OrderedDict[str, Order] = OrderedDict()
         self._changed = asyncio.Event()
         self.asking = Asking(self)
         self.legs = Legs(self)
@@ -126,6 +132,7 @@ class AccountWork:
         if sequence <= self.sequence:
             return
         for event in events:
+            self._keep_filled(event)
             self.book = evolve(self.book, event)
         now = self.desk.now()
         for order_id in {event.subject for event in events if event.subject is not None}:
@@ -143,6 +150,24 @@ class AccountWork:
         self._attempts.pop(command_id, None)
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def order(self, order_id: str) -> Order | None:
+        """An open order, or one that has filled before what was asked of it was answered."""
+        return self.book.orders.get(order_id) or self._filled.get(order_id)
+
+    def _keep_filled(self, event: Event) -> None:
+        """The book forgets an order that fills; what was asked of it is still to be answered."""
+        order_id = event.subject
+        if order_id is None or not (type(event) is OrderFilled or order_id in self._filled):
+            return
+        order = self.order(order_id)
+        after = None if order is None or order.is_outline else evolve_order(order, event)
+        if after is not None and after.is_filled and after.final is None and after.requests:
+            self._filled[order_id] = after
+            if len(self._filled) > FILLED_MAX:
+                self._filled.popitem(last=False)
+        else:
+            self._filled.pop(order_id, None)
 
     async def caught_up(self, *recordings: Recording | None) -> None:
         """Wait until these commands are recorded, and were heard of from the log."""
@@ -239,7 +264,8 @@ class AccountWork:
     async def _send(self, action: Sending) -> None:
         order = self.book.orders.get(action.order_id)
         if order is None:
-            return  # It was answered in another way.
+            self.too_late(action, "the order had ended before it was sent")
+            return
         broker = self.desk.broker
         if isinstance(action, Submit):
             new = self.new_order(order, 1, action)
@@ -271,6 +297,13 @@ class AccountWork:
                 self.told(action.order_id, ExecType.REJECTED, reason=outcome.reason, raw=outcome.raw)
             else:
                 await self.asking.after_refusal(action, outcome)
+
+    def too_late(self, action: Sending, reason: str) -> None:
+        """The order can trade no more. If it has filled, nobody else answers what was asked of it."""
+        if isinstance(action, Submit):
+            return
+        exec_type = ExecType.CANCEL_REJECTED if isinstance(action, Cancel) else ExecType.REPLACE_REJECTED
+        self.told(action.order_id, exec_type, request_id=action.request_id, reason=reason)
 
     def new_order(self, order: Order, leg: int, terms: Submit | Replace) -> NewOrder:
         """The order as the broker is to have it: of a later leg, what is left."""

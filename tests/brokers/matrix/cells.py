@@ -1,7 +1,7 @@
 """A cell of the matrix: a gateway is killed at a step of a request, while the venue does what it should not.
 
-Its order is placed, and canceled or replaced; the gateway dies at the step; the market moves; another gateway takes over.
-In the end everything that was asked for has come about, once, and the book has what the venue has.
+Its order is placed, and canceled or replaced; the gateway dies at the step; the market moves; another gateway takes
+over. In the end everything that was asked for has come about, once, and the book has what the venue has.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from foldbook.trading.commands import BookCommand
@@ -278,7 +279,7 @@ def doubled(cell: Cell, orders: Sequence[Row], requests: Sequence[str], decision
     spans = sorted(
         (order["created_at"], "9" if order["leaves_qty"] != "0" else order["updated_at"]) for order in orders
     )
-    for (_, ended), (began, _) in zip(spans, spans[1:], strict=False):
+    for (_, ended), (began, _) in pairwise(spans):
         if began < ended:
             yield f"two orders worked at once: one began at {began}, the other ended at {ended}"
     if not cell.rules.deduplicates:

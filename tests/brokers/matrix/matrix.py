@@ -40,12 +40,11 @@ class Matrix:
 
     def table(self) -> list[tuple[str, ...]]:
         """Steps by faults: how many cells held, of how many. Then requests by faults."""
-        rows = [("", *FAULTS)]
-        for step in Step:
-            rows.append((step.value, *(self._share(step=step, fault=fault) for fault in FAULTS)))
-        for request in Request:
-            rows.append((request.value, *(self._share(request=request, fault=fault) for fault in FAULTS)))
-        return rows
+        return [
+            ("", *FAULTS),
+            *((step.value, *(self._share(step=step, fault=fault) for fault in FAULTS)) for step in Step),
+            *((each.value, *(self._share(request=each, fault=fault) for fault in FAULTS)) for each in Request),
+        ]
 
     def _share(self, **of: str) -> str:
         def concerns(cell: Cell) -> bool:

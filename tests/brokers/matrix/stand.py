@@ -122,7 +122,7 @@ class Nursery:
             env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=(folder / "gateways.log").open("wb"),
+            stderr=subprocess.DEVNULL,
             text=True,
         )
 

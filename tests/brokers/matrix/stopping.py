@@ -1,4 +1,4 @@
-"""A cell with two gateways: the first is stopped at the step for longer than its lease, and goes on when it is too late.
+"""A cell with two gateways: the first is stopped at the step for longer than its lease, and goes on too late.
 
 Nothing that it then does reaches the venue, or the log.
 """
@@ -36,9 +36,8 @@ async def try_stop(stand: Stand, cell: Cell) -> Result:
     await move_market(stand)
     if cell.step is Step.RECONCILING:
         stopped.append(stand.working)
+        assert await stopped[1].is_stopped(CATCH_S), f"{cell}: the second gateway was not stopped"
         stand.working = await stand.gateway()
-        if not await stopped[1].is_stopped(CATCH_S):
-            raise AssertionError(f"{cell}: the second gateway was not stopped")
     await stand.working.works()
     decisions = await finish(stand, cell)
     await _wake(stand, stopped)
