@@ -356,7 +356,7 @@ async def test_a_replace_that_was_done_and_filled_before_anybody_knew_is_told_as
     await world.stop_gateway()
     await world.quote("100", "101")
     await world.start_gateway()
-    filled = await world.order_is("o-1", lambda o: not o.requests and not o.doubts)
+    filled = await world.order_is("o-1", lambda o: o.is_filled and not o.requests and not o.doubts)
     assert (filled.status, filled.quantity, filled.cum_qty) == (OrdStatus.FILLED, Decimal(3), Decimal(3))
     assert filled.limit_price == 101
 
