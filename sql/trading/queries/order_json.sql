@@ -43,7 +43,7 @@ begin
         'fees', p_order.fees,
         'broker_order_id', p_order.broker_order_id,
         'reason', p_order.reason,
-        'doubts', coalesce(p_order.doubts, '[]'),
+        'doubts', case when p_order.doubts is null then '[]'::json else trading.doubts_json(p_order.doubts) end,
         'denial', case
             when p_order.denied_limit is not null
                 then json_build_object('limit', p_order.denied_limit, 'observed', p_order.denied_observed)

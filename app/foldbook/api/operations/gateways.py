@@ -179,7 +179,8 @@ async def reconcile_account(
     reader: NamedDependency[Reader], account: NamedDependency[AddressedAccount]
 ) -> Response[Reconciled]:
     """Compare an account with its broker: fills, open orders, positions. 202: it is not done yet."""
-    if (await reader.ask("trading.query_account", account.shard, account.id))["document"] is None:
+    # The log knows it sooner than a read table.
+    if await reader.ask("eventstore.aggregate_types_of", account.shard, account.id) is None:
         raise Problem("unknown-account", f"no order book is open for account {account.id}")
     kind = account.id.rpartition("/")[2]
     if not any(each.broker == kind and each.state != "dead" for each in await gateway_statuses(reader)):

@@ -79,10 +79,10 @@ class OrderDoubt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     doubt_id: str
     request: RequestKind
-    request_id: str | None = None
-    attempt: int = 1
-    reason: str | None = None
-    since: datetime | None = None
+    request_id: str | None
+    attempt: int
+    reason: str | None
+    since: datetime | None
 
 
 class Order(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
