@@ -22,6 +22,7 @@ from foldbook.venue.messages import AnyMessage
 from foldbook.venue.orders import Costs
 from foldbook.venue.server.documents import report_document
 from tests.builders import ACCOUNT, NOW, attempt, cancel, open_account, place, replace_order
+from tests.trading.lives import Life
 
 SYMBOL = "BTCUSDT"
 ORDERS_MAX = 4
@@ -91,6 +92,8 @@ class Run:
         terms: dict[str, Any] = {"quantity": quantity, "limit_price": limit_price}
         self.asked.append(replace_order(order_id, command_id=request_id, **terms))
         self.asked.append(attempt(order_id, RequestKind.REPLACE, request_id=str(request_id)))
+        if not Life().try_all(self.asked[:-1]).execute(self.asked[-1]):
+            return  # It changes nothing, so that it is not sent.
         name, asked_as = f"{order_id}:1", str(request_id)
         self._tell(
             messages.Replace(self._next_ns(), ACCOUNT, name, asked_as, quantity, limit_price, moves_id=self._moves_id)
@@ -149,7 +152,7 @@ _actions = st.one_of(
 
 @st.composite
 def runs(draw: st.DrawFn) -> Run:
-    run = Run(moves_id=draw(st.booleans()))
+    run = Run(moves_id=False)  # see tests/trading/test_legs.py for ids that move
     first = draw(
         st.lists(st.tuples(st.sampled_from([Side.BUY, Side.SELL]), _quantities, _prices), min_size=1, max_size=2)
     )

@@ -17,7 +17,7 @@ from foldbook.trading.commands import BookCommand
 from foldbook.trading.events import Doubt
 from foldbook.trading.order import Order
 from foldbook.trading.values import DoubtOutcome, ExecType, OrdStatus, RequestKind
-from tests.brokers.gateway_world import WAIT_S
+from tests.brokers.gateway_world import WAIT_S, now
 from tests.brokers.matrix.stand import CaughtGateway, Stand
 from tests.brokers.matrix.traps import Catch, Request, Step, Told, Trap
 from tests.builders import cancel, place, replace_order, resolve
@@ -152,7 +152,7 @@ async def prepare(stand: Stand, cell: Cell) -> None:
     await stand.open_account()
     if cell.request is Request.SUBMIT or cell.may_end_first:
         return
-    await stand.execute(place(ORDER_ID, world.account, symbol=world.symbol))
+    await stand.execute(place(ORDER_ID, world.account, symbol=world.symbol, received_at=now()))
     await world.order_is(ORDER_ID, lambda o: o.stage is OrdStatus.NEW)
     await world.quote("99", "100", "1", "0.5")
     await world.order_is(ORDER_ID, lambda o: o.cum_qty == Decimal("0.5"))
@@ -171,7 +171,7 @@ async def catch(stand: Stand, cell: Cell, how: Catch) -> CaughtGateway:
     await stand.working.tell(Told(trap=trap))
     await stand.world.faults(**FAULTS[cell.fault], scope=_SCOPES[cell.request])
     if cell.may_end_first:
-        await stand.execute(place(ORDER_ID, account, symbol=stand.world.symbol))
+        await stand.execute(place(ORDER_ID, account, symbol=stand.world.symbol, received_at=now()))
     await stand.execute(_asked(stand, cell))
     return standby
 
@@ -179,7 +179,7 @@ async def catch(stand: Stand, cell: Cell, how: Catch) -> CaughtGateway:
 def _asked(stand: Stand, cell: Cell) -> BookCommand:
     world = stand.world
     if cell.request is Request.SUBMIT:
-        return place(ORDER_ID, world.account, symbol=world.symbol)
+        return place(ORDER_ID, world.account, symbol=world.symbol, received_at=now())
     if cell.request is Request.CANCEL:
         return cancel(ORDER_ID, world.account)
     return replace_order(ORDER_ID, world.account, quantity=Decimal(3), limit_price=Decimal(101))

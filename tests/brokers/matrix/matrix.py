@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import groupby
@@ -68,6 +69,7 @@ async def try_all(
     for _, group in groupby(cells, key=lambda cell: cell.rules):
         alike = list(group)
         batches += (alike[n : n + CELLS_OF_A_STAND] for n in range(0, len(alike), CELLS_OF_A_STAND))
+    random.shuffle(batches)  # There may not be time for all of them.
 
     async def work() -> None:
         while batches:
