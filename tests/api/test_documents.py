@@ -88,6 +88,8 @@ QUERIES = {
     f"{OF_ACCOUNT}/prices": [f"{AT}/prices", f"{AT}/prices?limit=1"],
     "/fills": ["/fills", "/fills?limit=1", "/fills?group_by=symbol", "/fills?group_by=strategy,symbol&limit=1"],
     "/events": ["/events", "/events?limit=1", "/events?type=NoSuchEvent"],
+    "/admin/gateways": ["/admin/gateways"],
+    "/admin/doubts": ["/admin/doubts", "/admin/doubts?account=nobody/at/live"],
     "/admin/projections": ["/admin/projections"],
     "/admin/projections/{name}": ["/admin/projections/orders"],
     "/admin/log/verify": ["/admin/log/verify"],
