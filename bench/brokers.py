@@ -30,7 +30,7 @@ import uvloop
 from bench.arena import ROOT, STOP_TIMEOUT_S, Arena, engine, free_port, run_child, tell
 from bench.brokers_gateway import GatewayTask, Stamps
 from bench.brokers_load import OrderLoad, OrderTally
-from bench.latency import CATCH_UP_S, RangeReader
+from bench.latency import CATCH_UP_S, RangeReader, wait_for_projections
 from bench.rounds import Stage
 from bench.table import Row
 from bench.targets import (
@@ -182,6 +182,8 @@ def _highest(place: Arena, load: OrderLoad, processes: dict[str, int]) -> Kept:
     tell(f"brokers: {probe.rate:,.0f} orders/s with {BACKLOG:,} waiting")
     rate = probe.rate * FIRST_SHARE
     for _ in range(TRIES_MAX):
+        if "projector" in processes:
+            wait_for_projections(load.dsn)
         cpu = Cpu(place, processes)
         tally = run_child("bench.brokers_load", msgspec.structs.replace(load, rate=rate), OrderTally)
         used = cpu.of(tally)

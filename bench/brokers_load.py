@@ -3,7 +3,8 @@
 It places them through a command bus, as the API does, reads from the log what becomes of them, and prints an
 OrderTally. Beside that it tells the venue quotes: of two orders the next quote fills one, and one rests there. With
 ``rate`` they come at that pace, whether or not the gateway keeps up: it does not when more orders than it is given in
-``BACKLOG_S`` wait to be accepted, and that ends the load. Without it, ``backlog`` orders wait at any time.
+``BACKLOG_S`` wait to be accepted, which ends the load, or when so many more wait at its end than at its beginning.
+Without it, ``backlog`` orders wait at any time.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ BID, ASK, BELOW = Decimal(100), Decimal(101), Decimal(90)
 QUOTES = msgspec.json.encode([{"symbol": symbol, "bid": str(BID), "ask": str(ASK)} for symbol in SYMBOLS])
 QUOTE_EVERY_S = 0.05
 BACKLOG_S = 1.0
+KEPT_SHARE = 0.97
+"""Of the orders that came in the meantime, who keeps up has accepted so many."""
 WARM_UP_S = 1.0
 TICK_S = 0.002
 LOOK_EVERY_S = 0.05
@@ -133,7 +136,7 @@ class Trader:
             backlog_max=backlog_max,
             orders=self._placed,
             cpu_share=cpu_share,
-            keeps_up=keeps_up,
+            keeps_up=keeps_up and accepted >= placed * KEPT_SHARE,
         )
 
     async def _open(self, name: str) -> None:
