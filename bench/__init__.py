@@ -20,6 +20,7 @@ audit                ``foldbook audit verify``
 growth               the cost of an append to a long log and to a short one
 memory               the engine process after very many commands
 brokers_venue        the simulated venue's engine: orders, cancels, quotes and trades, without its server
+brokers              the gateway between the log and the venue: how soon an order is sent and a trade read, how many
 ==================== =================================================================================
 
 ``targets.py`` says what each figure must reach, ``readme.py`` generates README's table from the results, and

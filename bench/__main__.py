@@ -20,6 +20,7 @@ from bench.against import compare_trees
 from bench.arena import arena, tell
 from bench.audit import measure_audit
 from bench.backtest import measure_backtest
+from bench.brokers import measure_brokers
 from bench.brokers_venue import measure_venue
 from bench.bus import measure_snapshot
 from bench.deciding import measure_deciding
@@ -49,6 +50,7 @@ OTHERS: dict[str, Callable[[Stage], list[Row]]] = {
     "memory": measure_memory,
     "backtest": measure_backtest,
     "venue": measure_venue,
+    "brokers": measure_brokers,
 }
 ALL = (*MEASUREMENTS, *OTHERS)
 

@@ -77,13 +77,13 @@ def measure_latency(stage: Stage) -> list[Row]:
         while len(rates) < ROUNDS and retries <= RETRIES_MAX:
             head = _head(dsn)
             full = run_child("bench.bus_load", BusLoad(dsn=dsn, seconds=stage.sizes.slice_s, is_mixed=True), Slice)
-            _wait_for_projections(dsn)
+            wait_for_projections(dsn)
             kept_up.append(_rate_since(dsn, head))
             load = BusLoad(dsn=dsn, seconds=stage.sizes.latency_s, rate=full.rate / 2)
             half, latencies_ms = uvloop.run(_watch(dsn, load))
             if half.is_refused:
                 retries += 1
-                _wait_for_projections(dsn)
+                wait_for_projections(dsn)
                 tell(f"latency: {full.rate / 2:,.0f} commands/s was more than the machine can do by now; again")
                 continue
             percentiles = quantiles(latencies_ms, n=100)
@@ -189,7 +189,7 @@ def _head(dsn: str) -> int:
         return int(head)
 
 
-def _wait_for_projections(dsn: str) -> None:
+def wait_for_projections(dsn: str) -> None:
     """Until every projection has reached the head."""
     deadline = time.monotonic() + CATCH_UP_S
     with psycopg.connect(dsn, autocommit=True) as connection:

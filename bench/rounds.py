@@ -39,6 +39,8 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     backtest_bars: int
     backtest_jobs: int
     backtest_memory_ticks: int
+    brokers_s: float
+    brokers_accounts: int
 
 
 FULL = Sizes(
@@ -62,6 +64,8 @@ FULL = Sizes(
     backtest_bars=20_000,
     backtest_jobs=4,
     backtest_memory_ticks=10_000_000,
+    brokers_s=15,
+    brokers_accounts=1_000,
 )
 QUICK = Sizes(
     rounds=2,
@@ -84,6 +88,8 @@ QUICK = Sizes(
     backtest_bars=2_000,
     backtest_jobs=2,
     backtest_memory_ticks=200_000,
+    brokers_s=2,
+    brokers_accounts=50,
 )
 
 

@@ -92,6 +92,14 @@ VERIFY = Target(must=50_000, unit="events/s")
 # The simulated venue's engine, on one core.
 VENUE = Target(must=100_000, aim=200_000, unit="messages/s")
 
+# The gateway, between the log and the simulated venue.
+SENT_P50 = Target(must=10, aim=3, unit="ms", is_cost=True)
+SENT_P99 = Target(must=50, aim=15, unit="ms", is_cost=True)
+READABLE_P50 = Target(must=20, unit="ms", is_cost=True)
+READABLE_P99 = Target(unit="ms", is_cost=True)
+GATEWAY_ORDERS = Target(must=2_000, unit="orders/s")
+GATEWAY_ORDERS_PROJECTED = Target(unit="orders/s")
+
 # The backtest.
 TICKS = Target(must=200_000, aim=400_000, unit="ticks/s")
 TICKS_BY_THE_CLOCK = Target(unit="ticks/s")

@@ -50,6 +50,21 @@ async def test_an_order_is_accepted_filled_in_parts_and_booked(world: GatewayWor
     assert (await world.book()).position_qty(world.symbol) == 2
 
 
+async def test_an_acceptance_that_is_answered_and_told_is_recorded_once(world: GatewayWorld) -> None:
+    await world.execute(order(world))
+    accepted = await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+    assert world.gateway is not None
+    await world.caught_up()
+    await world.idle()
+    # What the venue tells next comes after both.
+    await world.quote("99", "100")
+    await world.order_is("o-1", lambda o: o.is_filled)
+    await world.idle()
+    assert world.gateway.term is not None
+    assert world.gateway.term.status()["reports"] == 2
+    assert accepted.broker_order_id is not None
+
+
 async def test_an_order_that_the_venue_refuses_is_rejected_with_its_reason(world: GatewayWorld) -> None:
     await world.quote("99", "100")
     await world.execute(order(world, post_only=True, limit_price=Decimal(101)))

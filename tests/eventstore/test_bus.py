@@ -200,6 +200,49 @@ async def test_two_buses_agree_on_who_placed_the_order(store: EventStore) -> Non
     await two.stop()
 
 
+async def _rivals(store: EventStore, heard: Callable[[AggregateKey], tuple[Book, int] | None]) -> CommandBus:
+    """A bus that has the account's state, and is told what others append to it."""
+    rival, bus = CommandBus(store, ORDER_BOOK), CommandBus(store, ORDER_BOOK, heard=heard)
+    await rival.start()
+    await bus.start()
+    await bus.execute(open_account())
+    await rival.execute(place("theirs"))
+    await rival.stop()
+    return bus
+
+
+async def test_what_was_heard_from_the_log_is_decided_on_without_reading_it_again(store: EventStore) -> None:
+    heard: dict[AggregateKey, tuple[Book, int]] = {}
+    bus = await _rivals(store, heard.get)
+    stored = await store.read_aggregates(0, [(KEY, 0)])
+    events = [ORDER_BOOK.event_types.decode(e.type, e.schema_version, e.payload) for e in stored]
+    heard[KEY] = ORDER_BOOK.fold(events), len(events)
+    assert (await bus.execute(place("ours"))).sequence == 3
+    assert bus.conflicts_total == 0
+    # It is older by now, and changes nothing any more.
+    assert (await bus.execute(cancel("ours"))).sequence == 4
+    assert bus.conflicts_total == 0
+    await bus.stop()
+
+
+async def test_a_state_that_was_never_used_begins_with_what_was_heard(store: EventStore) -> None:
+    bus = CommandBus(store, ORDER_BOOK, heard=lambda _: (ORDER_BOOK.fold([book_created()]), 1))
+    other = CommandBus(store, ORDER_BOOK)
+    await other.start()
+    await other.execute(open_account())
+    await other.stop()
+    await bus.start()
+    assert (await bus.execute(place())).sequence == 2
+    await bus.stop()
+
+
+async def test_what_was_not_heard_yet_is_read_after_a_conflict(store: EventStore) -> None:
+    bus = await _rivals(store, lambda _: None)
+    assert (await bus.execute(place("ours"))).sequence == 3
+    assert bus.conflicts_total == 1
+    await bus.stop()
+
+
 async def test_states_are_forgotten_and_read_again(store: EventStore) -> None:
     bus = CommandBus(store, ORDER_BOOK, limits=BusLimits(aggregates_max=2))
     await bus.start()

@@ -15,12 +15,12 @@ from foldbook.errors import FoldbookError, IdempotencyConflict, Overloaded, Refu
 from foldbook.eventstore.backoff import Backoff
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.submission import CommandResult
+from foldbook.eventstore.events import Metadata
 from foldbook.eventstore.lease import Lease
-from foldbook.eventstore.postgres_store import LeaseLost
 from foldbook.trading.commands import BookCommand
 
-REQUESTS_MAX = 256
-"""Requests that are under way to one broker at once."""
+REQUESTS_MAX = 64
+"""Requests that are under way to one broker at once. What waits for its turn here is not in doubt."""
 
 RETRY_PAUSE_S_MIN = 0.05
 RETRY_PAUSE_S_MAX = 2.0
@@ -33,8 +33,8 @@ T = TypeVar("T")
 class Recording(NamedTuple):
     """A command on its way into the log."""
 
-    task: asyncio.Task[CommandResult | None]
-    """Its result; None: the book refused it."""
+    done: asyncio.Future[CommandResult | None]
+    """Its result; None: the book refused it. Never done, if the term ends before."""
 
 
 class Counts:
@@ -75,6 +75,7 @@ class Desk:
         self._lost = lost
         self._requests = asyncio.Semaphore(REQUESTS_MAX)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_stopped = False
 
     # -- tasks ---------------------------------------------------------------------------------------------------
 
@@ -96,6 +97,7 @@ class Desk:
 
     async def stop(self) -> None:
         """End everything that is under way. What was sent and not answered is in doubt for the next."""
+        self._is_stopped = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -109,34 +111,39 @@ class Desk:
     # -- the log -------------------------------------------------------------------------------------------------
 
     def record(self, command: BookCommand, raw: str | None = None) -> Recording:
-        """Queue a command now, behind those before it."""
-        first: asyncio.Future[CommandResult] | None = None
-        try:
-            first = self._bus.submit(command, metadata=metadata_of(raw))
-        except Overloaded:
-            first = None
-        return Recording(self.spawn(self._recorded(command, raw, first), "record"))
+        """Queue a command now, behind those before it. While the log takes none, it is tried again and again."""
+        done: asyncio.Future[CommandResult | None] = asyncio.get_running_loop().create_future()
+        self._submit(command, metadata_of(raw), done, Backoff(RETRY_PAUSE_S_MIN, RETRY_PAUSE_S_MAX))
+        return Recording(done)
 
-    async def _recorded(
-        self, command: BookCommand, raw: str | None, first: asyncio.Future[CommandResult] | None
-    ) -> CommandResult | None:
-        backoff = Backoff(RETRY_PAUSE_S_MIN, RETRY_PAUSE_S_MAX)
-        while True:
+    def _submit(
+        self, command: BookCommand, metadata: Metadata, done: asyncio.Future[CommandResult | None], backoff: Backoff
+    ) -> None:
+        # Callbacks and not a task: there are thousands of commands a second.
+        def again() -> None:
+            if not self._is_stopped:
+                self._submit(command, metadata, done, backoff)
+
+        def answered(answer: asyncio.Future[CommandResult]) -> None:
             try:
-                if first is None:
-                    first = self._bus.submit(command, metadata=metadata_of(raw))
-                result = await first
+                result = answer.result()
             except (Overloaded, StoreUnavailable):
-                first = None
-                await asyncio.sleep(backoff.next_s())
-            except LeaseLost:
-                raise
+                asyncio.get_running_loop().call_later(backoff.next_s(), again)
             except (Refusal, IdempotencyConflict) as error:
                 logger.warning("%s of account %s: %s", type(command).__name__, command.account, error)
-                return None
+                _settle(done, None)
+            except Exception as error:
+                self._lost(error)
             else:
                 self.counts.recorded += not result.replayed
-                return result
+                _settle(done, result)
+
+        try:
+            answer = self._bus.submit(command, metadata=metadata)
+        except Overloaded:
+            asyncio.get_running_loop().call_later(backoff.next_s(), again)
+        else:
+            answer.add_done_callback(answered)
 
     # -- the broker ----------------------------------------------------------------------------------------------
 
@@ -160,3 +167,8 @@ class Desk:
                 outcome = InDoubt(reason=f"{type(error).__name__}: {error}")
         self.counts.sent += 1
         return outcome
+
+
+def _settle(done: asyncio.Future[T], result: T) -> None:
+    if not done.done():  # Who waits for it may have been canceled, and it too.
+        done.set_result(result)

@@ -34,7 +34,7 @@ from foldbook.eventstore.postgres_store import LeaseLost, PostgresStore
 from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import UNREACHABLE, Connection, connect, create_pool
-from foldbook.trading.book import ORDER_BOOK
+from foldbook.trading.book import ORDER_BOOK, Book
 
 LEASE_PREFIX = "gateway:"
 TERM_S = 5.0
@@ -175,7 +175,7 @@ class Term:
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._store = PostgresStore(dsn, lease=process.lease.as_epoch)
         limits = BusLimits(aggregates_max=100_000)
-        self._bus = CommandBus(self._store, ORDER_BOOK, shard_count=shard_count, limits=limits)
+        self._bus = CommandBus(self._store, ORDER_BOOK, shard_count=shard_count, limits=limits, heard=self._heard)
         self._listener = Listener(dsn)
         self._readers = [
             LogReader(dsn, shard, kind, self._hear, self.end, poll_interval_s=poll_interval_s)
@@ -350,6 +350,11 @@ class Term:
             work = self._open(told.account, ORDER_BOOK.initial, 0)
         if work is not None:
             work.hear(told.sequence, told.command_id, told.events)
+
+    def _heard(self, key: AggregateKey) -> tuple[Book, int] | None:
+        """An account's book, as far as the log was read."""
+        work = self._works.get(key.id)
+        return None if work is None else (work.book, work.sequence)
 
     async def _order_of(self, account: str, client_order_id: str) -> str | None:
         known: str | None = await self._pool.fetchval(_ORDER_OF_CLIENT_ID, account, client_order_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Hashable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -110,6 +111,14 @@ def command_id_of(report: Report, order_id: str | None) -> UUID:
     """A function of what the report says, but for how it was written."""
     content = msgspec.json.encode((order_id, msgspec.structs.replace(report, raw=None)))
     return UUID(bytes=hashlib.sha256(content).digest()[:16], version=5)
+
+
+def identity_of(report: Report, order_id: str | None) -> Hashable:
+    """What two reports have in common if the second one tells nothing new. That an order is accepted is told twice, as
+    the answer and in the stream, in other words and at other times."""
+    if report.exec_type is ExecType.NEW:
+        return order_id, report.broker_order_id
+    return command_id_of(report, order_id)
 
 
 def metadata_of(raw: str | None) -> Metadata:

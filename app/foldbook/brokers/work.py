@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -32,7 +32,7 @@ from foldbook.brokers.port import (
     Terms,
 )
 from foldbook.brokers.reconciling import Reconciling
-from foldbook.brokers.reports import command_id_of, command_of
+from foldbook.brokers.reports import command_of, identity_of
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Event
 from foldbook.trading.commands import BookCommand, RecordAttempt, RecordDoubt, RecordExecution
@@ -76,7 +76,7 @@ class AccountWork:
         self._attempts: dict[UUID, None] = {}
         """The command ids of this process's own attempts that have not come back from the log."""
         self._lines: dict[str, deque[Sending]] = {}
-        self._seen: OrderedDict[UUID, None] = OrderedDict()
+        self._seen: OrderedDict[Hashable, None] = OrderedDict()
         self._filled: OrderedDict[str, Order] = OrderedDict()
         self._changed = asyncio.Event()
         self.asking = Asking(self)
@@ -172,7 +172,7 @@ class AccountWork:
     async def caught_up(self, *recordings: Recording | None) -> None:
         """Wait until these commands are recorded, and were heard of from the log."""
         for recording in recordings:
-            result = None if recording is None else await recording.task
+            result = None if recording is None else await recording.done
             while result is not None and self.sequence < result.sequence:
                 await self._changed.wait()
 
@@ -233,14 +233,14 @@ class AccountWork:
         )
         self._attempts[command.command_id] = None
         recording = self.record(command)
-        recording.task.add_done_callback(lambda done: self._attempted(command.command_id, done))
+        recording.done.add_done_callback(lambda done: self._attempted(command.command_id, done))
         return recording
 
-    def _attempted(self, command_id: UUID, task: asyncio.Task[CommandResult | None]) -> None:
+    def _attempted(self, command_id: UUID, done: asyncio.Future[CommandResult | None]) -> None:
         """What changed nothing is not wanted any more: nothing of it will come back."""
-        if task.cancelled() or task.exception() is not None:
+        if done.cancelled():
             return
-        result = task.result()
+        result = done.result()
         if result is None or result.command_id != command_id:
             self._attempts.pop(command_id, None)
 
@@ -398,10 +398,10 @@ class AccountWork:
     async def _report_of_unknown(self, report: Report, client_id: str) -> CommandResult | None:
         """It is about an order that has long been closed, or about somebody else's."""
         recording = self._report(report, await self.desk.order_of(self.account, client_id))
-        return None if recording is None else await recording.task
+        return None if recording is None else await recording.done
 
     def _report(self, report: Report, order_id: str | None) -> Recording | None:
-        identity = command_id_of(report, order_id)
+        identity = identity_of(report, order_id)
         if identity in self._seen:
             return None
         if order_id is not None and self.legs.expects(report, order_id):

@@ -18,6 +18,8 @@ def gateway(until_stdin_closes: UntilStdinCloses = False) -> None:
     Orders go out, reports come in. A second gateway waits until the first has ended, and then takes over.
     FOLDBOOK_BROKERS says of which kinds of broker.
     """
+    import uvloop
+
     from foldbook.engine.database import require_log
     from foldbook.engine.gateways import Gateways
 
@@ -31,4 +33,4 @@ def gateway(until_stdin_closes: UntilStdinCloses = False) -> None:
         warn_of_unknown_variables()
         require_log(settings)
     start_logging(settings)
-    run(Gateways(settings, os.environ).run(wait_for_stop()))
+    run(Gateways(settings, os.environ).run(wait_for_stop()), uvloop.new_event_loop)

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import asyncpg
@@ -31,14 +31,15 @@ _FILE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS,
 T = TypeVar("T")
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to completion.
+def run(work: Coroutine[Any, Any, T], loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> T:
+    """Run a coroutine to completion, in a loop of asyncio's or another one.
 
     Raises ``StoreUnavailable`` if the database is unavailable for any reason, ``LogMismatch`` if it was not migrated,
     and ``OSError`` for a file that cannot be read or written.
     """
     try:
-        return asyncio.run(work)
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(work)
     except _NOT_MIGRATED as error:
         raise LogMismatch(f"the database has no log of this version ({error}): run `foldbook migrate`") from error
     except (*_LOGIN_REFUSED, *UNREACHABLE) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -28,7 +28,7 @@ class Batch:
     after: dict[AggregateKey, tuple[State, int]] = field(default_factory=dict)
     """Each aggregate's state and sequence once this batch is appended."""
 
-    def without(self, keys: set[AggregateKey]) -> Batch:
+    def without(self, keys: Collection[AggregateKey]) -> Batch:
         """The same without the commands of these aggregates."""
         kept = Batch()
         for submission, proposal in zip(self.submissions, self.proposals, strict=True):

@@ -14,6 +14,7 @@ import asyncio
 from typing import Any
 
 from foldbook.eventstore.commands.shard_bus import BusLimits, ShardBus
+from foldbook.eventstore.commands.state_cache import Heard
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.events import NO_METADATA, Command, Metadata
@@ -21,17 +22,26 @@ from foldbook.eventstore.store import EventStore, shard_of
 
 
 class CommandBus:
-    """Takes commands for the aggregates of one decider, or of several. ``start`` it inside a running event loop."""
+    """Takes commands for the aggregates of one decider, or of several. ``start`` it inside a running event loop.
+
+    ``heard``: of the states that somebody who reads the log has anyway, so that what another process appends is not
+    read twice.
+    """
 
     def __init__(
-        self, store: EventStore, *deciders: Decider[Any], shard_count: int = 1, limits: BusLimits | None = None
+        self,
+        store: EventStore,
+        *deciders: Decider[Any],
+        shard_count: int = 1,
+        limits: BusLimits | None = None,
+        heard: Heard | None = None,
     ) -> None:
         by_type = {decider.name: decider for decider in deciders}
         if len(by_type) < len(deciders):
             raise ValueError("two deciders have the same name")
         self._aggregate_types = by_type.keys()
         self._shard_count = shard_count
-        self._shards = [ShardBus(store, by_type, shard, limits or BusLimits()) for shard in range(shard_count)]
+        self._shards = [ShardBus(store, by_type, shard, limits or BusLimits(), heard) for shard in range(shard_count)]
 
     async def start(self) -> None:
         for shard in self._shards:

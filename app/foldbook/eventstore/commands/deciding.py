@@ -52,6 +52,7 @@ class DecisionMaker:
         decided = 0
         try:
             keys = {submission.aggregate_key: None for submission in window}
+            self._states.hear(keys)
             if not self._states.are_current(keys):
                 window = _without_unreadable(window, await self._states.load(keys))
             forgotten = self._forgotten(window, batch, flight)

@@ -13,7 +13,7 @@ from foldbook.eventstore.commands.appending import Appender
 from foldbook.eventstore.commands.batch import Batch, Landing, State
 from foldbook.eventstore.commands.deciding import DecisionMaker
 from foldbook.eventstore.commands.results import Results
-from foldbook.eventstore.commands.state_cache import StateCache
+from foldbook.eventstore.commands.state_cache import Heard, StateCache
 from foldbook.eventstore.commands.submission import CommandResult, Submission
 from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.events import AggregateKey, Command, Metadata
@@ -46,7 +46,12 @@ class ShardBus:
     """Takes the commands of one shard, in the order in which they are submitted."""
 
     def __init__(
-        self, store: EventStore, deciders: Mapping[str, Decider[State]], shard: int, limits: BusLimits
+        self,
+        store: EventStore,
+        deciders: Mapping[str, Decider[State]],
+        shard: int,
+        limits: BusLimits,
+        heard: Heard | None = None,
     ) -> None:
         self._shard = shard
         self._limits = limits
@@ -57,6 +62,7 @@ class ShardBus:
             kept_max=limits.aggregates_max,
             snapshot_every=limits.snapshot_every,
             outage_max_s=limits.outage_max_s,
+            heard=heard,
         )
         self._decisions = DecisionMaker(deciders, self.states, limits.batch_max)
         self._appender = Appender(store, shard, limits.outage_max_s)
@@ -160,18 +166,19 @@ class ShardBus:
 
     def _after_conflicts(self, landed: Batch, landing: Landing, batch: Batch) -> Batch:
         """Take over what was appended; what rests on anything else goes back to the queue. Returns the next batch."""
-        broken: set[AggregateKey] = set()
+        broken: dict[AggregateKey, int] = {}
         again: list[Submission] = []
         for submission, proposal, verdict in zip(landed.submissions, landed.proposals, landing.verdicts, strict=True):
+            key = submission.aggregate_key
             if isinstance(verdict, Exception):
-                broken.add(submission.aggregate_key)
+                broken.setdefault(key, 0)
             elif verdict.fate is Fate.CONFLICT:
-                broken.add(submission.aggregate_key)
+                broken[key] = max(broken.get(key, 0), verdict.sequence)
                 again.append(submission)
                 submission.attempts += 1
                 submission.is_subject_taken = proposal.absent_subject is not None
             elif verdict.fate is Fate.DUPLICATE and proposal.events:
-                broken.add(submission.aggregate_key)
+                broken[key] = max(broken.get(key, 0), verdict.sequence)
         self.states.store(landed.after, broken)
         if broken:
             self.conflicts_total += len(again)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import attrgetter
@@ -34,16 +34,26 @@ class Aggregate:
     sequence: int
     snapshot_sequence: int
     """Where the latest snapshot was taken or asked for; 0: nowhere."""
-    is_stale: bool = False
-    """The log has more than ``stored``: read the tail before deciding anything."""
+    log_sequence: int = 0
+    """As far as is known, the log has this one."""
+
+    @property
+    def is_stale(self) -> bool:
+        """The log has more than ``stored``: read the tail before deciding anything."""
+        return self.stored_sequence < self.log_sequence
 
     def go_back(self) -> None:
         """To what the log has: nothing that is under way will be appended."""
         self.state, self.sequence = self.stored, self.stored_sequence
 
 
+Heard = Callable[[AggregateKey], tuple[State, int] | None]
+"""An aggregate's state and sequence, as somebody who reads the log anyway has them."""
+
+
 class StateCache:
-    """``kept_max``: aggregates kept; ``snapshot_every``: events after which a state is cached in the database."""
+    """``kept_max``: aggregates kept; ``snapshot_every``: events after which a state is cached in the database;
+    ``heard``: of states that need not be read here."""
 
     def __init__(
         self,
@@ -54,7 +64,9 @@ class StateCache:
         kept_max: int,
         snapshot_every: int,
         outage_max_s: float,
+        heard: Heard | None = None,
     ) -> None:
+        self._heard = heard
         self._store = store
         self._deciders = deciders
         self._shard = shard
@@ -82,6 +94,21 @@ class StateCache:
         await self._snapshotter.finish()
 
     # -- reading ---------------------------------------------------------------------------------------------------
+
+    def hear(self, keys: Iterable[AggregateKey]) -> None:
+        """Take over what was heard of these, where it is more than is here and nothing is under way."""
+        if self._heard is None:
+            return
+        for key in keys:
+            heard = self._heard(key)
+            if heard is None:
+                continue
+            aggregate = self._aggregates.get(key)
+            if aggregate is None:
+                self._aggregates[key] = Aggregate(*heard, *heard, snapshot_sequence=heard[1])
+            elif aggregate.sequence == aggregate.stored_sequence < heard[1]:
+                aggregate.stored, aggregate.stored_sequence = heard
+                aggregate.go_back()
 
     def are_current(self, keys: Iterable[AggregateKey]) -> bool:
         """Nothing needs to be read before deciding on these?"""
@@ -116,7 +143,7 @@ class StateCache:
         for key in after:
             aggregate = self._aggregates[key]
             aggregate.go_back()
-            aggregate.is_stale = key in unreadable
+            aggregate.log_sequence = aggregate.stored_sequence + (key in unreadable)
         return unreadable
 
     async def recall(
@@ -141,7 +168,7 @@ class StateCache:
             return
         for key in cold:
             initial = self._deciders[key.type].initial
-            self._aggregates[key] = Aggregate(initial, 0, initial, 0, 0, is_stale=True)
+            self._aggregates[key] = Aggregate(initial, 0, initial, 0, 0, log_sequence=1)
         wanted = [(key, self._codecs[key.type].fingerprint) for key in cold]
         snapshots = await retry_while_unavailable(
             lambda: self._store.read_snapshots(self._shard, wanted), self._outage_max_s
@@ -166,8 +193,9 @@ class StateCache:
 
     # -- keeping up ------------------------------------------------------------------------------------------------
 
-    def store(self, after: Mapping[AggregateKey, tuple[State, int]], broken: set[AggregateKey]) -> None:
-        """These states and sequences are what the log has now; of the broken it has something else."""
+    def store(self, after: Mapping[AggregateKey, tuple[State, int]], broken: Mapping[AggregateKey, int]) -> None:
+        """These states and sequences are what the log has now; of the broken it has something else, at least up to
+        these sequences."""
         for key, (state, sequence) in after.items():
             if key in broken:
                 continue
@@ -176,10 +204,12 @@ class StateCache:
             is_due = sequence - aggregate.snapshot_sequence >= self._snapshot_every
             if is_due and self._snapshotter.want(key, state, sequence):
                 aggregate.snapshot_sequence = sequence
-        for key in broken & self._aggregates.keys():
-            aggregate = self._aggregates[key]
-            aggregate.go_back()
-            aggregate.is_stale = True
+        for key, sequence in broken.items():
+            if key in self._aggregates:
+                aggregate = self._aggregates[key]
+                aggregate.go_back()
+                # What broke without another event being there is read again too.
+                aggregate.log_sequence = max(sequence, aggregate.stored_sequence + 1)
 
     def go_back(self, keys: Iterable[AggregateKey]) -> None:
         """Nothing that was decided for these will be appended."""
