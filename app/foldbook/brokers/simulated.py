@@ -34,7 +34,6 @@ from foldbook.brokers.port import (
     Terms,
 )
 from foldbook.brokers.streams import ReportStream
-from foldbook.brokers.venue_http import VenueRequests
 from foldbook.trading.values import ExecType, OrderType, OrdStatus, Side, TimeInForce
 
 SEND_S = 2.0
@@ -46,8 +45,7 @@ DEDUP_S = 3_600.0
 NOT_SO_FAR = 409
 """What the venue answers to a cursor that it has not come to."""
 
-QUESTIONS_MAX = 64
-"""At once."""
+CONNECTIONS_MAX = 128
 
 PAGE = 1_000
 ORDERS_MAX = 100_000
@@ -154,7 +152,6 @@ class SimulatedBroker:
     def __init__(self, url: str, now: Callable[[], datetime], *, send_s: float = SEND_S, settle_s: float = 1.0) -> None:
         self._url = url.rstrip("/")
         self._now = now
-        self._requests = VenueRequests(self._url)
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
         self._capabilities = Capabilities(
@@ -222,22 +219,22 @@ class SimulatedBroker:
     async def _request(self, path: str, body: Mapping[str, Any]) -> _Told | Refused | InDoubt:
         """The order as the venue answers it; or a clear no; or nobody knows."""
         given = {name: value for name, value in body.items() if value is not None}
-        if self._is_closed:
-            return InDoubt(reason="the adapter is closed")
         try:
-            async with asyncio.timeout(self._capabilities.send_s):
-                status, content = await self._requests.post(path, msgspec.json.encode(given))
-        except OSError as error:  # a timeout is one, too
+            async with self._http().post(
+                self._url + path, data=msgspec.json.encode(given), headers={"Content-Type": "application/json"}
+            ) as response:
+                content = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError, BrokerUnavailable) as error:
             return InDoubt(reason=f"{type(error).__name__}: {error}".rstrip(": "))
         try:
-            if status in (200, 201):
+            if response.status in (200, 201):
                 return _Told(_order_of(content), content.decode())
             problem = msgspec.json.decode(content, type=_Problem)
         except msgspec.MsgspecError as error:
-            return InDoubt(reason=f"an answer that makes no sense ({status}): {error}")
-        if 400 <= status < 500 and problem.type.rpartition(":")[2] in _REFUSALS:
+            return InDoubt(reason=f"an answer that makes no sense ({response.status}): {error}")
+        if 400 <= response.status < 500 and problem.type.rpartition(":")[2] in _REFUSALS:
             return Refused(reason=problem.detail, raw=content.decode(errors="replace"))
-        return InDoubt(reason=f"{status}: {problem.detail}")
+        return InDoubt(reason=f"{response.status}: {problem.detail}")
 
     # -- questions -----------------------------------------------------------------------------------------------
 
@@ -335,7 +332,7 @@ class SimulatedBroker:
             raise BrokerUnavailable("the adapter is closed")
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=QUESTIONS_MAX),
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
                 timeout=aiohttp.ClientTimeout(total=self._capabilities.send_s),
                 trust_env=False,
             )
@@ -343,7 +340,6 @@ class SimulatedBroker:
 
     async def close(self) -> None:
         self._is_closed = True
-        self._requests.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
