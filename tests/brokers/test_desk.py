@@ -100,3 +100,24 @@ async def test_who_does_not_wait_for_a_recording_does_not_stop_it() -> None:
     recording.done.cancel()
     await asyncio.sleep(0)
     assert desk.counts.recorded == 1
+
+
+async def test_what_is_on_its_way_into_the_log_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desks, "RECORDINGS_MAX", 2)
+    waiting: list[asyncio.Future[CommandResult]] = []
+
+    class Slow(Bus):
+        def submit(self, command: object, *, metadata: object) -> asyncio.Future[CommandResult]:
+            waiting.append(asyncio.get_running_loop().create_future())
+            return waiting[-1]
+
+    desk = desk_of(Slow(), Lost())
+    first, second = desk.record(report("NEW")), desk.record(report("NEW"))
+    room = asyncio.create_task(desk.room())
+    await asyncio.sleep(0)
+    assert not room.done()
+    waiting[0].set_result(RESULT)
+    assert await first.done == RESULT
+    await room
+    waiting[1].set_result(RESULT)
+    assert await second.done == RESULT

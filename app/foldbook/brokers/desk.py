@@ -22,6 +22,9 @@ from foldbook.trading.commands import BookCommand
 REQUESTS_MAX = 64
 """Requests that are under way to one broker at once. What waits for its turn here is not in doubt."""
 
+RECORDINGS_MAX = 10_000
+"""Reports on their way into the log. More are not taken from the stream, which ends then: they are asked for later."""
+
 RETRY_PAUSE_S_MIN = 0.05
 RETRY_PAUSE_S_MAX = 2.0
 
@@ -76,6 +79,9 @@ class Desk:
         self._requests = asyncio.Semaphore(REQUESTS_MAX)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_stopped = False
+        self._recordings = 0
+        self._has_room = asyncio.Event()
+        self._has_room.set()
 
     # -- tasks ---------------------------------------------------------------------------------------------------
 
@@ -113,8 +119,21 @@ class Desk:
     def record(self, command: BookCommand, raw: str | None = None) -> Recording:
         """Queue a command now, behind those before it. While the log takes none, it is tried again and again."""
         done: asyncio.Future[CommandResult | None] = asyncio.get_running_loop().create_future()
+        done.add_done_callback(self._recorded)
+        self._recordings += 1
+        if self._recordings >= RECORDINGS_MAX:
+            self._has_room.clear()
         self._submit(command, metadata_of(raw), done, Backoff(RETRY_PAUSE_S_MIN, RETRY_PAUSE_S_MAX))
         return Recording(done)
+
+    async def room(self) -> None:
+        """Wait until not too much is on its way into the log."""
+        await self._has_room.wait()
+
+    def _recorded(self, _: asyncio.Future[CommandResult | None]) -> None:
+        self._recordings -= 1
+        if self._recordings < RECORDINGS_MAX:
+            self._has_room.set()
 
     def _submit(
         self, command: BookCommand, metadata: Metadata, done: asyncio.Future[CommandResult | None], backoff: Backoff

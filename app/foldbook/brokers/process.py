@@ -1,70 +1,30 @@
-"""The gateway as a process: it takes the lease of one kind of broker, reads the log, and works its accounts.
-
-Everything that it needs is in the log: a successor loads the books, and does what they leave to do. A term begins with
-the lease and ends with it, or with the first thing that goes wrong here; the next begins from the log again.
-"""
+"""The gateway as a process: it takes the lease of one kind of broker, and works its accounts term by term."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
-from foldbook.brokers.desk import Desk
-from foldbook.brokers.log_reader import LogReader, Told
-from foldbook.brokers.port import Broker, BrokerUnavailable
-from foldbook.brokers.reconciling import Reconciliation
-from foldbook.brokers.session import Session
-from foldbook.brokers.work import AccountWork
+from foldbook.brokers.term import Assignment, BrokerOf, Term
 from foldbook.errors import FoldbookError
 from foldbook.eventstore.backoff import Backoff
-from foldbook.eventstore.commands.bus import CommandBus
-from foldbook.eventstore.commands.shard_bus import BusLimits
-from foldbook.eventstore.commands.state_cache import StateCache
-from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.lease import Lease
-from foldbook.eventstore.postgres_store import LeaseLost, PostgresStore
-from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
-from foldbook.postgres.calls import call
-from foldbook.postgres.connection import UNREACHABLE, Connection, connect, create_pool
-from foldbook.trading.book import ORDER_BOOK, Book
+from foldbook.postgres.connection import UNREACHABLE, Connection, connect
 
 LEASE_PREFIX = "gateway:"
 TERM_S = 5.0
 """How long the lease is taken at a time: a successor takes over so long after the last renewal."""
 
-SENDS_PER_TERM = 2
-"""The longest request must fit into what is left of the lease between two renewals."""
-
-BOOKS_AT_ONCE = 500
-"""Books that are loaded in one query."""
-
-TABLES_PAUSE_S = 0.5
-OPENED_PAUSE_S = 1.0
-CURSORS_EVERY_S = 1.0
-LISTED_MAX = 20
-"""Of each kind of problem, in what the gateway says of itself."""
-REQUESTS_EVERY_S = 0.5
-RECONCILE_CHANNEL = "foldbook_reconcile"
-
-_KNOWN_ACCOUNTS = call("brokers.known_accounts", 1)
-_READ_CURSORS = call("brokers.read_cursors", 1)
-_MOVE_CURSORS = call("brokers.move_cursors", 2)
-_ORDER_OF_CLIENT_ID = call("brokers.order_of_client_id", 2)
-_OPEN_RECONCILIATIONS = call("brokers.open_reconciliations", 1)
-_FINISH_RECONCILIATION = call("brokers.finish_reconciliation", 3)
+PAUSE_S_MIN = 0.2
+PAUSE_S_MAX = 5.0
 
 logger = logging.getLogger(__name__)
-
-BrokerOf = Callable[[str], Broker]
-"""The broker of an account; the same for accounts that share one. Raises ``FoldbookError`` if it cannot be worked."""
 
 
 class GatewayProcess:
@@ -83,49 +43,50 @@ class GatewayProcess:
         poll_interval_s: float = 0.5,
         term_s: float = TERM_S,
     ) -> None:
-        self._dsn = dsn
-        self._kind = kind
-        self._shard_count = shard_count
-        self._broker_of = broker_of
-        self._now = now
-        self._new_id = new_id
-        self._poll_interval_s = poll_interval_s
+        self._assignment = Assignment(dsn, kind, shard_count, broker_of, now, new_id, poll_interval_s)
         self._stopping = asyncio.Event()
         self.lease = Lease(f"{LEASE_PREFIX}{kind}", holder, term_s, self._status)
         self.term: Term | None = None
-        self.error: str | None = None
 
     def stop(self) -> None:
         self._stopping.set()
 
+    @property
+    def is_working(self) -> bool:
+        """Does it hold the lease, and has its term begun?"""
+        return self.term is not None and self.term.is_working
+
     async def run(self) -> None:
-        """Work until ``stop``."""
-        backoff = Backoff(0.2, 5.0)
+        """Work until ``stop``. No error ends it: the next term begins from the log."""
+        backoff = Backoff(PAUSE_S_MIN, PAUSE_S_MAX)
         while not self._stopping.is_set():
             try:
-                connection = await connect(self._dsn)
-            except (FoldbookError, *UNREACHABLE) as error:
-                logger.warning("the gateway cannot reach the database: %s", error)
-                await self._pause(backoff.next_s())
-                continue
-            try:
-                if await self.lease.acquire(connection):
+                if await self._try():
                     backoff.reset()
-                    await self._serve(connection)
                 else:
                     await self._pause(self.lease.pause_s / 2)
             except (FoldbookError, *UNREACHABLE) as error:
-                self.error = str(error)
                 logger.warning("the gateway's term has ended: %s", error)
                 await self._pause(backoff.next_s())
-            finally:
-                self.lease.lose()
-                connection.terminate()
+            except Exception:
+                logger.exception("the gateway's term has ended")
+                await self._pause(backoff.next_s())
+
+    async def _try(self) -> bool:
+        """One term, if nobody else has the lease. Raises what ended it."""
+        connection = await connect(self._assignment.dsn)
+        try:
+            if not await self.lease.acquire(connection):
+                return False
+            await self._serve(connection)
+            return True
+        finally:
+            self.lease.lose()
+            connection.terminate()
 
     async def _serve(self, connection: Connection) -> None:
-        """One term. Raises what ended it."""
-        logger.info("working the %s accounts, epoch %s", self._kind, self.lease.epoch)
-        self.term = Term(self, self._dsn, self._kind, self._shard_count, self._broker_of, self._poll_interval_s)
+        logger.info("working the %s accounts, epoch %s", self._assignment.kind, self.lease.epoch)
+        self.term = Term(self._assignment, self.lease)
         try:
             await self.term.run(connection, self._stopping)
         finally:
@@ -140,327 +101,3 @@ class GatewayProcess:
 
     def _status(self) -> bytes:
         return msgspec.json.encode({} if self.term is None else self.term.status())
-
-    @property
-    def is_working(self) -> bool:
-        """Does it hold the lease, and has its term begun?"""
-        return self.term is not None and self.term.is_working
-
-    @property
-    def clock(self) -> Callable[[], datetime]:
-        return self._now
-
-    @property
-    def ids(self) -> Callable[[], UUID]:
-        return self._new_id
-
-
-class Term:
-    """What one holder of the lease does."""
-
-    def __init__(
-        self,
-        process: GatewayProcess,
-        dsn: str,
-        kind: str,
-        shard_count: int,
-        broker_of: BrokerOf,
-        poll_interval_s: float,
-    ) -> None:
-        self._process = process
-        self._dsn = dsn
-        self._kind = kind
-        self._shard_count = shard_count
-        self._broker_of = broker_of
-        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._store = PostgresStore(dsn, lease=process.lease.as_epoch)
-        limits = BusLimits(aggregates_max=100_000)
-        self._bus = CommandBus(self._store, ORDER_BOOK, shard_count=shard_count, limits=limits, heard=self._heard)
-        self._listener = Listener(dsn)
-        self._readers = [
-            LogReader(dsn, shard, kind, self._hear, self.end, poll_interval_s=poll_interval_s)
-            for shard in range(shard_count)
-        ]
-        self._works: dict[str, AccountWork] = {}
-        self._not_worked: dict[str, str] = {}
-        self._sessions: dict[int, Session] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._cursors: dict[str, str] = {}
-        self._moved: dict[str, str] = {}
-        self._pool: Any = None
-        self._requested = asyncio.Event()
-        self.is_working = False
-        self._stack = AsyncExitStack()
-
-    # -- its course ----------------------------------------------------------------------------------------------
-
-    async def run(self, connection: Connection, stopping: asyncio.Event) -> None:
-        self._run(self._renew(connection), "renew the lease")
-        work = asyncio.create_task(self._work(), name="gateway")
-        stopped = asyncio.create_task(stopping.wait(), name="stopping")
-        try:
-            await asyncio.wait((work, stopped, self._ended), return_when=asyncio.FIRST_COMPLETED)
-            if work.done() and not work.cancelled():
-                work.result()
-                await asyncio.wait((stopped, self._ended), return_when=asyncio.FIRST_COMPLETED)
-            if self._ended.done():
-                self._ended.result()
-        finally:
-            for task in (work, stopped):
-                task.cancel()
-            await asyncio.gather(work, stopped, return_exceptions=True)
-
-    async def _work(self) -> None:
-        self._pool = await create_pool(self._dsn, min_size=1, max_size=4)
-        await self._bus.start()
-        # What the last holder sent at the very end of its lease is on its way for so long.
-        await asyncio.sleep(await self._begin())
-        for reader in self._readers:
-            self._listener.listen(LOG_CHANNEL, reader.hint)
-        self._listener.listen(RECONCILE_CHANNEL, lambda _: self._requested.set())
-        await self._listener.start()
-        for reader in self._readers:
-            await reader.start()
-        # From here on nothing is awaited: an account of which the readers have just told is worked like the others.
-        for work in self._works.values():
-            self._session_of(work).add(work)
-        for session in self._sessions.values():
-            self._run(session.run(), f"session {session.name}")
-        self._run(self._keep_cursors(), "keep cursors")
-        self._run(self._reconcile_on_request(), "reconcile on request")
-        self.is_working = True
-
-    async def _begin(self) -> float:
-        """Load the books. Returns how long a request of a predecessor may still be on its way, in seconds."""
-        rows: Sequence[Any] = ()
-        while len(rows) < self._shard_count:
-            with suppress(asyncpg.UndefinedTableError):
-                rows = await self._pool.fetch(_KNOWN_ACCOUNTS, self._kind)
-            if len(rows) < self._shard_count:
-                await asyncio.sleep(TABLES_PAUSE_S)  # The read tables are being created.
-        for row in rows:
-            self._readers[row["shard"]].begin_after(row["checkpoint"])
-            accounts = row["accounts"]
-            for first in range(0, len(accounts), BOOKS_AT_ONCE):
-                await self._load(row["shard"], accounts[first : first + BOOKS_AT_ONCE])
-        sources = [*self._works, *(session.name for session in self._sessions.values())]
-        for row in await self._pool.fetch(_READ_CURSORS, sources):
-            self._cursors[row["source"]] = row["cursor"]
-        return max((session.desk.broker.capabilities.send_s for session in self._sessions.values()), default=0.0)
-
-    async def _load(self, shard: int, accounts: Sequence[str]) -> None:
-        """Books as the log has them now, each from its snapshot."""
-        cache = StateCache(
-            self._store,
-            {ORDER_BOOK.name: ORDER_BOOK},
-            shard,
-            kept_max=len(accounts),
-            snapshot_every=1_000_000_000,
-            outage_max_s=10.0,
-        )
-        keys = [AggregateKey(ORDER_BOOK.name, account) for account in accounts]
-        unreadable = await cache.load(keys)
-        for key in keys:
-            if key in unreadable:
-                self._not_worked[key.id] = f"its book cannot be folded: {unreadable[key]}"
-                continue
-            loaded = cache[key]
-            self._open(key.id, loaded.stored, loaded.stored_sequence)
-
-    def _open(self, account: str, book: Any, sequence: int) -> AccountWork | None:
-        try:
-            broker = self._broker_of(account)
-        except FoldbookError as error:
-            if account not in self._not_worked:
-                logger.warning("account %s is not worked: %s", account, error)
-            self._not_worked[account] = error.detail
-            return None
-        session = self._sessions.get(id(broker))
-        if session is None:
-            session = self._sessions[id(broker)] = self._new_session(account, broker)
-            if self.is_working:
-                self._run(session.run(), f"session {session.name}")
-        work = AccountWork(account, book, sequence, session.desk, lambda: session.poll(account))
-        self._works[account] = work
-        if self.is_working:
-            session.add(work)
-        return work
-
-    def _new_session(self, account: str, broker: Broker) -> Session:
-        name = self._kind if broker.capabilities.serves_many else account
-        if broker.capabilities.send_s * SENDS_PER_TERM > self._process.lease.term_s:
-            raise BrokerUnavailable(f"a request to {name} may take longer than the lease lasts")
-        desk = Desk(
-            broker,
-            self._bus,
-            self._process.lease,
-            now=self._process.clock,
-            new_id=self._process.ids,
-            order_of=self._order_of,
-            lost=self.end,
-        )
-        return Session(name, desk, self._cursors, self._moved.__setitem__)
-
-    def _session_of(self, work: AccountWork) -> Session:
-        return self._sessions[id(work.desk.broker)]
-
-    async def close(self) -> None:
-        """End everything. What was sent and not answered is in doubt for the next term."""
-        self.is_working = False
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        for session in self._sessions.values():
-            await session.desk.stop()
-        for reader in self._readers:
-            await reader.stop()
-        await self._listener.stop()
-        with suppress(Exception):
-            await asyncio.wait_for(self._bus.stop(), 2.0)
-        await self._store.close()
-        if self._pool is not None:
-            self._pool.terminate()
-        if not self._ended.done():
-            self._ended.cancel()
-
-    def end(self, error: BaseException) -> None:
-        """Something went wrong that a new beginning from the log puts right."""
-        if not self._ended.done():
-            self._ended.set_exception(error)
-
-    def _run(self, work: Any, name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.end(error)
-
-    # -- the log -------------------------------------------------------------------------------------------------
-
-    def _hear(self, told: Told) -> None:
-        work = self._works.get(told.account)
-        if work is None and told.account not in self._not_worked:
-            first_sequence = told.sequence - len(told.events) + 1
-            if first_sequence != 1:
-                raise BrokerUnavailable(f"account {told.account} was not loaded")
-            work = self._open(told.account, ORDER_BOOK.initial, 0)
-        if work is not None:
-            work.hear(told.sequence, told.command_id, told.events)
-
-    def _heard(self, key: AggregateKey) -> tuple[Book, int] | None:
-        """An account's book, as far as the log was read."""
-        work = self._works.get(key.id)
-        return None if work is None else (work.book, work.sequence)
-
-    async def _order_of(self, account: str, client_order_id: str) -> str | None:
-        known: str | None = await self._pool.fetchval(_ORDER_OF_CLIENT_ID, account, client_order_id)
-        return known
-
-    async def _renew(self, connection: Connection) -> None:
-        """Keep the lease. While the database cannot be reached it runs out, and nothing is sent."""
-        lease = self._process.lease
-        own: Connection | None = connection
-        while True:
-            await asyncio.sleep(lease.pause_s)
-            try:
-                if own is None or own.is_closed():
-                    own = await connect(self._dsn)
-                await asyncio.wait_for(lease.renew(own), lease.pause_s * 2)
-            except LeaseLost:
-                raise
-            except UNREACHABLE as error:
-                logger.warning("the lease was not renewed: %s", error)
-                if own is not None:
-                    own.terminate()
-                own = None
-
-    # -- cursors and requests ------------------------------------------------------------------------------------
-
-    async def _keep_cursors(self) -> None:
-        while True:
-            await asyncio.sleep(CURSORS_EVERY_S)
-            moved = dict(self._moved)
-            if moved:
-                with suppress(*UNREACHABLE):
-                    await self._pool.execute(_MOVE_CURSORS, list(moved), list(moved.values()))
-                    for source, cursor in moved.items():
-                        if self._moved.get(source) == cursor:
-                            del self._moved[source]
-
-    async def _reconcile_on_request(self) -> None:
-        while True:
-            self._requested.clear()
-            with suppress(*UNREACHABLE):
-                rows = await self._pool.fetch(_OPEN_RECONCILIATIONS, self._kind)
-                await asyncio.gather(*(self._reconcile(row["account"], row["requested"]) for row in rows))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._requested.wait(), REQUESTS_EVERY_S)
-
-    async def reconcile(self, account: str) -> Reconciliation:
-        """Compare an account with its broker. Raises ``BrokerUnavailable``, also if the account is not worked."""
-        work = self._works.get(account)
-        if work is None and account not in self._not_worked:
-            await asyncio.sleep(OPENED_PAUSE_S)  # It may have been opened a moment ago.
-            work = self._works.get(account)
-        if work is None:
-            raise BrokerUnavailable(self._not_worked.get(account, "the gateway does not know the account"))
-        return await self._session_of(work).reconcile(work)
-
-    async def _reconcile(self, account: str, number: int) -> None:
-        try:
-            result: Any = await self.reconcile(account)
-        except BrokerUnavailable as error:
-            result = {"error": error.detail}
-        await self._pool.execute(_FINISH_RECONCILIATION, account, number, msgspec.json.encode(result))
-
-    def sequence_of(self, account: str) -> int:
-        """How far the account's events have been heard."""
-        work = self._works.get(account)
-        return 0 if work is None else work.sequence
-
-    # -- what it says of itself ------------------------------------------------------------------------------------
-
-    def status(self) -> dict[str, Any]:
-        works = self._works.values()
-        counts = [session.desk.counts for session in self._sessions.values()]
-        problems = {session.name: session.problem for session in self._sessions.values() if session.problem}
-        return {
-            "state": "working" if self.is_working and not problems else "disconnected" if problems else "starting",
-            "accounts": len(works),
-            "ready": sum(work.is_ready for work in works),
-            "doubts": sum(work.doubts for work in works),
-            "mismatches": sum(len(work.book.risk.mismatches) for work in works),
-            "mismatched": [
-                f"{work.account} {symbol}: {known.expected:f} in the book, {known.observed:f} at the broker"
-                for work in works
-                for symbol, known in work.book.risk.mismatches.items()
-            ][:LISTED_MAX],
-            "problems": dict(list(problems.items())[:LISTED_MAX]),
-            "not_worked": dict(list(self._not_worked.items())[:LISTED_MAX]),
-            "orphans": [
-                f"{work.account} {client_id}"
-                for work in works
-                if work.reconciling.latest is not None
-                for client_id in work.reconciling.latest.orphans
-            ][:LISTED_MAX],
-            "checkpoints": {str(reader.shard): reader.checkpoint for reader in self._readers},
-            "sent": sum(count.sent for count in counts),
-            "refused": sum(count.refused for count in counts),
-            "in_doubt": sum(count.in_doubt for count in counts),
-            "reports": sum(count.reports for count in counts),
-            "reconciliations": sum(count.reconciliations for count in counts),
-        }
-
-    @property
-    def is_idle(self) -> bool:
-        """Is nothing under way, as far as the log was read?"""
-        return (
-            self.is_working
-            and all(session.is_idle for session in self._sessions.values())
-            and not self._bus.queued
-            and not self._bus.in_flight
-        )

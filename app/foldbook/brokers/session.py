@@ -72,6 +72,7 @@ class Session:
                     backoff.reset()
                     self._connected()
                     async for report in reports:
+                        await self.desk.room()
                         self.route(report)
                 problem = "the stream of reports has ended"
             except BrokerUnavailable as error:
