@@ -22,7 +22,7 @@ import msgspec
 from aiohttp.client_reqrep import ClientRequest
 from uuid_utils.compat import uuid7
 
-import foldbook.brokers.process
+import foldbook.brokers.term
 from foldbook.brokers.port import Answer, NewOrder, OrderRef, OrderState, Outcome, Terms
 from foldbook.brokers.process import GatewayProcess
 from foldbook.brokers.simulated import SimulatedBroker
@@ -164,7 +164,7 @@ def _say(gateway: GatewayProcess, account: str | None) -> Said:
 
 def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    vars(foldbook.brokers.process)["PostgresStore"] = CatchingStore
+    vars(foldbook.brokers.term)["PostgresStore"] = CatchingStore
     children: list[int] = []
     for line in sys.stdin:
         child = os.fork()
