@@ -31,7 +31,10 @@ SECOND_NS = 1_000_000_000
 
 
 class Run:
-    """``asked``: the account's own commands, in order; ``reports``: as the exchange told them."""
+    """``asked``: the account's own commands, in order; ``reports``: as the exchange told them.
+
+    No order is both replaced and has a trade busted or corrected: out of order, the book may end such an order in
+    another status (docs/brokers.md, What it does not do)."""
 
     def __init__(self, *, moves_id: bool) -> None:
         self.asked: list[BookCommand] = [open_account()]
@@ -42,6 +45,8 @@ class Run:
         self._orders = 0
         self._requests = 0
         self._canceled: set[str] = set()
+        self._replaced: set[str] = set()
+        self._mended: set[str] = set()
 
     def commands(self) -> list[BookCommand]:
         """What records the reports."""
@@ -85,8 +90,9 @@ class Run:
 
     def replace(self, number: int, quantity: Decimal, limit_price: Decimal) -> None:
         order_id = self._named(number)
-        if order_id is None or order_id in self._canceled:
+        if order_id is None or order_id in self._canceled | self._mended:
             return
+        self._replaced.add(order_id)
         self._requests += 1
         request_id = UUID(int=self._requests)
         terms: dict[str, Any] = {"quantity": quantity, "limit_price": limit_price}
@@ -122,8 +128,14 @@ class Run:
         return f"o-{number % self._orders + 1}" if self._orders else None
 
     def _trade(self, number: int) -> str | None:
-        trades = [report.exec_id for report in self.reports if report.kind == "TRADE"]
-        return trades[number % len(trades)] if trades else None
+        """The trade to bust or correct, of an order that is not replaced."""
+        trades = [report for report in self.reports if report.kind == "TRADE"]
+        trade = trades[number % len(trades)] if trades else None
+        order_id = "" if trade is None else str(trade.client_order_id).partition(":")[0]
+        if trade is None or order_id in self._replaced:
+            return None
+        self._mended.add(order_id)
+        return trade.exec_id
 
     def _next_ns(self) -> int:
         self._time_ns += SECOND_NS
