@@ -23,6 +23,7 @@ from foldbook.brokers import venue_calls
 from foldbook.brokers.gateway import Action, Attempt, Cancel, Gateway, Replace, Submit, Withdraw, react
 from foldbook.brokers.reports import execution_of
 from foldbook.eventstore.events import Event
+from foldbook.market.feeds.told import price_of
 from foldbook.market.records import Bar, Quote, Trade, time_of
 from foldbook.strategies.context import OrderIntent, OrderView
 from foldbook.trading.commands import (
@@ -138,30 +139,12 @@ class World:
 
     def _open_orders(self) -> list[OrderView]:
         known = sorted(self._book.book.orders.values(), key=lambda order: number_of(order.created.order_id))
-        return [
-            OrderView(
-                order_id=order.created.order_id,
-                symbol=order.created.symbol,
-                side=order.created.side,
-                order_type=order.created.order_type,
-                quantity=order.quantity,
-                cum_qty=order.cum_qty,
-                leaves_qty=order.leaves_qty,
-                limit_price=order.limit_price,
-                stop_price=order.stop_price,
-                status=order.status,
-            )
-            for order in known
-        ]
+        return [OrderView.of(order) for order in known]
 
     def last_price(self, symbol: str) -> Decimal | None:
-        """The open or close of the last bar, the last trade, the middle of the last quote."""
+        """The open of the bar that has opened, or what the last datum tells."""
         last = self._last.get(symbol)
-        if last is None or isinstance(last, Decimal):
-            return last
-        if isinstance(last, Quote):
-            return canonical(EXACT.divide(_add(last.bid, last.ask), Decimal(2)))
-        return last.price if isinstance(last, Trade) else last.close
+        return last if last is None or isinstance(last, Decimal) else price_of(last)
 
     def _open_account(self) -> None:
         settings = self._settings
@@ -188,17 +171,7 @@ class World:
                 **self._request(),
                 order_id=order_id,
                 strategy_id=self._settings.strategy_id,
-                symbol=intent.symbol,
-                side=intent.side,
-                order_type=intent.order_type,
-                quantity=intent.quantity,
-                limit_price=intent.limit_price,
-                stop_price=intent.stop_price,
-                time_in_force=intent.time_in_force,
-                expire_at=intent.expire_at,
-                post_only=intent.post_only,
-                reduce_only=intent.reduce_only,
-                group=intent.group,
+                **msgspec.structs.asdict(intent),
             )
         )
         return order_id

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from foldbook.market.records import Bar
+from foldbook.trading.order import Order
 from foldbook.trading.values import OrderGroup, OrderType, OrdStatus, Side, TimeInForce
 
 
@@ -46,6 +47,22 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     limit_price: Decimal | None
     stop_price: Decimal | None
     status: OrdStatus
+
+    @classmethod
+    def of(cls, order: Order) -> OrderView:
+        created = order.created
+        return cls(
+            order_id=created.order_id,
+            symbol=created.symbol,
+            side=created.side,
+            order_type=created.order_type,
+            quantity=order.quantity,
+            cum_qty=order.cum_qty,
+            leaves_qty=order.leaves_qty,
+            limit_price=order.limit_price,
+            stop_price=order.stop_price,
+            status=order.status,
+        )
 
 
 class Context(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from foldbook.trading.values import EXACT, ZERO, ExecType, OrdStatus, Side, add, canonical, subtract
 from foldbook.venue import messages
@@ -11,6 +11,8 @@ from foldbook.venue.records import Account, Answer, Kind, Order, Report
 
 if TYPE_CHECKING:
     from foldbook.venue.exchange import Exchange
+
+_Message: TypeAlias = messages.Liquidate | messages.Fund | messages.Charge | messages.Bust | messages.Correct
 
 
 class BackOffice:
@@ -35,14 +37,10 @@ class BackOffice:
             return Answer([], refusal="no-position", reason=reason)
         side = Side.SELL if held > ZERO else Side.BUY
         self._trade(account, message.symbol, side, quantity, price)
-        seq = self._exchange.next_seq()
-        report = Report(
-            seq=seq,
-            kind=Kind.LIQUIDATION,
-            account=message.account,
-            time_ns=message.time_ns,
+        report = self._report(
+            Kind.LIQUIDATION,
+            message,
             exec_type=ExecType.TRADE,
-            exec_id=f"y{seq}",
             symbol=message.symbol,
             side=side,
             last_qty=quantity,
@@ -55,16 +53,8 @@ class BackOffice:
             return full
         account = self._exchange.account_of(message.account)
         account.book_cash(message.currency, message.amount)
-        seq = self._exchange.next_seq()
-        report = Report(
-            seq=seq,
-            kind=Kind.FUNDING,
-            account=message.account,
-            time_ns=message.time_ns,
-            exec_id=f"y{seq}",
-            symbol=message.symbol,
-            amount=message.amount,
-            currency=message.currency,
+        report = self._report(
+            Kind.FUNDING, message, symbol=message.symbol, amount=message.amount, currency=message.currency
         )
         return self._kept(account, report)
 
@@ -73,16 +63,8 @@ class BackOffice:
             return full
         account = self._exchange.account_of(message.account)
         account.book_cash(message.currency, message.amount.copy_negate())
-        seq = self._exchange.next_seq()
-        report = Report(
-            seq=seq,
-            kind=Kind.FEE,
-            account=message.account,
-            time_ns=message.time_ns,
-            exec_id=f"y{seq}",
-            amount=message.amount,
-            currency=message.currency,
-            reason=message.reason,
+        report = self._report(
+            Kind.FEE, message, amount=message.amount, currency=message.currency, reason=message.reason
         )
         return self._kept(account, report)
 
@@ -94,23 +76,11 @@ class BackOffice:
             return found
         account, trade, quantity, price = found
         self._undo(account, trade, quantity, price)
-        seq = self._exchange.next_seq()
-        report = Report(
-            seq=seq,
-            kind=Kind.BUST,
-            account=message.account,
-            time_ns=message.time_ns,
-            client_order_id=trade.client_order_id,
-            venue_order_id=trade.venue_order_id,
-            exec_type=ExecType.TRADE_CANCEL,
-            exec_id=f"y{seq}",
-            exec_ref_id=message.exec_id,
-            symbol=trade.symbol,
-            side=trade.side,
-            last_qty=quantity,
-            last_px=price,
+        order = self._change_order(trade, (quantity, price), (ZERO, ZERO), message.time_ns)
+        report = self._report_of_trade(
+            Kind.BUST, message, trade, exec_type=ExecType.TRADE_CANCEL, last_qty=quantity, last_px=price
         )
-        return self._kept(account, report, self._change_order(trade, (quantity, price), (ZERO, ZERO), message.time_ns))
+        return self._kept(account, report, order)
 
     def correct(self, message: messages.Correct) -> Answer:
         """The trade was of another quantity or price. Its fee stays."""
@@ -133,25 +103,36 @@ class BackOffice:
         self._trade(account, trade.symbol, _other(trade.side), quantity, price)
         self._trade(account, trade.symbol, trade.side, new_quantity, new_price)
         order = self._change_order(trade, (quantity, price), (new_quantity, new_price), message.time_ns)
-        seq = self._exchange.next_seq()
-        report = Report(
-            seq=seq,
-            kind=Kind.CORRECTION,
-            account=message.account,
-            time_ns=message.time_ns,
-            client_order_id=trade.client_order_id,
-            venue_order_id=trade.venue_order_id,
+        report = self._report_of_trade(
+            Kind.CORRECTION,
+            message,
+            trade,
             exec_type=ExecType.TRADE_CORRECT,
-            exec_id=f"y{seq}",
-            exec_ref_id=message.exec_id,
-            symbol=trade.symbol,
-            side=trade.side,
             last_qty=new_quantity,
             last_px=new_price,
             fee=trade.fee,
             fee_currency=trade.fee_currency,
         )
         return self._kept(account, report, order)
+
+    def _report_of_trade(
+        self, kind: Kind, message: messages.Bust | messages.Correct, trade: Report, **told: Any
+    ) -> Report:
+        """What has become of the trade."""
+        return self._report(
+            kind,
+            message,
+            client_order_id=trade.client_order_id,
+            venue_order_id=trade.venue_order_id,
+            exec_ref_id=message.exec_id,
+            symbol=trade.symbol,
+            side=trade.side,
+            **told,
+        )
+
+    def _report(self, kind: Kind, message: _Message, **told: Any) -> Report:
+        seq = self._exchange.next_seq()
+        return Report(seq=seq, kind=kind, account=message.account, time_ns=message.time_ns, exec_id=f"y{seq}", **told)
 
     def _kept(self, account: Account, report: Report, order: Order | None = None) -> Answer:
         self._exchange.keep_fill(account, report)

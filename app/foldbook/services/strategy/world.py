@@ -164,20 +164,7 @@ class World:
 
     def orders(self, symbol: str | None) -> tuple[OrderView, ...]:
         return tuple(
-            OrderView(
-                order_id=order.created.order_id,
-                symbol=order.created.symbol,
-                side=order.created.side,
-                order_type=order.created.order_type,
-                quantity=order.quantity,
-                cum_qty=order.cum_qty,
-                leaves_qty=order.leaves_qty,
-                limit_price=order.limit_price,
-                stop_price=order.stop_price,
-                status=order.status,
-            )
-            for order in self.own_orders()
-            if symbol is None or order.created.symbol == symbol
+            OrderView.of(order) for order in self.own_orders() if symbol is None or order.created.symbol == symbol
         )
 
     def last_price(self, symbol: str) -> Decimal | None:
@@ -204,17 +191,7 @@ class World:
                 **self.request(),
                 order_id=order_id,
                 strategy_id=self.strategy_id,
-                symbol=intent.symbol,
-                side=intent.side,
-                order_type=intent.order_type,
-                quantity=intent.quantity,
-                limit_price=intent.limit_price,
-                stop_price=intent.stop_price,
-                time_in_force=intent.time_in_force,
-                expire_at=intent.expire_at,
-                post_only=intent.post_only,
-                reduce_only=intent.reduce_only,
-                group=intent.group,
+                **msgspec.structs.asdict(intent),
             )
         )
         return order_id
