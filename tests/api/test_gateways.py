@@ -7,14 +7,16 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
+import pytest
 
 from foldbook.eventstore.commands.bus import CommandBus
-from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.eventstore.postgres_store import LeaseEpoch, LeaseLost, PostgresStore
 from foldbook.postgres.connection import connect
 from foldbook.trading.book import ORDER_BOOK
 from foldbook.trading.values import RequestKind
 from tests.api.conftest import ACCOUNT, AT, Engine, assert_problem
 from tests.builders import attempt, in_doubt
+from tests.eventstore.test_store_contract import fates, opened
 
 
 async def lease(engine: Engine, status: str = "{}", duration_ms: int = 60_000) -> int:
@@ -131,14 +133,24 @@ async def test_a_reconciliation_is_asked_for_and_answered(engine: Engine) -> Non
 
 async def test_a_lease_has_one_holder_and_an_append_under_an_old_epoch_is_refused(engine: Engine) -> None:
     connection = await connect(engine.settings.dsn)
+    old, current = (
+        PostgresStore(engine.settings.dsn, lease=LeaseEpoch("gateway:simulated", epoch)) for epoch in (1, 2)
+    )
     try:
         take = "select eventstore.acquire_lease('gateway:simulated', $1, $2)"
-        assert await connection.fetchval(take, "one", 50) == 1
-        assert await connection.fetchval(take, "two", 50) is None
-        await asyncio.sleep(0.1)
-        assert await connection.fetchval(take, "two", 60_000) == 2
+        assert await connection.fetchval(take, "one", 60_000) == 1
+        assert await connection.fetchval(take, "two", 60_000) is None
+        assert await connection.fetchval("select eventstore.renew_lease('gateway:simulated', 1, 1, '{}')") is True
+        while (epoch := await connection.fetchval(take, "two", 60_000)) is None:
+            await asyncio.sleep(0.01)
+        assert epoch == 2
         renew = "select eventstore.renew_lease('gateway:simulated', $1, 1000, $2)"
         assert await connection.fetchval(renew, 1, b"{}") is False
         assert await connection.fetchval(renew, 2, b"{}") is True
+        with pytest.raises(LeaseLost):
+            await old.append(0, [opened()])
+        assert fates(await current.append(0, [opened()])) == ["appended"]
     finally:
+        await old.close()
+        await current.close()
         await connection.close()

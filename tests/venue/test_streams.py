@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from foldbook.venue.server.streams import MarketListener, ReportListener
+from foldbook.venue.server.streams import MARKET_WAITING_MAX, MarketListener, ReportListener
 from tests.venue.running import FRAME_S, RunningVenue, order, quote, running
 
 Client = httpx.AsyncClient
@@ -138,3 +138,11 @@ async def test_of_market_data_the_latest_counts() -> None:
     await asyncio.sleep(0)
     listener.add("QUOTE", "X", b"x")
     assert await waiting == b"x"
+
+
+async def test_the_first_frame_is_not_lost_among_many_quotes() -> None:
+    listener = MarketListener(None, lambda: "now", b"HELLO")
+    for number in range(MARKET_WAITING_MAX + 1):
+        listener.add("QUOTE", f"S{number}", b"%d" % number)
+    told = [await listener.next() for _ in range(3)]
+    assert told == [b"HELLO", b'{"kind":"LOST","time":"now","count":1}', b"1"]

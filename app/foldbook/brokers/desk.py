@@ -110,10 +110,6 @@ class Desk:
         if tasks:
             await asyncio.wait(tasks)
 
-    @property
-    def tasks(self) -> int:
-        return len(self._tasks)
-
     # -- the log -------------------------------------------------------------------------------------------------
 
     def record(self, command: BookCommand, raw: str | None = None) -> Recording:

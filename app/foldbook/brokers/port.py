@@ -25,6 +25,9 @@ from foldbook.errors import FoldbookError
 from foldbook.trading.events import OrderCreated
 from foldbook.trading.values import ZERO, ExecType, OrderType, OrdStatus, Side, TimeInForce
 
+LEASE_PREFIX = "gateway:"
+"""Of the name of a gateway's lease: its kind of broker follows."""
+
 T = TypeVar("T")
 
 

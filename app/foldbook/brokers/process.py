@@ -11,13 +11,13 @@ from uuid import UUID
 
 import msgspec
 
+from foldbook.brokers.port import LEASE_PREFIX
 from foldbook.brokers.term import Assignment, BrokerOf, Term
 from foldbook.errors import FoldbookError
 from foldbook.eventstore.backoff import Backoff
 from foldbook.eventstore.lease import Lease
 from foldbook.postgres.connection import UNREACHABLE, Connection, connect
 
-LEASE_PREFIX = "gateway:"
 TERM_S = 5.0
 """How long the lease is taken at a time: a successor takes over so long after the last renewal."""
 

@@ -219,10 +219,10 @@ class Term:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        for reader in self._readers:  # first: what is heard begins new tasks
+            await reader.stop()
         for session in self._sessions.values():
             await session.desk.stop()
-        for reader in self._readers:
-            await reader.stop()
         await self._listener.stop()
         with suppress(Exception):
             await asyncio.wait_for(self._bus.stop(), 2.0)

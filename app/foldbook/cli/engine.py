@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from foldbook.cli.exits import Exit
-from foldbook.cli.lifetime import end_with_stdin, start_logging
+from foldbook.cli.lifetime import end_with_stdin, run_server, start_logging
 from foldbook.cli.terminal import Json, UntilStdinCloses, print_json, read_settings, warn_of_unknown_variables
 from foldbook.engine.address import check_address
 from foldbook.engine.console import tell
@@ -38,12 +38,7 @@ def serve(until_stdin_closes: UntilStdinCloses = False) -> None:
     check_address(settings)
     start_logging(settings)
     server = create_server(settings)
-    try:
-        server.run()
-    except SystemExit:  # uvicorn could not start; its code means something else here
-        raise typer.Exit(Exit.FAILED) from None
-    if not server.started:
-        raise typer.Exit(Exit.FAILED)
+    run_server(server)
 
 
 def migrate() -> None:

@@ -11,14 +11,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
+import typer
 
 from foldbook.cli.exits import Exit
 from foldbook.config import Settings
 from foldbook.errors import LogMismatch, StoreUnavailable
 from foldbook.postgres.connection import UNREACHABLE
+
+if TYPE_CHECKING:
+    import uvicorn
 
 GRACE_S = 10
 """How long a stopping process may take to finish its work."""
@@ -84,3 +88,13 @@ def end_with_stdin() -> None:
         os._exit(Exit.FAILED)
 
     threading.Thread(target=watch, name="until-stdin-closes", daemon=True).start()
+
+
+def run_server(server: uvicorn.Server) -> None:
+    """Run a server to its end. One that could not start ends this process."""
+    try:
+        server.run()
+    except SystemExit:  # uvicorn could not start; its code means something else here
+        raise typer.Exit(Exit.FAILED) from None
+    if not server.started:
+        raise typer.Exit(Exit.FAILED)

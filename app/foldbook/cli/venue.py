@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from foldbook.cli.exits import Exit
-from foldbook.cli.lifetime import end_with_stdin, start_logging
+from foldbook.cli.lifetime import end_with_stdin, run_server, start_logging
 from foldbook.cli.terminal import UntilStdinCloses, read_settings, warn_of_unknown_variables
 from foldbook.trading.checks import is_amount
 from foldbook.venue.orders import Costs
@@ -55,12 +54,7 @@ def venue(
     start_logging(settings)
     store = Store(data_dir)
     server = create_server(store, options, port)
-    try:
-        server.run()
-    except SystemExit:  # uvicorn could not start; its code means something else here
-        raise typer.Exit(Exit.FAILED) from None
-    if not server.started:
-        raise typer.Exit(Exit.FAILED)
+    run_server(server)
 
 
 def _costs(fee: str, spread: str, slippage: str) -> Costs:

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from foldbook.brokers.port import LEASE_PREFIX
 from foldbook.config import Settings, unknown_variables
 from foldbook.engine.database import connect, log_facts
 from foldbook.engine.lock import running_on
@@ -15,12 +16,10 @@ from foldbook.postgres.binaries import DISTRIBUTION
 from foldbook.postgres.roles import ENGINE, NOT_SEPARATED, may_take_on
 from foldbook.resources import ROOT
 
-LEASE_PREFIX = "gateway:"
-
 Report = dict[str, dict[str, Any]]
 
 _PROJECTIONS = "select name, shard, state, lag, skipped, error from eventstore.projection_status()"
-_GATEWAYS = "select name, holder, is_held, status from eventstore.lease_status('gateway:')"
+_GATEWAYS = "select name, holder, is_held, status from eventstore.lease_status(%s)"
 
 
 def examine(settings: Settings) -> Report:
@@ -68,7 +67,7 @@ def _projections(connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, s
 def _gateways(settings: Settings, connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, str]:
     """By kind of broker; those that the settings ask for, and those that there were."""
     told = dict.fromkeys(settings.broker_kinds, "nobody works these accounts: is `foldbook gateway` running?")
-    for name, holder, is_held, status in connection.execute(_GATEWAYS):
+    for name, holder, is_held, status in connection.execute(_GATEWAYS, (LEASE_PREFIX,)):
         told[name.removeprefix(LEASE_PREFIX)] = _gateway(holder, is_held, status)
     return told
 

@@ -107,4 +107,4 @@ async def until_stopped(settings: Settings, job: MarketJob, stopped: Coroutine[A
         return running.result()
     running.cancel()
     await asyncio.wait([running])
-    return None
+    return None if running.cancelled() else running.result()

@@ -85,7 +85,7 @@ class Lease:
     async def release(self, connection: Connection) -> None:
         """Let others have it at once."""
         if self.epoch is not None:
-            epoch, self.epoch = self.epoch, None
+            epoch = self.epoch
             self.lose()
             await connection.fetchval(_RELEASE, self._name, epoch)
 

@@ -13,7 +13,6 @@ from foldbook.errors import Refusal
 from foldbook.eventstore.events import Event
 from foldbook.trading.checks import invalid
 from foldbook.trading.commands import (
-    OrderCommand,
     RecordAttempt,
     RecordDoubt,
     RecordExecution,
@@ -33,6 +32,7 @@ from foldbook.trading.events import (
 from foldbook.trading.order import Order, Request
 from foldbook.trading.order_events import event_about, evolved
 from foldbook.trading.reports import apply_report
+from foldbook.trading.requests import known_order
 from foldbook.trading.state import SYMBOLS_MAX, Book
 from foldbook.trading.values import (
     ZERO,
@@ -56,7 +56,7 @@ _DECISIONS = (DoubtOutcome.ACCEPTED, DoubtOutcome.REJECTED, DoubtOutcome.RESEND)
 
 
 def record_attempt(command: RecordAttempt, book: Book) -> Sequence[Event]:
-    order = _known_order(command, book)
+    order = known_order(command, book)
     if command.request is RequestKind.SUBMIT:
         return _submit(command, order, book)
     if command.request is RequestKind.STATUS:
@@ -126,7 +126,7 @@ def _outstanding(order: Order, kind: RequestKind, request_id: str | None) -> Req
 
 
 def record_doubt(command: RecordDoubt, book: Book) -> Sequence[Event]:
-    order = _known_order(command, book)
+    order = known_order(command, book)
     if not _may_be_in_doubt(command, order):
         return ()
     doubt = Doubt(
@@ -193,7 +193,7 @@ def _resolved(order: Order, doubt: Doubt, outcome: DoubtOutcome, text: str | Non
 def resolve_doubt(command: ResolveDoubt, book: Book) -> Sequence[Event]:
     if command.outcome not in _DECISIONS:
         raise invalid("outcome", f"must be one of {', '.join(_DECISIONS)}")
-    order = _known_order(command, book)
+    order = known_order(command, book)
     doubt = next((doubt for doubt in order.doubts if doubt.doubt_id == command.doubt_id), None)
     if doubt is None:
         raise Refusal("unknown-doubt", f"order {command.order_id} has no doubt {command.doubt_id}: it may be resolved")
@@ -241,13 +241,6 @@ _AS_REPORT = {
     (RequestKind.STATUS, DoubtOutcome.REJECTED): ExecType.CANCELED,
 }
 """What a decision says, as the report that never came. A STATUS that is ACCEPTED changes nothing: the order works."""
-
-
-def _known_order(command: OrderCommand, book: Book) -> Order:
-    order = book.find(command.order_id)
-    if order is None:
-        raise Refusal("unknown-order", f"account {command.account} has no order {command.order_id}")
-    return order
 
 
 # -- what is held ------------------------------------------------------------------------------------------------

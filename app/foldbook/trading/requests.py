@@ -235,7 +235,7 @@ def settle(command: PlaceOrder, order: Order, events: Iterable[Event], book: Boo
 
 
 def request_cancel(command: RequestCancel, book: Book) -> Sequence[Event]:
-    order = _known_order(command, book)
+    order = known_order(command, book)
     if not order.is_live:
         raise _closed(order)
     if order.pending_request is PendingRequest.CANCEL:
@@ -245,7 +245,7 @@ def request_cancel(command: RequestCancel, book: Book) -> Sequence[Event]:
 
 
 def request_replace(command: RequestReplace, book: Book) -> Sequence[Event]:
-    order = _known_order(command, book)
+    order = known_order(command, book)
     if command.quantity is None and command.limit_price is None and command.stop_price is None:
         raise invalid("quantity", "or a price is required: a replace must request something")
     if command.quantity is not None:
@@ -322,7 +322,7 @@ def _check_room(order: Order) -> None:
         )
 
 
-def _known_order(command: OrderCommand, book: Book) -> Order:
+def known_order(command: OrderCommand, book: Book) -> Order:
     order = book.find(command.order_id)
     if order is None:
         raise Refusal("unknown-order", f"account {command.account} has no order {command.order_id}")

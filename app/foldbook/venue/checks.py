@@ -116,7 +116,7 @@ def _of_post_only(order: VenueOrder, limit_price: Decimal | None, book: Book) ->
     is_buy = order.side is Side.BUY
     prices = [book.price_for(is_buy)]
     if book.ladder is not None:
-        prices.append(book.ladder.best_for(order.side, order.account))
+        prices.append(book.ladder.best_for(order.side, order.account, limit_price))
     for price in prices:
         if price is not None and (price <= limit_price if is_buy else price >= limit_price):
             return f"post-only: it would take at {price}"

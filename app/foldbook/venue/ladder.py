@@ -111,11 +111,17 @@ class Ladder:
             if other.order.account != account:
                 yield other
 
-    def best_for(self, side: Side, account: str) -> Decimal | None:
-        """The best price at which orders of other accounts let the account buy, or sell."""
-        for _, _, other in reversed(self._sells if side is Side.BUY else self._buys):
+    def best_for(self, side: Side, account: str, limit: Decimal | None = None) -> Decimal | None:
+        """The best price at which orders of other accounts let the account buy, or sell. None: there is none, or none
+        within the limit."""
+        is_buy = side is Side.BUY
+        for _, _, other in reversed(self._sells if is_buy else self._buys):
+            price = other.limit_price
+            assert price is not None
+            if limit is not None and (price > limit if is_buy else price < limit):
+                return None
             if other.order.account != account:
-                return other.limit_price
+                return price
         return None
 
 

@@ -20,13 +20,13 @@ from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.addresses import ADDRESSES, AddressedAccount
 from foldbook.api.queries.parameters import LIMIT_DEFAULT, Limit
 from foldbook.api.queries.reader import Reader
+from foldbook.brokers.port import LEASE_PREFIX
 from foldbook.errors import StoreUnavailable, register
 from foldbook.eventstore.events import Metadata
 from foldbook.postgres.calls import call
 from foldbook.trading.commands import ResolveDoubt
 from foldbook.trading.values import DoubtOutcome, RequestKind
 
-LEASE_PREFIX = "gateway:"
 RECONCILE_TIMEOUT_S = 15.0
 RECONCILE_PAUSE_S = 0.05
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -96,8 +95,8 @@ def exposition(
     bus: Bus,
     requests: Requests,
     statuses: Sequence[ProjectionStatus],
-    gateways: Sequence[GatewayStatus] = (),
-    doubts: Mapping[str, int] = MappingProxyType({}),
+    gateways: Sequence[GatewayStatus],
+    doubts: Mapping[str, int],
 ) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Snapshot(bus, requests, statuses, gateways, doubts))

@@ -253,15 +253,13 @@ class Runner:
         trading state that is in force, has the reason in its actor: it is there even if no order was open.
         """
         self.is_running = False
-        self._told.clear()
         self.world.take_sent()
         self.error = f"{type(error).__name__}: {error}"
         name = type(self._strategy).__name__
         reason = _printable(f"{name} was stopped: {self.error}")
         logger.error("strategy %s: %s", self.world.strategy_id, reason, exc_info=error)
-        await patiently(lambda: self.account.read(self._read_event, EVENTS_MAX))
-        self.world.catch_up()
-        actor = f"strategy:{self.world.strategy_id}"
+        await self.read_page()
+        actor = self._metadata.actor
         cancels = [
             RequestCancel(**self.world.request(), order_id=order.created.order_id)
             for order in self.world.own_orders()

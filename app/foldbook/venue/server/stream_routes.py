@@ -40,8 +40,7 @@ async def stream_market(socket: Socket, venue: Venue, symbols: str | None = None
     """Market data as it comes, of some symbols or of all; first HELLO and the last quotes."""
     await socket.accept()
     wanted = None if symbols is None else frozenset(symbols.split(","))
-    listener = MarketListener(wanted, lambda: time_text(venue.now_ns()))
-    listener.add("HELLO", None, venue.hello())
+    listener = MarketListener(wanted, lambda: time_text(venue.now_ns()), venue.hello())
     for quote in venue.exchange.matching.quotes():
         if listener.wants(quote.symbol):
             listener.add("QUOTE", quote.symbol, _encode(market_frame(quote_told(quote))))

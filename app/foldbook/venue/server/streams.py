@@ -73,19 +73,23 @@ class ReportListener(Listener):
 
 
 class MarketListener(Listener):
-    """Likewise for market data: of each symbol and kind, the latest. ``now``: the time, for what was lost."""
+    """Likewise for market data: of each symbol and kind, the latest. ``now``: the time, for what was lost.
 
-    def __init__(self, symbols: frozenset[str] | None, now: Callable[[], str]) -> None:
+    ``first`` is sent before anything else, and never lost.
+    """
+
+    def __init__(self, symbols: frozenset[str] | None, now: Callable[[], str], first: bytes | None = None) -> None:
         super().__init__()
         self.symbols = symbols
         self._now = now
-        self._waiting: OrderedDict[tuple[str, str | None], bytes] = OrderedDict()
+        self._waiting: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._first = first
         self._lost = 0
 
     def wants(self, symbol: str) -> bool:
         return self.symbols is None or symbol in self.symbols
 
-    def add(self, kind: str, symbol: str | None, frame: bytes) -> None:
+    def add(self, kind: str, symbol: str, frame: bytes) -> None:
         key = (kind, symbol)
         if self._waiting.pop(key, None) is not None:
             self._lost += 1
@@ -99,6 +103,9 @@ class MarketListener(Listener):
         self._waiting.clear()
 
     def _take(self) -> bytes | None:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
         if self._lost:
             lost, self._lost = self._lost, 0
             return _encode(MarketFrame(kind="LOST", time=self._now(), count=lost))
