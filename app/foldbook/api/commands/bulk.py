@@ -19,11 +19,12 @@ from typing import Any
 import msgspec
 from uuid_utils.compat import uuid7
 
-from foldbook.api.commands.calls import Bus, CountResponse, ResultDocument, problem_reply
+from foldbook.api.commands.calls import Bus, CountResponse, problem_reply
 from foldbook.api.commands.envelope import IDEMPOTENCY_KEY, IF_MATCH, metadata_of
 from foldbook.api.gate import BodyLimits, Gate, Headers, Receive, Reply, Scope, Send, respond
 from foldbook.api.problems import Problem, body_too_large, problem_of
 from foldbook.eventstore.command_json import CommandLines
+from foldbook.eventstore.commands.documents import ResultDocument
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Command, Metadata
 
