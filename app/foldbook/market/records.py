@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, DecimalException
-from typing import Any, TypeAlias
+from typing import TypeAlias, overload
 
 from foldbook.trading.values import Side, canonical
 
@@ -47,6 +47,10 @@ def _length(delta: timedelta) -> int:
     return (delta.days * 86_400 + delta.seconds) * _NS_PER_S + delta.microseconds * 1000
 
 
+@overload
+def _text(value: Given) -> str: ...
+@overload
+def _text(value: Given | None) -> str | None: ...
 def _text(value: Given | None) -> str | None:
     return f"{value:f}" if isinstance(value, Decimal) else value
 
@@ -76,10 +80,6 @@ class _Record:
 
     def _values(self) -> dict[str, object]:
         """The values besides symbol and time, by name."""
-        raise NotImplementedError
-
-    def texts(self) -> tuple[Any, ...]:
-        """Its prices and sizes, in the order in which they are given: as text, so that nothing is computed."""
         raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
@@ -179,8 +179,9 @@ class Bar(_Record):
             value = self._volume = exact(value)
         return value
 
-    def texts(self) -> tuple[Any, ...]:
-        return tuple(map(_text, (self._open, self._high, self._low, self._close, self._volume)))
+    def texts(self) -> tuple[str, str, str, str, str | None]:
+        """Its prices and sizes, in the order in which they are given: as text, so that nothing is computed."""
+        return _text(self._open), _text(self._high), _text(self._low), _text(self._close), _text(self._volume)
 
     def _values(self) -> dict[str, object]:
         return {
@@ -242,8 +243,9 @@ class Quote(_Record):
             value = self._ask_size = exact(value)
         return value
 
-    def texts(self) -> tuple[Any, ...]:
-        return tuple(map(_text, (self._bid, self._ask, self._bid_size, self._ask_size)))
+    def texts(self) -> tuple[str, str, str | None, str | None]:
+        """Its prices and sizes, in the order in which they are given: as text, so that nothing is computed."""
+        return _text(self._bid), _text(self._ask), _text(self._bid_size), _text(self._ask_size)
 
     def _values(self) -> dict[str, object]:
         return {"bid": self.bid, "ask": self.ask, "bid_size": self.bid_size, "ask_size": self.ask_size}
@@ -285,8 +287,9 @@ class Trade(_Record):
             value = self._size = exact(value)
         return value
 
-    def texts(self) -> tuple[Any, ...]:
-        return (_text(self._price), _text(self._size))
+    def texts(self) -> tuple[str, str | None]:
+        """Its prices and sizes, in the order in which they are given: as text, so that nothing is computed."""
+        return _text(self._price), _text(self._size)
 
     def _values(self) -> dict[str, object]:
         return {"price": self.price, "size": self.size, "aggressor": self.aggressor}

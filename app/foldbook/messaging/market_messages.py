@@ -98,11 +98,27 @@ def encode(symbol: str, epoch: int, sequence: int, like: Datum | Opened, data: S
     return _ENCODER.encode(message_type(symbol=symbol, epoch=epoch, sequence=sequence, data=list(map(tick, data))))
 
 
+def _quote_tick(quote: Quote) -> QuoteTick:
+    return QuoteTick(quote.time_ns, *quote.texts())
+
+
+def _trade_tick(trade: Trade) -> TradeTick:
+    return TradeTick(trade.time_ns, *trade.texts(), trade.aggressor)
+
+
+def _bar_tick(bar: Bar) -> BarTick:
+    return BarTick(bar.time_ns, *bar.texts(), bar.interval_ns)
+
+
+def _open_tick(opened: Opened) -> OpenTick:
+    return OpenTick(opened.time_ns, f"{opened.price:f}")
+
+
 _FORMS: dict[type[Datum | Opened], tuple[str, Any, Callable[[Any], Struct]]] = {
-    Quote: ("quote", Quotes, lambda quote: QuoteTick(quote.time_ns, *quote.texts())),
-    Trade: ("trade", Trades, lambda trade: TradeTick(trade.time_ns, *trade.texts(), aggressor=trade.aggressor)),
-    Bar: ("bar", Bars, lambda bar: BarTick(bar.time_ns, *bar.texts(), interval_ns=bar.interval_ns)),
-    Opened: ("open", Opens, lambda opened: OpenTick(opened.time_ns, f"{opened.price:f}")),
+    Quote: ("quote", Quotes, _quote_tick),
+    Trade: ("trade", Trades, _trade_tick),
+    Bar: ("bar", Bars, _bar_tick),
+    Opened: ("open", Opens, _open_tick),
 }
 
 
