@@ -19,10 +19,9 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 from msgspec import Struct
 
+from foldbook.messaging.connection import CALL_TIMEOUT_S
 from foldbook.trading.commands import OpenAccount
 from foldbook.trading.values import is_account
-
-CALL_TIMEOUT_S = 10.0
 
 MARKET = "foldbook.market"
 COMMANDS = "foldbook.commands"
@@ -61,6 +60,10 @@ class Queue(Struct, frozen=True):
     arguments: Arguments
 
 
+# Not a quorum queue: those count how often a message was looked at, and drop it after some times.
+DEAD_QUEUE = Queue(DEAD, DEAD, DEAD, {"x-max-length": DEAD_MAX, "x-max-length-bytes": DEAD_BYTES_MAX})
+
+
 class Topology(Struct, frozen=True):
     exchanges: tuple[Exchange, ...]
     queues: tuple[Queue, ...]
@@ -94,8 +97,7 @@ def topology(shard_count: int) -> Topology:
                 )
                 for shard in range(shard_count)
             ),
-            # Not a quorum queue: those count how often a message was looked at, and drop it after some times.
-            Queue(DEAD, DEAD, DEAD, {"x-max-length": DEAD_MAX, "x-max-length-bytes": DEAD_BYTES_MAX}),
+            DEAD_QUEUE,
         ),
     )
 
