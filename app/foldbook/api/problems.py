@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response
+from litestar import Response
 from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 
@@ -39,6 +39,9 @@ register(
 )
 UNREGISTERED = Kind(409, "The command was refused")
 """For a code that this program does not know: a replayed refusal that a newer program recorded."""
+
+GATE_PROBLEMS = ("unauthenticated", "forbidden", "wrong-host", "foreign-origin", "rate-limited")
+"""What any request can be answered before it is looked at."""
 
 _CODE_OF_STATUS = {
     400: "malformed",
@@ -151,9 +154,7 @@ def _problem_of_framework(error: HTTPException) -> Problem:
     return Problem(_CODE_OF_STATUS[error.status_code], detail, headers=error.headers, **fields)
 
 
-def answer_problem(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Litestar's handler for every exception."""
-    problem = problem_of(error)
+def problem_response(problem: Problem) -> Response[bytes]:
     return Response(problem.to_json(), status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
@@ -165,10 +166,10 @@ def by_status(codes: Iterable[str]) -> dict[int, list[str]]:
 
 
 def problem_responses(*codes: str) -> dict[int, ResponseSpec]:
-    """The problems that a route can return, for its documentation."""
+    """The problems that a route can return, for its documentation; the gate's are among them."""
     return {
         status: ResponseSpec(
             ProblemDocument, generate_examples=False, media_type=MEDIA_TYPE, description=", ".join(same_status)
         )
-        for status, same_status in by_status(codes).items()
+        for status, same_status in by_status((*codes, *GATE_PROBLEMS)).items()
     }
