@@ -32,6 +32,9 @@ from foldbook.postgres.migrations import migrate
 from foldbook.postgres.roles import ENGINE, as_role
 from foldbook.resources import projection_files
 
+os.environ["FOLDBOOK_ACCESS"] = "open"
+"""Who may do what is the business of tests/access; everywhere else, whoever asks may."""
+
 CONTAINER_IMAGE = "postgres:18"
 NO_POSTGRES = """\
 These tests need a PostgreSQL and did not get one: {error}

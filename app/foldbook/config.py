@@ -7,14 +7,16 @@ Each field is read from ``FOLDBOOK_`` followed by its name in capitals; the data
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, PositiveInt, SecretStr, field_validator
+from pydantic import AliasChoices, Field, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from foldbook.postgres.embedded import EmbeddedPostgres
@@ -36,6 +38,10 @@ BROKER_KINDS = ("simulated", "live")
 
 LIVE_PREFIX = f"{ENVIRONMENT_PREFIX}LIVE_"
 """Of the credentials of live accounts, which are no settings."""
+
+
+KEY_VARIABLE = f"{ENVIRONMENT_PREFIX}KEY"
+"""Has the key of whoever runs a program, which is no setting."""
 
 
 def _default_brokers() -> str:
@@ -75,6 +81,16 @@ class Settings(BaseSettings):
 
     amqp_url: SecretStr | None = None
     """The RabbitMQ that joins this engine with other processes, as ``amqp://user:password@host:port/virtual-host``."""
+    access: Literal["keys", "open"] = "keys"
+    """``keys``: every request needs one. ``open``: none does, for private use on a loopback address."""
+    allowed_hosts: str = ""
+    """Names, with commas, by which the API may be called, beside localhost and the address that it listens on."""
+    key_requests_per_s: PositiveInt = 10_000
+    """Requests of one key in a second; one more is refused (429)."""
+    connections_max: PositiveInt = 1_024
+    """Connections at once. One more ends the one that has been idle the longest; a key may have half of them."""
+    request_timeout_s: PositiveInt = 30
+    """How long a request may take to arrive."""
 
     queue_max: PositiveInt = 10_000
     """Commands that wait in the bus; the next one is refused (503)."""
@@ -126,6 +142,19 @@ class Settings(BaseSettings):
         if value is not None and urlsplit(value).scheme not in ("http", "https"):
             raise ValueError("is not of the form http://host:port")
         return value
+
+    @model_validator(mode="after")
+    def _check_access(self) -> Settings:
+        if self.access == "open" and not is_loopback(self.host):
+            raise ValueError(
+                f"FOLDBOOK_ACCESS=open lets whoever reaches {self.host} do everything: only for a loopback address"
+            )
+        return self
+
+    @property
+    def key_file(self) -> Path:
+        """Where the operator's key of the first start is."""
+        return self.data_dir / "operator.key"
 
     @property
     def broker_kinds(self) -> tuple[str, ...]:
@@ -186,6 +215,24 @@ def _shown(value: object) -> str | int:
     return "" if value is None else value if isinstance(value, int) else str(value)
 
 
+def is_loopback(address: str) -> bool:
+    """Does the address lead to this machine only?"""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def own_key(settings: Settings) -> str | None:
+    """The key of a program on this machine: that of ``FOLDBOOK_KEY``, else the one in the data folder. None: neither is
+    there, or this user may not read it."""
+    if given := os.environ.get(KEY_VARIABLE):
+        return given.strip()
+    with suppress(OSError):
+        return settings.key_file.read_text().strip()
+    return None
+
+
 def masked(url: str) -> str:
     """A database's URL with its passwords replaced by ``***``. If in doubt, it hides more than the password."""
     url = re.sub(r"^(\w+://[^:@/?]*:).*@", r"\1***@", url)
@@ -198,7 +245,10 @@ def unknown_variables() -> list[str]:
     return sorted(
         name
         for name in os.environ
-        if name.startswith(ENVIRONMENT_PREFIX) and not name.startswith(LIVE_PREFIX) and name not in known
+        if name.startswith(ENVIRONMENT_PREFIX)
+        and not name.startswith(LIVE_PREFIX)
+        and name != KEY_VARIABLE
+        and name not in known
     )
 
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foldbook.access.principal import ANYONE
 from foldbook.api.commands.calls import CommandCalls
 from foldbook.api.commands.openapi import command_paths
 from foldbook.api.commands.reference import command_table
@@ -129,12 +130,16 @@ class Bus:
         return done
 
 
+def ignore(*_: object) -> None:
+    pass
+
+
 async def ask(bus: Bus, method: str, path: str, body: bytes) -> tuple[int, dict[bytes, bytes], Any]:
     counted: list[tuple[str, str, int]] = []
-    calls = CommandCalls(COUNTER, bus, lambda *one: counted.append(one))  # type: ignore[arg-type]
+    calls = CommandCalls(COUNTER, bus, lambda *one: counted.append(one), ignore)  # type: ignore[arg-type]
     found = calls.find(method, path)
     assert found is not None
-    status, headers, text = await calls.reply(*found, {}, body)
+    status, headers, text = await calls.reply(found[0], ANYONE, found[1], {}, body)
     assert counted == [(method, found[0].template, status)]
     return status, dict(headers), json.loads(text)
 
@@ -239,7 +244,7 @@ def test_a_line_says_everything() -> None:
 
 
 def test_the_openapi_document_has_it_all() -> None:
-    calls = CommandCalls(COUNTER, Bus(), lambda *_: None)  # type: ignore[arg-type]
+    calls = CommandCalls(COUNTER, Bus(), ignore, ignore)  # type: ignore[arg-type]
     paths, schemas = command_paths(COUNTER, calls.all)
     assert set(paths) == {
         "/commands",
@@ -290,13 +295,13 @@ def declared(*calls: Call) -> type[Command]:
 )
 def test_two_calls_with_one_word_are_an_error_at_start(path: str) -> None:
     with pytest.raises(ValueError, match="two calls share the word"):
-        CommandCalls((*COUNTER, declared(Call(method="POST", path=path))), Bus(), lambda *_: None)  # type: ignore[arg-type]
-    CommandCalls((*COUNTER, declared(Call(method="DELETE", path=path))), Bus(), lambda *_: None)  # type: ignore[arg-type]
+        CommandCalls((*COUNTER, declared(Call(method="POST", path=path))), Bus(), ignore, ignore)  # type: ignore[arg-type]
+    CommandCalls((*COUNTER, declared(Call(method="DELETE", path=path))), Bus(), ignore, ignore)  # type: ignore[arg-type]
 
 
 def test_a_path_names_fields_of_its_command() -> None:
     with pytest.raises(TypeError, match="no field user"):
-        CommandCalls([declared(Call(method="POST", path="/counters/{user}/sub"))], Bus(), lambda *_: None)  # type: ignore[arg-type]
+        CommandCalls([declared(Call(method="POST", path="/counters/{user}/sub"))], Bus(), ignore, ignore)  # type: ignore[arg-type]
 
 
 def test_a_command_that_is_not_declared_cannot_be_sent() -> None:

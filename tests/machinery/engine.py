@@ -28,6 +28,7 @@ class Engine:
             "FOLDBOOK_VENUE_PORT": str(self.venue_port),
             "FOLDBOOK_DATA_DIR": str(data_dir),
             "DATABASE_URL": "",
+            "FOLDBOOK_ACCESS": "keys",
         }
         self.process: subprocess.Popen[str] | None = None
         self.said = ""
@@ -70,7 +71,7 @@ class Engine:
 
     def place_and_read(self, order_id: str) -> None:
         account = "/accounts/bob/binance/simulated"
-        with httpx.Client(base_url=self.url, trust_env=False) as client:
+        with httpx.Client(base_url=self.url, trust_env=False, headers=self.headers) as client:
             client.post("/accounts", json={"user": "bob", "exchange": "binance", "broker": "simulated"})
             order = {"strategy_id": "s", "symbol": "BTCUSDT", "side": "BUY", "order_type": "MARKET", "quantity": "1"}
             placed = client.post(f"{account}/orders", json=order | {"order_id": order_id, "time_in_force": "GTC"})
@@ -80,7 +81,12 @@ class Engine:
     def read(self, order_id: str, min_position: int = 0) -> None:
         """Return when the order can be read: after a kill, the parts take a moment to reconnect."""
         url = f"{self.url}/accounts/bob/binance/simulated/orders/{order_id}"
-        until(lambda: answers(f"{url}?min_position={min_position}"))
+        until(lambda: answers(f"{url}?min_position={min_position}", self.headers))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those of the operator whose key the first start made."""
+        return {"Authorization": f"Bearer {(self.data_dir / 'operator.key').read_text().strip()}"}
 
 
 def command_line(process: psutil.Process) -> list[str]:
@@ -91,8 +97,8 @@ def command_line(process: psutil.Process) -> list[str]:
         return []
 
 
-def answers(url: str) -> bool:
+def answers(url: str, headers: dict[str, str] | None = None) -> bool:
     try:
-        return bool(httpx.get(url, trust_env=False).status_code == 200)
+        return bool(httpx.get(url, trust_env=False, headers=headers).status_code == 200)
     except httpx.TransportError:
         return False

@@ -18,15 +18,16 @@ from foldbook.api.commands.bulk import BulkCommands
 from foldbook.api.commands.calls import Bus, CommandCalls
 from foldbook.api.docs import docs_routes, openapi_document
 from foldbook.api.front import Front, shape
-from foldbook.api.gate import Application, BodyLimits, Gate, GatedRoutes
-from foldbook.api.operations import gateways, health, verification
+from foldbook.api.gate import Application, Bodies, BodyLimits, Gate
+from foldbook.api.operations import gateways, health, keys, sessions, verification
 from foldbook.api.operations import projections as admin
+from foldbook.api.operations.keys import KeyAdmin
 from foldbook.api.operations.metrics import Requests
 from foldbook.api.operations.verification import LogVerifier
-from foldbook.api.problems import answer_problem
 from foldbook.api.queries import accounts, fills, instruments, ledger, log, lots, orders, positions, risk
 from foldbook.api.queries.parameters import check_query_parameters
 from foldbook.api.queries.reader import Reader
+from foldbook.api.routes import GatedRoutes, answer_problem, check_routes, metadata_of_request, principal_of_request
 from foldbook.eventstore.events import Command
 from foldbook.eventstore.readers.administration import ProjectionAdmin
 
@@ -43,6 +44,8 @@ ROUTES = (
     *admin.CALLS,
     *gateways.CALLS,
     verification.verify_log,
+    *keys.CALLS,
+    *sessions.CALLS,
     *health.CALLS,
 )
 """Everything that is not a command."""
@@ -54,6 +57,8 @@ def create_application(
     reader: Reader,
     projection_admin: ProjectionAdmin,
     verifier: LogVerifier,
+    gate: Gate,
+    key_admin: KeyAdmin,
     running: Callable[[Litestar], AbstractAsyncContextManager[None]],
     *,
     body_bytes_max: int,
@@ -63,15 +68,26 @@ def create_application(
     """``commands``: those that can be sent. ``running``: what must run while the application does; entered when the
     server starts."""
     requests = Requests()
-    gate = Gate(BodyLimits("application/json", body_bytes_max))
-    calls = CommandCalls(commands, bus, requests.count)
-    bulk = BulkCommands(commands, bus, requests.count, window_max=bulk_window_max, body_bytes_max=bulk_bytes_max)
+    bodies = Bodies(BodyLimits("application/json", body_bytes_max))
+    calls = CommandCalls(commands, bus, requests.count, gate.check_live)
+    bulk = BulkCommands(
+        commands,
+        bus,
+        requests.count,
+        check_live=gate.check_live,
+        window_max=bulk_window_max,
+        body_bytes_max=bulk_bytes_max,
+    )
     dependencies = {
         "bus": Provide(lambda: bus, sync_to_thread=False),
         "reader": Provide(lambda: reader, sync_to_thread=False),
         "admin": Provide(lambda: projection_admin, sync_to_thread=False),
         "verifier": Provide(lambda: verifier, sync_to_thread=False),
         "requests": Provide(lambda: requests, sync_to_thread=False),
+        "gate": Provide(lambda: gate, sync_to_thread=False),
+        "key_admin": Provide(lambda: key_admin, sync_to_thread=False),
+        "principal": Provide(principal_of_request, sync_to_thread=False),
+        "metadata": Provide(metadata_of_request, sync_to_thread=False),
     }
 
     async def count(message: Message, scope: Scope) -> None:
@@ -80,11 +96,13 @@ def create_application(
             requests.count(http["method"], http.get("path_template", "unknown"), message["status"])
 
     def gated(app: ASGIApp) -> ASGIApp:
-        return cast(ASGIApp, GatedRoutes(cast(Application, app), gate))
+        return cast(ASGIApp, GatedRoutes(cast(Application, app), bodies))
 
     document = openapi_document(ROUTES, tuple(sorted(dependencies)), tuple(commands))
+    routes = [*ROUTES, *docs_routes(document)]
+    check_routes(routes)
     litestar = Litestar(
-        [*ROUTES, *docs_routes(document)],
+        routes,
         dependencies=dependencies,
         exception_handlers={Exception: answer_problem},
         middleware=[gated],
@@ -100,4 +118,4 @@ def create_application(
         for route in litestar.routes
         if isinstance(route, HTTPRoute)
     }
-    return Front(cast(Application, litestar), calls, bulk, gate, others)
+    return Front(cast(Application, litestar), calls, bulk, gate, bodies, others)

@@ -21,6 +21,7 @@ from msgspec import Struct
 from foldbook.api.commands.calls import command_calls
 from foldbook.api.commands.openapi import command_paths
 from foldbook.api.problems import Problem
+from foldbook.api.routes import may
 from foldbook.eventstore.events import Command
 
 _STATIC = resources.files("foldbook.api") / "static"
@@ -78,19 +79,19 @@ def docs_routes(document: bytes) -> list[HTTPRouteHandler]:
     files = {name: (path.read_bytes(), media_type) for name, (path, media_type) in _FILES.items()}
     welcome = Welcome(version=metadata.version("foldbook"))
 
-    @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
+    @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False, opt=may(None))
     async def get_welcome() -> Response[Welcome]:
         return Response(welcome)
 
-    @get("/openapi.json", include_in_schema=False)
+    @get("/openapi.json", include_in_schema=False, opt=may(None))
     async def get_document() -> Response[bytes]:
         return Response(document, media_type="application/json")
 
-    @get("/docs", include_in_schema=False)
+    @get("/docs", include_in_schema=False, opt=may(None))
     async def get_page() -> Response[bytes]:
         return Response(page, media_type="text/html", headers=_HEADERS)
 
-    @get("/docs/{name:str}", include_in_schema=False)
+    @get("/docs/{name:str}", include_in_schema=False, opt=may(None))
     async def get_file(name: FromPath[str]) -> Response[bytes]:
         if name not in files:
             raise Problem("not-found", f"there is no /docs/{name}")

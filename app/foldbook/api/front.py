@@ -7,11 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from foldbook.access.principal import Principal
 from foldbook.api.commands import bulk
 from foldbook.api.commands.bulk import BulkCommands
 from foldbook.api.commands.calls import CommandCall, CommandCalls
 from foldbook.api.escapes import path_of
-from foldbook.api.gate import Application, ClientGone, Gate, Headers, Receive, Reply, Scope, Send, respond
+from foldbook.api.gate import (
+    PRINCIPAL,
+    Application,
+    Bodies,
+    ClientGone,
+    Gate,
+    Headers,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    headers_of,
+    respond,
+)
 from foldbook.api.problems import Problem, problem_of
 
 
@@ -27,11 +41,13 @@ class Front:
         calls: CommandCalls,
         bulk_commands: BulkCommands,
         gate: Gate,
+        bodies: Bodies,
         others: Mapping[str, Collection[str]],
     ) -> None:
         self._app = app
         self.calls = calls
         self.gate = gate
+        self.bodies = bodies
         self._bulk = bulk_commands
         self._others = others
 
@@ -41,10 +57,12 @@ class Front:
             return
         method = scope["method"]
         try:
+            principal = self.gate.admit(headers_of(scope["headers"]), method)
             path = path_of(scope).rstrip("/")
-        except Problem as problem:
-            await respond(send, self.calls.refuse(method, "unknown", problem))
+        except Exception as error:
+            await respond(send, self.calls.refuse(method, "unknown", problem_of(error)))
             return
+        scope = {**scope, "path": path or "/", PRINCIPAL: principal}
         if (found := self.calls.find(method, path)) is not None:
             await self._execute(*found, scope, receive, send)
         elif path == bulk.PATH and method == "POST":
@@ -52,27 +70,28 @@ class Front:
         elif (here := self._without_app(method, path)) is not None:
             await respond(send, self._without_call(method, *here))
         else:
-            await self._app({**scope, "path": path or "/"}, receive, send)
+            await self._app(scope, receive, send)
 
     async def _execute(
         self, call: CommandCall, named: tuple[str, ...], scope: Scope, receive: Receive, send: Send
     ) -> None:
-        headers = dict(scope["headers"])
+        principal: Principal = scope[PRINCIPAL]
+        headers = headers_of(scope["headers"])
         try:
             body = await self._body(scope, headers, receive)
         except ClientGone:
             return
         except Exception as error:
-            reply = self.calls.refuse(call.method, call.template, problem_of(error))
+            reply = self.calls.refuse(call.method, call.template, problem_of(error), principal)
         else:
-            reply = await self.calls.reply(call, named, headers, body)
+            reply = await self.calls.reply(call, principal, named, headers, body)
         await respond(send, reply)
 
     async def _body(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
         if scope["query_string"]:
             raise Problem("malformed", "commands take no query parameters")
-        self.gate.admit(headers)
-        return await self.gate.read(receive)
+        self.bodies.check(headers)
+        return await self.bodies.read(receive)
 
     def _without_app(self, method: str, path: str) -> tuple[str, set[str]] | None:
         """Template and methods of a path that has commands, if ``app`` does not know the method there."""

@@ -1,19 +1,24 @@
-"""The gate decides whether a request may come in, in one place for every way in.
+"""The gate decides who may come in, in one place for every way in.
 
-The fast path of the protocol, the front, ``POST /commands`` and Litestar's routes all call ``Gate.admit`` before they
-read a body. Those that do not have the body yet read it with ``Gate.read``.
+The fast path of the protocol, the front, ``POST /commands``, Litestar's routes and the streams all call ``Gate.admit``
+before anything else, and check what the principal that it returns may do. ``BodyLimits`` says what a body must be.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from foldbook.access.keyring import Keyring
+from foldbook.access.principal import ANYONE, UNKNOWN, Principal
+from foldbook.access.roles import Unauthenticated
+from foldbook.api.hosts import Hosts
 from foldbook.api.problems import Problem, body_too_large
-from foldbook.eventstore.strict_json import refuse_repeated_keys
+from foldbook.api.rates import Rates
+from foldbook.api.sessions import Sessions
 
 Message = dict[str, Any]
 Scope = dict[str, Any]
@@ -25,22 +30,39 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Mapping[bytes, bytes]
 """By lower-case name."""
 
+PRINCIPAL = "foldbook.principal"
+"""Where a scope has its principal."""
 
-class BodyLimits(Struct, frozen=True):
-    """The media type of a body, and its maximum size in bytes."""
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
-    media_type: str
-    bytes_max: int
-    also: tuple[str, ...] = ()
-    """Media types that are accepted as the same."""
+_SINGULAR = frozenset(
+    {
+        b"authorization",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"idempotency-key",
+        b"if-match",
+        b"last-event-id",
+        b"origin",
+        b"x-actor",
+        b"x-correlation-id",
+    }
+)
+_BEARER = re.compile(rb"[Bb]earer +(\S{1,200}) *")
 
-    def pattern(self) -> re.Pattern[bytes]:
-        names = "|".join(map(re.escape, (self.media_type, *self.also)))
-        return re.compile(rf"(?:{names})(?:;.*)?".encode(), re.IGNORECASE)
 
-
-_QUESTIONS = ("GET", "HEAD", "OPTIONS")
-"""Methods whose requests usually have no body."""
+def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Raises ``Problem`` for a header that can have one value only, and has two."""
+    raw = list(raw)
+    headers = dict(raw)
+    if len(headers) < len(raw):
+        seen = set()
+        for name, _ in raw:
+            if name in seen and name in _SINGULAR:
+                raise Problem("malformed", f"the header {name.decode()} is given twice", field=name.decode())
+            seen.add(name)
+    return headers
 
 
 class Reply(NamedTuple):
@@ -56,29 +78,93 @@ class ClientGone(Exception):
 
 
 class Gate:
-    """Admits requests whose body is within ``limits``."""
+    """``keyring`` None: the engine is open to all who may reach it."""
+
+    def __init__(self, hosts: Hosts, keyring: Keyring | None, sessions: Sessions, rates: Rates) -> None:
+        self.keyring = keyring
+        self.sessions = sessions
+        self._hosts = hosts
+        self._rates = rates
+
+    def admit(self, headers: Headers, method: str = "POST") -> Principal:
+        """Who sends the request. Raises ``Problem`` if it may not come in, whatever it asks for, and
+        ``Unauthenticated`` if its key is not in force."""
+        get = headers.get
+        origin = get(b"origin")
+        self._hosts.check(get(b"host"), origin, get(b"sec-fetch-site"), get(b"sec-fetch-mode"))
+        if self.keyring is None:
+            return ANYONE
+        authorization = get(b"authorization")
+        if authorization is not None:
+            principal = self.keyring.principal_of(_key_in(authorization))
+        elif (cookies := get(b"cookie")) is not None:
+            principal = self._in_session(self.keyring, cookies, origin, method)
+        else:
+            return UNKNOWN
+        if principal.key_id is not None:
+            self._rates.take(principal.key_id)
+        return principal
+
+    def principal_of(self, key: str) -> Principal:
+        """Raises ``Unauthenticated``."""
+        return ANYONE if self.keyring is None else self.keyring.principal_of(key)
+
+    def check_live(self, principal: Principal) -> None:
+        """Raises ``Unauthenticated`` if the key of a request that was admitted is not in force any more."""
+        if self.keyring is not None and not self.keyring.is_live(principal):
+            raise Unauthenticated("the key was revoked, or has expired")
+
+    def _in_session(self, keyring: Keyring, cookies: bytes, origin: bytes | None, method: str) -> Principal:
+        """A cookie that says nothing is not an error: the browser sends it until it is told otherwise."""
+        key_id = self.sessions.key_id_of(cookies)
+        principal = None if key_id is None else keyring.holder_of(key_id)
+        if principal is not None and origin is None and method not in SAFE_METHODS:
+            raise Problem("foreign-origin", "a session changes something only from a page of this engine")
+        return principal or UNKNOWN
+
+
+def _key_in(authorization: bytes) -> str:
+    found = _BEARER.fullmatch(authorization)
+    if found is None:
+        raise Unauthenticated("the Authorization header must be: Bearer fbk_...")
+    return found[1].decode("latin-1")
+
+
+class BodyLimits(Struct, frozen=True):
+    """The media type of a body, and its maximum size in bytes."""
+
+    media_type: str
+    bytes_max: int
+    also: tuple[str, ...] = ()
+    """Media types that are accepted as the same."""
+
+    def pattern(self) -> re.Pattern[bytes]:
+        names = "|".join(map(re.escape, (self.media_type, *self.also)))
+        return re.compile(rf"(?:{names})(?:\s*;.*)?".encode(), re.IGNORECASE)
+
+
+class Bodies:
+    """Checks and reads bodies within ``limits``."""
 
     def __init__(self, limits: BodyLimits) -> None:
         self.bytes_max = limits.bytes_max
         self._media_type = limits.media_type
         self._pattern = limits.pattern()
 
-    def admit(self, headers: Headers, *, may_have_body: bool = True) -> None:
-        """Raises ``Problem`` if the request may not come in. Called once for every request.
-
-        A check of who may come in (the Host and Origin headers, the key) belongs here, before anything else.
-        """
-        if may_have_body:
-            self._check_body(headers)
-
-    def _check_body(self, headers: Headers) -> None:
+    def check(self, headers: Headers) -> None:
+        """Raises ``Problem``. A page of another site can send a body without asking only if it is not JSON, so that its
+        type must be said (Fetch standard, CORS-safelisted request-header)."""
         media_type = headers.get(b"content-type")
         # The usual type is compared without the pattern, in a tenth of the time.
-        if media_type is not None and media_type != b"application/json" and not self._pattern.fullmatch(media_type):
-            raise Problem("unsupported-media-type", f"the body must be {self._media_type}")
+        if media_type != b"application/json" and (media_type is not None or has_body(headers)):
+            self._check_type(media_type)
         length = headers.get(b"content-length")
         if length is not None and int(length) > self.bytes_max:
             raise body_too_large(self.bytes_max)
+
+    def _check_type(self, media_type: bytes | None) -> None:
+        if media_type is None or not self._pattern.fullmatch(media_type):
+            raise Problem("unsupported-media-type", f"the body must be {self._media_type}, and Content-Type say so")
 
     async def read(self, receive: Receive) -> bytes:
         """The body. Raises ``ClientGone``, and ``Problem`` if the body is too large, which shows only while reading if
@@ -95,40 +181,8 @@ class Gate:
         return body
 
 
-class GatedRoutes:
-    """An ASGI application: the gate in front of the routes of ``app``, whose framework answers what the gate raises."""
-
-    def __init__(self, app: Application, gate: Gate) -> None:
-        self._app = app
-        self._gate = gate
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            headers = dict(scope["headers"])
-            has_body = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
-            self._gate.admit(headers, may_have_body=has_body or scope["method"] not in _QUESTIONS)
-            if has_body:
-                try:
-                    receive = _again(await self._checked_body(receive), receive)
-                except ClientGone:
-                    return
-        await self._app(scope, receive, send)
-
-    async def _checked_body(self, receive: Receive) -> bytes:
-        body = await self._gate.read(receive)
-        refuse_repeated_keys(body)
-        return body
-
-
-def _again(body: bytes, then: Receive) -> Receive:
-    """Receives a body that was already read, then what comes after it."""
-    rest = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-    async def receive() -> Message:
-        message: Message | None = next(rest, None)
-        return await then() if message is None else message
-
-    return receive
+def has_body(headers: Headers) -> bool:
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
 
 
 async def respond(send: Send, reply: Reply) -> None:

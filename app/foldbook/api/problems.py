@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response
+from litestar import Response
 from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 
@@ -34,6 +34,9 @@ register(
         "projection-behind": (504, "The read tables have not reached the position"),
     }
 )
+GATE_PROBLEMS = ("unauthenticated", "forbidden", "wrong-host", "foreign-origin", "rate-limited")
+"""What any request can be answered before it is looked at."""
+
 _CODE_OF_STATUS = {
     400: "malformed",
     404: "not-found",
@@ -115,9 +118,7 @@ def _problem_of_framework(error: HTTPException) -> Problem:
     return Problem(_CODE_OF_STATUS[error.status_code], detail, headers=error.headers, **fields)
 
 
-def answer_problem(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Litestar's handler for every exception."""
-    problem = problem_of(error)
+def problem_response(problem: Problem) -> Response[bytes]:
     return Response(problem.to_json(), status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
@@ -129,10 +130,10 @@ def by_status(codes: Iterable[str]) -> dict[int, list[str]]:
 
 
 def problem_responses(*codes: str) -> dict[int, ResponseSpec]:
-    """The problems that a route can return, for its documentation."""
+    """The problems that a route can return, for its documentation; the gate's are among them."""
     return {
         status: ResponseSpec(
             ProblemDocument, generate_examples=False, media_type=MEDIA_TYPE, description=", ".join(same_status)
         )
-        for status, same_status in by_status(codes).items()
+        for status, same_status in by_status((*codes, *GATE_PROBLEMS)).items()
     }

@@ -14,6 +14,7 @@ from foldbook.cli.database import add_client_programs
 from foldbook.cli.engine import doctor, migrate, serve, up
 from foldbook.cli.exits import exit_of, explain
 from foldbook.cli.gateway import gateway
+from foldbook.cli.keys import keys
 from foldbook.cli.lifetime import describe
 from foldbook.cli.market import market
 from foldbook.cli.projections import projections
@@ -40,6 +41,7 @@ cli.command()(backtest)
 cli.command()(venue)
 cli.add_typer(projections, name="projections")
 cli.add_typer(audit, name="audit")
+cli.add_typer(keys, name="keys")
 cli.add_typer(market, name="market")
 cli.add_typer(strategy, name="strategy")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from foldbook.access.access import ACCESS
 from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.events import Command
 from foldbook.eventstore.readers.definitions import Definition
@@ -21,12 +22,14 @@ class Domain(NamedTuple):
 
 
 TRADING = Domain(ORDER_BOOK, projection_files())
-DOMAINS = (TRADING,)
+KEYS = Domain(ACCESS)
+DOMAINS = (TRADING, KEYS)
 
 
 def commands_of(domains: Sequence[Domain]) -> list[type[Command]]:
-    """Every command that can be sent."""
-    return [command for domain in domains for command in domain.decider.command_types]
+    """Every command that can be sent from outside."""
+    every = (command for domain in domains for command in domain.decider.command_types)
+    return [command for command in every if command.declaration is not None]
 
 
 def definitions_of(domains: Sequence[Domain]) -> list[Definition]:

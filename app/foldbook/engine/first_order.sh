@@ -1,10 +1,11 @@
 API=http://127.0.0.1:8000
 ACCOUNT=$API/accounts/alice/binance/simulated
-JSON='Content-Type: application/json'
-curl -sS -H "$JSON" $API/accounts -d '{"user": "alice", "exchange": "binance", "broker": "simulated"}'; echo
-curl -sS -H "$JSON" $ACCOUNT/orders -d '{"order_id": "o-1", "strategy_id": "trend", "symbol": "BTCUSDT",
+KEY=$(cat ~/.local/share/foldbook/operator.key)
+call() { printf 'Authorization: Bearer %s\nContent-Type: application/json\n' "$KEY" | curl -sS -H @- "$@"; }
+call $API/accounts -d '{"user": "alice", "exchange": "binance", "broker": "simulated"}'; echo
+call $ACCOUNT/orders -d '{"order_id": "o-1", "strategy_id": "trend", "symbol": "BTCUSDT",
   "side": "BUY", "order_type": "LIMIT", "quantity": "1.5", "limit_price": "64250.1", "time_in_force": "GTC"}'; echo
-until ORDER=$(curl -sS $ACCOUNT/orders/o-1); echo "$ORDER" | grep '"FILLED"'; do
+until ORDER=$(call $ACCOUNT/orders/o-1); echo "$ORDER" | grep '"FILLED"'; do
   echo "$ORDER" | grep -o '"status": *"[A-Z_]*"\|"cum_qty": *"[0-9.]*"' | tr '\n' ' '; echo; sleep 0.3
 done
-curl -sS $ACCOUNT/positions/BTCUSDT/history; echo
+call $ACCOUNT/positions/BTCUSDT/history; echo

@@ -5,6 +5,7 @@ PostgreSQL, the projector, the API; and for simulated accounts the venue, the ga
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import signal
@@ -12,9 +13,10 @@ import urllib.request
 from collections.abc import Iterator
 from types import FrameType
 
-from foldbook.config import Settings
+from foldbook.config import Settings, own_key
 from foldbook.engine.address import check_address, check_venue_address
 from foldbook.engine.console import tell
+from foldbook.engine.keys import ensure_operator_key
 from foldbook.engine.lock import lock
 from foldbook.engine.parts import Child, Database
 from foldbook.engine.supervisor import READY_TIMEOUT_S, STOP_SIGNALS, Supervisor
@@ -45,6 +47,8 @@ def up(settings: Settings) -> None:
                 supervisor.start(Database(EmbeddedPostgres(settings.data_dir)))
             if not migrate(settings.owner_dsn, settings.shards):
                 tell(f"roles: {NOT_SEPARATED}")
+            if settings.access == "keys" and asyncio.run(ensure_operator_key(settings)):
+                tell(f"made an operator's key: {settings.key_file}")
             supervisor.start(Child("the projector", ("projections", "run"), lock_fd))
             supervisor.start(Child("the API", ("serve",), lock_fd))
             for part in _of_brokers(settings, lock_fd):
@@ -74,7 +78,7 @@ def _is_ready(settings: Settings) -> bool:
     """The API takes commands, and every gateway has begun to work."""
     if not _answers(f"{settings.url}/health/ready"):
         return False
-    told = _get(f"{settings.url}/admin/gateways")
+    told = _get(f"{settings.url}/admin/gateways", own_key(settings))
     states = {each["broker"]: each["state"] for each in json.loads(told)["gateways"]} if told is not None else {}
     return all(states.get(kind) in ("working", "disconnected") for kind in settings.broker_kinds)
 
@@ -83,11 +87,12 @@ def _answers(url: str) -> bool:
     return _get(url) is not None
 
 
-def _get(url: str) -> bytes | None:
+def _get(url: str, key: str | None = None) -> bytes | None:
     """What a GET returns; None if that is not a 200. The request ignores any proxy that the environment names."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(url, headers={} if key is None else {"Authorization": f"Bearer {key}"})  # noqa: S310
     try:
-        with opener.open(url, timeout=READY_TIMEOUT_S) as response:
+        with opener.open(request, timeout=READY_TIMEOUT_S) as response:
             body: bytes = response.read()
             return body if response.status == 200 else None
     except OSError:

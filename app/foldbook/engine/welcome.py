@@ -18,6 +18,7 @@ from foldbook.postgres.binaries import client_program
 
 FIRST_ORDER = Path(__file__).with_name("first_order.sh")
 DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_KEY_FILE = "~/.local/share/foldbook/operator.key"
 
 
 def welcome(settings: Settings) -> str:
@@ -29,6 +30,7 @@ Foldbook is ready.
   its OpenAPI   {settings.url}/docs
   {_venue(settings)}
   data          {settings.data_dir if settings.is_embedded else "the PostgreSQL of DATABASE_URL"}
+  {_access(settings)}
   command line  {Path(sys.executable).with_name("foldbook")} --help
 
 In psql:
@@ -47,9 +49,16 @@ def _venue(settings: Settings) -> str:
     return f"venue         {where}"
 
 
+def _access(settings: Settings) -> str:
+    if settings.access == "open":
+        return "access        open: everybody on this machine may do everything"
+    return f"your key      {settings.key_file}"
+
+
 def first_order(settings: Settings) -> str:
-    """Shell commands, with this engine's address."""
-    return FIRST_ORDER.read_text().replace(DEFAULT_URL, settings.url)
+    """Shell commands, with this engine's address and key."""
+    text = FIRST_ORDER.read_text().replace(DEFAULT_URL, settings.url)
+    return text.replace(DEFAULT_KEY_FILE, shlex.quote(str(settings.key_file)))
 
 
 def psql_line(settings: Settings) -> str:

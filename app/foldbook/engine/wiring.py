@@ -7,17 +7,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 
+from foldbook.access.access import ACCESS
+from foldbook.access.commands import AGGREGATE_ID as KEYS
+from foldbook.access.keyring import Keyring
 from foldbook.api.application import create_application
 from foldbook.api.front import Front
+from foldbook.api.gate import Gate
+from foldbook.api.hosts import Hosts, hosts_of
+from foldbook.api.operations.keys import KeyAdmin
 from foldbook.api.operations.verification import LogVerifier
 from foldbook.api.queries.reader import Reader
+from foldbook.api.rates import Rates
+from foldbook.api.sessions import Sessions
 from foldbook.config import Settings
 from foldbook.engine.domains import DOMAINS, Domain, commands_of, definitions_of
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.readers.administration import ProjectionAdmin
+from foldbook.eventstore.readers.following import Following
 from foldbook.eventstore.readers.listener import Listener
 from foldbook.eventstore.readers.read_gate import ReadGate
 from foldbook.eventstore.readers.runner import ProjectionRunner
@@ -33,17 +43,26 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
     )
     bus = CommandBus(store, *(domain.decider for domain in domains), shard_count=settings.shards, limits=limits)
     listener = Listener(settings.dsn)
-    gate = ReadGate(settings.dsn)
-    gate.listen(listener)
-    reader = Reader(settings.dsn, gate, settings.shards)
+    read_gate = ReadGate(settings.dsn)
+    read_gate.listen(listener)
+    reader = Reader(settings.dsn, read_gate, settings.shards)
     admin = projection_admin(settings, domains)
+    keyring = Keyring(lambda: datetime.now(UTC))
+    following = Following(settings.dsn, ACCESS, KEYS, settings.shards, keyring.follow)
+    following.listen(listener)
+    gate = Gate(
+        Hosts(hosts_of(settings.host, settings.allowed_hosts.split(","))),
+        None if settings.access == "open" else keyring,
+        Sessions(),
+        Rates(settings.key_requests_per_s),
+    )
 
     @asynccontextmanager
     async def running(_: object) -> AsyncIterator[None]:
         """Stops in reverse order: first the bus, which answers everything it holds."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(store.close)
-            for part in (reader, gate, listener):
+            for part in (reader, read_gate, following, listener):
                 await part.start()
                 stack.push_async_callback(part.stop)
             stack.push_async_callback(admin.stop)
@@ -57,6 +76,8 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
         reader,
         admin,
         LogVerifier(settings.dsn, settings.shards),
+        gate,
+        KeyAdmin(bus, following),
         running,
         body_bytes_max=settings.body_bytes_max,
         bulk_bytes_max=settings.ndjson_bytes_max,

@@ -111,6 +111,8 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who asked for a command, and what caused it; stored with each of its events."""
 
     actor: str | None = None
+    on_behalf_of: str | None = None
+    """For whom the actor asked, as the actor says."""
     correlation_id: str | None = None
     causation_id: str | None = None
     raw_message: str | None = None

@@ -15,6 +15,7 @@ return json_build_object(
     'recorded_at', eventstore.rfc3339((p_event).recorded_at),
     'command_id', (p_event).command_id,
     'actor', (p_event).metadata ->> 'actor',
+    'on_behalf_of', (p_event).metadata ->> 'on_behalf_of',
     'correlation_id', (p_event).metadata ->> 'correlation_id',
     'causation_id', (p_event).metadata ->> 'causation_id',
     'raw_message', (p_event).metadata ->> 'raw_message',

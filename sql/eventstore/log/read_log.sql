@@ -6,7 +6,8 @@ create or replace function eventstore.read_log(
     p_aggregate_type text default null,
     p_aggregate_id text default null,
     p_subject text default null,
-    p_until bigint default null
+    p_until bigint default null,
+    p_patterns text[] default null
 )
 returns setof eventstore.log
 language plpgsql
@@ -29,6 +30,7 @@ begin
                 and (p_aggregate_type is null or l.aggregate_type = p_aggregate_type)
                 and (p_aggregate_id is null or l.aggregate_id = p_aggregate_id)
                 and (p_type is null or l.type = p_type)
+                and eventstore.matches(l.aggregate_id, p_patterns)
         )
         select a.*
         from about a
@@ -55,6 +57,7 @@ begin
                 and l.sequence > a.after_sequence
                 and l.sequence <= coalesce(a.until_sequence, v_until)
                 and (p_type is null or l.type = p_type)
+                and eventstore.matches(l.aggregate_id, p_patterns)
             order by l.sequence
             limit p_limit
         ) e
@@ -67,10 +70,11 @@ begin
         where l.shard = p_shard and l.position > p_after and l.position <= v_until
             and (p_aggregate_type is null or l.aggregate_type = p_aggregate_type)
             and (p_type is null or l.type = p_type)
+            and (p_patterns is null or eventstore.matches(l.aggregate_id, p_patterns))
         order by l.position
         limit p_limit;
     end if;
 end
 $$;
 comment on function eventstore.read_log is
-    'Events of a shard after a position, ascending; optionally up to a position, and of one type, aggregate type, aggregate or subject.';
+    'Events of a shard after a position, ascending; optionally up to a position, and of one type, aggregate type, aggregate or subject, and of aggregates that match one of the patterns.';

@@ -5,6 +5,7 @@ create or replace function trading.query_fill_totals(
     p_account text,
     p_strategy_id text,
     p_symbol text,
+    p_accounts text[],
     p_is_by_strategy boolean,
     p_is_by_symbol boolean,
     p_after_strategy_id text,
@@ -37,6 +38,7 @@ begin
             and (p_account is null or f.account = p_account)
             and (p_strategy_id is null or f.strategy_id = p_strategy_id)
             and (p_symbol is null or f.symbol = p_symbol)
+            and (p_accounts is null or eventstore.matches(f.account, p_accounts))
         group by 1, 2, 3, 4
     ),
     candidate as (

@@ -3,6 +3,7 @@ create or replace function trading.query_fills(
     p_account text,
     p_strategy_id text,
     p_symbol text,
+    p_accounts text[],
     p_after_shard integer,
     p_after_position bigint,
     p_limit integer
@@ -28,6 +29,7 @@ begin
             and (p_account is null or f.account = p_account)
             and (p_strategy_id is null or f.strategy_id = p_strategy_id)
             and (p_symbol is null or f.symbol = p_symbol)
+            and (p_accounts is null or eventstore.matches(f.account, p_accounts))
         order by f.shard, f.position
         limit p_limit + 1
     )
@@ -43,4 +45,4 @@ begin
 end
 $$;
 comment on function trading.query_fills is
-    'A page of fills in the order of the log; next is shard:position.';
+    'A page of fills in the order of the log; next is shard:position. p_accounts: patterns, one of which their account matches.';

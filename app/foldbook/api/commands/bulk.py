@@ -12,17 +12,20 @@ client before reading stops.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from uuid_utils.compat import uuid7
 
+from foldbook.access.principal import Principal, check_command
 from foldbook.api.commands.calls import Bus, CountResponse, problem_reply
 from foldbook.api.commands.envelope import IDEMPOTENCY_KEY, IF_MATCH, metadata_of
-from foldbook.api.gate import BodyLimits, Gate, Headers, Receive, Reply, Scope, Send, respond
-from foldbook.api.problems import Problem, body_too_large, problem_of
+from foldbook.api.gate import PRINCIPAL, Bodies, BodyLimits, Headers, Receive, Reply, Scope, Send, headers_of, respond
+from foldbook.api.problems import GATE_PROBLEMS, Problem, body_too_large, problem_of
+from foldbook.api.refusals import log_refusal
 from foldbook.eventstore.command_json import CommandLines
 from foldbook.eventstore.commands.documents import ResultDocument
 from foldbook.eventstore.commands.submission import CommandResult
@@ -36,8 +39,9 @@ UNREAD_BYTES_MAX = 64 << 20
 STALLED_MAX_S = 30.0
 REQUESTS_MAX = 8
 """Bulk requests at once: each may fill a window and hold UNREAD_BYTES_MAX of results."""
+REQUESTS_OF_KEY_MAX = 4
 
-PROBLEMS = ("malformed", "body-too-large", "unsupported-media-type", "overloaded")
+PROBLEMS = ("malformed", "body-too-large", "unsupported-media-type", "overloaded", *GATE_PROBLEMS)
 
 _ALSO = ("application/ndjson", "application/jsonl", "application/json")
 _ENCODER = msgspec.json.Encoder()
@@ -52,48 +56,62 @@ class BulkCommands:
         bus: Bus,
         count: CountResponse,
         *,
+        check_live: Callable[[Principal], None],
         window_max: int,
         body_bytes_max: int,
     ) -> None:
-        self._submitter = _Submitter(commands, bus)
+        self._submitter = _Submitter(commands, bus, check_live)
         self._count = count
         self._window_max = window_max
-        self._gate = Gate(BodyLimits(MEDIA_TYPE, body_bytes_max, _ALSO))
-        self._requests = 0
+        self._bodies = Bodies(BodyLimits(MEDIA_TYPE, body_bytes_max, _ALSO))
+        self._requests: Counter[str | None] = Counter()
+        """Under way, by key."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        principal: Principal = scope[PRINCIPAL]
         try:
-            metadata = self._admit(scope, dict(scope["headers"]))
+            sender = _Sender(principal, self._admit(scope, headers_of(scope["headers"]), principal))
         except Exception as error:
-            await respond(send, self._refuse(problem_of(error)))
+            await respond(send, self._refuse(problem_of(error), principal))
             return
         self._count("POST", PATH, 200)
-        self._requests += 1
+        self._requests[principal.key_id] += 1
         try:
-            exchange = _Exchange(self._submitter, metadata, self._window_max, self._gate.bytes_max)
+            exchange = _Exchange(self._submitter, sender, self._window_max, self._bodies.bytes_max)
             await exchange.run(receive, send)
         finally:
-            self._requests -= 1
+            self._requests[principal.key_id] -= 1
 
-    def _admit(self, scope: Scope, headers: Headers) -> Metadata:
+    def _admit(self, scope: Scope, headers: Headers, principal: Principal) -> Metadata:
+        principal.require_key()
         if scope["query_string"]:
             raise Problem("malformed", "commands take no query parameters")
-        self._gate.admit(headers)
+        self._bodies.check(headers)
         for header in (IDEMPOTENCY_KEY, IF_MATCH):
             name = header.name.lower()
             if name.encode() in headers:
                 raise Problem("malformed", f"{name} is for one command; here each line has its own", field=name)
-        if self._requests >= REQUESTS_MAX:
+        if self._requests.total() >= REQUESTS_MAX:
             raise Problem("overloaded", f"{REQUESTS_MAX} bulk requests are already under way")
-        return metadata_of(headers)
+        if principal.key_id is not None and self._requests[principal.key_id] >= REQUESTS_OF_KEY_MAX:
+            raise Problem("overloaded", f"{REQUESTS_OF_KEY_MAX} bulk requests of this key are already under way")
+        return metadata_of(headers, principal)
 
-    def _refuse(self, problem: Problem) -> Reply:
+    def _refuse(self, problem: Problem, principal: Principal) -> Reply:
         self._count("POST", PATH, problem.status)
+        log_refusal(problem, principal, "POST", PATH)
         return problem_reply(problem)
 
 
 class _Gone(Exception):
     """The client went away."""
+
+
+class _Sender(NamedTuple):
+    """``metadata``: of all its commands."""
+
+    principal: Principal
+    metadata: Metadata
 
 
 _Submitted = tuple[asyncio.Future[CommandResult], ResultDocument]
@@ -102,15 +120,18 @@ _Submitted = tuple[asyncio.Future[CommandResult], ResultDocument]
 class _Submitter:
     """Reads commands from lines and submits them."""
 
-    def __init__(self, commands: Iterable[type[Command]], bus: Bus) -> None:
+    def __init__(self, commands: Iterable[type[Command]], bus: Bus, check_live: Callable[[Principal], None]) -> None:
         commands = tuple(commands)
         self._bus = bus
+        self._check_live = check_live
         self._lines = CommandLines(commands)
         self._documents = {command: ResultDocument(command) for command in commands}
 
-    def submit(self, text: bytes, metadata: Metadata) -> _Submitted | Problem:
+    def submit(self, text: bytes, sender: _Sender) -> _Submitted | Problem:
         try:
-            line = self._lines.read(text, uuid7, datetime.now(UTC), metadata)
+            self._check_live(sender.principal)
+            line = self._lines.read(text, uuid7, datetime.now(UTC), sender.metadata)
+            check_command(sender.principal, line.command)
             future = self._bus.submit(line.command, metadata=line.metadata, expected_sequence=line.expected_sequence)
         except Exception as error:
             return problem_of(error)
@@ -120,9 +141,9 @@ class _Submitter:
 class _Exchange:
     """One request and its response."""
 
-    def __init__(self, submitter: _Submitter, metadata: Metadata, window_max: int, body_bytes_max: int) -> None:
+    def __init__(self, submitter: _Submitter, sender: _Sender, window_max: int, body_bytes_max: int) -> None:
         self._submitter = submitter
-        self._metadata = metadata
+        self._sender = sender
         self._body_bytes_max = body_bytes_max
         self._window: asyncio.Queue[_Submitted | Problem | None] = asyncio.Queue(window_max)
         self._unsent: asyncio.Queue[bytes] = asyncio.Queue()
@@ -144,7 +165,7 @@ class _Exchange:
 
     async def _read(self, receive: Receive) -> None:
         async for line in self._lines(receive):
-            entry = line if isinstance(line, Problem) else self._submitter.submit(line, self._metadata)
+            entry = line if isinstance(line, Problem) else self._submitter.submit(line, self._sender)
             await self._window.put(entry)
         await self._window.put(None)
 

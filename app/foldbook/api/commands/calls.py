@@ -16,11 +16,13 @@ from operator import attrgetter
 
 import msgspec
 
+from foldbook.access.principal import UNKNOWN, Principal, roles_of
 from foldbook.api.commands.envelope import envelope_of
 from foldbook.api.escapes import name_in, segment_of
 from foldbook.api.gate import Headers, Reply
 from foldbook.api.problems import MEDIA_TYPE, Problem, problem_of
-from foldbook.eventstore.command_json import CommandBody, content_of, declaration_of, fields_in_path
+from foldbook.api.refusals import log_refusal
+from foldbook.eventstore.command_json import CommandBody, content_of, declaration_of, fields_in_path, identity_of
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.documents import ResultDocument
 from foldbook.eventstore.declaration import Call
@@ -62,6 +64,11 @@ class CommandCall:
             "/".join(f"({_segments(len(names[part]))})" if part in names else re.escape(part) for part in parts)
         )
         self._readers = [field.read for field in self.in_path]
+        self.roles = roles_of(command)
+        names_in_path = [field.name for field in self.in_path]
+        identity = identity_of(command)
+        self._identity = names_in_path.index(identity) if identity in names_in_path else None
+        """Which parameter of its path names the aggregate; None: its body does."""
         self._location = None if call.creates is None else _Location(command, call.creates)
 
     def match(self, path: str) -> tuple[str, ...] | None:
@@ -70,13 +77,17 @@ class CommandCall:
             return None
         return tuple(map(name_in, found.groups())) if "%" in path else found.groups()
 
-    async def reply(self, bus: Bus, named: Sequence[str], headers: Headers, body: bytes) -> Reply:
-        """The response. Raises what is wrong with the request or the command."""
-        content = self.body.decode(body)
-        command_id, metadata, expected_sequence = envelope_of(headers)
+    async def reply(self, bus: Bus, principal: Principal, named: Sequence[str], headers: Headers, body: bytes) -> Reply:
+        """The response. Raises what is wrong with the request or the command, and first, what the principal may not."""
+        principal.require_key()
         values = [read(text) for read, text in zip(self._readers, named, strict=True)]
+        principal.check(self.roles, None if self._identity is None else values[self._identity])
+        content = self.body.decode(body)
+        command_id, metadata, expected_sequence = envelope_of(headers, principal)
         form = self.body.form
         command = form.command(content, command_id, datetime.now(UTC), *values)
+        if self._identity is None:
+            principal.check(self.roles, command.aggregate_id)
         result = await bus.submit(
             command, metadata=form.metadata(content, metadata), expected_sequence=expected_sequence
         )
@@ -123,8 +134,15 @@ def command_calls(commands: Iterable[type[Command]]) -> list[CommandCall]:
 class CommandCalls:
     """The command calls by path; ``count`` counts every response."""
 
-    def __init__(self, commands: Iterable[type[Command]], bus: Bus, count: CountResponse) -> None:
+    def __init__(
+        self,
+        commands: Iterable[type[Command]],
+        bus: Bus,
+        count: CountResponse,
+        check_live: Callable[[Principal], None],
+    ) -> None:
         self._bus = bus
+        self._check_live = check_live
         self.count = count
         self.all = command_calls(commands)
         if len({call.name for call in self.all}) < len(self.all):
@@ -154,17 +172,21 @@ class CommandCalls:
         found = (self.find(method, path) for method in self.methods)
         return [one[0] for one in found if one is not None]
 
-    async def reply(self, call: CommandCall, named: Sequence[str], headers: Headers, body: bytes) -> Reply:
+    async def reply(
+        self, call: CommandCall, principal: Principal, named: Sequence[str], headers: Headers, body: bytes
+    ) -> Reply:
         """The response to a request that the gate admitted, whatever happens."""
         try:
-            reply = await call.reply(self._bus, named, headers, body)
+            self._check_live(principal)
+            reply = await call.reply(self._bus, principal, named, headers, body)
         except Exception as error:
-            return self.refuse(call.method, call.template, problem_of(error))
+            return self.refuse(call.method, call.template, problem_of(error), principal)
         self.count(call.method, call.template, reply.status)
         return reply
 
-    def refuse(self, method: str, template: str, problem: Problem) -> Reply:
+    def refuse(self, method: str, template: str, problem: Problem, principal: Principal = UNKNOWN) -> Reply:
         self.count(method, template, problem.status)
+        log_refusal(problem, principal, method, template)
         return problem_reply(problem)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from uuid import UUID
 
+from litestar.params import HeaderParameter
 from uuid_utils.compat import uuid7
 
+from foldbook.access.principal import Principal
+from foldbook.access.roles import Forbidden
 from foldbook.api.gate import Headers
 from foldbook.api.problems import Problem
-from foldbook.eventstore.events import NO_METADATA, Metadata
+from foldbook.eventstore.events import Metadata
 
 _TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -26,8 +29,17 @@ class RequestHeader(NamedTuple):
 
 IDEMPOTENCY_KEY = RequestHeader("Idempotency-Key", "The command id, a UUID. It makes a retry safe.")
 IF_MATCH = RequestHeader("If-Match", "The aggregate's sequence that the command is based on, in quotes.")
-ACTOR = RequestHeader("X-Actor", "Who asked for the command.")
+ON_BEHALF_OF = RequestHeader("X-Actor", "On whose behalf an operator asks. The actor itself is the key's name.")
 CORRELATION_ID = RequestHeader("X-Correlation-Id", "What the command belongs to.")
+
+
+OnBehalfOf = Annotated[str | None, HeaderParameter(name=ON_BEHALF_OF.name, description=ON_BEHALF_OF.description)]
+"""The header as a route declares it, for its documentation; ``metadata_of`` reads it."""
+
+
+IdempotencyKey = Annotated[
+    str | None, HeaderParameter(name=IDEMPOTENCY_KEY.name, description=IDEMPOTENCY_KEY.description)
+]
 
 
 class Envelope(NamedTuple):
@@ -36,28 +48,43 @@ class Envelope(NamedTuple):
     expected_sequence: int | None
 
 
-def envelope_of(headers: Headers) -> Envelope:
-    """Raises ``Problem`` naming the header that cannot be read."""
+def envelope_of(headers: Headers, principal: Principal) -> Envelope:
+    """Raises ``Problem`` naming the header that cannot be read, and what ``metadata_of`` raises."""
     key = headers.get(b"idempotency-key")
     tag = headers.get(b"if-match")
     return Envelope(
         uuid7() if key is None else _command_id(key),
-        metadata_of(headers),
+        metadata_of(headers, principal),
         None if tag is None else _expected_sequence(tag),
     )
 
 
-def metadata_of(headers: Headers) -> Metadata:
-    """Who asked for it, and what it belongs to. Raises ``Problem`` naming the header that cannot be read."""
-    actor, correlation_id = headers.get(b"x-actor"), headers.get(b"x-correlation-id")
-    if actor is None and correlation_id is None:
-        return NO_METADATA
-    return Metadata(actor=_text(ACTOR, actor), correlation_id=_text(CORRELATION_ID, correlation_id))
+def metadata_of(headers: Headers, principal: Principal) -> Metadata:
+    """Who asked for it, and what it belongs to. Raises ``Problem`` naming the header that cannot be read, and
+    ``Forbidden`` if somebody else than an operator names an actor."""
+    named, correlation_id = headers.get(b"x-actor"), headers.get(b"x-correlation-id")
+    if named is None and correlation_id is None:
+        return principal.metadata
+    on_behalf_of = _text(ON_BEHALF_OF, named)
+    if on_behalf_of is not None and not principal.is_operator:
+        raise Forbidden("X-Actor says on whose behalf an operator asks; the actor is the key's name")
+    if principal.name is None:  # There are no keys, and so nobody else to name.
+        return Metadata(actor=on_behalf_of, correlation_id=_text(CORRELATION_ID, correlation_id))
+    return Metadata(
+        actor=principal.name, on_behalf_of=on_behalf_of, correlation_id=_text(CORRELATION_ID, correlation_id)
+    )
 
 
-def actor_of(text: str | None) -> str | None:
-    """The X-Actor of a request that is not a command. Raises ``Problem``."""
-    return _text(ACTOR, None if text is None else text.encode())
+def asked_by(metadata: Metadata) -> str | None:
+    """The actor, and for whom, in one text."""
+    if metadata.on_behalf_of is None:
+        return metadata.actor
+    return f"{metadata.actor} for {metadata.on_behalf_of}"
+
+
+def command_id_of(idempotency_key: str | None) -> UUID:
+    """The id of a command that a route makes. Raises ``Problem``."""
+    return uuid7() if idempotency_key is None else _command_id(idempotency_key.encode("latin-1", "replace"))
 
 
 def _command_id(text: bytes) -> UUID:

@@ -12,8 +12,8 @@ import msgspec
 
 from foldbook.api.commands import bulk
 from foldbook.api.commands.calls import CommandCall
-from foldbook.api.commands.envelope import ACTOR, CORRELATION_ID, IDEMPOTENCY_KEY, IF_MATCH, RequestHeader
-from foldbook.api.problems import MEDIA_TYPE, by_status
+from foldbook.api.commands.envelope import CORRELATION_ID, IDEMPOTENCY_KEY, IF_MATCH, ON_BEHALF_OF, RequestHeader
+from foldbook.api.problems import GATE_PROBLEMS, MEDIA_TYPE, by_status
 from foldbook.eventstore.command_json import CommandLines, declaration_of, identity_of
 from foldbook.eventstore.commands.documents import result_type
 from foldbook.eventstore.events import Command
@@ -27,6 +27,7 @@ COMMAND_PROBLEMS = (
     "invalid-command",
     "overloaded",
     "unavailable",
+    *GATE_PROBLEMS,
 )
 """The problems that any command can have; its declaration has the refusals of its domain."""
 
@@ -73,7 +74,7 @@ def _operation(call: CommandCall) -> Json:
     }
 
 
-HEADERS = (IDEMPOTENCY_KEY, IF_MATCH, ACTOR, CORRELATION_ID)
+HEADERS = (IDEMPOTENCY_KEY, IF_MATCH, ON_BEHALF_OF, CORRELATION_ID)
 
 
 def _path_parameters(call: CommandCall) -> list[Json]:
@@ -130,7 +131,7 @@ def _bulk_operation(line: Json, results: list[Json]) -> Json:
             "Commands to one aggregate are executed in order. A line may have up to 1 MiB, the body up to 64 MiB."
         ),
         "operationId": "CommandsExecuteCommands",
-        "parameters": [_header_parameter(header) for header in (ACTOR, CORRELATION_ID)],
+        "parameters": [_header_parameter(header) for header in (ON_BEHALF_OF, CORRELATION_ID)],
         "requestBody": {"required": True, "content": _content(bulk.MEDIA_TYPE, line)},
         "responses": {
             str(HTTPStatus.OK.value): {"description": "A line for each line", "content": content},

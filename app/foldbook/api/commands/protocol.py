@@ -15,11 +15,13 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from foldbook.access.principal import Principal
 from foldbook.api.commands.calls import CommandCall, CommandCalls
 from foldbook.api.escapes import canonical_path
 from foldbook.api.front import Front
-from foldbook.api.gate import Headers
+from foldbook.api.gate import Headers, headers_of
 from foldbook.api.problems import Problem
+from foldbook.errors import FoldbookError
 
 
 class CommandProtocol(HttpToolsProtocol):
@@ -31,6 +33,7 @@ class CommandProtocol(HttpToolsProtocol):
         super().__init__(**given)
         self._calls: CommandCalls = front.calls
         self._gate = front.gate
+        self._bodies = front.bodies
 
     def on_headers_complete(self) -> None:
         exchange = self._begin_exchange()
@@ -64,14 +67,15 @@ class CommandProtocol(HttpToolsProtocol):
             return None
         if (found := self._calls.find(method, path)) is None:
             return None
-        headers = dict(self.headers)
-        if not self._is_plain(headers):
-            return None
         try:
-            self._gate.admit(headers)
-        except Problem:
+            headers = headers_of(self.headers)
+            if not self._is_plain(headers):
+                return None
+            principal = self._gate.admit(headers)
+            self._bodies.check(headers)
+        except FoldbookError:
             return None
-        return _Exchange(*found, headers)
+        return _Exchange(*found, principal, headers)
 
     def _is_plain(self, headers: Headers) -> bool:
         parser = self.parser
@@ -83,7 +87,9 @@ class CommandProtocol(HttpToolsProtocol):
         )
 
     async def _respond(self, exchange: _Exchange) -> None:
-        reply = await self._calls.reply(exchange.call, exchange.named, exchange.headers, exchange.body)
+        reply = await self._calls.reply(
+            exchange.call, exchange.principal, exchange.named, exchange.headers, exchange.body
+        )
         exchange.response_complete = True
         if self.transport.is_closing():
             return
@@ -111,12 +117,14 @@ class _Exchange:
         "keep_alive",
         "message_event",
         "named",
+        "principal",
         "response_complete",
     )
 
-    def __init__(self, call: CommandCall, named: tuple[str, ...], headers: Headers) -> None:
+    def __init__(self, call: CommandCall, named: tuple[str, ...], principal: Principal, headers: Headers) -> None:
         self.call = call
         self.named = named
+        self.principal = principal
         self.headers = headers
         self.body = b""
         self.keep_alive = True

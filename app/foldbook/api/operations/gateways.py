@@ -9,17 +9,19 @@ from typing import Annotated, Any, Literal
 import asyncpg
 from litestar import Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Raw, Struct, json
 from uuid_utils.compat import uuid7
 
+from foldbook.access.roles import AUDITORS, NOBODY, RECONCILERS
 from foldbook.api.commands.calls import Bus
-from foldbook.api.commands.envelope import actor_of
+from foldbook.api.commands.envelope import OnBehalfOf
 from foldbook.api.paths import OF_ACCOUNT
 from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.addresses import ADDRESSES, AddressedAccount
 from foldbook.api.queries.parameters import LIMIT_DEFAULT, Limit
 from foldbook.api.queries.reader import Reader
+from foldbook.api.routes import may
 from foldbook.brokers.port import LEASE_PREFIX
 from foldbook.errors import StoreUnavailable, register
 from foldbook.eventstore.events import Metadata
@@ -114,13 +116,13 @@ class Reconciled(Struct, frozen=True, kw_only=True):
     result: Raw | None
 
 
-@get("/admin/gateways", tags=["admin"], responses=problem_responses("unavailable"))
+@get("/admin/gateways", tags=["admin"], responses=problem_responses("unavailable"), opt=may(AUDITORS))
 async def get_gateways(reader: NamedDependency[Reader]) -> Gateways:
     """The gateways, and what each works."""
     return Gateways(gateways=await gateway_statuses(reader))
 
 
-@get("/admin/doubts", tags=["admin"], responses=problem_responses("unavailable"))
+@get("/admin/doubts", tags=["admin"], responses=problem_responses("unavailable"), opt=may(AUDITORS))
 async def get_doubts(
     reader: NamedDependency[Reader],
     account: Annotated[str | None, QueryParameter(description="Of one account: `user/exchange/broker`.")] = None,
@@ -136,16 +138,17 @@ async def get_doubts(
     tags=["admin"],
     status_code=200,
     responses=problem_responses("malformed", "unknown-doubt", "invalid-command", "overloaded", "unavailable"),
+    opt=may(NOBODY),
 )
 async def resolve_doubt(
     reader: NamedDependency[Reader],
     bus: NamedDependency[Bus],
     doubt_id: FromPath[str],
     data: JSONBody[Resolution],
-    x_actor: Annotated[str | None, HeaderParameter(name="X-Actor", description="Who decided this.")] = None,
+    metadata: NamedDependency[Metadata],
+    x_actor: OnBehalfOf = None,
 ) -> Resolved:
-    """Decide what became of a request. The decision is a fact, with its `X-Actor`."""
-    actor = actor_of(x_actor)
+    """Decide what became of a request. The decision is a fact, with its actor."""
     row = await reader.ask("brokers.query_doubt", doubt_id)
     if row is None:
         raise Problem("unknown-doubt", f"nothing is in doubt under the id {doubt_id}: it may be resolved")
@@ -158,7 +161,7 @@ async def resolve_doubt(
         outcome=DoubtOutcome(data.outcome),
         reason=data.reason,
     )
-    result = await bus.execute(command, metadata=Metadata(actor=actor))
+    result = await bus.execute(command, metadata=metadata)
     return Resolved(
         account=row["account"],
         order_id=row["order_id"],
@@ -173,6 +176,7 @@ async def resolve_doubt(
     tags=["accounts"],
     status_code=200,
     dependencies=ADDRESSES,
+    opt=may(RECONCILERS),
     responses=problem_responses("unknown-account", "not-worked", "unavailable"),
 )
 async def reconcile_account(

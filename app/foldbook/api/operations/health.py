@@ -12,12 +12,14 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from foldbook.access.roles import EVERYBODY
 from foldbook.api.commands.calls import Bus
 from foldbook.api.operations.gateways import GatewayStatus, doubt_counts, gateway_statuses
 from foldbook.api.operations.metrics import Requests, exposition
 from foldbook.api.operations.projections import statuses
 from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.reader import Reader
+from foldbook.api.routes import may
 from foldbook.errors import StoreUnavailable
 from foldbook.eventstore.readers.status import ProjectionStatus
 from foldbook.resources import projection_files
@@ -41,13 +43,13 @@ class Ready(Struct, frozen=True, kw_only=True):
     doubts: int
 
 
-@get("/health/live", tags=["operations"])
+@get("/health/live", tags=["operations"], opt=may(None))
 async def get_live() -> Live:
     """The process answers."""
     return Live()
 
 
-@get("/health/ready", tags=["operations"], responses=problem_responses("not-ready"))
+@get("/health/ready", tags=["operations"], responses=problem_responses("not-ready"), opt=may(None))
 async def get_ready(bus: NamedDependency[Bus], reader: NamedDependency[Reader]) -> Ready:
     """The engine takes commands, the database answers, and every read table exists."""
     if not bus.is_running:
@@ -65,7 +67,7 @@ async def get_ready(bus: NamedDependency[Bus], reader: NamedDependency[Reader]) 
     return Ready(gateways={each.broker: each.state for each in gateways}, doubts=sum(doubts.values()))
 
 
-@get("/metrics", tags=["operations"], media_type=CONTENT_TYPE_LATEST)
+@get("/metrics", tags=["operations"], media_type=CONTENT_TYPE_LATEST, opt=may(EVERYBODY))
 async def get_metrics(
     bus: NamedDependency[Bus], reader: NamedDependency[Reader], requests: NamedDependency[Requests]
 ) -> Response[bytes]:

@@ -9,13 +9,16 @@ from typing import Annotated
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, HeaderParameter, JSONBody
+from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Raw, Struct, structs
 
-from foldbook.api.commands.envelope import actor_of
+from foldbook.access.roles import AUDITORS, NOBODY
+from foldbook.api.commands.envelope import OnBehalfOf, asked_by
 from foldbook.api.problems import problem_responses
 from foldbook.api.queries.reader import Reader, unreachable_as_unavailable
 from foldbook.api.queries.responses import compact
+from foldbook.api.routes import may
+from foldbook.eventstore.events import Metadata
 from foldbook.eventstore.readers.administration import ProjectionAdmin
 from foldbook.eventstore.readers.copies import Verification
 from foldbook.eventstore.readers.status import Failure, ProjectionStatus, Run, projection_status
@@ -60,20 +63,29 @@ class Projections(Struct, frozen=True):
     projections: list[Projection]
 
 
-@get("/admin/projections", tags=["admin"], responses=problem_responses("unavailable"))
+@get("/admin/projections", tags=["admin"], responses=problem_responses("unavailable"), opt=may(AUDITORS))
 async def get_projections(reader: NamedDependency[Reader]) -> Projections:
     """All projections, with their lag behind the log."""
     return Projections(_by_name(await statuses(reader)))
 
 
-@get("/admin/projections/{name:str}", tags=["admin"], responses=problem_responses("unknown-projection", "unavailable"))
+@get(
+    "/admin/projections/{name:str}",
+    tags=["admin"],
+    responses=problem_responses("unknown-projection", "unavailable"),
+    opt=may(AUDITORS),
+)
 async def get_projection(reader: NamedDependency[Reader], name: FromPath[str]) -> Projection:
     """One projection, with the progress of its last reset, rebuild or verification."""
     return await _projection(reader, name)
 
 
 @post(
-    "/admin/projections/{name:str}/reset", tags=["admin"], status_code=202, responses=problem_responses(*CALL_PROBLEMS)
+    "/admin/projections/{name:str}/reset",
+    tags=["admin"],
+    status_code=202,
+    responses=problem_responses(*CALL_PROBLEMS),
+    opt=may(NOBODY),
 )
 async def reset_projection(
     admin: NamedDependency[ProjectionAdmin], reader: NamedDependency[Reader], name: FromPath[str]
@@ -89,6 +101,7 @@ async def reset_projection(
     tags=["admin"],
     status_code=202,
     responses=problem_responses(*CALL_PROBLEMS),
+    opt=may(NOBODY),
 )
 async def rebuild_projection(
     admin: NamedDependency[ProjectionAdmin], reader: NamedDependency[Reader], name: FromPath[str]
@@ -104,6 +117,7 @@ async def rebuild_projection(
     tags=["admin"],
     status_code=200,
     responses=problem_responses("projection-failed", *CALL_PROBLEMS),
+    opt=may(AUDITORS),
 )
 async def verify_projection(admin: NamedDependency[ProjectionAdmin], name: FromPath[str]) -> Verification:
     """Fold the log again and compare with the live tables, row by row."""
@@ -117,18 +131,19 @@ async def verify_projection(admin: NamedDependency[ProjectionAdmin], name: FromP
     tags=["admin"],
     status_code=200,
     responses=problem_responses("unknown-projection", "projection-not-stopped", "malformed", "unavailable"),
+    opt=may(NOBODY),
 )
 async def skip_event(
     admin: NamedDependency[ProjectionAdmin],
     reader: NamedDependency[Reader],
     name: FromPath[str],
     data: JSONBody[Skip],
-    x_actor: Annotated[str | None, HeaderParameter(name="X-Actor", description="Who decided this.")] = None,
+    metadata: NamedDependency[Metadata],
+    x_actor: OnBehalfOf = None,
 ) -> Projection:
-    """Let a stopped projection continue after the event that stopped it. The skip is recorded, with its `X-Actor`."""
-    actor = actor_of(x_actor)
+    """Let a stopped projection continue after the event that stopped it. The skip is recorded, with its actor."""
     with unreachable_as_unavailable():
-        await admin.skip(name, data.shard, data.position, reason=data.reason, actor=actor)
+        await admin.skip(name, data.shard, data.position, reason=data.reason, actor=asked_by(metadata))
     return await _projection(reader, name)
 
 

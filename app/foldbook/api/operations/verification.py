@@ -8,9 +8,11 @@ from litestar import get
 from litestar.di import NamedDependency
 from msgspec import Struct
 
+from foldbook.access.roles import AUDITORS
 from foldbook.api.problems import problem_responses
 from foldbook.api.queries.parameters import Shard, check_shard
 from foldbook.api.queries.reader import unreachable_as_unavailable
+from foldbook.api.routes import may
 from foldbook.audit.report import ShardReport
 from foldbook.audit.verify import verify
 from foldbook.errors import Overloaded
@@ -44,7 +46,12 @@ class LogVerifier:
         return report
 
 
-@get("/admin/log/verify", tags=["admin"], responses=problem_responses("malformed", "overloaded", "unavailable"))
+@get(
+    "/admin/log/verify",
+    tags=["admin"],
+    responses=problem_responses("malformed", "overloaded", "unavailable"),
+    opt=may(AUDITORS),
+)
 async def verify_log(verifier: NamedDependency[LogVerifier], shard: Shard = 0) -> LogVerification:
     """Compute every hash of a shard again, up to its current head. A million events take 13 to 18 seconds."""
     check_shard(shard, verifier.shard_count)

@@ -156,6 +156,7 @@ class RecordedEvent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     recorded_at: datetime
     command_id: UUID
     actor: str | None
+    on_behalf_of: str | None
     correlation_id: str | None
     causation_id: str | None
     raw_message: str | None

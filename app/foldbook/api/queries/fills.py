@@ -9,6 +9,8 @@ from litestar import Response
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
+from foldbook.access.principal import Principal
+from foldbook.access.roles import READERS
 from foldbook.api.paths import OF_ACCOUNT
 from foldbook.api.queries.addresses import AddressedAccount
 from foldbook.api.queries.documents import ExecutionExceptionPage, FillPage
@@ -38,6 +40,7 @@ _TOTAL_KEY = re.compile(rf"({NAME}|-)?/({NAME})?/({SYMBOL})?")
 @query("/fills")
 async def get_fills(
     reader: NamedDependency[Reader],
+    principal: NamedDependency[Principal],
     account: AccountFilter = None,
     strategy: NameFilter = None,
     symbol: SymbolFilter = None,
@@ -51,15 +54,17 @@ async def get_fills(
 ) -> Response[FillPage]:
     """Fills in the order of the log, or their totals per currency, which exclude busted fills.
 
-    Without an account, the fills come from all shards. `min_position` belongs to one shard, so it needs an account
-    unless the log has a single shard.
+    Without an account, the fills are of all accounts that the key has, and come from all shards. `min_position` belongs
+    to one shard, so it needs an account unless the log has a single shard.
     """
     shard = 0 if reader.shard_count == 1 else None if account is None else reader.shard_of(account)
     if shard is not None:
         await reader.reach(PROJECTION, shard, min_position)
     elif min_position is not None:
         raise malformed("min_position", "needs an account: the log has several shards")
-    filters = (shard, account, strategy, symbol)
+    if account is not None:
+        principal.check(READERS, account)
+    filters = (shard, account, strategy, symbol, principal.patterns)
     if group_by is None:
         after_shard, after_position = key_of("after", after or "0:0", _FILL_KEY)
         row = await reader.ask("trading.query_fills", *filters, int(after_shard), int(after_position), limit)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from litestar import Response
 from litestar.di import NamedDependency
 
+from foldbook.access.principal import Principal
+from foldbook.access.roles import READERS
 from foldbook.api.queries.documents import EventPage
 from foldbook.api.queries.parameters import (
     LIMIT_MAX,
@@ -22,6 +24,7 @@ from foldbook.api.queries.responses import document_response, query
 @query("/events")
 async def get_events(
     reader: NamedDependency[Reader],
+    principal: NamedDependency[Principal],
     shard: Shard = 0,
     after: AfterPosition = 0,
     limit: Limit = LIMIT_MAX,
@@ -33,12 +36,20 @@ async def get_events(
 ) -> Response[EventPage]:
     """The log of a shard, ascending, with its head.
 
+    A key that does not have every account sees the events of those that it has.
+
     With a `type` or an `aggregate_type`, a call examines at most 100,000 events, because types have no index. The page
     may then be short or empty, and `next` says where to continue. Only a page without `next` is the last.
     """
     check_shard(shard, reader.shard_count)
+    if aggregate_id is not None:
+        principal.check(READERS, aggregate_id)
     await reader.reach_head(shard, min_position)
-    row = await reader.ask("eventstore.query_events", shard, after, limit, type, aggregate_type, aggregate_id, subject)
+    row = await reader.ask(
+        "eventstore.query_events",
+        *(shard, after, limit, type, aggregate_type, aggregate_id, subject),
+        principal.patterns,
+    )
     return document_response(row)
 
 

@@ -10,9 +10,11 @@ from litestar import Response, get
 from litestar.datastructures import ResponseHeader
 from litestar.handlers import HTTPRouteHandler
 
+from foldbook.access.roles import READERS
 from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.addresses import ADDRESSES
 from foldbook.api.queries.reader import Row
+from foldbook.api.routes import may
 
 _POSITION = [
     ResponseHeader(
@@ -26,7 +28,13 @@ Declare = Callable[[Callable[..., Any]], HTTPRouteHandler]
 
 def query(path: str) -> Declare:
     """Declare the handler of a query."""
-    return get(path, tags=["queries"], responses=problem_responses(*_PROBLEMS), response_headers=_POSITION)
+    return get(
+        path,
+        tags=["queries"],
+        responses=problem_responses("unknown-account", *_PROBLEMS),
+        response_headers=_POSITION,
+        opt=may(READERS),
+    )
 
 
 def account_query(path: str, *problems: str) -> Declare:
@@ -40,6 +48,7 @@ def account_query(path: str, *problems: str) -> Declare:
         responses=problem_responses(*problems, "unknown-account", *_PROBLEMS),
         response_headers=_POSITION,
         dependencies=ADDRESSES,
+        opt=may(READERS),
     )
 
 

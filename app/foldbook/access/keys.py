@@ -1,0 +1,34 @@
+"""What a key looks like, and what is kept of it.
+
+A key is ``fbk_<id>_<secret>``: the id is no secret, the secret is 256 random bits. Only the SHA-256 of the whole is
+kept. A password hash would make a guess dearer, but nobody guesses 256 bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from uuid import UUID
+
+SECRET_BYTES = 32
+
+KEY_ID = r"[0-9a-f]{12}"
+_KEY = re.compile(rf"fbk_({KEY_ID})_[0-9a-f]{{64}}")
+
+
+def key_id_of(command_id: UUID) -> str:
+    """The id of the key that a command issues: the same if the command is sent again."""
+    return command_id.hex[-12:]
+
+
+def key_of(key_id: str, secret: bytes) -> str:
+    return f"fbk_{key_id}_{secret.hex()}"
+
+
+def is_key(text: str) -> bool:
+    return _KEY.fullmatch(text) is not None
+
+
+def digest_of(key: str) -> str:
+    """What is kept, in hex."""
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,163 @@
+"""Keys: who may do what. A key is shown once, in the answer to its being issued."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Response, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
+from msgspec import Meta, Struct
+
+from foldbook.access.access import Keys
+from foldbook.access.commands import AGGREGATE_ID, HolderName, IssueKey, RevokeKey
+from foldbook.access.keys import SECRET_BYTES, digest_of, key_id_of, key_of
+from foldbook.access.roles import EVERY_ACCOUNT, NOBODY, PATTERN, Role
+from foldbook.api.commands.calls import Bus
+from foldbook.api.commands.envelope import IdempotencyKey, OnBehalfOf, command_id_of
+from foldbook.api.problems import problem_responses
+from foldbook.api.queries.parameters import LIMIT_DEFAULT, AfterPosition, Limit
+from foldbook.api.queries.reader import Reader
+from foldbook.api.queries.responses import document_response
+from foldbook.api.routes import may
+from foldbook.eventstore.events import Metadata
+from foldbook.eventstore.readers.following import Following
+from foldbook.eventstore.store import shard_of
+
+Pattern = Annotated[str, Meta(pattern=rf"^{PATTERN}(?!\n)$")]
+
+
+class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``accounts``: patterns, in which a star stands for any name. Auditors and operators have every account."""
+
+    name: HolderName
+    roles: Annotated[list[Role], Meta(min_length=1, max_length=len(Role))]
+    accounts: Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=100)] = (EVERY_ACCOUNT,)
+    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class Issued(Struct, frozen=True, kw_only=True):
+    """``key``: absent if the request was sent again, because it is kept nowhere."""
+
+    id: str
+    name: str
+    key: str | None
+    position: int
+    replayed: bool
+
+
+class KeyRow(Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    roles: list[Role]
+    accounts: list[str]
+    expires_at: datetime | None
+    issued_at: datetime
+    issued_by: str | None
+    revoked_at: datetime | None
+    revoked_by: str | None
+    reason: str | None
+
+
+class KeyPage(Struct, frozen=True, kw_only=True):
+    keys: list[KeyRow]
+    next: int | None = None
+
+
+class Revoked(Struct, frozen=True, kw_only=True):
+    id: str
+    position: int
+
+
+class KeyAdmin:
+    """``following``: what tells this process the keys; None: the engine is open."""
+
+    def __init__(self, bus: Bus, following: Following[Keys] | None) -> None:
+        self._bus = bus
+        self._following = following
+
+    async def issue(self, new: NewKey, command_id: UUID, metadata: Metadata) -> Issued:
+        """Raises ``Refusal``, and what the bus raises."""
+        key_id = key_id_of(command_id)
+        key = key_of(key_id, secrets.token_bytes(SECRET_BYTES))
+        command = IssueKey(
+            command_id=command_id,
+            received_at=datetime.now(UTC),
+            key_id=key_id,
+            name=new.name,
+            roles=tuple(new.roles),
+            accounts=tuple(new.accounts),
+            expires_at=new.expires_at,
+            digest=digest_of(key),
+        )
+        result = await self._bus.execute(command, metadata=metadata)
+        await self._reach(result.sequence)
+        shown = None if result.replayed else key
+        return Issued(id=key_id, name=new.name, key=shown, position=result.position, replayed=result.replayed)
+
+    async def revoke(self, key_id: str, reason: str | None, command_id: UUID, metadata: Metadata) -> Revoked:
+        """When this returns, this process refuses the key. Raises ``Refusal``, and what the bus raises."""
+        command = RevokeKey(command_id=command_id, received_at=datetime.now(UTC), key_id=key_id, reason=reason)
+        result = await self._bus.execute(command, metadata=metadata)
+        await self._reach(result.sequence)
+        return Revoked(id=key_id, position=result.position)
+
+    async def _reach(self, sequence: int) -> None:
+        if self._following is not None:
+            await self._following.reach(sequence)
+
+
+_PROBLEMS = ("malformed", "invalid-command", "idempotency-conflict", "overloaded", "unavailable")
+
+
+@post(
+    "/keys",
+    tags=["keys"],
+    status_code=201,
+    responses=problem_responses("key-name-taken", "too-many-keys", *_PROBLEMS),
+    opt=may(NOBODY),
+)
+async def issue_key(
+    key_admin: NamedDependency[KeyAdmin],
+    metadata: NamedDependency[Metadata],
+    data: JSONBody[NewKey],
+    idempotency_key: IdempotencyKey = None,
+    x_actor: OnBehalfOf = None,
+) -> Response[Issued]:
+    """Issue a key. This answer is the only one that shows it."""
+    issued = await key_admin.issue(data, command_id_of(idempotency_key), metadata)
+    return Response(issued, status_code=200 if issued.replayed else 201, headers={"Cache-Control": "no-store"})
+
+
+@get("/keys", tags=["keys"], responses=problem_responses("malformed", "unavailable"), opt=may(NOBODY))
+async def get_keys(
+    reader: NamedDependency[Reader], after: AfterPosition = 0, limit: Limit = LIMIT_DEFAULT
+) -> Response[KeyPage]:
+    """The keys that were ever issued, in order."""
+    row = await reader.ask("access.query_keys", shard_of(AGGREGATE_ID, reader.shard_count), after, limit)
+    return document_response(row)
+
+
+@delete(
+    "/keys/{key_id:str}",
+    tags=["keys"],
+    status_code=200,
+    responses=problem_responses("unknown-key", *_PROBLEMS),
+    opt=may(NOBODY),
+)
+async def revoke_key(
+    key_admin: NamedDependency[KeyAdmin],
+    metadata: NamedDependency[Metadata],
+    key_id: FromPath[str],
+    reason: Annotated[str | None, QueryParameter(pattern=r"^[^\x00-\x1f\x7f]{1,200}(?!\n)$")] = None,
+    idempotency_key: IdempotencyKey = None,
+    x_actor: OnBehalfOf = None,
+) -> Revoked:
+    """Revoke a key: from this answer on it is refused, and its streams have ended."""
+    return await key_admin.revoke(key_id, reason, command_id_of(idempotency_key), metadata)
+
+
+CALLS = (issue_key, get_keys, revoke_key)

@@ -1,0 +1,67 @@
+"""Sessions of browsers: a cookie in place of a key.
+
+A page cannot keep a key safely, and an EventSource or a WebSocket cannot send one. So whoever showed a key gets a
+cookie that no script can read and that no other site's page can send (``HttpOnly``, ``SameSite=Strict``). A session has
+the rights of its key and ends with it. The sessions are in this process only: a restart ends them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
+
+COOKIE = "foldbook_session"
+SESSION_S = 12 * 3_600.0
+SESSIONS_MAX = 10_000
+
+
+class Sessions:
+    """Only digests of the cookies are kept."""
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._sessions: dict[str, tuple[str, float]] = {}
+        """Key id and end, by digest, in the order of their ends."""
+
+    def begin(self, key_id: str) -> str:
+        """The cookie's value."""
+        value = secrets.token_urlsafe(32)
+        self._forget_ended()
+        while len(self._sessions) >= SESSIONS_MAX:
+            del self._sessions[next(iter(self._sessions))]
+        self._sessions[_digest(value)] = (key_id, self._now_s() + SESSION_S)
+        return value
+
+    def end(self, cookies: bytes) -> None:
+        self._sessions.pop(_digest(_value_in(cookies)), None)
+
+    def key_id_of(self, cookies: bytes) -> str | None:
+        """``cookies``: the header of a request. None: there is no session, or it has ended."""
+        key_id, end_s = self._sessions.get(_digest(_value_in(cookies)), (None, 0.0))
+        return key_id if end_s > self._now_s() else None
+
+    def _forget_ended(self) -> None:
+        now_s = self._now_s()
+        while self._sessions and next(iter(self._sessions.values()))[1] <= now_s:
+            del self._sessions[next(iter(self._sessions))]
+
+
+def cookie(value: str, *, is_secure: bool) -> str:
+    """The Set-Cookie header; an empty value deletes the cookie."""
+    lifetime = f"; Max-Age={SESSION_S:.0f}" if value else "; Max-Age=0"
+    return f"{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict{lifetime}" + ("; Secure" if is_secure else "")
+
+
+def _value_in(cookies: bytes) -> str:
+    try:
+        morsel = SimpleCookie(cookies.decode("latin-1")).get(COOKIE)
+    except CookieError:
+        return ""
+    return "" if morsel is None else morsel.value
+
+
+def _digest(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()

@@ -1,0 +1,93 @@
+"""Follows one aggregate: its state in this process, as soon as the log has it.
+
+A notification is a hint to look; a poll finds what a lost one hid. However many notifications come, the database is
+asked at most once in ``PAUSE_S``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+from foldbook.eventstore.decider import Decider
+from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
+from foldbook.eventstore.readers.reconnecting import Reconnecting
+from foldbook.eventstore.store import shard_of
+from foldbook.postgres.calls import call
+from foldbook.postgres.connection import Connection
+
+PAUSE_S = 0.02
+POLL_INTERVAL_S = 0.5
+
+_READ = call("eventstore.read_aggregates", 4)
+
+S = TypeVar("S")
+
+
+class Following(Generic[S]):
+    """Call ``listen`` before its listener is started, then ``start``. ``tell`` gets each state, the first also if it is
+    the initial one."""
+
+    def __init__(
+        self,
+        dsn: str,
+        decider: Decider[S],
+        aggregate_id: str,
+        shard_count: int,
+        tell: Callable[[S], None],
+        *,
+        poll_interval_s: float = POLL_INTERVAL_S,
+    ) -> None:
+        self._decider = decider
+        self._aggregate_id = aggregate_id
+        self._shard = shard_of(aggregate_id, shard_count)
+        self._tell = tell
+        self._poll_interval_s = poll_interval_s
+        self._state = decider.initial
+        self._sequence = -1
+        """Of the last event that was folded; -1: nothing was read yet."""
+        self._woken = asyncio.Event()
+        self._moved = asyncio.Condition()
+        self._loop = Reconnecting(f"the reader of {aggregate_id}", dsn, self._follow)
+
+    def listen(self, listener: Listener) -> None:
+        listener.listen(LOG_CHANNEL, lambda _: self._woken.set())
+
+    async def start(self) -> None:
+        await self._loop.start()
+
+    async def stop(self) -> None:
+        self._woken.set()
+        await self._loop.stop()
+
+    async def reach(self, sequence: int) -> None:
+        """Return when the state has the event of this sequence."""
+        self._woken.set()
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._sequence >= sequence)
+
+    async def _follow(self, connection: Connection) -> None:
+        while not self._loop.stopping.is_set():
+            self._woken.clear()
+            after = max(self._sequence, 0)
+            key = (self._shard, [self._decider.name], [self._aggregate_id], [after])
+            rows = await connection.fetch(_READ, *key)
+            self._loop.is_well()
+            await self._fold(rows, after)
+            await self._loop.pause(PAUSE_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), self._poll_interval_s)
+
+    async def _fold(self, rows: list[Any], after: int) -> None:
+        if not rows and self._sequence >= 0:
+            return
+        state, sequence = self._state, after
+        for row in rows:
+            fact = self._decider.event_types.decode(row["type"], row["schema_version"], row["payload"])
+            state, sequence = self._decider.evolve(state, fact), row["sequence"]
+        async with self._moved:
+            self._state, self._sequence = state, sequence
+            self._tell(state)
+            self._moved.notify_all()
