@@ -22,7 +22,7 @@ from foldbook.messaging.command_messages import CORRELATION_ID, ON_BEHALF_OF
 from foldbook.messaging.connection import CALL_TIMEOUT_S, RABBIT_UNREACHABLE, RabbitLink, underlay
 from foldbook.messaging.consuming import Consumer, Delivered
 from foldbook.messaging.dead_letters import AUTHORIZATION
-from foldbook.messaging.frames import PERSISTENT, properties
+from foldbook.messaging.pipeline import PERSISTENT, properties
 from foldbook.messaging.topology import COMMANDS
 
 WAITING_MAX = 10_000

@@ -24,8 +24,8 @@ from foldbook.market.feeds.told import Lost, Opened, Told
 from foldbook.market.records import Datum, Quote
 from foldbook.messaging.connection import RABBIT_UNREACHABLE, RabbitLink, is_blocked
 from foldbook.messaging.consuming import Consumer, Delivered
-from foldbook.messaging.frames import Pipeline, properties
 from foldbook.messaging.market_messages import MarketMessage, data_of, decode, encode, kind_of
+from foldbook.messaging.pipeline import Pipeline, properties
 from foldbook.messaging.topology import MARKET, market_key, word
 
 RUN_MAX = 200

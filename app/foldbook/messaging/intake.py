@@ -28,7 +28,7 @@ from foldbook.messaging.command_messages import Asked, CommandMessages
 from foldbook.messaging.connection import CALL_TIMEOUT_S, RabbitLink, underlay
 from foldbook.messaging.consuming import Consumer, Delivered
 from foldbook.messaging.dead_letters import Undelivered, bury
-from foldbook.messaging.frames import Pipeline, properties
+from foldbook.messaging.pipeline import Pipeline, properties
 from foldbook.messaging.topology import COMMANDS, commands_queue, declare, topology
 from foldbook.messaging.transport import Commands
 

@@ -1,8 +1,4 @@
-"""Messages as frames, many in one write.
-
-The library's own publish takes a lock, a future and a turn of the loop for each message. What is sent in bulk is put
-together here, and handed to its writer as one piece.
-"""
+"""Messages without confirms, and what is acknowledged, many in one write."""
 
 from __future__ import annotations
 
@@ -15,11 +11,10 @@ import aiormq
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import ChannelFrame
 from pamqp import commands
-from pamqp.body import ContentBody
 from pamqp.frame import marshal
-from pamqp.header import ContentHeader
 
 from foldbook.messaging.connection import underlay
+from foldbook.messaging.publishing import Outgoing, frames
 
 FRAME_OVERHEAD_BYTES = 8
 """What a frame has besides its payload (AMQP 0-9-1, 4.2.3)."""
@@ -57,18 +52,12 @@ class Pipeline:
     def __init__(self, connection: AbstractConnection, channel: aiormq.abc.AbstractChannel) -> None:
         self._connection = underlay(connection)
         self._number = channel.number
-        self._payload_max = self._connection.connection_tune.frame_max - FRAME_OVERHEAD_BYTES
+        self._frame_bytes_max = self._connection.connection_tune.frame_max - FRAME_OVERHEAD_BYTES
 
     def publish(self, exchange: str, key: str, body: bytes, told: commands.Basic.Properties) -> bytes:
-        """The frames of a message."""
-        number = self._number
-        frames = [
-            marshal(commands.Basic.Publish(exchange=exchange, routing_key=key), number),
-            marshal(ContentHeader(body_size=len(body), properties=told), number),
-        ]
-        pieces = range(0, len(body), self._payload_max)
-        frames += (marshal(ContentBody(body[begin : begin + self._payload_max]), number) for begin in pieces)
-        return b"".join(frames)
+        """The frames of a message that nobody misses if no queue is there for it."""
+        message = Outgoing(key, told, body)
+        return frames(self._number, exchange, (message,), is_mandatory=False, frame_bytes_max=self._frame_bytes_max)
 
     def acknowledge(self, tag: int) -> bytes:
         """The frame that acknowledges everything up to ``tag``."""
