@@ -28,6 +28,8 @@ from foldbook.errors import FoldbookError
 from foldbook.eventstore.backoff import Backoff
 
 CONNECT_TIMEOUT_S = 5.0
+CALL_TIMEOUT_S = 10.0
+"""To declare something, to open a channel."""
 CLOSE_TIMEOUT_S = 5.0
 HEARTBEAT_S = 10
 """A peer that died without closing is noticed after three of them."""

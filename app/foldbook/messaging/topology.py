@@ -19,10 +19,9 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 from msgspec import Struct
 
+from foldbook.messaging.connection import CALL_TIMEOUT_S
 from foldbook.trading.commands import OpenAccount
 from foldbook.trading.values import is_account
-
-CALL_TIMEOUT_S = 10.0
 
 MARKET = "foldbook.market"
 COMMANDS = "foldbook.commands"
