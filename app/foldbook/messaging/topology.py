@@ -60,6 +60,10 @@ class Queue(Struct, frozen=True):
     arguments: Arguments
 
 
+# Not a quorum queue: those count how often a message was looked at, and drop it after some times.
+DEAD_QUEUE = Queue(DEAD, DEAD, DEAD, {"x-max-length": DEAD_MAX, "x-max-length-bytes": DEAD_BYTES_MAX})
+
+
 class Topology(Struct, frozen=True):
     exchanges: tuple[Exchange, ...]
     queues: tuple[Queue, ...]
@@ -93,8 +97,7 @@ def topology(shard_count: int) -> Topology:
                 )
                 for shard in range(shard_count)
             ),
-            # Not a quorum queue: those count how often a message was looked at, and drop it after some times.
-            Queue(DEAD, DEAD, DEAD, {"x-max-length": DEAD_MAX, "x-max-length-bytes": DEAD_BYTES_MAX}),
+            DEAD_QUEUE,
         ),
     )
 
