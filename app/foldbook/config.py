@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     request_timeout_s: PositiveInt = 30
     """How long a request may take to arrive."""
 
+    amqp_url: SecretStr | None = None
+    """The RabbitMQ that joins this engine with other processes, as ``amqp://user:password@host:port/virtual-host``."""
+
     queue_max: PositiveInt = 10_000
     """Commands that wait in the bus; the next one is refused (503)."""
     batch_max: PositiveInt = 128

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 
-import psutil
 from uuid_utils.compat import uuid7
 
 from foldbook.brokers.port import Broker
 from foldbook.brokers.process import TERM_S, GatewayProcess
 from foldbook.brokers.simulated import SimulatedBroker
 from foldbook.config import Settings
+from foldbook.engine.holder import this_process
 
 VENUE = "venue"
 
@@ -51,7 +49,7 @@ class Gateways:
             kind,
             self._settings.shards,
             self._simulated if kind == "simulated" else self._live,
-            f"process {os.getpid()} on {socket.gethostname()}, started {_started_at()}",
+            this_process(),
             now=now,
             new_id=uuid7,
             poll_interval_s=self._settings.poll_interval_ms / 1000,
@@ -78,7 +76,3 @@ class Gateways:
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-def _started_at() -> str:
-    return datetime.fromtimestamp(psutil.Process().create_time(), UTC).isoformat(timespec="seconds")

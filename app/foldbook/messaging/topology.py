@@ -34,6 +34,9 @@ DEAD_MAX = 10_000
 DEAD_BYTES_MAX = 256 << 20
 """Dead letters; beyond that the oldest goes, so that nobody who sends nonsense can stop the intake."""
 
+EVENTS_MAX = 100_000
+"""Events that wait in the queue of one consumer."""
+
 WORD_BYTES_MAX = 64
 NO_ACCOUNT = "-"
 """In the place of a user, which never begins so: what follows is no account."""
@@ -100,6 +103,16 @@ def topology(shard_count: int) -> Topology:
             DEAD_QUEUE,
         ),
     )
+
+
+def events_queue(name: str, *, is_whole: bool) -> Queue:
+    """The queue of a consumer of events, who declares and binds it.
+
+    When it is full, one that gets every event loses the oldest: its consumer sees the gap, and the log has them. One
+    that gets some events only would not see it. So it refuses more, and the relay waits, for everybody.
+    """
+    overflow = "drop-head" if is_whole else "reject-publish"
+    return Queue(name, EVENTS, "#", {"x-max-length": EVENTS_MAX, "x-overflow": overflow})
 
 
 def commands_queue(shard: int) -> str:

@@ -1,0 +1,1 @@
+"""What a program that uses Foldbook imports: so far, the inbox of a consumer of events."""
