@@ -60,7 +60,7 @@ REQUESTS = [
     posted("too much", f"{AT}/orders", TOO_MUCH, 413),
     posted("another media type", f"{AT}/orders", PLACED, 415, {"Content-Type": "text/plain"}),
     posted("a charset", f"{AT}/orders", order("charset"), 201, {"Content-Type": "Application/JSON; charset=utf-8"}),
-    posted("no media type", f"{AT}/orders", order("none"), 201, {}),
+    posted("no media type", f"{AT}/orders", order("none"), 415, {}),
     posted("query parameters", f"{AT}/orders?colour=red", PLACED, 400),
     posted("a bad key", f"{AT}/orders", PLACED, 400, JSON | {"Idempotency-Key": "7"}),
     posted("a bad condition", f"{AT}/orders", PLACED, 400, JSON | {"If-Match": "7"}),
@@ -68,8 +68,8 @@ REQUESTS = [
     posted("a bad actor", f"{AT}/orders", PLACED, 400, JSON | {"X-Actor": "a" * 129}),
     posted("an unknown account", "/accounts/nobody/binance/simulated/orders", PLACED, 404),
     posted("a path that cannot name an account", "/accounts/USER/binance/paper/orders", PLACED, 404),
-    Request("a cancel without a body", "POST", f"{AT}/orders/placed/cancel", None, {}),
-    Request("a cancel with none", "POST", f"{AT}/orders/placed/cancel", b"", {}),
+    Request("a cancel without a body", "POST", f"{AT}/orders/placed/cancel", None, JSON),
+    Request("a cancel with none", "POST", f"{AT}/orders/placed/cancel", b"", JSON),
     posted("a cancel with null", f"{AT}/orders/placed/cancel", b"null", 200),
     posted("a cancel with a field", f"{AT}/orders/placed/cancel", {"reason": "x"}, 400),
     posted("a cancel of nothing known", f"{AT}/orders/nothing/cancel", {}, 404),
@@ -164,7 +164,7 @@ async def ask(engine: Engine, way: Way, request: Request, user: str) -> Response
     """On a connection of its own."""
     path = request.path.replace("USER", user)
     headers = [f"{name}: {value.replace('KEY', key_of(user))}" for name, value in request.headers.items()]
-    head = [f"{request.method} {path} HTTP/1.1", "Host: x", *headers]
+    head = [f"{request.method} {path} HTTP/1.1", "Host: localhost", *headers]
     body = None if request.body is None else request.body.replace(b"USER", user.encode())
     reader, writer = await asyncio.open_connection(*engine.address)
     try:

@@ -63,7 +63,11 @@ def test_the_callbacks_are_those_that_are_overridden() -> None:
 
 def test_what_the_fast_path_uses_is_there() -> None:
     used = attributes_of("self", ast.parse(inspect.getsource(protocol.CommandProtocol)))
-    own = {name for name in vars(protocol.CommandProtocol) if not name.startswith("__")} | {"_calls", "_gate"}
+    own = {name for name in vars(protocol.CommandProtocol) if not name.startswith("__")} | {
+        "_bodies",
+        "_calls",
+        "_gate",
+    }
     given = attributes_of("self", class_named("HttpToolsProtocol")) | set(vars(HttpToolsProtocol))
     assert used - own <= given
     assert {"parser", "url", "headers", "cycle", "tasks", "loop", "transport", "server_state"} <= used
