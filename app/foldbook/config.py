@@ -79,8 +79,6 @@ class Settings(BaseSettings):
     market: str = "sample"
     """What ``up`` feeds to the venue: ``sample``, ``none``, or a file as ``foldbook market run`` takes it."""
 
-    amqp_url: SecretStr | None = None
-    """The RabbitMQ that joins this engine with other processes, as ``amqp://user:password@host:port/virtual-host``."""
     access: Literal["keys", "open"] = "keys"
     """``keys``: every request needs one. ``open``: none does, for private use on a loopback address."""
     allowed_hosts: str = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 from uuid import UUID
@@ -13,7 +12,6 @@ from aio_pika.abc import AbstractConnection
 from foldbook.cli.exits import Exit
 from foldbook.cli.lifetime import run
 from foldbook.cli.terminal import Json, amqp_url, print_json, print_rows, read_settings
-from foldbook.engine.console import tell
 from foldbook.errors import FoldbookError
 
 amqp = typer.Typer(help="Show, declare and check what Foldbook has at RabbitMQ.", no_args_is_help=True)

@@ -14,10 +14,12 @@ from foldbook.cli.database import add_client_programs
 from foldbook.cli.engine import doctor, migrate, serve, up
 from foldbook.cli.exits import exit_of, explain
 from foldbook.cli.gateway import gateway
+from foldbook.cli.intake import intake
 from foldbook.cli.keys import keys
 from foldbook.cli.lifetime import describe
 from foldbook.cli.market import market
 from foldbook.cli.projections import projections
+from foldbook.cli.relay import relay
 from foldbook.cli.replay import replay_account
 from foldbook.cli.strategy import strategy
 from foldbook.cli.venue import venue
@@ -33,7 +35,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (up, serve, gateway, migrate, doctor):
+for command in (up, serve, gateway, relay, intake, migrate, doctor):
     cli.command()(command)
 add_client_programs(cli)
 cli.command("replay")(replay_account)

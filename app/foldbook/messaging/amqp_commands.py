@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from itertools import count
 from types import TracebackType
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from foldbook.eventstore.events import NO_METADATA, Command, Metadata
 from foldbook.eventstore.store import shard_of
 from foldbook.messaging.answers import read_answer
 from foldbook.messaging.command_messages import CORRELATION_ID, ON_BEHALF_OF
-from foldbook.messaging.connection import CALL_TIMEOUT_S, RABBIT_UNREACHABLE, RabbitLink, underlay
+from foldbook.messaging.connection import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, RABBIT_UNREACHABLE, RabbitLink, underlay
 from foldbook.messaging.consuming import Consumer, Delivered
 from foldbook.messaging.dead_letters import AUTHORIZATION
 from foldbook.messaging.pipeline import PERSISTENT, properties
@@ -55,6 +56,7 @@ class AmqpCommands:
         self._numbers = count(1)
         self._waiting: dict[str, _Waiting] = {}
         """By correlation id, the oldest first."""
+        self._is_ready = asyncio.Event()
         self._publishing: set[asyncio.Task[None]] = set()
 
     @property
@@ -63,6 +65,8 @@ class AmqpCommands:
 
     async def __aenter__(self) -> AmqpCommands:
         await self._link.start()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._is_ready.wait(), CONNECT_TIMEOUT_S)
         return self
 
     async def __aexit__(
@@ -121,6 +125,7 @@ class AmqpCommands:
         consumer = Consumer(channel, REPLY_TO, self._answered, no_ack=True)
         await consumer.start()
         self._channel = channel
+        self._is_ready.set()
         self._link.is_well()
         sweeping = asyncio.create_task(self._sweep())
         try:
