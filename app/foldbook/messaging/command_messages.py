@@ -35,7 +35,7 @@ from foldbook.eventstore.command_json import CommandLines, Line
 from foldbook.eventstore.commands.documents import ResultDocument
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Command, Metadata
-from foldbook.eventstore.problems import explain
+from foldbook.eventstore.problems import Explained
 from foldbook.eventstore.store import shard_of
 from foldbook.messaging.dead_letters import AUTHORIZATION
 
@@ -56,7 +56,7 @@ register(
     {
         "wrong-shard": (421, "The command belongs to another shard"),
         "expired": (410, "Nobody wants the command done any more"),
-        "redelivered": (500, "The message was delivered too often"),
+        "redelivered": (409, "The message was delivered too often"),
     }
 )
 
@@ -101,7 +101,8 @@ class CommandMessages:
     def read(self, shard: int, properties: spec.Basic.Properties, body: bytes) -> Asked:
         """Raises what is wrong with it, of any kind, and ``StoreUnavailable`` if nobody knows the keys yet."""
         headers = properties.headers or {}
-        _check_reply_to(properties.reply_to)
+        if properties.reply_to is not None and reply_to_of(properties) is None:
+            raise Poison("malformed", "reply_to must be a queue of the sender's", field="reply_to")
         deliveries = headers.get(DELIVERY_COUNT)
         if isinstance(deliveries, int) and deliveries > DELIVERIES_MAX:
             raise Poison("redelivered", f"it was delivered {deliveries} times, and each time something went wrong")
@@ -124,8 +125,8 @@ class CommandMessages:
     def result(self, command: Command, result: CommandResult) -> bytes:
         return _ENCODER.encode(self._documents[type(command)](result))
 
-    def problem(self, error: Exception) -> bytes:
-        return _ENCODER.encode(explain(error).document())
+    def problem(self, explained: Explained) -> bytes:
+        return _ENCODER.encode(explained.document())
 
     def _principal_of(self, headers: Mapping[str, Any]) -> Principal:
         if self._keyring is None:
@@ -172,10 +173,10 @@ def _id_of(properties: spec.Basic.Properties) -> UUID:
         raise Poison("malformed", "message_id must be a UUID", field="message_id") from None
 
 
-def _check_reply_to(reply_to: str | None) -> None:
-    """An answer is sent with our rights: a sender must not choose one of our own queues."""
-    if reply_to is not None and (not reply_to or reply_to.startswith(OWN_QUEUES)):
-        raise Poison("malformed", "reply_to must be a queue of the sender's", field="reply_to")
+def reply_to_of(properties: spec.Basic.Properties) -> str | None:
+    """Where the answer goes; None: nowhere. It is sent with our rights, so not to one of our own queues."""
+    reply_to = properties.reply_to
+    return None if not reply_to or reply_to.startswith(OWN_QUEUES) else reply_to
 
 
 def _expiry(properties: spec.Basic.Properties, now: datetime) -> datetime | None:

@@ -11,6 +11,8 @@ import aiormq
 from aiormq.abc import DeliveredMessage
 from pamqp import commands
 
+from foldbook.messaging.connection import CALL_TIMEOUT_S
+
 
 class Delivered(NamedTuple):
     """A message, and the channel on which it is acknowledged."""
@@ -41,13 +43,17 @@ class Consumer:
         self._cancelled = asyncio.Event()
 
     async def start(self) -> None:
+        """RabbitMQ may leave this unanswered while the queue has no leader: then it raises ``TimeoutError``."""
         self._channel.on_consumer_cancel_callbacks.add(self._on_cancel)
-        self._tag = (await self._channel.basic_consume(self._queue, self._on_message, no_ack=self._no_ack)).consumer_tag
+        consuming = await self._channel.basic_consume(
+            self._queue, self._on_message, no_ack=self._no_ack, timeout=CALL_TIMEOUT_S
+        )
+        self._tag = consuming.consumer_tag
 
     async def stop(self) -> None:
         """Take no more. What was delivered can still be acknowledged."""
         assert self._tag is not None
-        await self._channel.basic_cancel(self._tag)
+        await self._channel.basic_cancel(self._tag, timeout=CALL_TIMEOUT_S)
 
     async def ended(self) -> None:
         """Raises ``ConnectionError`` when RabbitMQ has ended it."""

@@ -24,7 +24,7 @@ from foldbook.eventstore.backoff import Backoff
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Command
 from foldbook.eventstore.problems import explain
-from foldbook.messaging.command_messages import Asked, CommandMessages
+from foldbook.messaging.command_messages import Asked, CommandMessages, reply_to_of
 from foldbook.messaging.connection import CALL_TIMEOUT_S, RabbitLink, underlay
 from foldbook.messaging.consuming import Consumer, Delivered
 from foldbook.messaging.dead_letters import Undelivered, bury
@@ -194,7 +194,7 @@ class _Desk:
             self._answer(taken, self._messages.result(command, future.result()))
         elif isinstance(error, (Refusal, IdempotencyConflict)):
             self._counts.answered += 1
-            self._answer(taken, self._messages.problem(error))
+            self._answer(taken, self._messages.problem(explain(error)))
         elif isinstance(error, _LATER):
             self._put_off(taken, error)
         elif isinstance(error, Exception):
@@ -224,9 +224,10 @@ class _Desk:
 
     def _answer(self, taken: _Taken, document: bytes) -> None:
         told = taken.delivered.properties
-        if told.reply_to is not None:
+        reply_to = reply_to_of(told)
+        if reply_to is not None:
             answer = properties(correlation_id=told.correlation_id)
-            self._frames.append(self._pipeline.publish("", told.reply_to, document, answer))
+            self._frames.append(self._pipeline.publish("", reply_to, document, answer))
         taken.is_done = True
         self._progress.set()
 
@@ -247,7 +248,7 @@ class _Desk:
             return
         self._counts.buried += 1
         logger.warning("a message of shard %d was buried: %s: %s", self._shard, explained.code, explained.detail)
-        self._answer(taken, self._messages.problem(error))
+        self._answer(taken, self._messages.problem(explained))
 
     async def write(self) -> None:
         """Write the answers and what is acknowledged, as one piece: a message that is acknowledged was answered."""
