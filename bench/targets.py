@@ -100,6 +100,9 @@ READABLE_P99 = Target(unit="ms", is_cost=True)
 GATEWAY_ORDERS = Target(must=2_000, unit="orders/s")
 GATEWAY_ORDERS_PROJECTED = Target(unit="orders/s")
 
+# The relay, to a RabbitMQ on the same machine.
+RELAY = Target(must=5_000, aim=10_000, unit="events/s")
+
 # The backtest.
 TICKS = Target(must=200_000, aim=400_000, unit="ticks/s")
 TICKS_BY_THE_CLOCK = Target(unit="ticks/s")

@@ -12,11 +12,11 @@ import psycopg
 
 from foldbook.client.inbox import Place
 from foldbook.messaging.connection import connected
-from foldbook.messaging.relay_process import RelayProcess
 from foldbook.messaging.topology import EVENTS, declare, topology
 from tests.api.conftest import Engine, serving, settings_for
 from tests.conftest import Postgres, name_of, prepare
 from tests.messaging.consumer import consuming
+from tests.messaging.ordeal import under_way
 from tests.messaging.rabbit import Rabbit
 from tests.messaging.relaying import EVENTS_PER_COMMIT, RelayCommand, grow, new_relay, relaying, until
 
@@ -58,35 +58,13 @@ async def test_everything_arrives_once_and_in_order_while_rabbitmq_is_killed(
     rabbitmq: Rabbit, amqp_url: str, database: str
 ) -> None:
     """And while its disk is full for a moment, and the consumer's queue is deleted with everything in it."""
-    async with serving(settings_for(database)) as engine, relaying(database, amqp_url) as relay:
-        async with consuming(amqp_url, str(engine.client.base_url), database) as consumer:
-            await consumer.begun.wait()
-            grow(database, 600)
-            await until(lambda: relay.status.checkpoints["0"] > 0)
-            for _ in range(2):
-                growing = asyncio.create_task(asyncio.to_thread(grow, database, 800))
-                await _moves(relay)
-                await asyncio.to_thread(rabbitmq.kill)
-                await until(lambda: relay.status.state == "disconnected" and relay.status.error is not None)
-                await asyncio.to_thread(rabbitmq.start)
-                await growing
-                await until(lambda: relay.status.state == "working")
-
-            await asyncio.to_thread(rabbitmq.raise_disk_alarm)
-            try:
-                growing = asyncio.create_task(asyncio.to_thread(grow, database, 400))
-                await until(lambda: relay.status.state == "blocked")
-                await growing
-            finally:
-                await asyncio.to_thread(rabbitmq.clear_disk_alarm)
-            await until(lambda: relay.status.state == "working")
-
-            await asyncio.to_thread(rabbitmq.delete_queue, consumer.name, amqp_url.rpartition("/")[2])
-            head = grow(database, 400)
-            async with asyncio.timeout(PATIENCE_S):
-                await consumer.reached(head)
-            assert await consumer.taken() == list(range(1, head + 1))
-        await until(lambda: relay.status.checkpoints == {"0": head})
+    async with under_way(rabbitmq, amqp_url, database, events=600) as ordeal:
+        await ordeal.kill()
+        await ordeal.fill_the_disk()
+        await ordeal.kill()
+        await ordeal.delete_the_queue()
+        await ordeal.check()
+        assert ordeal.head == 3_000
 
 
 async def test_a_relay_killed_between_confirm_and_checkpoint_repeats_and_misses_nothing(
@@ -228,12 +206,6 @@ async def test_nothing_is_left_when_it_stops(amqp_url: str, database: str) -> No
         async with asyncio.timeout(PATIENCE_S):
             while successor.status.state != "working":
                 await asyncio.sleep(0.02)
-
-
-async def _moves(relay: RelayProcess) -> None:
-    """Until its checkpoint does."""
-    before = relay.status.checkpoints["0"]
-    await until(lambda: relay.status.checkpoints["0"] > before)
 
 
 async def _next(queue: aio_pika.abc.AbstractQueue) -> aio_pika.abc.AbstractIncomingMessage:
