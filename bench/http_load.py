@@ -149,9 +149,10 @@ def _frame(user: str, tag: str, number: int, load: HttpLoad) -> tuple[bytes, byt
         "time_in_force": "GTC",
     }
     body = msgspec.json.encode(order)
+    authorization = "".join(f"{name}: {value}\r\n" for name, value in _authorization(load).items())
     head = (
         f"POST /accounts/{user}/binance/simulated/orders HTTP/1.1\r\nHost: 127.0.0.1:{load.port}\r\n"
-        f"{''.join(f'{name}: {value}\\r\\n' for name, value in _authorization(load).items())}"
+        f"{authorization}"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     before, after = (head.encode() + body).split(b"#" * ID_DIGITS)
