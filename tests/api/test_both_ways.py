@@ -117,8 +117,8 @@ REQUESTS = [
     Request("GET of many commands", "GET", "/commands", None, {}, 405),
     posted("many commands, one a key twice", "/commands", b'{"type":"RequestCancel","type":"RequestCancel"}', 200),
     posted("many commands of another media type", "/commands", b"", 415, {"Content-Type": "text/csv"}),
-    posted("many commands with one key", "/commands", b"", 400, KEY),
-    posted("many commands with a parameter", "/commands?x=1", b"", 400, {}),
+    posted("many commands with one key", "/commands", b"", 400, JSON | KEY),
+    posted("many commands with a parameter", "/commands?x=1", b"", 400),
     posted("nothing", f"{AT}/nothing", {}, 404),
     posted(
         "a skip of another media type", "/admin/projections/orders/skip", b"{}", 415, {"Content-Type": "text/plain"}
