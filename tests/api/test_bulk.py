@@ -13,6 +13,7 @@ import httpx
 from tests.api.conftest import ACCOUNT, AT, Engine, assert_problem, order, until
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
+HEAD = b"POST /commands HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
 
 
 def line(type_name: str, account: str = ACCOUNT, **fields: Any) -> bytes:
@@ -126,10 +127,7 @@ async def test_a_line_is_answered_before_the_next_is_sent(engine: Engine) -> Non
     await engine.open()
     host, port = engine.address
     reader, writer = await asyncio.open_connection(host, port)
-    writer.write(
-        b"POST /commands HTTP/1.1\r\nHost: x\r\n"
-        b"Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
-    )
+    writer.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
     for n in range(3):
         content = place(f"o-{n}")
         # A chunk boundary inside the line
@@ -150,7 +148,7 @@ async def test_a_client_may_send_all_before_it_reads_anything(engine: Engine) ->
     content = b'{"type":"RequestCancel","account":"nobody/x/live","order_id":"o"}\n' * count
     host, port = engine.address
     reader, writer = await asyncio.open_connection(host, port, limit=1 << 26)
-    head = b"POST /commands HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(content)
+    head = HEAD + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(content)
     reader._transport.pause_reading()  # type: ignore[attr-defined]
     writer.write(head + content)
     await asyncio.wait_for(writer.drain(), 60)
@@ -168,7 +166,7 @@ async def test_a_client_that_goes_away_leaves_the_engine_well(engine: Engine) ->
     host, port = engine.address
     _, writer = await asyncio.open_connection(host, port)
     content = b"".join(place(f"o-{n}") for n in range(2000))
-    writer.write(b"POST /commands HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n" + content)
+    writer.write(HEAD + b"Content-Length: 9999999\r\n\r\n" + content)
     await writer.drain()
     writer.transport.abort()
 
@@ -188,7 +186,7 @@ async def test_a_line_of_more_than_1_mib_is_too_large_and_the_next_is_not(engine
 async def test_a_body_of_more_than_64_mib_is_too_large(engine: Engine) -> None:
     host, port = engine.address
     reader, writer = await asyncio.open_connection(host, port)
-    writer.write(b"POST /commands HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % ((64 << 20) + 1))
+    writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % ((64 << 20) + 1))
     assert b" 413 " in await asyncio.wait_for(reader.readline(), 10)
     assert b'"urn:foldbook:problem:body-too-large"' in await asyncio.wait_for(reader.readuntil(b"}"), 10)
     writer.close()

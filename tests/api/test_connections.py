@@ -27,7 +27,7 @@ def post(order_id: str, *headers: str, path: str = f"{AT}/orders", **fields: obj
     body = json.dumps(order(order_id, **fields)).encode()
     head = [
         f"POST {path} HTTP/1.1",
-        "Host: x",
+        "Host: localhost",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
         *headers,
@@ -35,7 +35,7 @@ def post(order_id: str, *headers: str, path: str = f"{AT}/orders", **fields: obj
     return "\r\n".join([*head, "", ""]).encode() + body
 
 
-GET = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
@@ -85,7 +85,8 @@ async def test_a_chunked_or_announced_body_is_read_too(engine: Engine) -> None:
     await engine.open()
     async with connected(engine) as (reader, writer):
         body = json.dumps(order("o-1")).encode()
-        head = f"POST {AT}/orders HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        head = f"POST {AT}/orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
+        head += b"Transfer-Encoding: chunked\r\n\r\n"
         writer.write(head + b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (10, body[:10], len(body) - 10, body[10:]))
         assert (await answer(reader))[0] == 201
 

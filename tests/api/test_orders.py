@@ -227,6 +227,7 @@ async def test_the_history_shows_how_an_order_came_to_be(engine: Engine) -> None
         "recorded_at": created["recorded_at"],
         "command_id": command_id,
         "actor": "alice@desk",
+        "on_behalf_of": None,
         "correlation_id": correlation_id,
         "causation_id": None,
         "raw_message": None,

@@ -243,7 +243,14 @@ async def test_a_server_that_does_not_say_how_a_path_was_sent(engine: Engine) ->
             await asyncio.sleep(0)
             return {"type": "http.request", "body": b"", "more_body": False}
 
-        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "root_path": ""}
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "query_string": b"",
+            "headers": [(b"host", b"localhost")],
+            "root_path": "",
+        }
         await app(scope, receive, send)
         status: int = sent[0]["status"]
         return status
