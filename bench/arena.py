@@ -169,9 +169,7 @@ def engine(dsn: str, folder: Path, *arguments: str, **settings: Any) -> Iterator
     process = subprocess.Popen(
         [sys.executable, "-m", "foldbook.cli", *arguments, "--until-stdin-closes"],
         cwd=ROOT,
-        env=os.environ
-        | {"DATABASE_URL": dsn, "FOLDBOOK_DATA_DIR": str(folder / "engine"), "FOLDBOOK_LOG_LEVEL": "warning"}
-        | environment,
+        env=os.environ | _environment(dsn, folder) | environment,
         stdin=subprocess.PIPE,
     )
     try:
@@ -183,6 +181,29 @@ def engine(dsn: str, folder: Path, *arguments: str, **settings: Any) -> Iterator
         except subprocess.TimeoutExpired:
             process.kill()
         process.communicate()
+
+
+def issue_key(dsn: str, folder: Path) -> str:
+    """A key of an operator."""
+    arguments = ("-m", "foldbook.cli", "keys", "issue", "bench", "--role", "operator")
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | _environment(dsn, folder),
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def _environment(dsn: str, folder: Path) -> dict[str, str]:
+    return {
+        "DATABASE_URL": dsn,
+        "FOLDBOOK_DATA_DIR": str(folder / "engine"),
+        "FOLDBOOK_LOG_LEVEL": "warning",
+        "FOLDBOOK_ACCESS": "open",
+    }
 
 
 def tell(text: str) -> None:
@@ -198,10 +219,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(dsn: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def served(dsn: str, folder: Path, **settings: Any) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """``foldbook serve``, answering: its process and its port."""
     port = free_port()
-    with engine(dsn, folder, "serve", port=port) as process:
+    with engine(dsn, folder, "serve", port=port, **settings) as process:
         _wait_until_live(process, port)
         yield process, port
 

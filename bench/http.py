@@ -16,6 +16,8 @@ class Http:
     """``POST /accounts/{a}/orders`` to the server at ``port``."""
 
     port: int
+    key: str | None = None
 
     def run(self, seconds: float) -> Slice:
-        return run_child("bench.http_load", HttpLoad(port=self.port, connections=CONNECTIONS, seconds=seconds), Slice)
+        task = HttpLoad(port=self.port, connections=CONNECTIONS, seconds=seconds, key=self.key)
+        return run_child("bench.http_load", task, Slice)

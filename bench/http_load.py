@@ -33,6 +33,7 @@ class HttpLoad(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     connections: int
     seconds: float
+    key: str | None = None
 
 
 @dataclass
@@ -100,8 +101,8 @@ async def post_orders(load: HttpLoad) -> Slice:
     loop = asyncio.get_running_loop()
     tag = os.urandom(4).hex()
     names = [f"http{tag}-{i}" for i in range(ACCOUNTS)]
-    _open_accounts(load.port, names)
-    frames = [_frame(name, tag, number, load.port) for number, name in enumerate(names)]
+    _open_accounts(load, names)
+    frames = [_frame(name, tag, number, load) for number, name in enumerate(names)]
     run = Run(frames, failed=loop.create_future(), closed=loop.create_future())
     for _ in range(load.connections):
         await loop.create_connection(lambda: Connection(run), "127.0.0.1", load.port)
@@ -120,11 +121,15 @@ async def _wait(run: Run, seconds: float) -> None:
         future.result()
 
 
-def _open_accounts(port: int, names: list[str]) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+def _authorization(load: HttpLoad) -> dict[str, str]:
+    return {} if load.key is None else {"Authorization": f"Bearer {load.key}"}
+
+
+def _open_accounts(load: HttpLoad, names: list[str]) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", load.port, timeout=30)
     for name in names:
         body = msgspec.json.encode({"user": name, "exchange": "binance", "broker": "simulated"})
-        connection.request("POST", "/accounts", body, {"Content-Type": "application/json"})
+        connection.request("POST", "/accounts", body, {"Content-Type": "application/json", **_authorization(load)})
         answer = connection.getresponse()
         said = answer.read()
         if answer.status != 201:
@@ -132,7 +137,7 @@ def _open_accounts(port: int, names: list[str]) -> None:
     connection.close()
 
 
-def _frame(user: str, tag: str, number: int, port: int) -> tuple[bytes, bytes]:
+def _frame(user: str, tag: str, number: int, load: HttpLoad) -> tuple[bytes, bytes]:
     order = {
         "order_id": f"o-{tag}-{'#' * ID_DIGITS}",
         "strategy_id": STRATEGIES[number % 3],
@@ -144,8 +149,10 @@ def _frame(user: str, tag: str, number: int, port: int) -> tuple[bytes, bytes]:
         "time_in_force": "GTC",
     }
     body = msgspec.json.encode(order)
+    authorization = "".join(f"{name}: {value}\r\n" for name, value in _authorization(load).items())
     head = (
-        f"POST /accounts/{user}/binance/simulated/orders HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+        f"POST /accounts/{user}/binance/simulated/orders HTTP/1.1\r\nHost: 127.0.0.1:{load.port}\r\n"
+        f"{authorization}"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     before, after = (head.encode() + body).split(b"#" * ID_DIGITS)

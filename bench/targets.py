@@ -67,6 +67,7 @@ CALLERS_32_BY_PGBENCH = Target(must=0.9, aim=1.2)
 CALLERS_256_BY_PGBENCH = Target(must=1.3, aim=1.8)
 BY_EVENTSOURCING = Target(must=10, aim=20)
 HTTP_BY_PGBENCH = Target(must=0.45, aim=0.6)
+KEYS_BY_OPEN = Target(must=0.95, aim=0.98)
 NDJSON_BY_PGBENCH = Target(must=0.6, aim=1.0)
 UNDER_SNAPSHOT = Target(must=0.95, aim=1.0)
 LONG_LOG = Target(must=1.1, aim=1.05, is_cost=True)
@@ -99,6 +100,9 @@ READABLE_P50 = Target(must=20, unit="ms", is_cost=True)
 READABLE_P99 = Target(unit="ms", is_cost=True)
 GATEWAY_ORDERS = Target(must=2_000, unit="orders/s")
 GATEWAY_ORDERS_PROJECTED = Target(unit="orders/s")
+
+# The relay, to a RabbitMQ on the same machine.
+RELAY = Target(must=5_000, aim=10_000, unit="events/s")
 
 # The backtest.
 TICKS = Target(must=200_000, aim=400_000, unit="ticks/s")

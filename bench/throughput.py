@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
-from bench.arena import engine, served, tell
+from bench.arena import engine, issue_key, served, tell
 from bench.bulk import Bulk
 from bench.bus import Bus
 from bench.floor import Floor, prepare_floor
@@ -21,6 +21,7 @@ from bench.targets import (
     CALLERS_256_BY_PGBENCH,
     FOR_INFORMATION,
     HTTP_BY_PGBENCH,
+    KEYS_BY_OPEN,
     NDJSON_BY_PGBENCH,
     ONE_CALLER_BY_AXON,
     ONE_CALLER_BY_PGBENCH,
@@ -49,6 +50,7 @@ AXON = "Axon, 1 caller"
 PEER = "the package eventsourcing"
 HTTP = f"HTTP orders, {CONNECTIONS} connections"
 HTTP_PROJECTED = f"{HTTP}, projector running"
+HTTP_KEYS = f"{HTTP}, with a key"
 BULK = "NDJSON commands"
 
 QUOTIENTS = (
@@ -60,6 +62,7 @@ QUOTIENTS = (
     Quotient("eventsourcing", BUS_256, PEER, BY_EVENTSOURCING),
     Quotient("http", HTTP, FLOOR_32, FOR_INFORMATION),
     Quotient("http", HTTP_PROJECTED, FLOOR_32, HTTP_BY_PGBENCH),
+    Quotient("access", HTTP_KEYS, HTTP, KEYS_BY_OPEN),
     Quotient("ndjson", BULK, FLOOR_32, NDJSON_BY_PGBENCH),
 )
 MEASUREMENTS = tuple(dict.fromkeys(quotient.measurement for quotient in QUOTIENTS))
@@ -112,6 +115,13 @@ def _serve(stage: Stage, *, is_projected: bool = False) -> int:
     return port
 
 
+def _http_with_key(stage: Stage) -> Contestant:
+    dsn, folder = stage.place.create_database(), stage.place.folder
+    key = issue_key(dsn, folder)
+    _, port = stage.cleanup.enter_context(served(dsn, folder, access="keys"))
+    return Http(port, key)
+
+
 _MAKERS: dict[str, Callable[[Stage], Contestant]] = {
     FLOOR_32: _floor(32),
     BUS_32: _bus(32),
@@ -119,6 +129,7 @@ _MAKERS: dict[str, Callable[[Stage], Contestant]] = {
     BUS_MIXED: _bus(256, is_mixed=True),
     PEER: _peer,
     HTTP: lambda stage: Http(_serve(stage)),
+    HTTP_KEYS: _http_with_key,
     HTTP_PROJECTED: lambda stage: Http(_serve(stage, is_projected=True)),
     BULK: lambda stage: Bulk(_serve(stage)),
     AXON: lambda stage: Axon(stage, callers=1),

@@ -29,6 +29,9 @@ def source_of(method: str) -> str:
     return inspect.getsource(getattr(HttpToolsProtocol, method))
 
 
+OVERRIDDEN = ("on_headers_complete", "on_body", "on_message_complete")
+
+
 def attributes_of(variable: str, node: ast.AST) -> set[str]:
     """The attributes that are read or set on ``variable``, such as ``self.cycle``."""
     return {one.attr for one in ast.walk(node) if isinstance(one, ast.Attribute) and ast.unparse(one.value) == variable}
@@ -55,7 +58,7 @@ def test_the_callbacks_are_those_that_are_overridden() -> None:
         "on_message_complete",
         "on_response_complete",
     }
-    for name in ("on_headers_complete", "on_body", "on_message_complete"):
+    for name in ("connection_made", "connection_lost", "on_message_begin", *OVERRIDDEN):
         ours = inspect.signature(getattr(protocol.CommandProtocol, name))
         theirs = inspect.signature(getattr(HttpToolsProtocol, name))
         assert list(ours.parameters) == list(theirs.parameters)
@@ -67,6 +70,10 @@ def test_what_the_fast_path_uses_is_there() -> None:
         "_bodies",
         "_calls",
         "_gate",
+        "_others",
+        "due_from_s",
+        "heard_at_s",
+        "key_id",
     }
     given = attributes_of("self", class_named("HttpToolsProtocol")) | set(vars(HttpToolsProtocol))
     assert used - own <= given

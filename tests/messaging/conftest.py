@@ -23,4 +23,6 @@ def rabbitmq() -> Iterator[Rabbit]:
 @pytest.fixture
 def amqp_url(rabbitmq: Rabbit) -> str:
     """The URL of an empty virtual host."""
+    if not rabbitmq.is_running:  # A test that kills it has failed.
+        rabbitmq.start()
     return rabbitmq.virtual_host()

@@ -25,41 +25,45 @@ create table effect (ordinal bigint generated always as identity, shard integer,
 class Consumer:
     """``repeated``: events that came more often than they took effect. ``gaps``: how often some were missing."""
 
-    def __init__(self, amqp_url: str, http_url: str, database: asyncpg.Connection[Any], name: str = "consumer") -> None:
+    def __init__(self, amqp_url: str, http_url: str, dsn: str, observer: asyncpg.Connection[Any]) -> None:
         self.link = RabbitLink("the consumer", amqp_url, self._work, backoff=Backoff(0.05, 0.5))
-        self.name = name
+        self.name = "consumer"
         self.repeated = 0
         self.gaps = 0
         self.begun = asyncio.Event()
         self._http_url = http_url
-        self._database = database
-        self._inbox = Inbox(name)
-        self._position = 0
+        self._dsn = dsn
+        self._observer = observer
+        self._inbox = Inbox(self.name)
 
     async def start(self) -> None:
-        await self._inbox.create_table(self._database)
-        await self._database.execute(EFFECT)
+        await self._inbox.create_table(self._observer)
+        await self._observer.execute(EFFECT)
         await self.link.start()
 
     async def _work(self, rabbit: AbstractConnection) -> None:
-        async with (
-            aiohttp.ClientSession(self._http_url) as session,
-            subscribed(rabbit, self.name) as messages,
-        ):
-            self.link.is_well()
-            self.begun.set()
-            for place in await self._inbox.places(self._database):
-                async for event in missing(session, place.shard, place.position):
-                    await self._take(session, place._replace(position=event["position"]), event)
-            async for message in messages:
-                await self._take(session, Place.of(message.message_id), msgspec.json.decode(message.body))
-                await message.ack()
-
-    async def _take(self, session: aiohttp.ClientSession, place: Place, event: dict[str, Any]) -> None:
+        database = await asyncpg.connect(self._dsn)
         try:
-            async with self._database.transaction():
-                if await self._inbox.accept(self._database, place):
-                    await self._database.execute(
+            async with aiohttp.ClientSession(self._http_url) as session, subscribed(rabbit, self.name) as messages:
+                self.link.is_well()
+                self.begun.set()
+                for place in await self._inbox.places(database):
+                    async for event in missing(session, place.shard, place.position):
+                        await self._take(session, database, place._replace(position=event["position"]), event)
+                async for message in messages:
+                    event = msgspec.json.decode(message.body)
+                    await self._take(session, database, Place.of(message.message_id), event)
+                    await message.ack()
+        finally:
+            database.terminate()
+
+    async def _take(
+        self, session: aiohttp.ClientSession, database: asyncpg.Connection[Any], place: Place, event: dict[str, Any]
+    ) -> None:
+        try:
+            async with database.transaction():
+                if await self._inbox.accept(database, place):
+                    await database.execute(
                         "insert into effect (shard, position, type) values ($1, $2, $3)", *place[1:], event["type"]
                     )
                 else:
@@ -67,28 +71,29 @@ class Consumer:
         except Gap as gap:
             self.gaps += 1
             async for earlier in missing(session, place.shard, gap.after, place.position):
-                await self._take(session, place._replace(position=earlier["position"]), earlier)
-            await self._take(session, place, event)
+                await self._take(session, database, place._replace(position=earlier["position"]), earlier)
+            await self._take(session, database, place, event)
 
     async def reached(self, position: int, shard: int = 0) -> None:
         """Until that event has taken effect."""
-        while (await self.taken(shard))[-1:] != [position]:
+        last = "select max(position) from effect where shard = $1"
+        while (await self._observer.fetchval(last, shard) or 0) < position:
             await asyncio.sleep(0.05)
 
     async def taken(self, shard: int = 0) -> list[int]:
         """The positions, in the order in which they took effect."""
-        rows = await self._database.fetch("select position from effect where shard = $1 order by ordinal", shard)
+        rows = await self._observer.fetch("select position from effect where shard = $1 order by ordinal", shard)
         return [row["position"] for row in rows]
 
 
 @asynccontextmanager
 async def consuming(amqp_url: str, http_url: str, dsn: str) -> AsyncIterator[Consumer]:
-    """It works, with its own connection to a database for its effects."""
-    database = await asyncpg.connect(dsn)
-    consumer = Consumer(amqp_url, http_url, database)
+    """It works, and its effects are in the database at ``dsn``."""
+    observer = await asyncpg.connect(dsn)
+    consumer = Consumer(amqp_url, http_url, dsn, observer)
     try:
         await consumer.start()
         yield consumer
     finally:
         await consumer.link.stop()
-        await database.close()
+        await observer.close()

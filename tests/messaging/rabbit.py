@@ -54,7 +54,7 @@ def free_port() -> int:
 
 
 class Rabbit:
-    """A broker on ``folder``. ``url`` is of its own virtual host; ``virtual_host()`` makes another."""
+    """A broker on ``folder``. ``virtual_host()`` makes another."""
 
     def __init__(self, folder: Path, program: Path) -> None:
         self.folder = folder
@@ -105,6 +105,10 @@ class Rabbit:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     # -- its life ------------------------------------------------------------------------------------------------
 
     def launch(self) -> None:
@@ -152,8 +156,8 @@ class Rabbit:
 
     def stop(self) -> None:
         """End everything that it started. There is nothing worth keeping, so nobody waits for a clean end."""
-        if self._process is not None and self._process.poll() is None:
-            helpers = psutil.Process(self._process.pid).children(recursive=True)
+        if self.is_running:
+            helpers = psutil.Process(self.pid).children(recursive=True)
             self.kill()
             for helper in helpers:  # they end by themselves when the broker has gone
                 helper.wait(CTL_TIMEOUT_S)

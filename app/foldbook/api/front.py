@@ -11,6 +11,7 @@ from foldbook.access.principal import Principal
 from foldbook.api.commands import bulk
 from foldbook.api.commands.bulk import BulkCommands
 from foldbook.api.commands.calls import CommandCall, CommandCalls
+from foldbook.api.connections import CONNECTION
 from foldbook.api.escapes import path_of
 from foldbook.api.gate import (
     PRINCIPAL,
@@ -58,6 +59,8 @@ class Front:
         method = scope["method"]
         try:
             principal = self.gate.admit(headers_of(scope["headers"]), method)
+            if (connection := scope.get(CONNECTION)) is not None:
+                connection.claim(principal.key_id)
             path = path_of(scope).rstrip("/")
         except Exception as error:
             await respond(send, self.calls.refuse(method, "unknown", problem_of(error)))
@@ -91,7 +94,7 @@ class Front:
         if scope["query_string"]:
             raise Problem("malformed", "commands take no query parameters")
         self.bodies.check(headers)
-        return await self.bodies.read(receive)
+        return await self.bodies.read(receive, headers)
 
     def _without_app(self, method: str, path: str) -> tuple[str, set[str]] | None:
         """Template and methods of a path that has commands, if ``app`` does not know the method there."""

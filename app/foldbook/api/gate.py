@@ -144,9 +144,10 @@ class BodyLimits(Struct, frozen=True):
 
 
 class Bodies:
-    """Checks and reads bodies within ``limits``."""
+    """Checks and reads bodies within ``limits``. ``is_streamed``: they are not read here."""
 
-    def __init__(self, limits: BodyLimits) -> None:
+    def __init__(self, limits: BodyLimits, *, is_streamed: bool = False) -> None:
+        self._is_streamed = is_streamed
         self.bytes_max = limits.bytes_max
         self._media_type = limits.media_type
         self._pattern = limits.pattern()
@@ -156,17 +157,21 @@ class Bodies:
         type must be said (Fetch standard, CORS-safelisted request-header)."""
         media_type = headers.get(b"content-type")
         # The usual type is compared without the pattern, in a tenth of the time.
-        if media_type != b"application/json" and (media_type is not None or has_body(headers)):
+        if media_type != b"application/json" and (media_type is not None or self._is_surely_there(headers)):
             self._check_type(media_type)
         length = headers.get(b"content-length")
         if length is not None and int(length) > self.bytes_max:
             raise body_too_large(self.bytes_max)
 
+    def _is_surely_there(self, headers: Headers) -> bool:
+        """Whether a body of unknown length has any content shows when it is read."""
+        return has_body(headers) and (self._is_streamed or b"transfer-encoding" not in headers)
+
     def _check_type(self, media_type: bytes | None) -> None:
         if media_type is None or not self._pattern.fullmatch(media_type):
             raise Problem("unsupported-media-type", f"the body must be {self._media_type}, and Content-Type say so")
 
-    async def read(self, receive: Receive) -> bytes:
+    async def read(self, receive: Receive, headers: Headers) -> bytes:
         """The body. Raises ``ClientGone``, and ``Problem`` if the body is too large, which shows only while reading if
         its length was not given."""
         body, is_more = b"", True
@@ -178,6 +183,8 @@ class Bodies:
             if len(body) > self.bytes_max:
                 raise body_too_large(self.bytes_max)
             is_more = message["more_body"]
+        if body and b"content-type" not in headers:
+            self._check_type(None)
         return body
 
 

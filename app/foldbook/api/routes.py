@@ -21,6 +21,7 @@ from foldbook.api.gate import (
     Application,
     Bodies,
     ClientGone,
+    Headers,
     Receive,
     Scope,
     Send,
@@ -87,7 +88,7 @@ class GatedRoutes:
                 self._bodies.check(headers)
             if is_body:
                 try:
-                    receive = _again(await self._checked_body(receive), receive)
+                    receive = _again(await self._checked_body(receive, headers), receive)
                 except ClientGone:
                     return
         await self._app(scope, receive, send)
@@ -102,8 +103,8 @@ class GatedRoutes:
         account = account_of(named["user"], named["exchange"], named["broker"]) if "broker" in named else None
         principal.check(roles, account)
 
-    async def _checked_body(self, receive: Receive) -> bytes:
-        body = await self._bodies.read(receive)
+    async def _checked_body(self, receive: Receive, headers: Headers) -> bytes:
+        body = await self._bodies.read(receive, headers)
         refuse_repeated_keys(body)
         return body
 

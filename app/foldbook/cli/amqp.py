@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 from uuid import UUID
 
 import typer
-from aio_pika.abc import AbstractConnection
 
 from foldbook.cli.exits import Exit
 from foldbook.cli.lifetime import run
 from foldbook.cli.terminal import Json, amqp_url, print_json, print_rows, read_settings
+from foldbook.config import own_key
 from foldbook.errors import FoldbookError
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractConnection
 
 amqp = typer.Typer(help="Show, declare and check what Foldbook has at RabbitMQ.", no_args_is_help=True)
 dead = typer.Typer(help="Look at dead letters, send them again, drop them.", no_args_is_help=True)
 amqp.add_typer(dead, name="dead")
-
-KEY_VARIABLE = "FOLDBOOK_KEY"
 
 LetterId = Annotated[UUID, typer.Argument(help="The id that `foldbook amqp dead list` shows.", metavar="ID")]
 
@@ -130,7 +131,7 @@ def retry_letter(letter_id: LetterId) -> None:
     """
     from foldbook.messaging.dead_letters import retry
 
-    key = _key()
+    key = own_key(read_settings())
     letter = _at_rabbitmq(lambda connection: retry(connection, letter_id, key))
     typer.echo(f"sent again to {letter.exchange} {letter.routing_key}")
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from foldbook.cli.amqp import amqp
 from foldbook.cli.audit import audit
 from foldbook.cli.backtest import backtest
 from foldbook.cli.database import add_client_programs
@@ -41,6 +42,7 @@ add_client_programs(cli)
 cli.command("replay")(replay_account)
 cli.command()(backtest)
 cli.command()(venue)
+cli.add_typer(amqp, name="amqp")
 cli.add_typer(projections, name="projections")
 cli.add_typer(audit, name="audit")
 cli.add_typer(keys, name="keys")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
@@ -12,28 +12,26 @@ from foldbook.messaging.connection import CALL_TIMEOUT_S
 from foldbook.messaging.topology import EVENTS, events_queue
 
 UNACKNOWLEDGED_MAX = 200
-EVERYTHING = ("#",)
 
 
 @asynccontextmanager
 async def subscribed(
-    connection: AbstractConnection, name: str, keys: Sequence[str] = EVERYTHING, *, is_whole: bool = True
+    connection: AbstractConnection, name: str, shard: int | None = None
 ) -> AsyncIterator[AsyncIterator[AbstractIncomingMessage]]:
-    """Declare the queue ``name``, bind it for ``keys``, and take its messages, which are then to be acknowledged.
+    """Declare the queue ``name`` for the events of a shard, or of all, and take them; acknowledge each.
 
-    ``is_whole``: the keys let every event of a shard through. What passed while the queue did not exist is not in it:
-    read ``missing`` first, after this has been entered, so that nothing passes in between. Taking messages raises
-    ``ConnectionError`` when RabbitMQ has ended it, as when the queue was deleted: begin again.
+    What passed while the queue did not exist is not in it: read ``missing`` first, after this has been entered, so that
+    nothing passes in between. Taking messages raises ``ConnectionError`` when RabbitMQ has ended it, as when the queue
+    was deleted: begin again.
     """
-    queue = events_queue(name, is_whole=is_whole)
+    queue = events_queue(name, shard)
     async with connection.channel() as channel:
         arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue()
         async with asyncio.timeout(CALL_TIMEOUT_S):
             await channel.set_qos(prefetch_count=UNACKNOWLEDGED_MAX)
             await channel.declare_exchange(EVENTS, "topic", durable=True)
             declared = await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments))
-            for key in keys:
-                await declared.bind(EVENTS, key)
+            await declared.bind(EVENTS, queue.routing_key)
             below = await channel.get_underlay_channel()
             below.on_consumer_cancel_callbacks.add(lambda _: arrived.put_nowait(None))
             below.closing.add_done_callback(lambda _: arrived.put_nowait(None))

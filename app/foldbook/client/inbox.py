@@ -69,15 +69,10 @@ class Gap(FoldbookError, code="gap", status=409, title="Events before this one h
 
 
 class Inbox:
-    """``consumer``: a name; whatever has the same name shares the events.
+    """``consumer``: a name; whatever has the same name shares the events. Of a shard it gets every event, or none."""
 
-    ``is_whole``: its queue gets every event of a shard, so that a missing one can be told. One that gets some events
-    only has gaps by nature; it misses none if it reads ``missing`` after each ``subscribed``.
-    """
-
-    def __init__(self, consumer: str, *, is_whole: bool = True) -> None:
+    def __init__(self, consumer: str) -> None:
         self._consumer = consumer
-        self._is_whole = is_whole
 
     async def create_table(self, connection: asyncpg.Connection[Any]) -> None:
         """Create ``foldbook_inbox`` in the consumer's database if it is not there."""
@@ -104,7 +99,7 @@ class Inbox:
             after = await connection.fetchval(_TAKEN, self._consumer, *shard)
         if place.position <= after:
             return False
-        if self._is_whole and place.position > after + 1:
+        if place.position > after + 1:
             raise Gap(place, after)
         await connection.execute(_TAKE, self._consumer, *place)
         return True

@@ -10,6 +10,7 @@ from typing import cast
 import uvicorn
 
 from foldbook.api.commands.protocol import CommandProtocol
+from foldbook.api.connections import Connections
 from foldbook.api.front import Front
 from foldbook.config import Settings
 from foldbook.engine.domains import DOMAINS, Domain
@@ -27,12 +28,13 @@ def create_app(settings: Settings | None = None, domains: Sequence[Domain] = DOM
 def create_server(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> uvicorn.Server:
     """A server of one process, without an access log. At SIGTERM or SIGINT it answers open requests, then ends."""
     app = create_app(settings, domains)
+    connections = Connections(settings.connections_max, settings.request_timeout_s)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=cast(type[asyncio.Protocol], partial(CommandProtocol, app)),
+        http=cast(type[asyncio.Protocol], partial(CommandProtocol, app, connections)),
         ws="none",
         lifespan="on",
         access_log=False,

@@ -23,6 +23,7 @@ import aio_pika
 import aiormq
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
+from yarl import URL
 
 from foldbook.errors import FoldbookError
 from foldbook.eventstore.backoff import Backoff
@@ -53,11 +54,17 @@ class RabbitUnavailable(FoldbookError, code="rabbitmq-unavailable", status=503, 
 
 async def connect(url: str, name: str) -> AbstractConnection:
     """One connection, which RabbitMQ lists as ``name``. Raises ``RabbitUnavailable``."""
+    connection = aio_pika.Connection(URL(url).update_query(heartbeat=HEARTBEAT_S, name=f"foldbook {name}"))
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            return await aio_pika.connect(url, heartbeat=HEARTBEAT_S, name=f"foldbook {name}")
-    except RABBIT_UNREACHABLE as error:
-        raise RabbitUnavailable(f"RabbitMQ at {_place(url)}: {_reason(error)}") from error
+            await connection.connect()
+        return connection
+    except BaseException as error:
+        # Left alone, one that was never connected would be closed by the garbage collector, in whatever thread.
+        await close(connection)
+        if isinstance(error, RABBIT_UNREACHABLE):
+            raise RabbitUnavailable(f"RabbitMQ at {_place(url)}: {_reason(error)}") from error
+        raise
 
 
 async def close(connection: AbstractConnection) -> None:
@@ -203,10 +210,12 @@ def is_cancelled() -> bool:
 
 
 async def _end(task: asyncio.Future[None]) -> None:
-    """Cancel it, until it has ended."""
+    """Cancel it, until it has ended, in whatever way."""
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=CANCEL_INTERVAL_S)
+    if not task.cancelled():
+        task.exception()
 
 
 def _place(url: str) -> str:

@@ -71,7 +71,7 @@ class Publisher(aiormq.Channel):
         """So many of the messages sent first are confirmed."""
         self.returned = 0
         self._confirmed_beyond: set[int] = set()
-        self._refused: int | None = None
+        self._is_refused = False
         self._closed = self.closing
         self._closed.add_done_callback(lambda _: progressed())
 
@@ -89,9 +89,9 @@ class Publisher(aiormq.Channel):
 
     def check(self) -> None:
         """Raises ``RabbitRefused`` if a message was refused, and what closed the channel if it is closed."""
-        if self._refused is not None:
+        if self._is_refused:
             raise RabbitRefused(
-                f"RabbitMQ refused message {self._refused}, of which {self.confirmed} are confirmed: is a queue full?"
+                f"RabbitMQ refused a message, after {self.confirmed} that it took: is a queue full that refuses more?"
             )
         if self._closed.done():
             self._closed.result()
@@ -112,7 +112,7 @@ class Publisher(aiormq.Channel):
     async def _on_confirm_frame(self, frame: ConfirmationFrameType) -> None:
         tag = frame.delivery_tag or 0
         if not isinstance(frame, spec.Basic.Ack):
-            self._refused = tag
+            self._is_refused = True
         elif frame.multiple:
             self.confirmed = max(self.confirmed, tag)
             self._confirmed_beyond = {beyond for beyond in self._confirmed_beyond if beyond > tag}

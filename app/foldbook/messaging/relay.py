@@ -25,7 +25,7 @@ from foldbook.messaging.connection import RabbitLink
 from foldbook.messaging.publishing import Outgoing, Publisher
 from foldbook.messaging.topology import EVENTS, event_key
 from foldbook.postgres.calls import call
-from foldbook.postgres.connection import Connection, connect
+from foldbook.postgres.connection import UNREACHABLE, Connection, connect
 
 RELAY = "relay"
 """The name of the subscription, and of the lease."""
@@ -73,13 +73,18 @@ class ShardRelay:
             assert begin is not None
             self.checkpoint = begin["checkpoint"]
             session = _Session(self, database, publisher, begin["log_id"])
-            while not link.stopping.is_set():
-                self._woken.clear()
-                has_more = await session.send(lease)
-                await session.settle(link)
-                if not has_more:
-                    await self.pause(CHECKPOINT_INTERVAL_S if publisher.unconfirmed else self._poll_interval_s)
-            await session.finish()
+            try:
+                while not link.stopping.is_set():
+                    self._woken.clear()
+                    has_more = await session.send(lease)
+                    await session.settle(link)
+                    if not has_more:
+                        await self.pause(CHECKPOINT_INTERVAL_S if publisher.unconfirmed else self._poll_interval_s)
+                await session.finish()
+            finally:
+                # Whatever ended it, what was confirmed need not be sent again.
+                with suppress(*UNREACHABLE):
+                    await session.move()
         finally:
             database.terminate()
 
@@ -125,26 +130,27 @@ class _Session:
         self._relay.unrouted += publisher.returned - self._returned
         self._returned = publisher.returned
         now_s = time.monotonic()
+        if not publisher.unconfirmed or publisher.confirmed >= WINDOW:
+            link.is_well()  # Not sooner: RabbitMQ may confirm some, and refuse the next ones.
         if publisher.confirmed > self._confirmed or not publisher.unconfirmed:
             self._confirmed, self._confirmed_at_s = publisher.confirmed, now_s
-            link.is_well()
         elif link.state == "blocked":
             self._confirmed_at_s = now_s
         elif now_s > self._confirmed_at_s + CONFIRM_TIMEOUT_S:
             raise TimeoutError(f"RabbitMQ has confirmed nothing for {CONFIRM_TIMEOUT_S:g} s")
         if now_s > self._moved_at_s + CHECKPOINT_INTERVAL_S:
             self._moved_at_s = now_s
-            await self._move()
+            await self.move()
 
     async def finish(self) -> None:
-        """Wait a moment for what is not confirmed, and move the checkpoint."""
+        """Wait a moment for what is not confirmed."""
         deadline_s = time.monotonic() + STOP_TIMEOUT_S
         while self._publisher.unconfirmed and time.monotonic() < deadline_s:
             await self._relay.pause(CHECKPOINT_INTERVAL_S)
             self._publisher.check()
-        await self._move()
 
-    async def _move(self) -> None:
+    async def move(self) -> None:
+        """Move the checkpoint to what is confirmed."""
         reached = self._began + self._publisher.confirmed
         if reached > self._relay.checkpoint:
             await self._database.execute(_MOVE, RELAY, self._relay.shard, reached)

@@ -20,7 +20,7 @@ from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
 from foldbook.eventstore.readers.reconnecting import Reconnecting
 from foldbook.eventstore.readers.subscription import POLL_INTERVAL_S
 from foldbook.messaging.connection import CALL_TIMEOUT_S, RabbitLink
-from foldbook.messaging.relay import RELAY, STOP_TIMEOUT_S, ShardRelay
+from foldbook.messaging.relay import RELAY, SEND_S, STOP_TIMEOUT_S, ShardRelay
 from foldbook.messaging.topology import declare, topology
 from foldbook.postgres.connection import UNREACHABLE, Connection
 
@@ -54,6 +54,7 @@ class RelayProcess:
         poll_interval_s: float = POLL_INTERVAL_S,
         term_s: float = TERM_S,
     ) -> None:
+        assert term_s > 2 * SEND_S, "or nothing could be sent between two renewals"
         self._url = url
         self._topology = topology(shard_count)
         self._shards = [ShardRelay(dsn, shard, poll_interval_s) for shard in range(shard_count)]

@@ -105,14 +105,13 @@ def topology(shard_count: int) -> Topology:
     )
 
 
-def events_queue(name: str, *, is_whole: bool) -> Queue:
-    """The queue of a consumer of events, who declares and binds it.
+def events_queue(name: str, shard: int | None) -> Queue:
+    """The queue of a consumer of the events of a shard, or of all, who declares it.
 
-    When it is full, one that gets every event loses the oldest: its consumer sees the gap, and the log has them. One
-    that gets some events only would not see it. So it refuses more, and the relay waits, for everybody.
+    When it is full, the oldest are lost: the consumer sees the gap, and the log has them. If it refused more instead,
+    the relay would have to wait, for everybody.
     """
-    overflow = "drop-head" if is_whole else "reject-publish"
-    return Queue(name, EVENTS, "#", {"x-max-length": EVENTS_MAX, "x-overflow": overflow})
+    return Queue(name, EVENTS, "#" if shard is None else f"{shard}.#", {"x-max-length": EVENTS_MAX})
 
 
 def commands_queue(shard: int) -> str:

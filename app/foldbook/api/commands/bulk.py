@@ -63,7 +63,7 @@ class BulkCommands:
         self._submitter = _Submitter(commands, bus, check_live)
         self._count = count
         self._window_max = window_max
-        self._bodies = Bodies(BodyLimits(MEDIA_TYPE, body_bytes_max, _ALSO))
+        self._bodies = Bodies(BodyLimits(MEDIA_TYPE, body_bytes_max, _ALSO), is_streamed=True)
         self._requests: Counter[str | None] = Counter()
         """Under way, by key."""
 

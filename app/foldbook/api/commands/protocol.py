@@ -11,17 +11,24 @@ its version is bounded in ``pyproject.toml``, and ``tests/api/test_protocol.py``
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from foldbook.access.principal import Principal
+from foldbook.api.commands import bulk
 from foldbook.api.commands.calls import CommandCall, CommandCalls
+from foldbook.api.connections import CONNECTION, Connections
 from foldbook.api.escapes import canonical_path
 from foldbook.api.front import Front
 from foldbook.api.gate import Headers, headers_of
 from foldbook.api.problems import Problem
 from foldbook.errors import FoldbookError
+
+_STREAMED = bulk.PATH.encode()
+
+_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+"""The answer to a request that did not arrive in time."""
 
 
 class CommandProtocol(HttpToolsProtocol):
@@ -29,11 +36,48 @@ class CommandProtocol(HttpToolsProtocol):
 
     cycle: Any
 
-    def __init__(self, front: Front, **given: Any) -> None:
+    def __init__(self, front: Front, connections: Connections, **given: Any) -> None:
         super().__init__(**given)
+        self._others = connections
+        self.heard_at_s = 0.0
+        self.due_from_s: float | None = None
+        self.key_id: str | None = None
         self._calls: CommandCalls = front.calls
         self._gate = front.gate
         self._bodies = front.bodies
+
+    # -- as one of the connections of this process ---------------------------------------------------------------
+
+    @property
+    def is_idle(self) -> bool:
+        return self.cycle is None or bool(self.cycle.response_complete)
+
+    def end(self) -> None:
+        if self.is_idle and self.due_from_s is not None and not self.transport.is_closing():
+            self.transport.write(_TOO_LATE)
+        self.transport.close()
+
+    def claim(self, key_id: str | None) -> None:
+        """Raises ``Problem`` if the key has too many connections."""
+        self._others.claim(self, key_id)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.heard_at_s = self.due_from_s = self.loop.time()
+        self._others.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._others.remove(self)
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        cast(dict[str, Any], self.scope)[CONNECTION] = self
+        self.heard_at_s = self.loop.time()
+        if self.due_from_s is None:
+            self.due_from_s = self.heard_at_s
+
+    # -- requests --------------------------------------------------------------------------------------------------
 
     def on_headers_complete(self) -> None:
         exchange = self._begin_exchange()
@@ -46,9 +90,12 @@ class CommandProtocol(HttpToolsProtocol):
         if type(self.cycle) is _Exchange:
             self.cycle.body += body
         else:
+            if self.url == _STREAMED:  # It may take as long as it likes, but for each piece.
+                self.due_from_s = self.loop.time()
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self.due_from_s = None
         if type(self.cycle) is _Exchange:
             task = self.loop.create_task(self._respond(self.cycle))
             self.tasks.add(task)
@@ -72,6 +119,7 @@ class CommandProtocol(HttpToolsProtocol):
             if not self._is_plain(headers):
                 return None
             principal = self._gate.admit(headers)
+            self.claim(principal.key_id)
             self._bodies.check(headers)
         except FoldbookError:
             return None

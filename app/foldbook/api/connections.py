@@ -1,0 +1,93 @@
+"""The connections of this process: how many there may be, whose they are, and how long a request may take to arrive.
+
+Somebody who opens connections and sends nothing, or half a request, must not keep others out. So a request has to
+arrive in time, and when there are too many connections, a new one takes the place of the one that has been idle the
+longest. A key may have half of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Protocol
+
+from foldbook.api.problems import Problem
+
+SWEEP_INTERVAL_S = 1.0
+
+CONNECTION = "foldbook.connection"
+"""Where a scope has its connection."""
+
+
+class Connection(Protocol):
+    """One connection, as ``Connections`` sees it."""
+
+    heard_at_s: float
+    """When something came last."""
+    due_from_s: float | None
+    """Since when a request is due, or on its way; None: none is."""
+    key_id: str | None
+
+    @property
+    def is_idle(self) -> bool: ...
+
+    def end(self) -> None:
+        """Close it; a request on its way is answered 408."""
+
+
+class Connections:
+    """``timeout_s``: how long a request may take to arrive."""
+
+    def __init__(self, connections_max: int, timeout_s: float) -> None:
+        self._max = connections_max
+        self._of_key_max = max(1, connections_max // 2)
+        self._timeout_s = timeout_s
+        self._all: set[Connection] = set()
+        self._of_key: Counter[str] = Counter()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def add(self, connection: Connection) -> None:
+        """One that was made. It may end another, or itself."""
+        if len(self._all) >= self._max:
+            idle = [each for each in self._all if each.is_idle]
+            (min(idle, key=lambda each: each.heard_at_s) if idle else connection).end()
+        self._all.add(connection)
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().call_later(SWEEP_INTERVAL_S, self._sweep)
+
+    def remove(self, connection: Connection) -> None:
+        """One that is lost."""
+        self._all.discard(connection)
+        self._disown(connection)
+
+    def claim(self, connection: Connection, key_id: str | None) -> None:
+        """A request with this key came over it. Raises ``Problem`` if the key has too many."""
+        if connection.key_id == key_id:
+            return
+        if key_id is not None and self._of_key[key_id] >= self._of_key_max:
+            raise Problem(
+                "rate-limited",
+                f"a key may have {self._of_key_max} connections",
+                headers={"Retry-After": "1", "Connection": "close"},
+            )
+        self._disown(connection)
+        connection.key_id = key_id
+        if key_id is not None:
+            self._of_key[key_id] += 1
+
+    def _disown(self, connection: Connection) -> None:
+        if connection.key_id is not None:
+            self._of_key[connection.key_id] -= 1
+            if not self._of_key[connection.key_id]:
+                del self._of_key[connection.key_id]
+            connection.key_id = None
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        latest_s = loop.time() - self._timeout_s
+        for connection in [each for each in self._all if each.due_from_s is not None and each.due_from_s < latest_s]:
+            connection.end()
+        self._sweeper = loop.call_later(SWEEP_INTERVAL_S, self._sweep) if self._all else None
