@@ -9,7 +9,7 @@ from types import TracebackType
 from aio_pika.abc import AbstractConnection
 
 from foldbook.market.feeds.told import Source
-from foldbook.messaging.amqp_commands import AmqpCommands
+from foldbook.messaging.amqp_commands import ANSWER_S, AmqpCommands
 from foldbook.messaging.amqp_market import AmqpSource
 from foldbook.messaging.connection import RabbitLink
 from foldbook.messaging.consuming import Consumer
@@ -47,8 +47,10 @@ class AmqpHints:
 class AmqpTransport:
     """``venue``: whose market data it is; None: of all."""
 
-    def __init__(self, url: str, key: str | None, shard_count: int, venue: str | None) -> None:
-        self.commands = AmqpCommands(url, key, shard_count)
+    def __init__(
+        self, url: str, key: str | None, shard_count: int, venue: str | None, *, answer_s: float = ANSWER_S
+    ) -> None:
+        self.commands = AmqpCommands(url, key, shard_count, answer_s=answer_s)
         self._url = url
         self._venue = venue
         self._hints: list[AmqpHints] = []

@@ -123,7 +123,7 @@ class LocalCommands:
 
 def _said(metadata: Metadata) -> dict[str, str]:
     """What the headers say of a request."""
-    said = {"X-Actor": metadata.actor, "X-Correlation-Id": metadata.correlation_id}
+    said = {"X-Actor": metadata.on_behalf_of, "X-Correlation-Id": metadata.correlation_id}
     return {name: text for name, text in said.items() if text is not None}
 
 
