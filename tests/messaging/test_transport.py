@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -81,7 +80,7 @@ async def test_errors_are_those_of_the_bus(transport: Transport, account: str) -
     with pytest.raises(IdempotencyConflict):
         await transport.commands.execute(open_account("other/x/live", command_id=command.command_id))
     with pytest.raises(Refusal) as invalid:
-        await transport.commands.execute(place("o-2", account=account, quantity=Decimal(-1)))
+        await transport.commands.execute(place("o-2", account=account, quantity="-1"))
     assert (invalid.value.code, invalid.value.details["field"]) == ("invalid-command", "quantity")
 
 

@@ -23,8 +23,8 @@ class Commands(Protocol):
     """Takes commands, as ``CommandBus`` does: the future has the result once that is durable, or raises ``Refusal``,
     ``IdempotencyConflict``, ``Overloaded`` or ``StoreUnavailable``; ``submit`` itself may raise ``Overloaded``.
 
-    Over a transport it may also raise ``CommandFailed``. Who asks is not ``metadata.actor`` then, but the name of the key
-    that the transport shows, and only an operator's key may name somebody ``on_behalf_of`` whom it asks.
+    Over a transport it may also raise ``CommandFailed``. The actor is then not ``metadata.actor``, but the name of the
+    key that the transport shows, and only an operator's key may say ``on_behalf_of`` whom it asks.
     """
 
     def submit(
