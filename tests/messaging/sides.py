@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -85,14 +86,14 @@ class LocalSide(_Processes):
     def __init__(self, folder: Path, dsn: str, venue_url: str) -> None:
         self._port = free_port()
         super().__init__(folder, dsn, FOLDBOOK_PORT=str(self._port))
-        self._venue_url = venue_url
+        self.venue_url = venue_url
         self._url = f"http://127.0.0.1:{self._port}"
 
     def transport(self, key: str | None, **_: Any) -> Transport:
-        return LocalTransport(self._url, key, self.dsn, self._venue_url)
+        return LocalTransport(self._url, key, self.dsn, self.venue_url)
 
     def out(self) -> VenueSink:
-        return VenueSink(self._venue_url)
+        return VenueSink(self.venue_url)
 
     def start(self) -> None:
         process = self._takes = self.process("serve")
@@ -125,7 +126,8 @@ class AmqpSide(_Processes):
 
         def takes() -> bool:
             assert process.process.poll() is None, process.said
-            return asyncio.run(_consumers(self._url, commands_queue(0))) > 0
+            with ThreadPoolExecutor(1) as thread:  # callable from a test that runs in an event loop
+                return thread.submit(asyncio.run, _consumers(self._url, commands_queue(0))).result() > 0
 
         until(takes)
 
