@@ -37,7 +37,7 @@ class AmqpHints:
                 exclusive=True, auto_delete=True, arguments={"x-max-length": 1, "x-overflow": "drop-head"}
             )
             await queue.bind(exchange, self._key)
-            consumer = Consumer(await channel.get_underlay_channel(), queue.name, lambda _: self._hint(), no_ack=True)
+            consumer = await Consumer.open_on(connection, queue.name, lambda _: self._hint())
             await consumer.start()
             self._link.is_well()
             self._hint()

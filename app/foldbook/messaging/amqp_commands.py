@@ -20,7 +20,7 @@ from foldbook.eventstore.events import NO_METADATA, Command, Metadata
 from foldbook.eventstore.store import shard_of
 from foldbook.messaging.answers import read_answer
 from foldbook.messaging.command_messages import CORRELATION_ID, ON_BEHALF_OF
-from foldbook.messaging.connection import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, RABBIT_UNREACHABLE, RabbitLink, underlay
+from foldbook.messaging.connection import CONNECT_TIMEOUT_S, RABBIT_UNREACHABLE, RabbitLink
 from foldbook.messaging.consuming import Consumer, Delivered
 from foldbook.messaging.dead_letters import AUTHORIZATION
 from foldbook.messaging.pipeline import PERSISTENT, properties
@@ -121,10 +121,9 @@ class AmqpCommands:
             self._fail(number, _in_doubt(error))
 
     async def _send(self, connection: AbstractConnection) -> None:
-        channel = await underlay(connection).channel(timeout=CALL_TIMEOUT_S)
-        consumer = Consumer(channel, REPLY_TO, self._answered, no_ack=True)
+        consumer = await Consumer.open_on(connection, REPLY_TO, self._answered, is_confirming=True)
         await consumer.start()
-        self._channel = channel
+        self._channel = consumer
         self._is_ready.set()
         self._link.is_well()
         sweeping = asyncio.create_task(self._sweep())

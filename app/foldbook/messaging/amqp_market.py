@@ -332,8 +332,7 @@ class _Queue:
             queue = await channel.declare_queue(exclusive=True, auto_delete=True, arguments=self._arguments)
             for key in self._keys:
                 await queue.bind(exchange, key)
-            await channel.set_qos(self._prefetch)
-            consumer = Consumer(await channel.get_underlay_channel(), queue.name, self._deliver)
+            consumer = await Consumer.open_on(connection, queue.name, self._deliver, prefetch=self._prefetch)
             await consumer.start()
             self.link.is_well()
             await consumer.ended()

@@ -25,7 +25,7 @@ from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Command
 from foldbook.eventstore.problems import explain
 from foldbook.messaging.command_messages import Asked, CommandMessages, reply_to_of
-from foldbook.messaging.connection import CALL_TIMEOUT_S, RabbitLink, underlay
+from foldbook.messaging.connection import RabbitLink
 from foldbook.messaging.consuming import Consumer, Delivered
 from foldbook.messaging.dead_letters import Undelivered, bury
 from foldbook.messaging.pipeline import Pipeline, properties
@@ -94,9 +94,9 @@ class Intake:
                 await asyncio.wait([stopping, *working])
 
     async def _desk(self, connection: AbstractConnection, shard: int, graves: aiormq.abc.AbstractChannel) -> _Desk:
-        channel = await underlay(connection).channel(publisher_confirms=False, timeout=CALL_TIMEOUT_S)
-        await channel.basic_qos(prefetch_count=self._prefetch, timeout=CALL_TIMEOUT_S)
-        return _Desk(shard, self._bus, self._messages, Pipeline(connection, channel), channel, graves, self.counts)
+        desk = _Desk(shard, self._bus, self._messages, graves, self.counts)
+        await desk.open(connection, self._prefetch)
+        return desk
 
 
 class Counts:
@@ -126,16 +126,14 @@ class _Desk:
         shard: int,
         bus: Commands,
         messages: CommandMessages,
-        pipeline: Pipeline,
-        channel: aiormq.abc.AbstractChannel,
         graves: aiormq.abc.AbstractChannel,
         counts: Counts,
     ) -> None:
-        self.consumer = Consumer(channel, commands_queue(shard), self._deliver)
+        self.consumer: Consumer
+        self._pipeline: Pipeline
         self._shard = shard
         self._bus = bus
         self._messages = messages
-        self._pipeline = pipeline
         self._graves = graves
         self._counts = counts
         self._taken: deque[_Taken] = deque()
@@ -153,6 +151,12 @@ class _Desk:
         self._burying: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._is_abandoned = False
+
+    async def open(self, connection: AbstractConnection, prefetch: int) -> None:
+        self.consumer = await Consumer.open_on(
+            connection, commands_queue(self._shard), self._deliver, prefetch=prefetch
+        )
+        self._pipeline = Pipeline(connection, self.consumer)
 
     # -- in ----------------------------------------------------------------------------------------------------------
 
@@ -172,7 +176,8 @@ class _Desk:
             if taken.asked is None:
                 taken.asked = self._messages.read(self._shard, delivered.properties, delivered.body)
             asked = taken.asked
-            asked.check_in_time(self._messages.now())
+            if asked.expires_at is not None:
+                asked.check_in_time(self._messages.now())
             line = asked.line
             future = self._bus.submit(line.command, metadata=line.metadata, expected_sequence=line.expected_sequence)
         except _LATER as error:
