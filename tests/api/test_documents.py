@@ -151,7 +151,8 @@ AWKWARD = 'said "é\\ü/\u2028" \t\n\x01'
 
 async def test_every_get_call_answers_in_the_bytes_that_msgspec_writes(engine: Engine) -> None:
     document = await engine.get("/openapi.json")
-    assert {path for path, calls in document["paths"].items() if "get" in calls} - NEED_RABBITMQ == QUERIES.keys() | NOT_JSON
+    described = {path for path, calls in document["paths"].items() if "get" in calls}
+    assert described == QUERIES.keys() | NOT_JSON | NEED_RABBITMQ
     last = await _trade(engine)
     for paths in QUERIES.values():
         for path in paths:
