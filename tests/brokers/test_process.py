@@ -14,12 +14,12 @@ from uuid_utils.compat import uuid7
 from foldbook.brokers.process import GatewayProcess
 from foldbook.brokers.simulated import SimulatedBroker
 from foldbook.postgres.connection import connect
-from foldbook.trading.commands import AdjustAccount, BookCommand
+from foldbook.trading.commands import BookCommand
 from foldbook.trading.events import AccountAdjusted
 from foldbook.trading.values import AdjustmentKind, DoubtOutcome, OrdStatus, PendingRequest, RequestKind
 from tests.brokers.gateway_world import GatewayWorld, gateway_world, now
 from tests.brokers.venue_process import VenueProcess, venue_process
-from tests.builders import cancel, place, replace_order, resolve
+from tests.builders import NOW, adjust, cancel, place, replace_order, resolve
 
 
 @pytest.fixture(scope="module")
@@ -181,15 +181,7 @@ async def bought(world: GatewayWorld) -> None:
 
 def transfer(world: GatewayWorld, quantity: str, **fields: Any) -> BookCommand:
     """Something that the broker knows nothing of."""
-    about: dict[str, Any] = {
-        "command_id": uuid7(),
-        "received_at": now(),
-        "account": world.account,
-        "symbol": world.symbol,
-    }
-    return AdjustAccount(
-        **about, kind=AdjustmentKind.TRANSFER, reference="a mistake", quantity=Decimal(quantity), **fields
-    )
+    return adjust("TRANSFER", world.account, received_at=now(), symbol=world.symbol, quantity=quantity, **fields)
 
 
 async def test_a_liquidation_is_booked_without_an_order_and_blocks_nothing_else(world: GatewayWorld) -> None:
@@ -229,18 +221,7 @@ async def test_a_position_that_differs_is_told_and_blocks_exposure_but_no_cancel
     await bought(world)
     await world.execute(order(world, "o-2", limit_price=Decimal(90)))
     await world.order_is("o-2", lambda o: o.stage is OrdStatus.NEW)
-    await world.execute(
-        AdjustAccount(
-            command_id=uuid7(),
-            received_at=now(),
-            account=world.account,
-            kind=AdjustmentKind.TRANSFER,
-            reference="a mistake",
-            symbol=world.symbol,
-            quantity=Decimal(1),
-            price=Decimal(100),
-        )
-    )
+    await world.execute(transfer(world, "1", price="100"))
     await world.caught_up()
     result = await world.reconcile()
     assert result.mismatches == {world.symbol: ("3", "2")}
@@ -249,17 +230,7 @@ async def test_a_position_that_differs_is_told_and_blocks_exposure_but_no_cancel
     assert (denied.final, denied.reason) == (OrdStatus.DENIED, "position-mismatch")
     await world.execute(cancel("o-2", world.account))
     await world.order_is("o-2", lambda o: o.final is OrdStatus.CANCELED)
-    await world.execute(
-        AdjustAccount(
-            command_id=uuid7(),
-            received_at=now(),
-            account=world.account,
-            kind=AdjustmentKind.TRANSFER,
-            reference="put right",
-            symbol=world.symbol,
-            quantity=Decimal(-1),
-        )
-    )
+    await world.execute(transfer(world, "-1"))
     await world.caught_up()
     assert (await world.reconcile()).mismatches == {}
     await world.execute(order(world, "o-4", limit_price=Decimal(90)))
@@ -414,7 +385,7 @@ async def test_a_successor_knows_the_accounts_that_no_read_table_has_yet(world: 
     connection = await connect(world.dsn)
     try:
         (row,) = await connection.fetch("select * from brokers.known_accounts('simulated')")
-        assert (row["checkpoint"], row["accounts"]) == (0, [world.account])
+        assert (row["checkpoint"], row["accounts"], row["opened_at"]) == (0, [world.account], [NOW])
         (row,) = await connection.fetch("select * from brokers.known_accounts('live')")
         assert row["accounts"] == []
     finally:

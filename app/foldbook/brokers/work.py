@@ -402,7 +402,7 @@ class AccountWork:
 
     def _report(self, report: Report, order_id: str | None) -> Recording | None:
         identity = identity_of(report, order_id)
-        if identity in self._seen:
+        if identity in self._seen or (order_id is None and self._is_in_opening(report)):
             return None
         if order_id is not None and self.legs.expects(report, order_id):
             return None
@@ -414,6 +414,13 @@ class AccountWork:
             self._seen.popitem(last=False)
         self.desk.counts.reports += 1
         return self.record(command, report.raw)
+
+    def _is_in_opening(self, report: Report) -> bool:
+        """Had it traded when an OPENING adjustment said what is held? Where positions are compared, that tells."""
+        position = self.book.positions.get(report.symbol or "")
+        if report.exec_type is not ExecType.TRADE or position is None or position.opening_at is None:
+            return False
+        return not self.capabilities.reports_positions and report.time is not None and report.time < position.opening_at
 
 
 _NOT_OURS = "another process recorded the attempt"
