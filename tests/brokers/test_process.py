@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from uuid_utils.compat import uuid7
 
+from foldbook.brokers import process
+from foldbook.brokers.port import BrokerUnavailable
 from foldbook.brokers.process import GatewayProcess
 from foldbook.brokers.simulated import SimulatedBroker
+from foldbook.eventstore.backoff import Backoff
 from foldbook.postgres.connection import connect
 from foldbook.trading.commands import BookCommand
 from foldbook.trading.events import AccountAdjusted
@@ -439,6 +443,25 @@ async def test_two_gateways_take_turns(world: GatewayWorld) -> None:
     second.stop()
     await running
     await broker.close()
+
+
+async def test_a_term_that_got_to_work_makes_the_next_pause_short_again(
+    database: str, venue: VenueProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "Backoff", partial(Backoff, growth=1e6))
+    monkeypatch.setattr(process, "PAUSE_S_MAX", 3_600.0)
+    async with gateway_world(database, venue) as world:
+        for _ in range(3):
+            await next_term(world)
+
+
+async def next_term(world: GatewayWorld) -> None:
+    gateway = world.gateway
+    assert gateway is not None
+    ended = gateway.term
+    assert ended is not None
+    ended.end(BrokerUnavailable("it was ended"))
+    await world.until(lambda: gateway.is_working and gateway.term is not ended)
 
 
 async def test_a_venue_that_begins_anew_is_read_from_its_beginning(database: str, tmp_path: Path) -> None:
