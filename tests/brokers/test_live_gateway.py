@@ -22,8 +22,9 @@ from foldbook.brokers.term import Opened
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.postgres.connection import connect
 from foldbook.trading.book import ORDER_BOOK
-from foldbook.trading.events import EVENT_TYPES
+from foldbook.trading.events import EVENT_TYPES, OrderSubmitted
 from foldbook.trading.order import Order
 from foldbook.trading.order_events import evolve_order
 from foldbook.trading.values import OrdStatus
@@ -145,6 +146,20 @@ async def test_an_order_goes_out_is_filled_in_parts_and_booked(database: str) ->
         assert filled.broker_order_id is not None
         assert live.gateway.term is not None
         assert live.gateway.term.status()["not_worked"] == {OTHER: f"there are no credentials of {OTHER}"}
+
+
+async def test_an_order_is_found_by_its_client_id_which_is_a_hash(database: str) -> None:
+    async with live_gateway(database) as live:
+        await live.bus.execute(an_order())
+        await live.order_is(OrdStatus.NEW)
+        (client_id,) = [event.client_order_id for event in await live.events() if isinstance(event, OrderSubmitted)]
+    connection = await connect(database)
+    try:
+        for search_max, found in ((100, "o-1"), (1, None)):
+            question = "select brokers.order_of_client_id($1, $2, $3)"
+            assert await connection.fetchval(question, ACCOUNT, client_id, search_max) == found
+    finally:
+        await connection.close()
 
 
 @pytest.mark.parametrize("fault", ["lose_ack", "status_500", "nonsense"])

@@ -392,7 +392,7 @@ class AccountWork:
         client_id = report.client_order_id
         order_id = None if client_id is None else self.ids[client_id]
         if client_id is not None and order_id is None:
-            return Recording(self.desk.spawn(self._report_of_unknown(report, client_id), "look up a client order id"))
+            return self.desk.record_later(self._report_of_unknown(report, client_id), "look up a client order id")
         return self._report(report, order_id)
 
     async def _report_of_unknown(self, report: Report, client_id: str) -> CommandResult | None:
