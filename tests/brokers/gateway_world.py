@@ -80,6 +80,11 @@ class GatewayWorld:
             await self._broker.close()
         self.gateway = self._running = self._broker = None
 
+    async def close(self) -> None:
+        await self.stop_gateway()
+        await self.bus.stop()
+        await self.store.close()
+
     # -- the account ---------------------------------------------------------------------------------------------
 
     async def execute(self, command: BookCommand) -> CommandResult:
@@ -169,7 +174,5 @@ async def gateway_world(dsn: str, venue: VenueProcess, **timing: float) -> Async
     try:
         yield world
     finally:
-        await world.stop_gateway()
-        await world.bus.stop()
-        await world.store.close()
+        await world.close()
         await world.faults()

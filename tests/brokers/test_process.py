@@ -23,7 +23,7 @@ from foldbook.trading.events import AccountAdjusted
 from foldbook.trading.values import AdjustmentKind, DoubtOutcome, OrdStatus, PendingRequest, RequestKind
 from tests.brokers.gateway_world import GatewayWorld, gateway_world, now
 from tests.brokers.venue_process import VenueProcess, venue_process
-from tests.builders import NOW, adjust, cancel, place, replace_order, resolve
+from tests.builders import NOW, adjust, cancel, open_account, place, replace_order, resolve
 
 
 @pytest.fixture(scope="module")
@@ -453,6 +453,19 @@ async def test_a_term_that_got_to_work_makes_the_next_pause_short_again(
     async with gateway_world(database, venue) as world:
         for _ in range(3):
             await next_term(world)
+
+
+async def test_a_gateway_has_connected_only_once_there_is_an_account(database: str, venue: VenueProcess) -> None:
+    world = GatewayWorld(database, venue)
+    await world.bus.start()
+    try:
+        gateway = await world.start_gateway()
+        assert gateway.term is not None
+        assert gateway.term.status()["state"] == "idle"
+        await world.execute(open_account(world.account))
+        await world.until(lambda: gateway.term is not None and gateway.term.status()["state"] == "working")
+    finally:
+        await world.close()
 
 
 async def next_term(world: GatewayWorld) -> None:

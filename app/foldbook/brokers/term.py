@@ -346,7 +346,7 @@ class Term:
         counts = [session.desk.counts for session in self._sessions.values()]
         problems = {session.name: session.problem for session in self._sessions.values() if session.problem}
         return {
-            "state": "working" if self.is_working and not problems else "disconnected" if problems else "starting",
+            "state": self._state(),
             "accounts": len(works),
             "ready": sum(work.is_ready for work in works),
             "doubts": sum(work.doubts for work in works),
@@ -371,6 +371,14 @@ class Term:
             "reports": sum(count.reports for count in counts),
             "reconciliations": sum(count.reconciliations for count in counts),
         }
+
+    def _state(self) -> str:
+        sessions = self._sessions.values()
+        if any(session.problem for session in sessions) or (self._not_worked and not sessions):
+            return "disconnected"
+        if not self.is_working:
+            return "starting"
+        return "working" if sessions else "idle"
 
     @property
     def is_idle(self) -> bool:

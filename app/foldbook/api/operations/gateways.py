@@ -40,7 +40,8 @@ register({"not-worked": (409, "No gateway works the account")})
 
 
 class GatewayStatus(Struct, frozen=True, kw_only=True):
-    """A gateway. ``state``: `working`, `starting`, `disconnected` from its broker, or `dead`: nobody holds the lease.
+    """A gateway. ``state``: `working`, `starting`, `disconnected` from its broker, `idle`: there is no account to work
+    yet, and it has not connected; or `dead`: nobody holds the lease.
 
     ``accounts`` are worked, and of them ``ready`` are reconciled; ``lag``: events that it has not read. ``problems``:
     what keeps it from its brokers; ``not_worked``: accounts, and why; ``mismatched``: positions that differ;
