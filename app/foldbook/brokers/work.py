@@ -40,7 +40,7 @@ from foldbook.trading.events import OrderFilled
 from foldbook.trading.order import Order
 from foldbook.trading.order_events import evolve_order
 from foldbook.trading.state import Book, evolve
-from foldbook.trading.values import ExecType, RequestKind
+from foldbook.trading.values import ExecType, RequestKind, as_reason
 
 SEEN_MAX = 2_000
 """Reports of one account that are remembered, so that what is told twice is not recorded twice."""
@@ -364,7 +364,7 @@ class AccountWork:
                 request=request,
                 request_id=request_id,
                 attempt=attempt,
-                reason="".join(c if c.isprintable() else " " for c in reason)[:1000] or "no answer",
+                reason=as_reason(reason) or "no answer",
             )
         )
 
