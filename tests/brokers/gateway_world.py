@@ -25,6 +25,7 @@ from foldbook.trading.order import Order
 from foldbook.trading.order_events import evolve_order
 from tests.brokers.venue_process import VenueProcess
 from tests.builders import open_account
+from tests.waiting import until
 
 WAIT_S = 20
 """How long a test waits for what must come. Nothing is measured by it."""
@@ -62,7 +63,7 @@ class GatewayWorld:
             self.dsn, "simulated", 1, lambda _: broker, "test", now=now, new_id=uuid7, poll_interval_s=0.2, term_s=2.0
         )
         self._running = asyncio.create_task(self.gateway.run())
-        await self.until(self._is_working)
+        await until(self._is_working)
         return self.gateway
 
     def _is_working(self) -> bool:
@@ -140,12 +141,7 @@ class GatewayWorld:
             assert self.gateway is not None
             return self.gateway.term is not None and self.gateway.term.sequence_of(self.account) >= sequence
 
-        await self.until(has_heard)
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(WAIT_S):
-            while not holds():
-                await asyncio.sleep(0.01)
+        await until(has_heard)
 
     async def idle(self) -> None:
         """Wait until the gateway has nothing to do."""
@@ -154,7 +150,7 @@ class GatewayWorld:
             assert self.gateway is not None
             return self.gateway.term is not None and self.gateway.term.is_idle
 
-        await self.until(is_idle)
+        await until(is_idle)
 
     # -- the venue -----------------------------------------------------------------------------------------------
 

@@ -32,9 +32,10 @@ from foldbook.market.records import ns_of
 from foldbook.trading.values import ExecType, OrderType, TimeInForce
 from tests.brokers.binance_server import KEY, SECRET, binance_server
 from tests.brokers.binance_shapes import Listed
-from tests.brokers.trader import read, ref, until
+from tests.brokers.trader import read, ref
 from tests.brokers.worlds.live import ACCOUNT, Clock, LiveWorld, live_world, opened, order, settings_of
 from tests.builders import NOW
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from foldbook.trading.values import AdjustmentKind, DoubtOutcome, OrdStatus, Pen
 from tests.brokers.gateway_world import GatewayWorld, gateway_world, now
 from tests.brokers.venue_process import VenueProcess, venue_process
 from tests.builders import NOW, adjust, cancel, open_account, place, replace_order, resolve
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -376,7 +377,7 @@ async def test_a_successor_asks_nothing_before_it_knows_what_the_venue_can_do(da
             await world.faults(hang=1, hang_ms=2_000, scope="cancel")
             await world.execute(replace_order(account=world.account, quantity=Decimal(3)))
             await world.order_is("o-1", lambda o: o.requests[0].attempts == 1)
-            await world.until(lambda: venue.orders(world.account)[0]["status"] == "CANCELED")
+            await until(lambda: venue.orders(world.account)[0]["status"] == "CANCELED")
             await world.stop_gateway()
             await world.start_gateway()
             await world.order_is("o-1", lambda o: o.quantity == 3 and not o.requests and not o.doubts)
@@ -439,7 +440,7 @@ async def test_two_gateways_take_turns(world: GatewayWorld) -> None:
     await world.stop_gateway()
     await world.execute(order(world, "o-2"))
     await world.order_is("o-2", lambda o: o.stage is OrdStatus.NEW)
-    await world.until(lambda: second.is_working)
+    await until(lambda: second.is_working)
     second.stop()
     await running
     await broker.close()
@@ -463,7 +464,7 @@ async def test_a_gateway_has_connected_only_once_there_is_an_account(database: s
         assert gateway.term is not None
         assert gateway.term.status()["state"] == "idle"
         await world.execute(open_account(world.account))
-        await world.until(lambda: gateway.term is not None and gateway.term.status()["state"] == "working")
+        await until(lambda: gateway.term is not None and gateway.term.status()["state"] == "working")
     finally:
         await world.close()
 
@@ -474,7 +475,7 @@ async def next_term(world: GatewayWorld) -> None:
     ended = gateway.term
     assert ended is not None
     ended.end(BrokerUnavailable("it was ended"))
-    await world.until(lambda: gateway.is_working and gateway.term is not ended)
+    await until(lambda: gateway.is_working and gateway.term is not ended)
 
 
 async def test_a_venue_that_begins_anew_is_read_from_its_beginning(database: str, tmp_path: Path) -> None:
