@@ -110,7 +110,7 @@ def test_an_order_that_is_refused_late_trades_nothing() -> None:
     assert told(taken) == [("a", "o", "NEW")]
     assert venue.apply(quote(2, "99", "101")).reports == []
     assert told(venue.apply(RefuseLate(3, "v1"))) == [("a", "o", "REJECTED")]
-    assert venue.orders[1].status is OrdStatus.REJECTED and not venue.held
+    assert venue.orders[1].status is OrdStatus.REJECTED and not venue.orders[1].is_held
     assert venue.apply(RefuseLate(4, "v1")).reports == []
 
 

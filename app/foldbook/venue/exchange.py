@@ -50,8 +50,6 @@ class Exchange:
         self.accounts: dict[str, Account] = {}
         self.orders: dict[int, Order] = {}
         self.by_venue_id: dict[str, Order] = {}
-        self.held: dict[str, Order] = {}
-        """By key: orders that are to be refused late."""
         self.closed: deque[int] = deque()
         self.fills: list[Report] = []
         self.fills_dropped_seq = 0
@@ -160,7 +158,6 @@ class Exchange:
         time_ns = message.time_ns
         if message.is_refused_late:
             order.is_held = True
-            self.held[order.key] = order
             return Answer([self._report(order, _NEW, time_ns)], order)
         if len(self.orders) - len(self.closed) > OPEN_MAX:
             reason = f"the venue has {OPEN_MAX:,} open orders"
@@ -191,8 +188,8 @@ class Exchange:
         return Answer(reports, order)
 
     def _refuse_late(self, message: messages.RefuseLate) -> Answer:
-        order = self.held.get(message.venue_order_id)
-        if order is None:
+        order = self.by_venue_id.get(message.venue_order_id)
+        if order is None or not order.is_held:
             return Answer([])
         return Answer([self._end(order, ExecType.REJECTED, message.time_ns, "refused late")], order)
 
@@ -395,9 +392,7 @@ class Exchange:
         """The order is over. The oldest of those that are over is forgotten when there are too many."""
         order.status, order.is_open = status, False
         del self.accounts[order.account].open_orders[order.number]
-        if order.is_held:
-            order.is_held = False
-            del self.held[order.key]
+        order.is_held = False
         self.closed.append(order.number)
         if len(self.closed) > CLOSED_MAX:
             self._forget(self.orders.pop(self.closed.popleft()))

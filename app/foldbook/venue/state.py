@@ -151,8 +151,6 @@ def _restore_order(exchange: Exchange, order: Order) -> None:
         exchange.by_venue_id[venue_order_id] = order
     if order.is_open:
         account.open_orders[order.number] = order
-    if order.is_held:
-        exchange.held[order.key] = order
 
 
 def _restore_matching(matching: Matching, state: MatchingState) -> None:
