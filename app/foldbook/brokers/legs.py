@@ -23,7 +23,8 @@ from foldbook.brokers.port import (
     Report,
 )
 from foldbook.trading.events import Doubt
-from foldbook.trading.order import Order, Request
+from foldbook.trading.facts import Request
+from foldbook.trading.order import Order
 from foldbook.trading.values import ExecType, OrdStatus, PendingRequest, RequestKind
 
 if TYPE_CHECKING:
