@@ -197,7 +197,7 @@ class Exchange:
         return Answer(reports, order)
 
     def _refuse_late(self, message: messages.RefuseLate) -> Answer:
-        order = self.by_venue_id.get(message.venue_order_id)
+        order = self.by_key.get(message.venue_order_id)
         if order is None or not order.is_held:
             return Answer([])
         return Answer([self._end(order, ExecType.REJECTED, message.time_ns, "refused late")], order)
