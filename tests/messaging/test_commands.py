@@ -17,7 +17,7 @@ from foldbook.cli.exits import Exit
 from foldbook.messaging.connection import connected, underlay
 from foldbook.messaging.dead_letters import Undelivered, bury
 from foldbook.messaging.topology import COMMANDS, DEAD, EVENTS, MARKET, commands_queue, declare, topology
-from tests.messaging.rabbit import free_port
+from tests.waiting import free_port
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

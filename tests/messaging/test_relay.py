@@ -18,7 +18,8 @@ from tests.conftest import Postgres, name_of, prepare
 from tests.messaging.consumer import consuming
 from tests.messaging.ordeal import under_way
 from tests.messaging.rabbit import Rabbit
-from tests.messaging.relaying import EVENTS_PER_COMMIT, RelayCommand, grow, new_relay, relaying, until
+from tests.messaging.relaying import EVENTS_PER_COMMIT, RelayCommand, grow, new_relay, relaying
+from tests.waiting import until
 
 PATIENCE_S = 120
 

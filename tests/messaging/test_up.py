@@ -14,7 +14,7 @@ import httpx
 from foldbook.messaging.connection import connected
 from foldbook.messaging.topology import EVENTS, declare, topology
 from tests.machinery.engine import Engine
-from tests.messaging.relaying import until
+from tests.waiting import until
 
 
 async def test_the_relay_is_started_restarted_and_examined(amqp_url: str, tmp_path: Path) -> None:

@@ -100,10 +100,10 @@ async def run_strategy(
         stopping.cancel()
         service.stop()
         # It is not waited for without end: while the database is away, it tries again.
-        done, _ = await asyncio.wait([running], timeout=GRACE_S)
-        if not done:
-            running.cancel()
-            await asyncio.wait([running])
+        await asyncio.wait([running], timeout=GRACE_S)
+        running.cancel()
+        await asyncio.wait([running])
+        if running.cancelled():
             say(f"{strategy_id} was interrupted; what it sent last may not be in the log")
             return runner.error
         running.result()
