@@ -54,9 +54,10 @@ READY_TIMEOUT_S = 60.0
 WHAT_SENT = "order committed to sent, 100 orders/s"
 WHAT_READABLE = "report received to readable, 100 orders/s"
 
-_IS_WORKING = (
-    "select coalesce(bool_and(status ->> 'state' = 'working'), false) from eventstore.lease_status('gateway:')"
-)
+_IS_WORKING = """
+select coalesce(bool_and(status ->> 'state' in ('working', 'idle')), false)
+from eventstore.lease_status('gateway:')
+"""
 _RECORDED = """
 select submitted.payload ->> 'client_order_id', extract(epoch from created.recorded_at)::double precision
 from eventstore.events submitted

@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from foldbook.eventstore.events import AggregateKey
 from foldbook.trading.commands import (
+    AdjustAccount,
     OpenAccount,
     PlaceOrder,
     RecordAttempt,
@@ -30,6 +31,7 @@ from foldbook.trading.events import (
     OrderRejected,
 )
 from foldbook.trading.values import (
+    AdjustmentKind,
     DoubtOutcome,
     ExecType,
     OrderType,
@@ -114,6 +116,12 @@ def resolve(
 
 def holding(quantity: str, symbol: str = "BTCUSDT", account: str = ACCOUNT) -> RecordHolding:
     return RecordHolding(**_request(account), symbol=symbol, quantity=Decimal(quantity))
+
+
+def adjust(kind: str, account: str = ACCOUNT, **fields: Any) -> AdjustAccount:
+    said = {"kind": AdjustmentKind(kind), "reference": "doc-1"} | fields
+    said |= {name: Decimal(said[name]) for name in ("quantity", "price", "amount") if name in said}
+    return AdjustAccount(**{**_request(account), **said})
 
 
 def _names(order_id: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 -- The events of the accounts of one kind of broker. Positions are gapless, so a range is bounded by its length.
 create or replace function brokers.read_accounts(p_shard integer, p_broker text, p_after bigint, p_to bigint)
 returns table (
-    account text, sequence bigint, type text, schema_version smallint, command_id uuid, recorded_at timestamptz,
+    account text, sequence bigint, type text, schema_version smallint, command_id uuid, occurred_at timestamptz,
     payload jsonb
 )
 language plpgsql
@@ -12,7 +12,7 @@ set enable_sort = off
 as $$
 begin
     return query
-    select l.aggregate_id, l.sequence, l.type, l.schema_version, l.command_id, l.recorded_at, l.payload
+    select l.aggregate_id, l.sequence, l.type, l.schema_version, l.command_id, l.occurred_at, l.payload
     from eventstore.log l
     where l.shard = p_shard
         and l.position > p_after

@@ -162,6 +162,11 @@ def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
         ("brokers.query_doubts('u0/binance/simulated', 10)", 20),
         ("brokers.query_doubt('d-1000')", 20),
         ("brokers.doubt_counts()", 20),
+        # The events of the order that it names; none, if it can be none of ours; a search that ends.
+        ("brokers.order_of_client_id('u1/binance/simulated', 'o-101:1')", 1),
+        ("brokers.order_of_client_id('u1/binance/simulated', 'o-nothing:1')", 0),
+        ("brokers.order_of_client_id('u1/binance/simulated', 'web_1')", 0),
+        ("brokers.order_of_client_id('u1/binance/simulated', 'nbyoudtvrbzv6hsoksyfc30dg7', 50)", 50),
         # The orders of the strategy, and the currencies of the account.
         ("trading.query_strategy_start(0, 'u1/binance/simulated', 'trend')", 800),
     ],

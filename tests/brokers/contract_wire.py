@@ -17,7 +17,8 @@ from foldbook.brokers.port import (
     Terms,
 )
 from foldbook.trading.values import ZERO, ExecType, OrdStatus
-from tests.brokers.trader import Trader, World, read, ref, until
+from tests.brokers.trader import Trader, World, read, ref
+from tests.waiting import until
 
 
 class WireCases:

@@ -25,6 +25,7 @@ from foldbook.trading.order import Order
 from foldbook.trading.order_events import evolve_order
 from tests.brokers.venue_process import VenueProcess
 from tests.builders import open_account
+from tests.waiting import until
 
 WAIT_S = 20
 """How long a test waits for what must come. Nothing is measured by it."""
@@ -62,7 +63,7 @@ class GatewayWorld:
             self.dsn, "simulated", 1, lambda _: broker, "test", now=now, new_id=uuid7, poll_interval_s=0.2, term_s=2.0
         )
         self._running = asyncio.create_task(self.gateway.run())
-        await self.until(self._is_working)
+        await until(self._is_working)
         return self.gateway
 
     def _is_working(self) -> bool:
@@ -79,6 +80,11 @@ class GatewayWorld:
         if self._broker is not None:
             await self._broker.close()
         self.gateway = self._running = self._broker = None
+
+    async def close(self) -> None:
+        await self.stop_gateway()
+        await self.bus.stop()
+        await self.store.close()
 
     # -- the account ---------------------------------------------------------------------------------------------
 
@@ -135,12 +141,7 @@ class GatewayWorld:
             assert self.gateway is not None
             return self.gateway.term is not None and self.gateway.term.sequence_of(self.account) >= sequence
 
-        await self.until(has_heard)
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(WAIT_S):
-            while not holds():
-                await asyncio.sleep(0.01)
+        await until(has_heard)
 
     async def idle(self) -> None:
         """Wait until the gateway has nothing to do."""
@@ -149,7 +150,7 @@ class GatewayWorld:
             assert self.gateway is not None
             return self.gateway.term is not None and self.gateway.term.is_idle
 
-        await self.until(is_idle)
+        await until(is_idle)
 
     # -- the venue -----------------------------------------------------------------------------------------------
 
@@ -169,7 +170,5 @@ async def gateway_world(dsn: str, venue: VenueProcess, **timing: float) -> Async
     try:
         yield world
     finally:
-        await world.stop_gateway()
-        await world.bus.stop()
-        await world.store.close()
+        await world.close()
         await world.faults()

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from foldbook.brokers.port import Report
 from foldbook.brokers.reports import command_of
 from foldbook.brokers.simulated import _read
-from foldbook.trading.commands import BookCommand
-from foldbook.trading.values import RequestKind, Side
+from foldbook.trading.commands import BookCommand, RecordAttempt, SetRiskLimits
+from foldbook.trading.values import RequestKind, RiskLimits, Side, TimeInForce
 from foldbook.venue import messages
 from foldbook.venue.exchange import Exchange
 from foldbook.venue.messages import AnyMessage
 from foldbook.venue.orders import Costs
 from foldbook.venue.server.documents import report_document
-from tests.builders import ACCOUNT, NOW, attempt, cancel, open_account, place, replace_order
+from tests.builders import ACCOUNT, NOW, attempt, cancel, in_doubt, open_account, place, replace_order
 from tests.trading.lives import Life
 
 SYMBOL = "BTCUSDT"
@@ -29,15 +29,17 @@ ORDERS_MAX = 4
 START_NS = int(NOW.timestamp()) * 1_000_000_000
 SECOND_NS = 1_000_000_000
 
+_LIMITED = SetRiskLimits(
+    command_id=UUID(int=0), received_at=NOW, account=ACCOUNT, limits=RiskLimits(max_open_orders=1000)
+)
+"""Limits nothing, so that the risk checks count what is open."""
+
 
 class Run:
-    """``asked``: the account's own commands, in order; ``reports``: as the exchange told them.
-
-    No order is both replaced and has a trade busted or corrected: out of order, the book may end such an order in
-    another status (docs/brokers.md, What it does not do)."""
+    """``asked``: the account's own commands, in order; ``reports``: as the exchange told them."""
 
     def __init__(self, *, moves_id: bool) -> None:
-        self.asked: list[BookCommand] = [open_account()]
+        self.asked: list[BookCommand] = [open_account(), _LIMITED]
         self.reports: list[Report] = []
         self._moves_id = moves_id
         self._exchange = Exchange(Costs(taker=Decimal("0.001"), maker=Decimal("-0.0005")))
@@ -45,8 +47,6 @@ class Run:
         self._orders = 0
         self._requests = 0
         self._canceled: set[str] = set()
-        self._replaced: set[str] = set()
-        self._mended: set[str] = set()
 
     def commands(self) -> list[BookCommand]:
         """What records the reports."""
@@ -58,10 +58,15 @@ class Run:
                 found.append(command)
         return found
 
-    def place(self, side: Side, quantity: Decimal, limit_price: Decimal) -> None:
+    def place(self, side: Side, quantity: Decimal, limit_price: Decimal, time_in_force: TimeInForce) -> None:
         self._orders += 1
         order_id = f"o-{self._orders}"
-        terms: dict[str, Any] = {"side": side, "limit_price": limit_price, "symbol": SYMBOL}
+        terms: dict[str, Any] = {
+            "side": side,
+            "limit_price": limit_price,
+            "symbol": SYMBOL,
+            "time_in_force": time_in_force,
+        }
         self.asked.append(place(order_id, quantity=str(quantity), **terms))
         self.asked.append(attempt(order_id, client_order_id=f"{order_id}:1"))
         placed = self.asked[-2]
@@ -75,6 +80,7 @@ class Run:
                 placed.order_type,  # type: ignore[attr-defined]
                 quantity,
                 limit_price,
+                time_in_force=time_in_force,
             )
         )
 
@@ -82,7 +88,7 @@ class Run:
         order_id = self._named(number)
         if order_id is None or order_id in self._canceled:
             return
-        self._canceled.add(order_id)  # What follows is not asked of it: it may be refused, as the log stands.
+        self._canceled.add(order_id)
         asked = cancel(order_id)
         request_id = str(asked.command_id)
         self.asked += (asked, attempt(order_id, RequestKind.CANCEL, request_id=request_id))
@@ -90,9 +96,8 @@ class Run:
 
     def replace(self, number: int, quantity: Decimal, limit_price: Decimal) -> None:
         order_id = self._named(number)
-        if order_id is None or order_id in self._canceled | self._mended:
+        if order_id is None:
             return
-        self._replaced.add(order_id)
         self._requests += 1
         request_id = UUID(int=self._requests)
         terms: dict[str, Any] = {"quantity": quantity, "limit_price": limit_price}
@@ -118,6 +123,16 @@ class Run:
         if exec_id is not None:
             self._tell(messages.Correct(self._next_ns(), ACCOUNT, exec_id, last_qty, last_px))
 
+    def doubt(self) -> None:
+        """The latest attempt had no clear answer: that is another fact of ours."""
+        sent = next((command for command in reversed(self.asked) if isinstance(command, RecordAttempt)), None)
+        if sent is not None:
+            self.asked.append(in_doubt(sent.order_id, sent.request, request_id=sent.request_id))
+
+    def end_day(self) -> None:
+        self._tell(messages.CloseSession(self._next_ns()))
+        self._tell(messages.OpenSession(self._next_ns()))
+
     def liquidate(self) -> None:
         self._tell(messages.Liquidate(self._next_ns(), ACCOUNT, SYMBOL))
 
@@ -128,14 +143,9 @@ class Run:
         return f"o-{number % self._orders + 1}" if self._orders else None
 
     def _trade(self, number: int) -> str | None:
-        """The trade to bust or correct, of an order that is not replaced."""
-        trades = [report for report in self.reports if report.kind == "TRADE"]
-        trade = trades[number % len(trades)] if trades else None
-        order_id = "" if trade is None else str(trade.client_order_id).partition(":")[0]
-        if trade is None or order_id in self._replaced:
-            return None
-        self._mended.add(order_id)
-        return trade.exec_id
+        """The trade to bust or correct."""
+        trades = [report.exec_id for report in self.reports if report.kind == "TRADE"]
+        return trades[number % len(trades)] if trades else None
 
     def _next_ns(self) -> int:
         self._time_ns += SECOND_NS
@@ -149,27 +159,27 @@ class Run:
 _quantities = st.sampled_from(["0.5", "1", "2", "3"]).map(Decimal)
 _prices = st.sampled_from(["98", "99", "100", "101", "102"]).map(Decimal)
 _numbers = st.integers(0, 7)
+_orders = st.tuples(
+    st.sampled_from([Side.BUY, Side.SELL]), _quantities, _prices, st.sampled_from([TimeInForce.GTC, TimeInForce.DAY])
+)
 
 _actions = st.one_of(
-    st.tuples(st.just("place"), st.sampled_from([Side.BUY, Side.SELL]), _quantities, _prices),
+    _orders.map(lambda order: ("place", *order)),
     st.tuples(st.just("quote"), _prices, st.sampled_from([Decimal(0), Decimal(1)]), _quantities, _quantities),
     st.tuples(st.just("replace"), _numbers, _quantities, _prices),
     st.tuples(st.just("cancel"), _numbers),
     st.tuples(st.just("bust"), _numbers),
     st.tuples(st.just("correct"), _numbers, _quantities, _prices),
-    st.tuples(st.just("liquidate")),
+    st.tuples(st.sampled_from(["liquidate", "doubt", "end_day"])),
     st.tuples(st.just("fund"), st.sampled_from(["-1.5", "2"]).map(Decimal)),
 )
 
 
 @st.composite
 def runs(draw: st.DrawFn) -> Run:
-    run = Run(moves_id=False)  # see tests/trading/test_legs.py for ids that move
-    first = draw(
-        st.lists(st.tuples(st.sampled_from([Side.BUY, Side.SELL]), _quantities, _prices), min_size=1, max_size=2)
-    )
-    for side, quantity, price in first:
-        run.place(side, quantity, price)
+    run = Run(moves_id=draw(st.booleans()))
+    for order in draw(st.lists(_orders, min_size=1, max_size=2)):
+        run.place(*order)
     for action in draw(st.lists(_actions, max_size=14)):
         _do(run, action)
     return run

@@ -102,6 +102,23 @@ async def test_who_does_not_wait_for_a_recording_does_not_stop_it() -> None:
     assert desk.counts.recorded == 1
 
 
+async def test_what_must_be_found_out_first_is_on_its_way_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desks, "RECORDINGS_MAX", 1)
+    desk, found_out = desk_of(Bus(), Lost()), asyncio.Event()
+
+    async def record() -> CommandResult | None:
+        await found_out.wait()
+        return RESULT
+
+    recording = desk.record_later(record(), "find out")
+    room = asyncio.create_task(desk.room())
+    await asyncio.sleep(0)
+    assert not room.done()
+    found_out.set()
+    assert await recording.done == RESULT
+    await room
+
+
 async def test_what_is_on_its_way_into_the_log_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desks, "RECORDINGS_MAX", 2)
     waiting: list[asyncio.Future[CommandResult]] = []

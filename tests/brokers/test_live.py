@@ -25,12 +25,17 @@ from foldbook.brokers.port import (
     Refused,
     client_order_id,
 )
+from foldbook.brokers.term import Opened
+from foldbook.config import Settings
+from foldbook.engine.gateways import Gateways
 from foldbook.market.records import ns_of
 from foldbook.trading.values import ExecType, OrderType, TimeInForce
 from tests.brokers.binance_server import KEY, SECRET, binance_server
 from tests.brokers.binance_shapes import Listed
-from tests.brokers.trader import read, ref, until
+from tests.brokers.trader import read, ref
 from tests.brokers.worlds.live import ACCOUNT, Clock, LiveWorld, live_world, opened, order, settings_of
+from tests.builders import NOW
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -226,8 +231,15 @@ async def test_a_symbol_that_is_listed_later_is_learnt(world: LiveWorld, monkeyp
     assert [sent.params["symbol"] for sent in world.server.sent("POST")] == ["SOLUSDT"]
 
 
+def test_the_engine_tells_when_the_account_was_opened() -> None:
+    """What traded before that is in what the account held then."""
+    variables = {"FOLDBOOK_LIVE_BINANCE_ALICE_KEY": KEY, "FOLDBOOK_LIVE_BINANCE_ALICE_SECRET": SECRET}
+    made = Gateways(Settings(), variables)._live(Opened(ACCOUNT, NOW))
+    assert isinstance(made, LiveBroker) and made._settings.opened_at == NOW
+
+
 def test_client_ids_of_foldbook_fit() -> None:
-    capabilities = BinanceSpot().capabilities(LiveSettings(account=ACCOUNT))
+    capabilities = BinanceSpot().capabilities(LiveSettings(account=ACCOUNT, opened_at=NOW))
     made = client_order_id(ACCOUNT, "order-1", 1, capabilities)
     assert set(made) <= set(capabilities.id_alphabet) and len(made) <= capabilities.id_length_max
 
@@ -318,20 +330,20 @@ async def test_an_exchange_that_is_not_there_may_come_later() -> None:
 @pytest.mark.parametrize("account", ["alice/kraken/live", "alice/binance/simulated", "alice/binance/backtest"])
 def test_an_exchange_that_was_not_tested_is_refused(account: str) -> None:
     with pytest.raises(LiveError, match="cannot be worked live"):
-        LiveBroker(LiveSettings(account=account), Credentials(KEY, SECRET), Clock())
+        LiveBroker(LiveSettings(account=account, opened_at=NOW), Credentials(KEY, SECRET), Clock())
 
 
 @pytest.mark.parametrize("url", ["http://api.example.com", "http://10.0.0.1", "ftp://127.0.0.1", "api.example.com"])
 def test_credentials_do_not_leave_the_machine_unencrypted(url: str) -> None:
     with pytest.raises(LiveError, match="no address for credentials"):
-        LiveBroker(LiveSettings(account=ACCOUNT, rest_url=url), Credentials(KEY, SECRET), Clock())
+        LiveBroker(LiveSettings(account=ACCOUNT, opened_at=NOW, rest_url=url), Credentials(KEY, SECRET), Clock())
 
 
 def test_without_ccxt_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ccxt.pro", None)
     _class_of.cache_clear()
     with pytest.raises(LiveError, match=r"foldbook\[live\]"):
-        LiveBroker(LiveSettings(account=ACCOUNT), Credentials(KEY, SECRET), Clock())
+        LiveBroker(LiveSettings(account=ACCOUNT, opened_at=NOW), Credentials(KEY, SECRET), Clock())
 
 
 async def test_it_connects_when_its_reports_are_wanted_and_tries_again() -> None:

@@ -20,6 +20,7 @@ from foldbook.brokers.port import Acknowledged, BrokerUnavailable, InDoubt, Refu
 from tests.brokers.binance_server import KEY, SECRET, binance_server
 from tests.brokers.trader import ref
 from tests.brokers.worlds.live import ACCOUNT, Clock, LiveWorld, live_world, opened, order, settings_of
+from tests.builders import NOW
 
 
 @pytest.fixture
@@ -229,7 +230,8 @@ def test_an_address_for_credentials(url: str) -> None:
 def test_the_sandbox_is_another_address() -> None:
     """Nothing is asked of it here: only where it would be asked."""
     for is_sandbox in (True, False):
-        broker = LiveBroker(LiveSettings(account=ACCOUNT), Credentials(KEY, SECRET, is_sandbox=is_sandbox), Clock())
+        settings = LiveSettings(account=ACCOUNT, opened_at=NOW)
+        broker = LiveBroker(settings, Credentials(KEY, SECRET, is_sandbox=is_sandbox), Clock())
         urls = broker._client.urls
         for url in (urls["public"], urls["private"], broker._profile.stream(broker._client)[0]):
             assert ("testnet.binance.vision" in url) is is_sandbox

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -17,17 +18,19 @@ from foldbook.brokers.live.errors import LiveError
 from foldbook.brokers.live.settings import LiveSettings
 from foldbook.brokers.port import Broker
 from foldbook.brokers.process import GatewayProcess
+from foldbook.brokers.term import Opened
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.postgres.connection import connect
 from foldbook.trading.book import ORDER_BOOK
-from foldbook.trading.events import EVENT_TYPES
+from foldbook.trading.events import EVENT_TYPES, OrderSubmitted
 from foldbook.trading.order import Order
 from foldbook.trading.order_events import evolve_order
 from foldbook.trading.values import OrdStatus
 from tests.brokers.binance_server import KEY, SECRET, BinanceServer, binance_server
 from tests.brokers.gateway_world import WAIT_S, now
-from tests.builders import cancel, open_account, place, replace_order
+from tests.builders import adjust, cancel, open_account, place, replace_order
 
 ACCOUNT, OTHER = "alice/binance/live", "bob/binance/live"
 SYMBOL = "BTCUSDT"
@@ -40,27 +43,50 @@ class LiveGateway:
         self.server = server
         self.store = PostgresStore(dsn)
         self.bus = CommandBus(self.store, ORDER_BOOK)
-        settings = LiveSettings(
-            account=ACCOUNT, request_s=1.0, rate_wait_s=1.0, rest_url=server.rest_url, ws_url=server.ws_url
-        )
-        self.broker = LiveBroker(settings, Credentials(KEY, SECRET), now)
+        self.broker: LiveBroker | None = None
         self.gateway = GatewayProcess(
             dsn, "live", 1, self._broker_of, "test", now=now, new_id=uuid7, poll_interval_s=0.2, term_s=8.0
         )
 
-    def _broker_of(self, account: str) -> Broker:
-        if account != ACCOUNT:
-            raise LiveError(f"there are no credentials of {account}")
+    def _broker_of(self, opened: Opened) -> Broker:
+        if opened.account != ACCOUNT:
+            raise LiveError(f"there are no credentials of {opened.account}")
+        if self.broker is None:
+            settings = LiveSettings(
+                account=ACCOUNT,
+                opened_at=opened.at,
+                request_s=1.0,
+                rate_wait_s=1.0,
+                rest_url=self.server.rest_url,
+                ws_url=self.server.ws_url,
+            )
+            self.broker = LiveBroker(settings, Credentials(KEY, SECRET), now)
         return self.broker
+
+    def trade_elsewhere(self, client_id: str, quantity: str, *, seconds_ago: float) -> None:
+        """A trade at the exchange's own screen, which no stream tells."""
+        self.server.ahead_s = -seconds_ago
+        self.server.exchange.quote(SYMBOL, "99", "100")
+        self.server.exchange.place(
+            {"symbol": SYMBOL, "side": "BUY", "type": "MARKET", "quantity": quantity, "newClientOrderId": client_id}
+        )
+        self.server.exchange.quote(SYMBOL, "199", "200")
+        self.server.ahead_s = 0.0
 
     async def order(self, order_id: str = "o-1") -> Order:
         order: Order | None = None
-        for event in await self.store.read_aggregates(0, [(AggregateKey("order_book", ACCOUNT), 0)]):
-            fact: Any = EVENT_TYPES.decode(event.type, event.schema_version, event.payload)
-            if fact.subject == order_id:
-                order = evolve_order(order, fact)
+        for event in await self.events():
+            if event.subject == order_id:
+                order = evolve_order(order, event)
         assert order is not None
         return order
+
+    async def events(self) -> list[Any]:
+        stored = await self.store.read_aggregates(0, [(AggregateKey("order_book", ACCOUNT), 0)])
+        return [EVENT_TYPES.decode(event.type, event.schema_version, event.payload) for event in stored]
+
+    async def position(self) -> Decimal:
+        return ORDER_BOOK.fold(await self.events()).position_qty(SYMBOL)
 
     async def order_is(self, status: OrdStatus, cum_qty: str = "0") -> Order:
         async with asyncio.timeout(WAIT_S):
@@ -72,21 +98,37 @@ class LiveGateway:
 
 
 @asynccontextmanager
-async def live_gateway(dsn: str) -> AsyncIterator[LiveGateway]:
+async def idle_gateway(dsn: str) -> AsyncIterator[LiveGateway]:
+    """It does not run yet."""
     async with binance_server(now) as server:
         live = LiveGateway(dsn, server)
         await live.bus.start()
-        for account in (ACCOUNT, OTHER):
-            await live.bus.execute(open_account(account))
-        running = asyncio.create_task(live.gateway.run())
         try:
             yield live
         finally:
-            live.gateway.stop()
-            await running
-            await live.broker.close()
+            if live.broker is not None:
+                await live.broker.close()
             await live.bus.stop()
             await live.store.close()
+
+
+@asynccontextmanager
+async def running(live: LiveGateway) -> AsyncIterator[None]:
+    task = asyncio.create_task(live.gateway.run())
+    try:
+        yield
+    finally:
+        live.gateway.stop()
+        await task
+
+
+@asynccontextmanager
+async def live_gateway(dsn: str) -> AsyncIterator[LiveGateway]:
+    async with idle_gateway(dsn) as live:
+        for account in (ACCOUNT, OTHER):
+            await live.bus.execute(open_account(account))
+        async with running(live):
+            yield live
 
 
 def an_order(**fields: Any) -> Any:
@@ -104,6 +146,20 @@ async def test_an_order_goes_out_is_filled_in_parts_and_booked(database: str) ->
         assert filled.broker_order_id is not None
         assert live.gateway.term is not None
         assert live.gateway.term.status()["not_worked"] == {OTHER: f"there are no credentials of {OTHER}"}
+
+
+async def test_an_order_is_found_by_its_client_id_which_is_a_hash(database: str) -> None:
+    async with live_gateway(database) as live:
+        await live.bus.execute(an_order())
+        await live.order_is(OrdStatus.NEW)
+        (client_id,) = [event.client_order_id for event in await live.events() if isinstance(event, OrderSubmitted)]
+    connection = await connect(database)
+    try:
+        for search_max, found in ((100, "o-1"), (1, None)):
+            question = "select brokers.order_of_client_id($1, $2, $3)"
+            assert await connection.fetchval(question, ACCOUNT, client_id, search_max) == found
+    finally:
+        await connection.close()
 
 
 @pytest.mark.parametrize("fault", ["lose_ack", "status_500", "nonsense"])
@@ -132,3 +188,29 @@ async def test_a_replace_becomes_a_cancel_and_a_new_order(database: str) -> None
         assert replaced.limit_price == 98
         live.server.exchange.quote(SYMBOL, "97", "98", "1", "5")
         await live.order_is(OrdStatus.FILLED, "3")
+
+
+@pytest.mark.parametrize("is_known_before", [True, False])
+async def test_what_traded_before_the_account_was_opened_or_a_position_told_is_in_it(
+    database: str, is_known_before: bool
+) -> None:
+    """In whatever order the gateway hears of it: from the books when it begins, or from the log while it runs."""
+    async with idle_gateway(database) as live, AsyncExitStack() as stack:
+        if not is_known_before:
+            await stack.enter_async_context(running(live))
+        at = now()
+        live.trade_elsewhere("before-the-account", "1", seconds_ago=60)
+        live.trade_elsewhere("before-the-position", "2", seconds_ago=20)
+        live.trade_elsewhere("after-it", "4", seconds_ago=5)
+        await live.bus.execute(open_account(ACCOUNT, received_at=at - timedelta(seconds=40)))
+        opening = {"symbol": SYMBOL, "quantity": "3", "price": "90", "transact_time": at - timedelta(seconds=10)}
+        await live.bus.execute(adjust("OPENING", ACCOUNT, received_at=at, **opening))
+        if is_known_before:
+            await stack.enter_async_context(running(live))
+        await live.bus.execute(an_order())
+        await live.order_is(OrdStatus.NEW)
+        live.server.exchange.quote(SYMBOL, "99", "100")
+        await live.order_is(OrdStatus.FILLED, "2")
+        assert live.gateway.term is not None
+        await live.gateway.term.reconcile(ACCOUNT)
+        assert await live.position() == 9

@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from uuid_utils.compat import uuid7
 
+from foldbook.brokers import process
+from foldbook.brokers.port import BrokerUnavailable
 from foldbook.brokers.process import GatewayProcess
 from foldbook.brokers.simulated import SimulatedBroker
+from foldbook.eventstore.backoff import Backoff
 from foldbook.postgres.connection import connect
-from foldbook.trading.commands import AdjustAccount, BookCommand
+from foldbook.trading.commands import BookCommand
 from foldbook.trading.events import AccountAdjusted
 from foldbook.trading.values import AdjustmentKind, DoubtOutcome, OrdStatus, PendingRequest, RequestKind
 from tests.brokers.gateway_world import GatewayWorld, gateway_world, now
 from tests.brokers.venue_process import VenueProcess, venue_process
-from tests.builders import cancel, place, replace_order, resolve
+from tests.builders import NOW, adjust, cancel, open_account, place, replace_order, resolve
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -181,15 +186,7 @@ async def bought(world: GatewayWorld) -> None:
 
 def transfer(world: GatewayWorld, quantity: str, **fields: Any) -> BookCommand:
     """Something that the broker knows nothing of."""
-    about: dict[str, Any] = {
-        "command_id": uuid7(),
-        "received_at": now(),
-        "account": world.account,
-        "symbol": world.symbol,
-    }
-    return AdjustAccount(
-        **about, kind=AdjustmentKind.TRANSFER, reference="a mistake", quantity=Decimal(quantity), **fields
-    )
+    return adjust("TRANSFER", world.account, received_at=now(), symbol=world.symbol, quantity=quantity, **fields)
 
 
 async def test_a_liquidation_is_booked_without_an_order_and_blocks_nothing_else(world: GatewayWorld) -> None:
@@ -229,18 +226,7 @@ async def test_a_position_that_differs_is_told_and_blocks_exposure_but_no_cancel
     await bought(world)
     await world.execute(order(world, "o-2", limit_price=Decimal(90)))
     await world.order_is("o-2", lambda o: o.stage is OrdStatus.NEW)
-    await world.execute(
-        AdjustAccount(
-            command_id=uuid7(),
-            received_at=now(),
-            account=world.account,
-            kind=AdjustmentKind.TRANSFER,
-            reference="a mistake",
-            symbol=world.symbol,
-            quantity=Decimal(1),
-            price=Decimal(100),
-        )
-    )
+    await world.execute(transfer(world, "1", price="100"))
     await world.caught_up()
     result = await world.reconcile()
     assert result.mismatches == {world.symbol: ("3", "2")}
@@ -249,17 +235,7 @@ async def test_a_position_that_differs_is_told_and_blocks_exposure_but_no_cancel
     assert (denied.final, denied.reason) == (OrdStatus.DENIED, "position-mismatch")
     await world.execute(cancel("o-2", world.account))
     await world.order_is("o-2", lambda o: o.final is OrdStatus.CANCELED)
-    await world.execute(
-        AdjustAccount(
-            command_id=uuid7(),
-            received_at=now(),
-            account=world.account,
-            kind=AdjustmentKind.TRANSFER,
-            reference="put right",
-            symbol=world.symbol,
-            quantity=Decimal(-1),
-        )
-    )
+    await world.execute(transfer(world, "-1"))
     await world.caught_up()
     assert (await world.reconcile()).mismatches == {}
     await world.execute(order(world, "o-4", limit_price=Decimal(90)))
@@ -401,7 +377,7 @@ async def test_a_successor_asks_nothing_before_it_knows_what_the_venue_can_do(da
             await world.faults(hang=1, hang_ms=2_000, scope="cancel")
             await world.execute(replace_order(account=world.account, quantity=Decimal(3)))
             await world.order_is("o-1", lambda o: o.requests[0].attempts == 1)
-            await world.until(lambda: venue.orders(world.account)[0]["status"] == "CANCELED")
+            await until(lambda: venue.orders(world.account)[0]["status"] == "CANCELED")
             await world.stop_gateway()
             await world.start_gateway()
             await world.order_is("o-1", lambda o: o.quantity == 3 and not o.requests and not o.doubts)
@@ -414,7 +390,7 @@ async def test_a_successor_knows_the_accounts_that_no_read_table_has_yet(world: 
     connection = await connect(world.dsn)
     try:
         (row,) = await connection.fetch("select * from brokers.known_accounts('simulated')")
-        assert (row["checkpoint"], row["accounts"]) == (0, [world.account])
+        assert (row["checkpoint"], row["accounts"], row["opened_at"]) == (0, [world.account], [NOW])
         (row,) = await connection.fetch("select * from brokers.known_accounts('live')")
         assert row["accounts"] == []
     finally:
@@ -464,10 +440,42 @@ async def test_two_gateways_take_turns(world: GatewayWorld) -> None:
     await world.stop_gateway()
     await world.execute(order(world, "o-2"))
     await world.order_is("o-2", lambda o: o.stage is OrdStatus.NEW)
-    await world.until(lambda: second.is_working)
+    await until(lambda: second.is_working)
     second.stop()
     await running
     await broker.close()
+
+
+async def test_a_term_that_got_to_work_makes_the_next_pause_short_again(
+    database: str, venue: VenueProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "Backoff", partial(Backoff, growth=1e6))
+    monkeypatch.setattr(process, "PAUSE_S_MAX", 3_600.0)
+    async with gateway_world(database, venue) as world:
+        for _ in range(3):
+            await next_term(world)
+
+
+async def test_a_gateway_has_connected_only_once_there_is_an_account(database: str, venue: VenueProcess) -> None:
+    world = GatewayWorld(database, venue)
+    await world.bus.start()
+    try:
+        gateway = await world.start_gateway()
+        assert gateway.term is not None
+        assert gateway.term.status()["state"] == "idle"
+        await world.execute(open_account(world.account))
+        await until(lambda: gateway.term is not None and gateway.term.status()["state"] == "working")
+    finally:
+        await world.close()
+
+
+async def next_term(world: GatewayWorld) -> None:
+    gateway = world.gateway
+    assert gateway is not None
+    ended = gateway.term
+    assert ended is not None
+    ended.end(BrokerUnavailable("it was ended"))
+    await until(lambda: gateway.is_working and gateway.term is not ended)
 
 
 async def test_a_venue_that_begins_anew_is_read_from_its_beginning(database: str, tmp_path: Path) -> None:

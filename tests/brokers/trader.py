@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -20,6 +20,7 @@ from foldbook.brokers.port import (
     Report,
 )
 from foldbook.trading.values import ExecType, OrderType, OrdStatus, Side
+from tests.waiting import until
 
 WAIT_S = 20
 """How long a test waits for something that must come. Nothing is measured by it."""
@@ -127,13 +128,6 @@ def ref(order: NewOrder, broker_order_id: str | None = None) -> OrderRef:
         client_order_id=order.client_order_id,
         broker_order_id=broker_order_id,
     )
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it does."""
-    async with asyncio.timeout(WAIT_S):
-        while not await holds():
-            await asyncio.sleep(0.01)
 
 
 async def read(stream: AsyncIterator[Report], count: int, exec_type: ExecType = ExecType.TRADE) -> list[Report]:

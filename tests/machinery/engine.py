@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.machinery.waiting import until
+from tests.waiting import block_until
 
 
 class Engine:
@@ -41,7 +41,7 @@ class Engine:
                 [sys.executable, "-m", "foldbook.cli", "up"], env=self.environment, stdout=out, stderr=out, text=True
             )
         path = Path(out.name)
-        until(lambda: "Ctrl-C stops everything" in path.read_text() or process.poll() is not None)
+        block_until(lambda: "Ctrl-C stops everything" in path.read_text() or process.poll() is not None)
         self.said = path.read_text()
         assert process.poll() is None, self.said
 
@@ -81,7 +81,7 @@ class Engine:
     def read(self, order_id: str, min_position: int = 0) -> None:
         """Return when the order can be read: after a kill, the parts take a moment to reconnect."""
         url = f"{self.url}/accounts/bob/binance/simulated/orders/{order_id}"
-        until(lambda: answers(f"{url}?min_position={min_position}", self.headers))
+        block_until(lambda: answers(f"{url}?min_position={min_position}", self.headers))
 
     @property
     def headers(self) -> dict[str, str]:

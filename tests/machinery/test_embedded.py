@@ -18,7 +18,7 @@ import pytest
 
 from foldbook.postgres.binaries import EmbeddedPostgresError, server_user
 from foldbook.postgres.embedded import EmbeddedPostgres
-from tests.machinery.waiting import until
+from tests.waiting import block_until
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_it_recovers_after_a_kill(server: EmbeddedPostgres) -> None:
     remember(server)
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
-    until(lambda: server.exit_code is not None)
+    block_until(lambda: server.exit_code is not None)
 
     server.start()
 
@@ -109,7 +109,7 @@ def test_it_waits_for_a_busy_backend_of_a_killed_server(server: EmbeddedPostgres
         stderr=subprocess.DEVNULL,
     )
     sleeping = "select count(*) from pg_stat_activity where query like 'select pg_sleep%' and wait_event = 'PgSleep'"
-    until(lambda: ask(server.superuser_dsn, sleeping) == 1)
+    block_until(lambda: ask(server.superuser_dsn, sleeping) == 1)
     os.kill(server.pid, signal.SIGKILL)
 
     server.start()
@@ -169,7 +169,7 @@ def orphan(folder: Path, *, and_watchdog: bool) -> int:
 
 def test_it_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
     pid = orphan(tmp_path, and_watchdog=False)
-    until(lambda: not psutil.pid_exists(pid))
+    block_until(lambda: not psutil.pid_exists(pid))
 
 
 def test_an_orphan_is_ended_before_the_next_start(tmp_path: Path) -> None:

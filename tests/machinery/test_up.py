@@ -16,7 +16,7 @@ import psycopg
 
 from foldbook.postgres.embedded import EmbeddedPostgres
 from tests.machinery.engine import Engine, answers
-from tests.machinery.waiting import until
+from tests.waiting import block_until
 
 
 def shell(line: str) -> str:
@@ -86,7 +86,7 @@ def test_each_part_comes_back_when_it_is_killed(engine: Engine) -> None:
     finds: list[Callable[[], psutil.Process]] = [partial(engine.part, *of_part) for of_part in words]
     for find in (*finds, engine.postgres):
         find().kill()
-        until(lambda: engine_is_whole(engine))
+        block_until(lambda: engine_is_whole(engine))
     engine.read("first")
     engine.place_and_read("second")
 

@@ -19,7 +19,6 @@ from foldbook.market.records import Bar, Datum, Quote, Trade
 from foldbook.trading.values import Side
 from tests.market.feeding import NOON_NS, FakeClock, Kept, Listed, S
 
-DAY_NS = 86_400 * S
 MINUTE_NS = 60 * S
 QUOTES: list[Datum] = [Quote("X", n * S, str(100 + n), str(101 + n), "1", "2") for n in (0, 1, 3)]
 TRADES: list[Datum] = [Trade("Y", 1 * S, "7", "3", Side.BUY), Trade("Y", 2 * S, "8")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -19,14 +19,7 @@ from foldbook.market.records import Bar, Quote, Trade
 from foldbook.trading.values import Side
 from tests.market.feeding import NOON_NS, S
 from tests.market.small_venue import small_venue
-from tests.readside.projecting import until
-
-
-async def holds(what: Callable[[], bool]) -> None:
-    async def it_does() -> bool:
-        return what()
-
-    await until(it_does)
+from tests.waiting import until
 
 
 def quote(n: int, symbol: str = "X") -> Quote:
@@ -44,7 +37,7 @@ async def test_the_venue_is_told_everything_in_order_in_batches() -> None:
     async with small_venue() as venue, VenueSink(venue.url) as sink:
         venue.gate.clear()
         sink.put(quote(0))
-        await holds(lambda: venue.requests == 1)
+        await until(lambda: venue.requests == 1)
         for n in range(1, 4):
             sink.put(quote(n))
         sink.put(Trade("X", NOON_NS, "5"))
@@ -62,7 +55,7 @@ async def test_what_a_slow_venue_does_not_take_is_dropped_and_told(caplog: pytes
     async with small_venue() as venue, VenueSink(venue.url, waiting_max=10) as sink:
         venue.gate.clear()
         sink.put(quote(0))
-        await holds(lambda: venue.requests == 1)
+        await until(lambda: venue.requests == 1)
         for n in range(1, 1_000):
             sink.put(quote(n, "XY"[n % 2]))
         venue.gate.set()
@@ -90,7 +83,7 @@ async def test_a_venue_that_is_not_there_is_waited_for(caplog: pytest.LogCapture
         await venue.stop()
         async with VenueSink(venue.url) as sink:
             sink.put(quote(1))
-            await holds(lambda: "does not take market data" in caplog.text)
+            await until(lambda: "does not take market data" in caplog.text)
             await venue.start()
             await sink.drain()
             assert [told["bid"] for _, told in venue.told] == ["1"]
@@ -102,7 +95,7 @@ async def test_what_may_have_arrived_is_not_sent_again() -> None:
     async with small_venue() as venue, VenueSink(venue.url) as sink:
         venue.failures = 1
         sink.put(Trade("X", NOON_NS, "1"))
-        await holds(lambda: sink.failed == 1)
+        await until(lambda: sink.failed == 1)
         sink.put(Trade("X", NOON_NS, "2"))
         await sink.drain()
         assert [told["price"] for _, told in venue.told] == ["2"]
@@ -113,7 +106,7 @@ async def test_of_a_batch_that_is_refused_only_what_is_wrong_is_lost(caplog: pyt
         venue.refused_symbols.add("bad")
         venue.gate.clear()
         sink.put(quote(0))
-        await holds(lambda: venue.requests == 1)
+        await until(lambda: venue.requests == 1)
         for n in range(1, 9):
             sink.put(quote(n, "bad" if n in (3, 6) else "X"))
         venue.gate.set()
@@ -129,7 +122,7 @@ async def test_of_a_batch_that_is_refused_only_what_is_wrong_is_lost(caplog: pyt
 async def test_the_stream_of_the_venue_is_read_and_read_again_after_a_loss() -> None:
     async with small_venue() as venue, aclosing(VenueStream(venue.url, ["X", "Y"]).stream()) as stream:
         first = asyncio.create_task(anext(stream))
-        await holds(lambda: len(venue.streams) == 1)
+        await until(lambda: len(venue.streams) == 1)
         assert venue.queries == ["symbols=X,Y"]
         await venue.send(frame(1))
         assert await first == quote(1)
@@ -143,7 +136,7 @@ async def test_the_stream_of_the_venue_is_read_and_read_again_after_a_loss() -> 
         assert lost.count is None
         second = asyncio.create_task(anext(stream))
         await venue.start()
-        await holds(lambda: len(venue.streams) == 1)
+        await until(lambda: len(venue.streams) == 1)
         await venue.send(frame(2))
         assert await second == quote(2)
 
@@ -151,13 +144,13 @@ async def test_the_stream_of_the_venue_is_read_and_read_again_after_a_loss() -> 
 async def test_nonsense_on_the_stream_is_a_loss_and_not_the_end() -> None:
     async with small_venue() as venue, aclosing(VenueStream(venue.url).stream()) as stream:
         first = asyncio.create_task(anext(stream))
-        await holds(lambda: len(venue.streams) == 1)
+        await until(lambda: len(venue.streams) == 1)
         await venue.send("no JSON")
         lost = await first
         assert isinstance(lost, Lost)
         assert "cannot be read" in lost.why
         second = asyncio.create_task(anext(stream))
-        await holds(lambda: len(venue.queries) == 2 and len(venue.streams) == 1)
+        await until(lambda: len(venue.queries) == 2 and len(venue.streams) == 1)
         await venue.send(frame(2))
         assert await second == quote(2)
 

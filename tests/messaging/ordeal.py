@@ -10,7 +10,8 @@ from foldbook.messaging.relay_process import RelayProcess
 from tests.api.conftest import serving, settings_for
 from tests.messaging.consumer import Consumer, consuming
 from tests.messaging.rabbit import Rabbit
-from tests.messaging.relaying import grow, relaying, until
+from tests.messaging.relaying import grow, relaying
+from tests.waiting import until
 
 PATIENCE_S = 120
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.machinery.waiting import until
+from tests.waiting import block_until, free_port
 
 USER = "foldbook"
 PASSWORD = "a-password-for-tests"
@@ -45,12 +45,6 @@ def _epmd() -> Path:
     """Erlang's port mapper, which is on the path or beside the runtime."""
     found = shutil.which("epmd") or next(iter(sorted(Path("/usr/lib/erlang").glob("erts-*/bin/epmd"))))
     return Path(found)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 class Rabbit:
@@ -146,7 +140,7 @@ class Rabbit:
                 probe.settimeout(1)
                 return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
-        until(listens)
+        block_until(listens)
 
     def kill(self) -> None:
         """As if the power went off."""

@@ -24,9 +24,8 @@ from foldbook.messaging.connection import RabbitUnavailable, connected
 from foldbook.messaging.local import LocalTransport
 from foldbook.messaging.topology import commands_queue
 from foldbook.messaging.transport import Transport
-from tests.machinery.waiting import until
-from tests.messaging.rabbit import free_port
 from tests.services.processes import CHECKOUT, Process, venue
+from tests.waiting import block_until, free_port
 
 
 class Side(Protocol):
@@ -105,7 +104,7 @@ class LocalSide(_Processes):
             except httpx.TransportError:
                 return False
 
-        until(is_ready)
+        block_until(is_ready)
 
 
 class AmqpSide(_Processes):
@@ -129,7 +128,7 @@ class AmqpSide(_Processes):
             with ThreadPoolExecutor(1) as thread:  # callable from a test that runs in an event loop
                 return thread.submit(asyncio.run, _consumers(self._url, commands_queue(0))).result() > 0
 
-        until(takes)
+        block_until(takes)
 
 
 async def _consumers(url: str, queue: str) -> int:

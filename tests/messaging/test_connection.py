@@ -11,7 +11,8 @@ from aio_pika.abc import AbstractConnection
 
 from foldbook.eventstore.backoff import Backoff
 from foldbook.messaging.connection import RabbitLink, RabbitUnavailable, connected
-from tests.messaging.rabbit import Rabbit, free_port
+from tests.messaging.rabbit import Rabbit
+from tests.waiting import free_port
 
 PATIENCE_S = 60
 

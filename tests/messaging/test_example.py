@@ -15,7 +15,8 @@ import psycopg
 from psycopg.errors import UndefinedTable
 
 from tests.api.conftest import serving, settings_for
-from tests.messaging.relaying import ORDERS_PER_COMMIT, grow, relaying, until
+from tests.messaging.relaying import ORDERS_PER_COMMIT, grow, relaying
+from tests.waiting import until
 
 PAGE = Path(__file__).parents[2] / "docs" / "messaging.md"
 

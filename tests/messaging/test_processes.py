@@ -17,11 +17,10 @@ from foldbook.trading.commands import PlaceOrder
 from foldbook.trading.events import OrderCreated
 from foldbook.trading.values import ExecType
 from tests.builders import open_account, place
-from tests.machinery.waiting import until
 from tests.messaging.sides import AmqpSide, LocalSide, amqp_side, local_side
-from tests.readside.projecting import until as until_async
 from tests.services.processes import Process, running, venue
 from tests.services.world import ACCOUNT, opened, report
+from tests.waiting import block_until, until
 
 KNOWING = "tests/services/knowing.py:Knowing"
 ORDERS = 3_000
@@ -78,10 +77,10 @@ def test_a_strategy_that_was_killed_knows_its_position_and_its_orders_before_it_
         return Process(tmp_path, *arguments, **given)
 
     process = start()
-    until(lambda: placed(side.dsn) == ["p-1", "p-2"] or process.process.poll() is not None)
+    block_until(lambda: placed(side.dsn) == ["p-1", "p-2"] or process.process.poll() is not None)
     assert "starts with 0 BTCUSDT, and nothing at rest" in process.said
     fill(side.dsn, "p-1")
-    until(lambda: placed(side.dsn) == ["p-1", "p-2", "p-3"])
+    block_until(lambda: placed(side.dsn) == ["p-1", "p-2", "p-3"])
     process.stop(signal.SIGKILL)
 
     process = start()
@@ -110,7 +109,7 @@ async def test_an_intake_that_is_killed_between_commit_and_acknowledgement_answe
                 async def is_under_way(before: int = before) -> bool:
                     return len(await log.recorded(after=before)) >= 200
 
-                await until_async(is_under_way)
+                await until(is_under_way)
                 await asyncio.to_thread(side.stop, signal.SIGKILL)
                 await asyncio.to_thread(side.start)
                 answers = await asyncio.gather(*waiting)

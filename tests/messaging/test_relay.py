@@ -18,7 +18,8 @@ from tests.conftest import Postgres, name_of, prepare
 from tests.messaging.consumer import consuming
 from tests.messaging.ordeal import under_way
 from tests.messaging.rabbit import Rabbit
-from tests.messaging.relaying import EVENTS_PER_COMMIT, RelayCommand, grow, new_relay, relaying, until
+from tests.messaging.relaying import EVENTS_PER_COMMIT, RelayCommand, grow, new_relay, relaying
+from tests.waiting import until
 
 PATIENCE_S = 120
 
@@ -182,7 +183,7 @@ async def test_a_queue_that_refuses_more_holds_the_relay_and_it_says_so(amqp_url
     head = grow(database, EVENTS_PER_COMMIT)
     async with connected(amqp_url, "test") as connection, connection.channel() as channel:
         await declare(channel, topology(1))
-        arguments: dict[str, str | int] = {"x-max-length": 50, "x-overflow": "reject-publish"}
+        arguments: dict[str, str | int] = {"x-max-length": 120, "x-overflow": "reject-publish"}
         queue = await channel.declare_queue("small", durable=True, arguments=dict(arguments))
         await queue.bind(EVENTS, "#")
         async with relaying(database, amqp_url) as relay:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from pamqp import commands as spec
 from pydantic import SecretStr
 
@@ -9,7 +10,7 @@ from foldbook.messaging.connection import connected, underlay
 from foldbook.messaging.dead_letters import AUTHORIZATION, Undelivered, bury
 from foldbook.messaging.topology import COMMANDS, commands_queue, declare, topology
 from tests.api.conftest import assert_problem, serving, settings_for
-from tests.messaging.rabbit import free_port
+from tests.waiting import free_port
 
 
 async def test_a_letter_is_listed_and_sent_again_with_the_key_of_the_request(amqp_url: str, database: str) -> None:
@@ -20,7 +21,9 @@ async def test_a_letter_is_listed_and_sent_again_with_the_key_of_the_request(amq
         grave = await underlay(connection).channel()
         message = Undelivered(COMMANDS, "0", spec.Basic.Properties(message_id="m-1"), b"{}")
         letter = await bury(grave, message, "malformed", "it has no type")
-        [listed] = (await engine.get("/admin/dead-letters"))["dead_letters"]
+        answer = (await engine.client.get("/admin/dead-letters")).content
+        assert answer == msgspec.json.encode(msgspec.json.decode(answer))
+        [listed] = msgspec.json.decode(answer)["dead_letters"]
         assert (listed["id"], listed["code"], listed["reason"]) == (str(letter.id), "malformed", "it has no type")
 
         again = f"/admin/dead-letters/{letter.id}/retry"

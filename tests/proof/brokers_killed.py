@@ -26,12 +26,12 @@ from foldbook.trading.events import EVENT_TYPES
 from foldbook.trading.order import Order
 from foldbook.trading.order_events import evolve_order
 from foldbook.trading.values import ZERO, ExecType, OrdStatus
-from tests.brokers.venue_process import free_port
 from tests.machinery.engine import Engine
 from tests.proof.killing import EVERYTHING, PARTS, is_whole, kill
 from tests.proof.soundness import assert_sound
 from tests.proof.traders import ACCOUNTS, Traders
-from tests.readside.projecting import assert_equal_to_fresh_folds, caught_up, connected, until
+from tests.readside.projecting import assert_equal_to_fresh_folds, caught_up, connected
+from tests.waiting import free_port, until
 
 ALL_PARTS = (*PARTS, "the gateway", "the venue", EVERYTHING)
 

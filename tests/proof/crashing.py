@@ -17,7 +17,8 @@ from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.postgres.embedded import EmbeddedPostgres
 from tests.eventstore.test_store_contract import placed
 from tests.proof.soundness import Outcome, assert_gapless, assert_recorded, assert_sealed, head_of, recorded
-from tests.readside.projecting import connected, until
+from tests.readside.projecting import connected
+from tests.waiting import until
 
 WAYS = ("the server is killed", "a backend is killed", "the server drops everything")
 WRITERS = 8

@@ -16,7 +16,8 @@ from foldbook.postgres.embedded import EmbeddedPostgres
 from tests.machinery.engine import Engine, command_line
 from tests.proof.callers import Callers
 from tests.proof.soundness import Connection, assert_gapless, assert_recorded, assert_sealed, head_of, recorded
-from tests.readside.projecting import assert_equal_to_fresh_folds, caught_up, connected, until
+from tests.readside.projecting import assert_equal_to_fresh_folds, caught_up, connected
+from tests.waiting import until
 
 PARTS = ("PostgreSQL", "a backend", "the API", "the projector")
 """The server; one of its backends, whereupon it begins anew by itself; the children of ``up``."""

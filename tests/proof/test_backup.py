@@ -15,7 +15,8 @@ from tests.builders import open_account
 from tests.conftest import embedded_postgres, prepare
 from tests.proof.rebuilding import full_write_load
 from tests.proof.soundness import assert_sound, head_of
-from tests.readside.projecting import assert_equal_to_fresh_folds, caught_up, connected, projecting, until
+from tests.readside.projecting import assert_equal_to_fresh_folds, caught_up, connected, projecting
+from tests.waiting import until
 
 
 async def run(program: str, *arguments: str) -> None:

@@ -60,7 +60,7 @@ class Traders:
             gateways = (await self._client.get("/admin/gateways")).json()["gateways"]
         except (httpx.TransportError, KeyError):
             return False
-        return [each["state"] for each in gateways] == ["working"]
+        return [each["state"] for each in gateways] in (["working"], ["idle"])
 
     async def open_accounts(self) -> None:
         for account in ACCOUNTS:

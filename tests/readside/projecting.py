@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -15,10 +13,10 @@ from foldbook.eventstore.readers.definitions import Definition
 from foldbook.eventstore.readers.runner import ProjectionRunner
 from foldbook.eventstore.readers.status import ProjectionStatus
 from foldbook.resources import projection_files
+from tests.waiting import until
 
 DEFINITIONS = [Definition.read(path) for path in projection_files()]
 NAMES = [definition.name for definition in DEFINITIONS]
-PATIENCE_S = 60
 
 
 @asynccontextmanager
@@ -39,14 +37,6 @@ async def projecting(dsn: str, definitions: Sequence[Definition] = DEFINITIONS) 
             yield runner
         finally:
             await runner.stop()
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Return as soon as ``holds()``; fail if that takes too long."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not await holds():
-        assert time.monotonic() < deadline, f"still waiting after {PATIENCE_S} s"
-        await asyncio.sleep(0.02)
 
 
 async def caught_up(dsn: str, names: Sequence[str] = NAMES) -> None:

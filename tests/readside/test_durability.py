@@ -13,8 +13,9 @@ from foldbook.trading.book import ORDER_BOOK
 from tests.builders import open_account, place
 from tests.conftest import name_of
 from tests.readside.histories import write
-from tests.readside.projecting import administering, caught_up, connected, projecting, status_of, until
+from tests.readside.projecting import administering, caught_up, connected, projecting, status_of
 from tests.readside.test_skipping import POISON
+from tests.waiting import until
 
 # Each row: what was written, and the synchronous_commit of the transaction that wrote it.
 WATCH = """

@@ -13,7 +13,8 @@ from foldbook.errors import Overloaded
 from foldbook.eventstore.readers.listener import Listener
 from foldbook.eventstore.readers.read_gate import ReadGate
 from tests.readside.histories import write_book, write_many
-from tests.readside.projecting import administering, caught_up, connected, projecting, until
+from tests.readside.projecting import administering, caught_up, connected, projecting
+from tests.waiting import until
 
 LONG_S = 60.0
 

@@ -21,10 +21,10 @@ from tests.readside.projecting import (
     connected,
     projecting,
     status_of,
-    until,
     waiting_for_a_lock,
 )
 from tests.readside.test_running import projector
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("name", NAMES)

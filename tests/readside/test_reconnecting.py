@@ -13,6 +13,7 @@ import pytest
 
 from foldbook.eventstore.backoff import Backoff
 from foldbook.eventstore.readers.reconnecting import Reconnecting
+from tests.waiting import until
 
 SOON_S = 5.0
 
@@ -55,12 +56,6 @@ def looping(
 async def work_until_stopped(loop: Reconnecting) -> None:
     loop.is_well()
     await loop.stopping.wait()
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON_S):
-        while not holds():
-            await asyncio.sleep(0.001)
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -21,9 +21,9 @@ from tests.readside.projecting import (
     connected,
     projecting,
     status_of,
-    until,
     waiting_for_a_lock,
 )
+from tests.waiting import until
 
 ROUND = "%projection_round%"
 

@@ -24,8 +24,8 @@ from tests.readside.projecting import (
     connected,
     projecting,
     status_of,
-    until,
 )
+from tests.waiting import until
 
 POISON = Happening(
     "user-1/binance/simulated",

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-
-from tests.machinery.waiting import until
+from tests.brokers.venue_process import venue_process
+from tests.waiting import block_until
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -43,7 +41,7 @@ class Process:
 
     def wait_for(self, text: str) -> None:
         """Until it has said that."""
-        until(lambda: text in self.said or self.process.poll() is not None)
+        block_until(lambda: text in self.said or self.process.poll() is not None)
         assert text in self.said, self.said
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
@@ -70,17 +68,5 @@ def running(folder: Path, *arguments: str, **variables: str) -> Iterator[Process
 @contextmanager
 def venue(folder: Path) -> Iterator[str]:
     """A real venue; its address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    with running(folder, "venue", "--port", str(port), "--data-dir", str(folder / "venue")) as process:
-
-        def answers() -> bool:
-            assert process.process.poll() is None, process.said
-            try:
-                return httpx.get(f"{url}/health").status_code == 200
-            except httpx.TransportError:
-                return False
-
-        until(answers)
-        yield url
+    with venue_process(folder / "venue") as running_venue:
+        yield running_venue.url

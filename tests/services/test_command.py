@@ -21,9 +21,9 @@ from foldbook.trading.events import (
     PriceRecorded,
 )
 from tests.machinery.engine import answers
-from tests.machinery.waiting import until
 from tests.services.processes import Process, running, venue
 from tests.services.world import ACCOUNT, opened
+from tests.waiting import block_until
 
 PLACING = "tests/services/placing.py:Placing"
 FEED = ("market", "run", "sample", "--loop", "--speed", "20", "--no-prices")
@@ -42,7 +42,7 @@ def engine(tmp_path: Path, database: str) -> Iterator[dict[str, str]]:
         variables = {"DATABASE_URL": database, "FOLDBOOK_PORT": str(free.getsockname()[1])}
     with running(tmp_path, "serve", **variables) as process:
         address = f"http://127.0.0.1:{variables['FOLDBOOK_PORT']}/health/live"
-        until(lambda: answers(address) or process.process.poll() is not None)
+        block_until(lambda: answers(address) or process.process.poll() is not None)
         assert process.process.poll() is None, process.said
         yield variables
 
@@ -114,10 +114,14 @@ def test_what_cannot_be_fed(arguments: list[str], said: str, tmp_path: Path) -> 
 
 def test_a_feed_ends_when_its_supervisor_is_gone(url: str, tmp_path: Path) -> None:
     with running(tmp_path, *FEED, "--venue", url, "--until-stdin-closes") as process:
-        until(lambda: bool(httpx.get(f"{url}/quotes").json()["quotes"]))
+        block_until(lambda: bool(httpx.get(f"{url}/quotes").json()["quotes"]))
         assert process.process.stdin is not None
         process.process.stdin.close()
         assert process.wait() == 0
+
+
+def wait_for_orders(process: Process, database: str, goal: int) -> None:
+    block_until(lambda: process.process.poll() is not None or len(placed(events_of(database))) >= goal)
 
 
 def test_a_strategy_that_is_killed_goes_on_without_a_gap(
@@ -128,13 +132,13 @@ def test_a_strategy_that_is_killed_goes_on_without_a_gap(
         for lap in range(3):
             goal = len(placed(events_of(database))) + 10
             with running(tmp_path, *strategy(url), **engine) as process:
-                until(lambda goal=goal: process.process.poll() is not None or len(placed(events_of(database))) >= goal)  # type: ignore[misc]
+                wait_for_orders(process, database, goal)
                 assert process.process.poll() is None, process.said
                 process.stop(signal.SIGKILL)
             assert ("opened with 10000" in process.lines[0]) is (lap == 0)
         with running(tmp_path, *strategy(url), **engine) as process:
             before = len(placed(events_of(database)))
-            until(lambda: len(placed(events_of(database))) >= before + 2)
+            block_until(lambda: len(placed(events_of(database))) >= before + 2)
             assert process.stop() == 0, process.said
         assert process.lines[-1] == "p has ended; position 0 BTCUSDT"
         assert any(line.endswith("BUY 1 BTCUSDT LIMIT 1 GTC") for line in process.lines)
@@ -159,7 +163,7 @@ def test_the_prices_of_the_venue_reach_the_books_of_who_trades_there(
         running(tmp_path, *strategy(url), **engine),
         running(tmp_path, *told, DATABASE_URL=database) as process,
     ):
-        until(lambda: sum(isinstance(event, PriceRecorded) for event in events_of(database)) >= 2)
+        block_until(lambda: sum(isinstance(event, PriceRecorded) for event in events_of(database)) >= 2)
         assert process.stop() == 0, process.said
     prices = [event for event in events_of(database) if isinstance(event, PriceRecorded)]
     assert all(event.symbol == "BTCUSDT" and 64_240 < event.price < 64_260 for event in prices)

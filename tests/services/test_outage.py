@@ -10,10 +10,10 @@ from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.services.strategy.service import StrategyService
 from foldbook.trading.events import OrderCreated
 from foldbook.trading.values import ExecType
-from tests.readside.projecting import until
 from tests.services.strategies import Buying
 from tests.services.test_service import Held
 from tests.services.world import nothing_read, open_cash, opened, quote, report, runner_of
+from tests.waiting import until
 
 
 async def test_a_strategy_outlives_its_database(

@@ -19,8 +19,9 @@ from foldbook.trading.commands import OpenAccount, RecordPrice
 from foldbook.trading.events import PriceRecorded
 from foldbook.trading.values import ExecType
 from tests.market.feeding import NOON_NS, S
-from tests.readside.projecting import caught_up, projecting, until
+from tests.readside.projecting import caught_up, projecting
 from tests.services.world import Log, opened, placed, report
+from tests.waiting import until
 
 NOON = time_of(NOON_NS)
 PROJECTIONS = ["orders", "positions", "settings"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 
 import pytest
@@ -19,16 +19,9 @@ from foldbook.strategies import OrderCanceled, OrderEvent
 from foldbook.trading.events import OrderCreated
 from foldbook.trading.values import ExecType
 from tests.market.feeding import NOON_NS, FakeClock, Listed, S
-from tests.readside.projecting import until
 from tests.services.strategies import Buying, Noting, Raising
 from tests.services.world import SYMBOL, Log, nothing_read, open_cash, opened, quote, report, runner_of
-
-
-async def holds(what: Callable[[], bool]) -> None:
-    async def it_does() -> bool:
-        return what()
-
-    await until(it_does)
+from tests.waiting import until
 
 
 class Held:
@@ -107,13 +100,13 @@ async def test_what_happens_in_the_log_is_told_without_any_data(database: str, l
         listener.listen(LOG_CHANNEL, service.hint)
         if listens:
             await listener.start()
-            await holds(lambda: listener.is_connected)
+            await until(lambda: listener.is_connected)
         try:
             running = asyncio.create_task(service.run(nothing_read))
             source.give(quote(1))
             await has_orders(log, 1)
             await other.execute(report(ExecType.CANCELED, "trend-1"))
-            await holds(lambda: any(isinstance(event, OrderCanceled) for event in strategy.events))
+            await until(lambda: any(isinstance(event, OrderCanceled) for event in strategy.events))
             service.stop()
             await running
         finally:
@@ -155,7 +148,7 @@ async def test_a_strategy_that_keeps_up_misses_nothing(database: str) -> None:
         running = asyncio.create_task(service.run(nothing_read))
         for n in range(50):
             source.give(quote(n, bid=str(n)))
-            await holds(lambda n=n: hasattr(strategy, "quotes") and len(strategy.quotes) == n + 1)  # type: ignore[misc]
+            await until(lambda n=n: hasattr(strategy, "quotes") and len(strategy.quotes) == n + 1)  # type: ignore[misc]
         source.give(None)
         await running
         assert service.skipped == 0
@@ -222,6 +215,6 @@ async def test_timers_fire_on_the_machines_clock(database: str) -> None:
         strategy = Soon()
         service = StrategyService(runner_of(log, strategy, now_ns=time.time_ns), Held(), poll_interval_s=60)
         running = asyncio.create_task(service.run(nothing_read))
-        await holds(lambda: getattr(strategy, "told", []).count("soon") >= 3)
+        await until(lambda: getattr(strategy, "told", []).count("soon") >= 3)
         service.stop()
         await running

@@ -14,7 +14,9 @@ from foldbook.errors import Refusal
 from foldbook.eventstore.events import Event
 from foldbook.trading.book import ORDER_BOOK, Book
 from foldbook.trading.commands import BookCommand
-from foldbook.trading.order import Order
+from foldbook.trading.order import Order, state_of
+from foldbook.trading.order_events import evolve_order
+from foldbook.trading.position import Position
 from foldbook.trading.values import ZERO, DoubtOutcome, ExecType, OrderType, RequestKind, Side, TimeInForce
 from tests.builders import NOW, attempt, cancel, in_doubt, open_account, place, replace_order, report, resolve
 
@@ -61,6 +63,43 @@ class Life:
             except Refusal:
                 continue
         return self
+
+
+def facts_of(life: Life) -> dict[str, Any]:
+    """What the book makes of its orders and positions, whichever way it came to that."""
+    orders: dict[str, Order | None] = {}
+    for event in life.events:
+        # An execution without an order has a subject that no order has.
+        if event.subject is not None and not event.subject.startswith("~"):
+            orders[event.subject] = evolve_order(orders.get(event.subject), event)
+    return {
+        "orders": {order_id: _facts_of(order, life) for order_id, order in orders.items() if order is not None},
+        "positions": {symbol: _holding(position) for symbol, position in life.book.positions.items()},
+        "exposures": life.book.risk.exposures,
+    }
+
+
+def _facts_of(order: Order, life: Life) -> dict[str, Any]:
+    """All that events say of an order, what is behind that, and what the book has of it."""
+    return state_of(order) | {
+        "status": order.status,
+        "requests": order.requests,
+        "fills": [
+            e for e, x in sorted(order.executions.items()) if x.exec_type is ExecType.TRADE and order.standing(e)
+        ],
+        "is_open": order.is_open,
+        "is_in_book": order.created.order_id in life.book.orders,
+    }
+
+
+def _holding(position: Position) -> dict[str, Any]:
+    """What was paid is the same in any case. How much of it is realised depends on the order of the fills: of two of
+    the same instant the one that was heard first is the first."""
+    return {
+        "quantity": position.quantity,
+        "paid": round(position.cost - position.realized_pnl, 12),
+        "fees": dict(position.fees.items()),
+    }
 
 
 def sums_of(order: Order) -> dict[str, Any]:

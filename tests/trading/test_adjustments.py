@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
 import pytest
-from uuid_utils.compat import uuid7
 
 from foldbook.errors import Refusal
 from foldbook.trading.commands import AdjustAccount
 from foldbook.trading.events import AccountAdjusted, UnmatchedExecutionRecorded
-from foldbook.trading.values import AdjustmentKind, Side
-from tests.builders import ACCOUNT, NOW, amounts, open_account, place, trade
+from foldbook.trading.values import Side
+from tests.builders import adjust, amounts, open_account, place, trade
 from tests.trading.lives import Life
 from tests.trading.test_reports import bust
 
 SYMBOL = "BTCUSDT"
-AMOUNTS = ("quantity", "price", "amount")
-
-
-def adjust(kind: str, **fields: Any) -> AdjustAccount:
-    said: dict[str, Any] = {name: Decimal(value) if name in AMOUNTS else value for name, value in fields.items()}
-    return AdjustAccount(
-        command_id=uuid7(),
-        received_at=NOW,
-        account=ACCOUNT,
-        kind=AdjustmentKind(kind),
-        reference="doc-1",
-        **said,
-    )
 
 
 @pytest.fixture

@@ -73,14 +73,26 @@ TWO_REPLACES = (
             id="two old legs were canceled",
         ),
         pytest.param((*TWO_REPLACES, report("CANCELED", broker_order_id="C")), "CANCELED", id="the third leg"),
+        pytest.param(
+            (LEG_A, LEG_B, trade("e", "4", broker_order_id="B"), report("TRADE_CANCEL", exec_ref_id="e")),
+            "NEW",
+            id="a fill of the new leg was busted",
+        ),
+        pytest.param((LEG_A, report("SUSPENDED", broker_order_id="A"), LEG_B), "NEW", id="the old leg was suspended"),
+        pytest.param(
+            (LEG_A, LEG_B, report("DONE_FOR_DAY", broker_order_id="B")),
+            "DONE_FOR_DAY",
+            id="the day of the new leg is over",
+        ),
     ],
 )
 def test_in_any_order_the_reports_of_the_legs_end_in_one_state(told: tuple[BookCommand, ...], expected: str) -> None:
     states = set()
     for shuffled in permutations(told):
-        life = after(*shuffled, *shuffled[:2])
-        order = order_of(life)
-        states.add((order.working_state.value, order.quantity, order.cum_qty, order.leaves_qty, order.broker_order_id))
+        for again in ((), shuffled[:2]):
+            order = order_of(after(*shuffled, *again))
+            quantities = order.quantity, order.cum_qty, order.leaves_qty
+            states.add((order.working_state.value, *quantities, order.broker_order_id, order.is_open))
     assert len(states) == 1
     assert states.pop()[0] == expected
 
@@ -93,6 +105,25 @@ def test_an_end_of_an_unknown_leg_waits_for_it_and_is_listed() -> None:
     assert figures(life)[0] == "NEW"
     replaced, canceled = life.execute(report("REPLACED", broker_order_id="C"))
     assert (type(replaced).__name__, type(canceled).__name__) == ("OrderReplaced", "OrderCanceled")
+
+
+def test_an_end_tells_the_id_that_nobody_told() -> None:
+    order = order_of(after(report("CANCELED", broker_order_id="A")))
+    assert (order.status, order.broker_order_id) == (OrdStatus.CANCELED, "A")
+
+
+def test_a_late_acceptance_tells_the_id_of_an_order_that_has_ended_and_no_more() -> None:
+    life = after(report("CANCELED"))
+    (accepted,) = life.execute(LEG_A)
+    assert (type(accepted).__name__, order_of(life).broker_order_id) == ("OrderAccepted", "A")
+    assert figures(life) == ("CANCELED", "10", "0", "0", "-")
+    assert life.execute(LEG_A) == ()
+
+
+def test_what_ended_stays_ended_whatever_else_is_told_of_its_end() -> None:
+    life = after(LEG_A, report("CANCELED"))
+    assert life.execute(report("CANCELED", broker_order_id="A")) == ()
+    assert life.execute(report("EXPIRED", broker_order_id="A")) == ()
 
 
 # -- answers that name their request -----------------------------------------------------------------------------
@@ -130,6 +161,44 @@ def test_an_answer_that_is_told_again_changes_nothing(exec_type: str) -> None:
     before = figures(life)
     assert life.execute(report(exec_type, request_id=first, **fields)) == ()
     assert figures(life) == before == ("NEW", "9", "0", "9", "-")
+
+
+@pytest.mark.parametrize("exec_type", ["REPLACED", "REPLACE_REJECTED", "CANCEL_REJECTED"])
+def test_an_answer_to_a_request_that_is_not_ours_answers_none_of_ours(exec_type: str) -> None:
+    life = after(report("NEW"), replace_order(quantity=Decimal(8)), cancel())
+    before = order_of(life).requests
+    life.execute(report(exec_type, request_id="somebody else's"))
+    assert order_of(life).requests == before
+
+
+def test_terms_that_a_later_replace_did_not_change_are_those_of_the_earlier_one() -> None:
+    first, second = replace_order(limit_price=Decimal(99)), replace_order(quantity=Decimal(12))
+    answers = [report("REPLACED", request_id=str(request.command_id)) for request in (first, second)]
+    for told in permutations(answers):
+        order = order_of(after(report("NEW"), first, second, *told))
+        assert (order.quantity, order.limit_price, order.requests) == (*amounts(12, 99), ())
+
+
+def test_of_two_replaces_the_later_request_decides_even_after_the_end() -> None:
+    first, second = (replace_order(quantity=Decimal(quantity)) for quantity in (12, 9))
+    told = [
+        report("REPLACED", request_id=str(first.command_id), quantity=Decimal(12)),
+        report("REPLACED", request_id=str(second.command_id), quantity=Decimal(9)),
+        report("CANCELED"),
+    ]
+    for shuffled in permutations(told):
+        life = after(report("NEW"), first, second, *shuffled)
+        assert figures(life) == ("CANCELED", "9", "0", "0", "-")
+
+
+def test_a_request_that_outlives_the_end_of_an_old_leg_is_still_pending() -> None:
+    first, second = (replace_order(quantity=Decimal(quantity)) for quantity in (12, 9))
+    moved = report("REPLACED", broker_order_id="B", request_id=str(first.command_id))
+    canceled = report("CANCELED", broker_order_id="A")
+    for told in permutations((LEG_A, moved, canceled)):
+        life = after(first, second, *told)
+        assert figures(life) == ("PENDING_REPLACE", "12", "0", "12", "-")
+    assert figures(after(LEG_A, first, second, canceled))[0] == "CANCELED"
 
 
 def test_a_cancel_that_was_refused_is_not_another_one() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from itertools import permutations
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from uuid_utils.compat import uuid7
 
 from foldbook.trading.commands import BookCommand, DefineInstrument, RecordExecution
 from foldbook.trading.events import FillBusted, FillConflictDetected, UnmatchedExecutionRecorded
+from foldbook.trading.facts import Execution
 from foldbook.trading.order import Order
 from foldbook.trading.order_events import evolve_order
 from foldbook.trading.values import ExecType, OrdStatus, PendingRequest, Side, average
@@ -297,12 +300,58 @@ def essence(life: Life) -> dict[str, Any]:
         "working_state": order.working_state,
         "pending_request": order.pending_request,
         "limit_price": order.limit_price,
-        "fills": {e: order.standing(e) for e, x in order.executions.items() if x.exec_type is ExecType.TRADE},
+        "fills": {e: _fill(order, e) for e, x in order.executions.items() if x.exec_type is ExecType.TRADE},
         "held": sorted(order.held),
         "is_open": "o-1" in life.book.orders,
         "position": life.book.position_qty("BTCUSDT"),
         "exposure": life.book.risk.exposures.get("BTCUSDT"),
     }
+
+
+def _fill(order: Order, exec_id: str) -> Execution | None:
+    """As it stands, whichever execution it was."""
+    standing = order.standing(exec_id)
+    return None if standing is None else msgspec.structs.replace(standing, number=0)
+
+
+def test_what_is_busted_had_not_traded_before_the_replace() -> None:
+    """Whether the replace was told before the bust or after it."""
+    ago = [NOW - timedelta(seconds=seconds) for seconds in (4, 3, 2, 1)]
+    told = (
+        trade("e-1", "4", transact_time=ago[0]),
+        trade("e-2", "3", transact_time=ago[1]),
+        report("REPLACED", quantity=Decimal(5), transact_time=ago[2]),
+        bust("e-3", "e-1", transact_time=ago[3]),
+    )
+    for shuffled in permutations(told):
+        life = after(*shuffled)
+        assert figures(life) == ("PARTIALLY_FILLED", "5", "3", "2", "100")
+        assert all(getattr(event, "overfill_qty", 0) == 0 for event in life.events)
+
+
+def test_without_times_what_was_told_before_the_replace_traded_before_it() -> None:
+    life = after(trade("e-1", "4"), trade("e-2", "3"), report("REPLACED", quantity=Decimal(5)), trade("e-3", "1"))
+    assert figures(life) == ("FILLED", "7", "8", "0", "100")
+    *_, last = life.execute(bust("e-4", "e-1"))
+    assert figures(life) == ("PARTIALLY_FILLED", "5", "4", "1", "100")
+    assert type(last).__name__ == "OrderRestated"
+
+
+def test_a_correction_of_what_traded_before_the_replace_is_not_too_much() -> None:
+    life = after(trade("e-1", "4"), report("REPLACED", quantity=Decimal(5)))
+    events = life.execute(correct("e-2", "e-1", "6", "100"))
+    assert [type(event).__name__ for event in events] == ["OrderRestated", "FillCorrected"]
+    assert figures(life) == ("FILLED", "6", "6", "0", "100")
+
+
+def test_a_suspension_that_was_told_of_later_outlasts_the_next_day() -> None:
+    ago = [NOW - timedelta(seconds=seconds) for seconds in (3, 2, 1)]
+    told = (
+        report("DONE_FOR_DAY", transact_time=ago[0]),
+        report("RESTATED", transact_time=ago[1]),
+        report("SUSPENDED", transact_time=ago[2]),
+    )
+    assert {figures(after(*shuffled))[0] for shuffled in permutations(told)} == {"SUSPENDED"}
 
 
 def test_a_cancel_and_a_replace_at_once() -> None:

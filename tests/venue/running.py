@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 
 from foldbook.resources import ROOT
+from tests.waiting import free_port
 
 START_S = 60
 STOP_S = 30
@@ -30,7 +30,7 @@ class RunningVenue:
     """``process`` serves on ``port``."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         program = [sys.executable, "-m", "foldbook.cli", "venue", "--port", str(self.port)]
         self.command = [*program, "--data-dir", str(folder), "--until-stdin-closes", *options]
         self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "app")])}
@@ -111,13 +111,6 @@ def running(folder: Path, *options: str) -> Iterator[RunningVenue]:
     finally:
         if venue.process.poll() is None:
             venue.end(signal.SIGTERM)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def order(order_id: str, side: str = "BUY", quantity: str = "10", **fields: Any) -> dict[str, Any]:

@@ -90,8 +90,9 @@ def test_a_replace_keeps_the_id_or_moves_it() -> None:
         (ExecType.REPLACED, "v1.1"),
         (ExecType.CANCELED, "v1"),
     ]
-    order = venue.by_venue_id["v1.1"]
-    assert order is venue.by_venue_id["v1"] and order.is_open and order.status is OrdStatus.NEW
+    order = venue.order_of("v1.1")
+    assert order is not None and order is venue.order_of("v1") and order.is_open and order.status is OrdStatus.NEW
+    assert [venue.order_of(unknown) for unknown in ("v1.2", "v1.", "v1.01", "v2")] == [None] * 4
     (filled,) = venue.apply(quote(4, "40", "45")).reports
     assert filled.venue_order_id == "v1.1"
 
@@ -110,7 +111,7 @@ def test_an_order_that_is_refused_late_trades_nothing() -> None:
     assert told(taken) == [("a", "o", "NEW")]
     assert venue.apply(quote(2, "99", "101")).reports == []
     assert told(venue.apply(RefuseLate(3, "v1"))) == [("a", "o", "REJECTED")]
-    assert venue.orders[1].status is OrdStatus.REJECTED and not venue.held
+    assert venue.orders[1].status is OrdStatus.REJECTED and not venue.orders[1].is_held
     assert venue.apply(RefuseLate(4, "v1")).reports == []
 
 
@@ -137,7 +138,7 @@ def test_the_oldest_of_the_closed_orders_are_forgotten(monkeypatch: pytest.Monke
     account = venue.accounts["a"]
     assert [order.client_order_id for order in venue.orders.values()] == ["kept open", "o2", "o3"]
     assert list(account.orders) == list(venue.orders) and list(account.by_client_id) == ["kept open", "o2", "o3"]
-    assert len(venue.by_venue_id) == 5
+    assert list(venue.by_key) == ["v1", "v4", "v5"]
     assert not venue.apply(submit("a", "o0", "BUY", limit_price="50")).is_duplicate
 
 

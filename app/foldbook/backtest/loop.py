@@ -24,7 +24,7 @@ from foldbook.strategies.errors import StrategyError
 from foldbook.strategies.strategy import Strategy
 from foldbook.strategies.timers import Timers
 from foldbook.trading.commands import RecordPrice, RequestCancel, RequestReplace, SetTradingState
-from foldbook.trading.values import ZERO, OrderType, Side, TradingState
+from foldbook.trading.values import ZERO, OrderType, Side, TradingState, as_reason
 from foldbook.venue.orders import VenueReport
 
 CASCADE_MAX = 100_000
@@ -253,7 +253,7 @@ class Loop(World):
             SetTradingState(
                 **self._request(),
                 state=TradingState.HALTED,
-                reason="".join(c if c.isprintable() else " " for c in reason)[:1000],
+                reason=as_reason(reason),
                 cancel_open_orders=True,
             )
         )

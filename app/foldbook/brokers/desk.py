@@ -87,10 +87,9 @@ class Desk:
 
     def run(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run something beside. What it raises ends the gateway's term: a successor begins from the log."""
-        self.spawn(work, name)  # type: ignore[unused-awaitable]  # nobody waits for it
+        self._spawn(work, name)  # type: ignore[unused-awaitable]  # nobody waits for it
 
-    def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        """``run``, with a result."""
+    def _spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -115,16 +114,25 @@ class Desk:
     def record(self, command: BookCommand, raw: str | None = None) -> Recording:
         """Queue a command now, behind those before it. While the log takes none, it is tried again and again."""
         done: asyncio.Future[CommandResult | None] = asyncio.get_running_loop().create_future()
-        done.add_done_callback(self._recorded)
-        self._recordings += 1
-        if self._recordings >= RECORDINGS_MAX:
-            self._has_room.clear()
+        self._count(done)
         self._submit(command, metadata_of(raw), done, Backoff(RETRY_PAUSE_S_MIN, RETRY_PAUSE_S_MAX))
+        return Recording(done)
+
+    def record_later(self, work: Coroutine[Any, Any, CommandResult | None], name: str) -> Recording:
+        """Record what must be found out first; meanwhile it counts as on its way."""
+        done = self._spawn(work, name)
+        self._count(done)
         return Recording(done)
 
     async def room(self) -> None:
         """Wait until not too much is on its way into the log."""
         await self._has_room.wait()
+
+    def _count(self, done: asyncio.Future[CommandResult | None]) -> None:
+        self._recordings += 1
+        if self._recordings >= RECORDINGS_MAX:
+            self._has_room.clear()
+        done.add_done_callback(self._recorded)
 
     def _recorded(self, _: asyncio.Future[CommandResult | None]) -> None:
         self._recordings -= 1

@@ -38,7 +38,8 @@ from foldbook.trading.events import (
     OrderReplaceSubmitted,
     OrderSubmitted,
 )
-from foldbook.trading.order import Order, Request
+from foldbook.trading.facts import Request
+from foldbook.trading.order import Order
 from foldbook.trading.state import Book
 from foldbook.trading.values import DoubtOutcome, GroupKind, OrdStatus, PendingRequest, RequestKind
 

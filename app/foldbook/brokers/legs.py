@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from foldbook.brokers.doubts import CLOSED, Step, end_of
 from foldbook.brokers.gateway import Attempt, Replace
 from foldbook.brokers.port import (
@@ -19,10 +21,10 @@ from foldbook.brokers.port import (
     OrderState,
     Refused,
     Report,
-    ReportKind,
 )
 from foldbook.trading.events import Doubt
-from foldbook.trading.order import Order, Request
+from foldbook.trading.facts import Request
+from foldbook.trading.order import Order
 from foldbook.trading.values import ExecType, OrdStatus, PendingRequest, RequestKind
 
 if TYPE_CHECKING:
@@ -135,16 +137,12 @@ class Legs:
 
     def _replaced(self, order: Order, action: Replace, broker_order_id: str | None) -> Report:
         report = self._work.report_about(order, ExecType.REPLACED, action.request_id, None)
-        return Report(
-            kind=ReportKind.ORDER,
-            account=report.account,
-            exec_type=report.exec_type,
-            client_order_id=report.client_order_id,
+        return msgspec.structs.replace(
+            report,
             broker_order_id=broker_order_id,
             quantity=action.quantity,
             limit_price=action.limit_price,
             stop_price=action.stop_price,
-            request_id=action.request_id,
         )
 
     def _refused(self, order: Order, action: Replace, outcome: Refused) -> None:

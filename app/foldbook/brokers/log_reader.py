@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from itertools import groupby
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -23,9 +24,10 @@ _READ_ACCOUNTS = call("brokers.read_accounts", 4)
 
 
 class Told(NamedTuple):
-    """The events of one command. ``sequence``: of the last of them."""
+    """The events of one command. ``sequence``: of the last of them; ``occurred_at``: of the first."""
 
     account: str
+    occurred_at: datetime
     sequence: int
     command_id: UUID
     events: Sequence[Event]
@@ -91,4 +93,4 @@ def _by_command(rows: Iterable[Any]) -> Iterable[Told]:
     for (account, command_id), group in groupby(rows, key=lambda row: (row["account"], row["command_id"])):
         facts = list(group)
         events = [EVENT_TYPES.decode(row["type"], row["schema_version"], row["payload"]) for row in facts]
-        yield Told(account, facts[-1]["sequence"], command_id, events)
+        yield Told(account, facts[0]["occurred_at"], facts[-1]["sequence"], command_id, events)

@@ -45,6 +45,7 @@ class GatewayProcess:
     ) -> None:
         self._assignment = Assignment(dsn, kind, shard_count, broker_of, now, new_id, poll_interval_s)
         self._stopping = asyncio.Event()
+        self._backoff = Backoff(PAUSE_S_MIN, PAUSE_S_MAX)
         self.lease = Lease(f"{LEASE_PREFIX}{kind}", holder, term_s, self._status)
         self.term: Term | None = None
 
@@ -58,19 +59,16 @@ class GatewayProcess:
 
     async def run(self) -> None:
         """Work until ``stop``. No error ends it: the next term begins from the log."""
-        backoff = Backoff(PAUSE_S_MIN, PAUSE_S_MAX)
         while not self._stopping.is_set():
             try:
-                if await self._try():
-                    backoff.reset()
-                else:
+                if not await self._try():
                     await self._pause(self.lease.pause_s / 2)
             except (FoldbookError, *UNREACHABLE) as error:
                 logger.warning("the gateway's term has ended: %s", error)
-                await self._pause(backoff.next_s())
+                await self._pause(self._backoff.next_s())
             except Exception:
                 logger.exception("the gateway's term has ended")
-                await self._pause(backoff.next_s())
+                await self._pause(self._backoff.next_s())
 
     async def _try(self) -> bool:
         """One term, if nobody else has the lease. Raises what ended it."""
@@ -90,6 +88,8 @@ class GatewayProcess:
         try:
             await self.term.run(connection, self._stopping)
         finally:
+            if self.term.is_working:
+                self._backoff.reset()  # What ended it is not what ended the one before.
             term, self.term = self.term, None
             await term.close()
             with suppress(FoldbookError, *UNREACHABLE):

@@ -15,10 +15,8 @@ from foldbook.eventstore.command_json import RAW_MESSAGE_BYTES_MAX
 from foldbook.eventstore.events import Metadata
 from foldbook.market.records import time_of
 from foldbook.trading.commands import AdjustAccount, BookCommand, RecordExecution
-from foldbook.trading.values import AdjustmentKind, ExecType, ExecutionKind
+from foldbook.trading.values import AdjustmentKind, ExecType, ExecutionKind, as_reason
 from foldbook.venue.orders import VenueReport
-
-REASON_LENGTH_MAX = 1000
 
 ACTOR = "gateway"
 """Who recorded it."""
@@ -61,7 +59,7 @@ def command_of(report: Report, order_id: str | None, received_at: datetime) -> B
         "exec_id": report.exec_id,
         "exec_ref_id": report.exec_ref_id if exec_type is not ExecType.TRADE else None,
         "broker_order_id": report.broker_order_id,
-        "reason": _reason(report.reason),
+        "reason": as_reason(report.reason),
     }
     if exec_type is not ExecType.TRADE_CANCEL:
         request |= {
@@ -88,7 +86,7 @@ def _about_order(report: Report, order_id: str, request: dict[str, Any]) -> Reco
         exec_type=report.exec_type,
         request_id=report.request_id,
         broker_order_id=report.broker_order_id,
-        reason=_reason(report.reason),
+        reason=as_reason(report.reason),
     )
 
 
@@ -103,7 +101,7 @@ def _adjustment(report: Report, request: dict[str, Any]) -> AdjustAccount:
         symbol=None if is_fee else report.symbol,
         currency=report.currency,
         amount=report.amount.copy_negate() if is_fee else report.amount,
-        reason=_reason(report.reason),
+        reason=as_reason(report.reason),
     )
 
 
@@ -128,13 +126,6 @@ def metadata_of(raw: str | None) -> Metadata:
     if len(raw.encode()) > RAW_MESSAGE_BYTES_MAX:
         raw = f"sha256:{hashlib.sha256(raw.encode()).hexdigest()}"
     return Metadata(actor=ACTOR, raw_message=raw.replace("\x00", " "))
-
-
-def _reason(text: str | None) -> str | None:
-    """As much of what the broker said as fits, on one line."""
-    if not text:
-        return None
-    return "".join(c if c.isprintable() else " " for c in text)[:REASON_LENGTH_MAX]
 
 
 def execution_of(

@@ -58,7 +58,15 @@ _FINISH_RECONCILIATION = call("brokers.finish_reconciliation", 3)
 
 logger = logging.getLogger(__name__)
 
-BrokerOf = Callable[[str], Broker]
+
+class Opened(NamedTuple):
+    """An account, and when it was opened."""
+
+    account: str
+    at: datetime
+
+
+BrokerOf = Callable[[Opened], Broker]
 """The broker of an account; the same for accounts that share one. Raises ``FoldbookError`` if it cannot be worked."""
 
 
@@ -148,36 +156,37 @@ class Term:
                 await asyncio.sleep(TABLES_PAUSE_S)  # The read tables are being created.
         for row in rows:
             self._readers[row["shard"]].begin_after(row["checkpoint"])
-            accounts = row["accounts"]
-            for first in range(0, len(accounts), BOOKS_AT_ONCE):
-                await self._load(row["shard"], accounts[first : first + BOOKS_AT_ONCE])
+            known = [Opened(*each) for each in zip(row["accounts"], row["opened_at"], strict=True)]
+            for first in range(0, len(known), BOOKS_AT_ONCE):
+                await self._load(row["shard"], known[first : first + BOOKS_AT_ONCE])
         sources = [*self._works, *(session.name for session in self._sessions.values())]
         for row in await self._pool.fetch(_READ_CURSORS, sources):
             self._cursors[row["source"]] = row["cursor"]
         return max((session.desk.broker.capabilities.send_s for session in self._sessions.values()), default=0.0)
 
-    async def _load(self, shard: int, accounts: Sequence[str]) -> None:
+    async def _load(self, shard: int, known: Sequence[Opened]) -> None:
         """Books as the log has them now, each from its snapshot."""
         cache = StateCache(
             self._store,
             {ORDER_BOOK.name: ORDER_BOOK},
             shard,
-            kept_max=len(accounts),
+            kept_max=len(known),
             snapshot_every=1_000_000_000,
             outage_max_s=10.0,
         )
-        keys = [AggregateKey(ORDER_BOOK.name, account) for account in accounts]
+        keys = [AggregateKey(ORDER_BOOK.name, opened.account) for opened in known]
         unreadable = await cache.load(keys)
-        for key in keys:
+        for key, opened in zip(keys, known, strict=True):
             if key in unreadable:
                 self._not_worked[key.id] = f"its book cannot be folded: {unreadable[key]}"
                 continue
             loaded = cache[key]
-            self._open(key.id, loaded.stored, loaded.stored_sequence)
+            self._open(opened, loaded.stored, loaded.stored_sequence)
 
-    def _open(self, account: str, book: Any, sequence: int) -> AccountWork | None:
+    def _open(self, opened: Opened, book: Any, sequence: int) -> AccountWork | None:
+        account = opened.account
         try:
-            broker = self._assignment.broker_of(account)
+            broker = self._assignment.broker_of(opened)
         except FoldbookError as error:
             if account not in self._not_worked:
                 logger.warning("account %s is not worked: %s", account, error)
@@ -255,7 +264,7 @@ class Term:
             first_sequence = told.sequence - len(told.events) + 1
             if first_sequence != 1:
                 raise BrokerUnavailable(f"account {told.account} was not loaded")
-            work = self._open(told.account, ORDER_BOOK.initial, 0)
+            work = self._open(Opened(told.account, told.occurred_at), ORDER_BOOK.initial, 0)
         if work is not None:
             work.hear(told.sequence, told.command_id, told.events)
 
@@ -337,7 +346,7 @@ class Term:
         counts = [session.desk.counts for session in self._sessions.values()]
         problems = {session.name: session.problem for session in self._sessions.values() if session.problem}
         return {
-            "state": "working" if self.is_working and not problems else "disconnected" if problems else "starting",
+            "state": self._state(),
             "accounts": len(works),
             "ready": sum(work.is_ready for work in works),
             "doubts": sum(work.doubts for work in works),
@@ -362,6 +371,14 @@ class Term:
             "reports": sum(count.reports for count in counts),
             "reconciliations": sum(count.reconciliations for count in counts),
         }
+
+    def _state(self) -> str:
+        sessions = self._sessions.values()
+        if any(session.problem for session in sessions) or (self._not_worked and not sessions):
+            return "disconnected"
+        if not self.is_working:
+            return "starting"
+        return "working" if sessions else "idle"
 
     @property
     def is_idle(self) -> bool:

@@ -40,7 +40,7 @@ from foldbook.trading.events import OrderFilled
 from foldbook.trading.order import Order
 from foldbook.trading.order_events import evolve_order
 from foldbook.trading.state import Book, evolve
-from foldbook.trading.values import ExecType, RequestKind
+from foldbook.trading.values import ExecType, RequestKind, as_reason
 
 SEEN_MAX = 2_000
 """Reports of one account that are remembered, so that what is told twice is not recorded twice."""
@@ -364,7 +364,7 @@ class AccountWork:
                 request=request,
                 request_id=request_id,
                 attempt=attempt,
-                reason="".join(c if c.isprintable() else " " for c in reason)[:1000] or "no answer",
+                reason=as_reason(reason) or "no answer",
             )
         )
 
@@ -392,7 +392,7 @@ class AccountWork:
         client_id = report.client_order_id
         order_id = None if client_id is None else self.ids[client_id]
         if client_id is not None and order_id is None:
-            return Recording(self.desk.spawn(self._report_of_unknown(report, client_id), "look up a client order id"))
+            return self.desk.record_later(self._report_of_unknown(report, client_id), "look up a client order id")
         return self._report(report, order_id)
 
     async def _report_of_unknown(self, report: Report, client_id: str) -> CommandResult | None:
@@ -402,7 +402,7 @@ class AccountWork:
 
     def _report(self, report: Report, order_id: str | None) -> Recording | None:
         identity = identity_of(report, order_id)
-        if identity in self._seen:
+        if identity in self._seen or (order_id is None and self._is_in_opening(report)):
             return None
         if order_id is not None and self.legs.expects(report, order_id):
             return None
@@ -414,6 +414,13 @@ class AccountWork:
             self._seen.popitem(last=False)
         self.desk.counts.reports += 1
         return self.record(command, report.raw)
+
+    def _is_in_opening(self, report: Report) -> bool:
+        """Had it traded when an OPENING adjustment said what is held? Where positions are compared, that tells."""
+        position = self.book.positions.get(report.symbol or "")
+        if report.exec_type is not ExecType.TRADE or position is None or position.opening_at is None:
+            return False
+        return not self.capabilities.reports_positions and report.time is not None and report.time < position.opening_at
 
 
 _NOT_OURS = "another process recorded the attempt"

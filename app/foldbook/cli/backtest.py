@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -31,10 +31,10 @@ from foldbook.backtest.sweep import (
     walk_forward,
 )
 from foldbook.cli.exits import Exit
+from foldbook.cli.options import file_of, number_of, pair_of
 from foldbook.cli.terminal import WIDTH_WITHOUT_TERMINAL, Json, print_json, print_rows, read_settings
 from foldbook.engine.console import tell
 from foldbook.market.records import ns_of
-from foldbook.trading.checks import is_amount
 from foldbook.venue.orders import Costs
 from foldbook.venue.orders import Path as BarPath
 
@@ -79,13 +79,13 @@ def backtest(
     """
     if store not in ("memory", "postgres"):
         raise typer.BadParameter("is memory or postgres", param_hint="--store")
-    parameters = dict(_pair(text, "--param") for text in param or ())
+    parameters = dict(pair_of("--param", text) for text in param or ())
     settings = read_settings() if store == "postgres" else None
     job = Job(
         strategy=strategy,
-        data=tuple(_file(text) for text in data),
+        data=tuple(file_of(text) for text in data),
         account=account or f"backtest/{strategy.rpartition(':')[2] or 'strategy'}/backtest",
-        cash=_number("--cash", cash),
+        cash=number_of("--cash", cash),
         costs=_costs(fee, commission, spread, slippage),
         path=path,
         latency_ns=_latency(latency),
@@ -208,43 +208,18 @@ def _plain(outcome: Outcome) -> dict[str, object]:
 # -- options -----------------------------------------------------------------------------------------------------
 
 
-def _file(text: str) -> tuple[str, str | None]:
-    """FILE[:SYMBOL]; a symbol may contain colons, a file's name must exist."""
-    if Path(text).exists():
-        return text, None
-    path, _, symbol = text.partition(":")
-    return path, symbol or None
-
-
-def _pair(text: str, option: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint=option)
-    return name.strip(), value.strip()
-
-
-def _number(option: str, text: str, *, is_negative_allowed: bool = False) -> Decimal:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        raise typer.BadParameter(f"{text!r} is not a number", param_hint=option) from None
-    if not is_amount(number) or (number < 0 and not is_negative_allowed):
-        raise typer.BadParameter(f"{text} is not an amount of 0 or more", param_hint=option)
-    return number
-
-
 def _costs(fee: str | None, commission: str | None, spread: str, slippage: str) -> Costs:
     if fee is not None and commission is not None:
         raise typer.BadParameter("and --commission exclude each other", param_hint="--fee")
     rates = {"taker": Decimal(0), "maker": Decimal(0)}
     if commission is not None:
-        rates = dict.fromkeys(rates, _number("--commission", commission))
+        rates = dict.fromkeys(rates, number_of("--commission", commission))
     for part in fee.split(",") if fee is not None else ():
-        name, value = _pair(part, "--fee")
+        name, value = pair_of("--fee", part)
         if name not in rates:
             raise typer.BadParameter(f"{name!r} is neither taker nor maker", param_hint="--fee")
-        rates[name] = _number("--fee", value, is_negative_allowed=True)
-    return Costs(**rates, spread=_number("--spread", spread), slippage=_number("--slippage", slippage))
+        rates[name] = number_of("--fee", value, is_negative_allowed=True)
+    return Costs(**rates, spread=number_of("--spread", spread), slippage=number_of("--slippage", slippage))
 
 
 def _latency(text: str) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_stop
+from foldbook.cli.options import file_of, symbols_of
 from foldbook.cli.terminal import UntilStdinCloses, amqp_url, read_settings, warn_of_unknown_variables
 from foldbook.config import Settings
 
@@ -134,18 +134,6 @@ def _job(
         publish_as=(name or (first.removeprefix(CCXT) if is_exchange else SIMULATED)) if to == "amqp" else None,
         price_interval_s=price_interval_s,
     )
-
-
-def symbols_of(text: str | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(symbol.strip() for symbol in (text or "").split(",") if symbol.strip()))
-
-
-def file_of(text: str) -> tuple[str, str | None]:
-    """FILE[:SYMBOL]; a symbol may contain colons, a file's name must exist."""
-    if Path(text).exists():
-        return text, None
-    path, _, symbol = text.partition(":")
-    return path, symbol or None
 
 
 def _speed(text: str) -> float | None:

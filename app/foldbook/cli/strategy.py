@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import typer
 
 from foldbook.cli.exits import Exit
 from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_stop
-from foldbook.cli.market import symbols_of
+from foldbook.cli.options import number_of, pair_of, symbols_of
 from foldbook.cli.terminal import UntilStdinCloses, amqp_url, read_settings, warn_of_unknown_variables
 from foldbook.engine.console import tell
 from foldbook.engine.transports import Way, default_way
-from foldbook.trading.checks import is_amount
 from foldbook.trading.values import is_account
 
 strategy = typer.Typer(help="Strategies in accounts of the log.", no_args_is_help=True)
@@ -61,9 +59,9 @@ def run_service(
         strategy=reference,
         account=account,
         symbols=symbols_of(symbols),
-        parameters=dict(_pair(text) for text in param or ()),
+        parameters=dict(pair_of("--param", text) for text in param or ()),
         strategy_id=strategy_id,
-        cash=_amount(cash),
+        cash=number_of("--cash", cash),
         currency=currency,
         way=transport or default_way(settings),
         venue_url=venue or settings.venue_address,
@@ -86,20 +84,3 @@ def run_service(
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--param")
-    return name.strip(), value.strip()
-
-
-def _amount(text: str) -> Decimal:
-    try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        raise typer.BadParameter(f"{text!r} is not a number", param_hint="--cash") from None
-    if not is_amount(amount) or amount < 0:
-        raise typer.BadParameter(f"{text} is not an amount of 0 or more", param_hint="--cash")
-    return amount

@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 from foldbook.brokers.port import Broker
 from foldbook.brokers.process import TERM_S, GatewayProcess
 from foldbook.brokers.simulated import SimulatedBroker
+from foldbook.brokers.term import Opened
 from foldbook.config import Settings
 from foldbook.engine.holder import this_process
 
@@ -56,21 +57,22 @@ class Gateways:
             term_s=TERM_S if kind == "simulated" else LIVE_TERM_S,
         )
 
-    def _simulated(self, account: str) -> Broker:
+    def _simulated(self, _: Opened) -> Broker:
         """All accounts share the connection to the venue."""
         if VENUE not in self._brokers:
             self._brokers[VENUE] = SimulatedBroker(self._settings.venue_address, now)
         return self._brokers[VENUE]
 
-    def _live(self, account: str) -> Broker:
+    def _live(self, opened: Opened) -> Broker:
         """Each account has its own."""
         from foldbook.brokers.live.broker import LiveBroker
         from foldbook.brokers.live.credentials import credentials_of
         from foldbook.brokers.live.settings import LiveSettings
 
+        account, opened_at = opened
         if account not in self._brokers:
             credentials = credentials_of(account, self._environment)
-            self._brokers[account] = LiveBroker(LiveSettings(account=account), credentials, now)
+            self._brokers[account] = LiveBroker(LiveSettings(account=account, opened_at=opened_at), credentials, now)
         return self._brokers[account]
 
 

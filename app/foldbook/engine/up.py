@@ -86,7 +86,7 @@ def _is_ready(settings: Settings) -> bool:
         return False
     told = _get(f"{settings.url}/admin/gateways", own_key(settings))
     states = {each["broker"]: each["state"] for each in json.loads(told)["gateways"]} if told is not None else {}
-    return all(states.get(kind) in ("working", "disconnected") for kind in settings.broker_kinds)
+    return all(states.get(kind) in ("working", "idle", "disconnected") for kind in settings.broker_kinds)
 
 
 def _answers(url: str) -> bool:

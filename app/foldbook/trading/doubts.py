@@ -29,7 +29,8 @@ from foldbook.trading.events import (
     PositionMismatchDetected,
     PositionMismatchResolved,
 )
-from foldbook.trading.order import Order, Request
+from foldbook.trading.facts import Request
+from foldbook.trading.order import Order
 from foldbook.trading.order_events import event_about, evolved
 from foldbook.trading.reports import apply_report
 from foldbook.trading.requests import known_order

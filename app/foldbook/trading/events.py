@@ -155,7 +155,7 @@ class OrderEnd(OrderUpdate, frozen=True, kw_only=True):
 
     ended_order_id: str | None = None
     """The id at the broker that the report named. A replace that moves the order to another id undoes the end: only the
-    old leg had ended."""
+    old leg had ended. Of several ends the first of CANCELED, EXPIRED, REJECTED stands."""
 
 
 class OrderRejected(OrderEnd, frozen=True, kw_only=True):
@@ -173,6 +173,8 @@ class OrderExpired(OrderEnd, frozen=True, kw_only=True):
 class OrderSuspended(OrderUpdate, frozen=True, kw_only=True):
     """The order rests but cannot trade (ExecType SUSPENDED), until it is restated."""
 
+    rested_order_id: str | None = None
+    """The id at the broker that the report named: it says nothing of the order once that is an old leg."""
     text: str | None = None
     """What the broker said about it (FIX 58)."""
     transact_time: datetime | None = None
@@ -182,6 +184,7 @@ class OrderSuspended(OrderUpdate, frozen=True, kw_only=True):
 class OrderDoneForDay(OrderUpdate, frozen=True, kw_only=True):
     """The order does not trade any more today (ExecType DONE_FOR_DAY), until it is restated."""
 
+    rested_order_id: str | None = None
     text: str | None = None
     transact_time: datetime | None = None
     counted_at: datetime | None = None
@@ -192,8 +195,12 @@ class OrderRestated(OrderUpdate, frozen=True, kw_only=True):
 
     resumes: bool = True
     """The order works again if it was suspended or done for the day."""
+    lasting: tuple[OrdStatus, ...] = ()
+    """``SUSPENDED``, ``DONE_FOR_DAY``: that was told of a later time, and lasts."""
     stated: tuple[str, ...] = ()
     """The terms that are from this report: ``quantity``, ``limit_price``, ``stop_price``."""
+    stated_quantity: Decimal | None = None
+    """What the report states, if more had traded by then: that is the ``quantity``."""
     text: str | None = None
     transact_time: datetime | None = None
     counted_at: datetime | None = None
@@ -276,12 +283,14 @@ class OrderReplacePending(OrderUpdate, frozen=True, kw_only=True):
 
 
 class OrderReplaced(OrderUpdate, frozen=True, kw_only=True):
-    """The broker accepted the new terms (ExecType REPLACED). A quantity below CumQty was raised to CumQty."""
+    """The broker accepted the new terms (ExecType REPLACED)."""
 
     answered_requests: int = 1
     """How many of the outstanding replaces this answers, the oldest first."""
     stated: tuple[str, ...] = ()
     """The terms that are from this report or its request: ``quantity``, ``limit_price``, ``stop_price``."""
+    stated_quantity: Decimal | None = None
+    """What it states, if more had traded by then: that is the ``quantity``."""
     request_id: str | None = None
     """The one request that it answers."""
     superseded_order_id: str | None = None

@@ -6,7 +6,7 @@ reported first stands. A bust or a correction that comes before its fill waits f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -27,8 +27,9 @@ from foldbook.trading.events import (
     ReportedExecution,
     UnmatchedExecutionRecorded,
 )
+from foldbook.trading.facts import Execution, Source
 from foldbook.trading.instrument import Instrument
-from foldbook.trading.order import Execution, Order, exposure_of, is_filled, working_state_of
+from foldbook.trading.order import Order, exposure_of, is_filled, quantity_of, traded_before, working_state_of
 from foldbook.trading.order_events import event_about, evolved
 from foldbook.trading.state import Book
 from foldbook.trading.values import ONE, ZERO, ExecType, PendingRequest, add, add_product, subtract
@@ -48,12 +49,13 @@ def trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]
     cum_qty = add(order.cum_qty, last_qty)
     cum_cost = add_product(order.cum_cost, last_qty, last_px)
     events: list[Event] = []
-    if cum_qty > quantity and counted_at is None and _is_before_terms(command, order):
+    source = order.told.quantity
+    if cum_qty > quantity and source is not None and counted_at is None and _is_before_terms(command, source):
         # What traded before a replace took effect, reported late, was not too much: the replace would have left it in.
-        text = "traded before the order was replaced"
-        events.append(restated(command, order, {"quantity": cum_qty}, text, resumes=False))
-        order = evolved(order, events[0])
-        quantity = cum_qty
+        more = add(traded_before(order, source), last_qty)
+        if more > quantity:
+            events.append(_requantified(command, order, more))
+            order, quantity = evolved(order, events[0]), more
     instrument = book.instrument(created.symbol)
     pending_request, requested = _NONE, None
     if order.requests:
@@ -79,7 +81,7 @@ def trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]
         leaves_qty=subtract(quantity, cum_qty) if may_trade and is_known else ZERO,
         overfill_qty=subtract(cum_qty, quantity) or ZERO if has_filled and is_known else ZERO,
         fees=order.fees if fee is None else charged(order.fees, fee, command.fee_currency),
-        broker_order_id=order.broker_order_id if order.has_legs else command.broker_order_id or order.broker_order_id,
+        broker_order_id=order.leg_id or command.broker_order_id or order.broker_order_id,
         reason=order.reason,
         doubts=order.doubts,
         exec_id=exec_id,
@@ -104,10 +106,10 @@ def trade(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]
     return events
 
 
-def _is_before_terms(command: RecordExecution, order: Order) -> bool:
-    """Does the venue's clock say that it traded before it had these terms?"""
-    time, terms_time = command.transact_time, order.times.quantity
-    return time is not None and terms_time is not None and time <= terms_time
+def _is_before_terms(command: RecordExecution, source: Source) -> bool:
+    """Does the venue's clock say that it traded before the order had its quantity from there?"""
+    time = command.transact_time
+    return time is not None and source.time is not None and time <= source.time
 
 
 def is_same_fill(command: RecordExecution, known: Execution | ExecutionBooked) -> bool:
@@ -170,9 +172,7 @@ def is_same_change(command: RecordExecution, known: Execution | UnmatchedExecuti
     return command.exec_type is ExecType.TRADE_CANCEL or all(new is None or new == old for new, old in pairs)
 
 
-def _revision(
-    report: ReportedExecution, exec_id: str, root: str, order: Order, book: Book
-) -> Sequence[FillBusted | FillCorrected | UnmatchedExecutionRecorded]:
+def _revision(report: ReportedExecution, exec_id: str, root: str, order: Order, book: Book) -> Sequence[Event]:
     standing = order.standing(root)
     if standing is None:
         return ()  # It was busted: nothing brings it back.
@@ -194,37 +194,51 @@ def _revision(
     cum_qty = subtract(order.cum_qty, standing.last_qty)
     cum_cost = add_product(order.cum_cost, standing.last_qty.copy_negate(), standing.last_px)
     if report.exec_type is ExecType.TRADE_CANCEL:
-        return (
-            event_about(
-                order,
-                FillBusted,
-                **shared,
-                cum_qty=cum_qty,
-                cum_cost=cum_cost,
-                fees=fees,
-                last_qty=standing.last_qty,
-                last_px=standing.last_px,
-                gross_amount=standing.gross_amount,
-                fee=standing.fee,
-                fee_currency=standing.fee_currency,
-            ),
+        return _revised(
+            report,
+            order,
+            FillBusted,
+            **shared,
+            cum_qty=cum_qty,
+            cum_cost=cum_cost,
+            fees=fees,
+            last_qty=standing.last_qty,
+            last_px=standing.last_px,
+            gross_amount=standing.gross_amount,
+            fee=standing.fee,
+            fee_currency=standing.fee_currency,
         )
     revised = order.revised.get(root)
     if revised is not None and is_older(report, revised.comparable_time):
         return ()  # A later correction was heard of first.
     corrected = corrected_fill(report, standing)
     fee = corrected["fee"]
-    return (
-        event_about(
-            order,
-            FillCorrected,
-            **shared,
-            **corrected,
-            cum_qty=add(cum_qty, corrected["last_qty"]),
-            cum_cost=add_product(cum_cost, corrected["last_qty"], corrected["last_px"]),
-            fees=fees if fee is None else charged(fees, fee, corrected["fee_currency"]),
-        ),
+    return _revised(
+        report,
+        order,
+        FillCorrected,
+        **shared,
+        **corrected,
+        cum_qty=add(cum_qty, corrected["last_qty"]),
+        cum_cost=add_product(cum_cost, corrected["last_qty"], corrected["last_px"]),
+        fees=fees if fee is None else charged(fees, fee, corrected["fee_currency"]),
     )
+
+
+def _revised(
+    report: ReportedExecution, order: Order, event_type: type[FillBusted | FillCorrected], **facts: Any
+) -> Sequence[Event]:
+    """The revision; and the quantity that follows, if what it is about traded before a replace took effect. No event
+    says that the order traded too much because of that."""
+    revision = event_about(order, event_type, **facts)
+    after = evolved(order, revision)
+    quantity = quantity_of(after)
+    if quantity == order.quantity:
+        return (revision,)
+    if quantity < order.quantity:
+        return revision, _requantified(report, after, quantity)
+    more = _requantified(report, order, quantity)
+    return more, event_about(evolved(order, more), event_type, **facts)
 
 
 def beyond_split(report: ReportedExecution, exec_id: str) -> UnmatchedExecutionRecorded:
@@ -305,21 +319,18 @@ def _time_of(report: UnmatchedExecutionRecorded) -> float:
     return time.timestamp() if time is not None else 0.0
 
 
-def restated(
-    command: RecordExecution, order: Order, terms: Mapping[str, Decimal], text: str | None, *, resumes: bool
-) -> OrderRestated:
-    """``terms``: those that the report states, by name."""
+def _requantified(report: RecordExecution | ReportedExecution, order: Order, quantity: Decimal) -> OrderRestated:
+    """The order has another quantity, because of what had traded when the broker stated it last."""
     return event_about(
         order,
         OrderRestated,
-        quantity=terms.get("quantity", order.quantity),
-        limit_price=terms.get("limit_price", order.limit_price),
-        stop_price=terms.get("stop_price", order.stop_price),
-        stated=tuple(terms),
-        resumes=resumes,
-        text=text,
-        transact_time=command.transact_time,
-        counted_at=command.counted_at,
+        quantity=quantity,
+        limit_price=order.limit_price,
+        stop_price=order.stop_price,
+        resumes=False,
+        text="as much had traded before the order was replaced",
+        transact_time=report.transact_time,
+        counted_at=report.counted_at,
     )
 
 

@@ -3,13 +3,12 @@
 What works at the broker (``working_state``) and what was asked of it (``pending_request``) are two things: a fill
 while a cancel is pending changes the first and leaves the second (FIX 4.4 volume 4, appendix D).
 
-An order is made of facts that may arrive in any order: how much traded, whether a report ended it, whether it rests.
-Its working state is derived from them, so that it does not depend on which came first.
+An order is made of facts that may arrive in any order: what traded, which of its legs have ended, which report stated
+its terms, what was answered. Its state is derived from them, so that it does not depend on which came first.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,21 +16,22 @@ import immutables
 import msgspec
 
 from foldbook.trading.events import Doubt, OrderCreated, OrderUpdate, UnmatchedExecutionRecorded
+from foldbook.trading.facts import Answer, End, Execution, Request, Rest, Source, Told
 from foldbook.trading.values import (
     EXACT,
     ZERO,
     ExecType,
-    InstrumentKind,
     OrderType,
     OrdStatus,
     PendingRequest,
     TimeInForce,
+    add,
     canonical,
     subtract,
 )
 
-FINAL_STATES = (OrdStatus.CANCELED, OrdStatus.EXPIRED, OrdStatus.REJECTED, OrdStatus.DENIED)
-"""What ends an order for good, whatever trades afterwards. Of two such reports the one named first here stands."""
+FINAL_STATES = (OrdStatus.DENIED, OrdStatus.CANCELED, OrdStatus.EXPIRED, OrdStatus.REJECTED)
+"""What ends an order for good, whatever trades afterwards. Of several ends the one named first here stands."""
 
 REQUESTS_MAX = 16
 """Replaces of one order that wait for the broker's answer. A cancel always has a place."""
@@ -40,74 +40,9 @@ REMEMBERED_MAX = 32
 """Ids of old legs, and of answered requests, that an order remembers."""
 
 
-class Execution(msgspec.Struct, frozen=True, gc=False):
-    """One reported execution, by the broker's exec_id.
-
-    ``exec_ref_id``: the fill that a bust or a correction is about, by the exec_id of its first report.
-    """
-
-    exec_type: ExecType
-    last_qty: Decimal
-    last_px: Decimal
-    fee: Decimal | None = None
-    fee_currency: str | None = None
-    exec_ref_id: str | None = None
-    time: datetime | None = None
-    """When it counts."""
-    multiplier: Decimal | None = None
-    base_currency: str | None = None
-    quote_currency: str | None = None
-    gross_amount: Decimal | None = None
-    instrument_kind: InstrumentKind = InstrumentKind.SPOT
-    comparable_time: datetime | None = None
-    """Of a revision: with which another one is compared."""
-
-
-class Request(msgspec.Struct, frozen=True, gc=False):
-    """What the broker was asked and has not answered: a cancel, or a replace with its terms."""
-
-    kind: PendingRequest
-    quantity: Decimal | None = None
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    asked: tuple[str, ...] = ()
-    """The terms that it changes; the others are as they were."""
-    is_acknowledged: bool = False
-    """The broker said that it has the request."""
-    request_id: str | None = None
-    """The id of the command that made it; None: it was made elsewhere."""
-    number: int = 0
-    """Which of the order's requests it is."""
-    attempts: int = 0
-    """How many times it was sent, or would have been."""
-    leg: int | None = None
-    """The new leg that was sent for it."""
-
-
-class Answer(msgspec.Struct, frozen=True, gc=False):
-    """The broker's latest answer to a kind of request: an acknowledgement that comes after it says nothing."""
-
-    time: datetime | None = None
-    was_acknowledged: bool = False
-
-
-class Times(msgspec.Struct, frozen=True, gc=False):
-    """What the venue's clock told of the reports that an order's state is from. None: that report told no time."""
-
-    quantity: datetime | None = None
-    limit_price: datetime | None = None
-    stop_price: datetime | None = None
-    rest: datetime | None = None
-    """Of the latest report that suspended the order, or ended its day."""
-    resume: datetime | None = None
-    """Of the latest report that said that it works again."""
-    leg: datetime | None = None
-    """Of the replace that gave the order its id at the broker."""
-
-
 NO_EXECUTIONS: immutables.Map[str, Execution] = immutables.Map()
 NO_REPORTS: immutables.Map[str, UnmatchedExecutionRecorded] = immutables.Map()
-NO_TIMES = Times()
+NOTHING_TOLD = Told()
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):
@@ -123,9 +58,11 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     fees: dict[str, Decimal] = msgspec.field(default_factory=dict)
     """Sum of the fees of the fills as they stand, by currency."""
     broker_order_id: str | None = None
+    """The latest id that the broker gave: ``leg_id``, if that is known."""
     stage: OrdStatus = OrdStatus.CREATED
     """How far it came on its way to the broker: CREATED, PENDING_NEW, NEW."""
     final: OrdStatus | None = None
+    """What ended it: the first of the ends that count (``as_told``)."""
     reason: str | None = None
     """Why it ended."""
     is_suspended: bool = False
@@ -142,17 +79,15 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     replace_answer: Answer | None = None
     request_count: int = 0
     """How many requests there have been."""
-    accepted_number: int = 0
-    """The latest replace that was accepted: the answer to an earlier one changes no terms."""
     answered: tuple[str, ...] = ()
     """The ids of the latest requests that were answered by id."""
     superseded: tuple[str, ...] = ()
     """The latest ids at the broker that the order had before a replace: its old legs."""
+    leg_id: str | None = None
+    """The id at the broker of its present leg, as its acceptance or a replace told it."""
     has_legs: bool = False
-    """A replace has changed its id at the broker."""
-    ended_order_id: str | None = None
-    """The leg that the report named which ended the order."""
-    times: Times = NO_TIMES
+    """A replace has changed that id."""
+    told: Told = NOTHING_TOLD
     outline: OrderUpdate | None = None
     """The state that the order's latest event carries, if that is all that is known of it."""
     attempts: int = 0
@@ -205,7 +140,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     def pending_request(self) -> PendingRequest:
         """What is asked of the broker; a cancel takes precedence over a replace."""
         requests = self.requests
-        if not requests:
+        if not requests or self.final is not None:
             return _NONE
         return _CANCEL if any(request.kind is _CANCEL for request in requests) else PendingRequest.REPLACE
 
@@ -214,7 +149,9 @@ class Order(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def requested(self) -> Request | None:
-        """The latest outstanding replace whose terms are known."""
+        """The latest pending replace whose terms are known."""
+        if self.final is not None:
+            return None
         for request in reversed(self.requests):
             if request.quantity is not None:
                 return request
@@ -293,6 +230,51 @@ def is_filled(order: Order, cum_qty: Decimal, cum_cost: Decimal) -> bool:
     if order.quantity or order.created.cash_quantity is None:
         return cum_qty >= order.quantity
     return cum_qty > ZERO and cum_cost >= order.created.cash_quantity
+
+
+def as_told(order: Order, told: Told) -> Order:
+    """The order of which that was told. What ended a leg, suspended it or ended its day counts until a replace moves
+    the order to another one."""
+
+    def counts(report: End | Rest) -> bool:
+        return not order.has_legs or report.leg_id in (None, order.leg_id)
+
+    ends = [end for end in told.ends if counts(end)]
+    end = min(ends, key=lambda end: FINAL_STATES.index(end.state), default=None)
+    return msgspec.structs.replace(
+        order,
+        told=told,
+        final=None if end is None else end.state,
+        reason=None if end is None else end.reason,
+        is_suspended=told.suspended is not None and counts(told.suspended),
+        is_done_for_day=told.done_for_day is not None and counts(told.done_for_day),
+    )
+
+
+def quantity_of(order: Order) -> Decimal:
+    """The quantity that was stated last; if more had traded by then, that (appendix D, C.3.c)."""
+    source = order.told.quantity
+    if source is None:
+        return order.quantity
+    return max(source.quantity, traded_before(order, source)) if order.cum_qty > source.quantity else source.quantity
+
+
+def traded_before(order: Order, source: Source) -> Decimal:
+    """What traded before the quantity was stated, as it stands now."""
+    traded = ZERO
+    for exec_id, execution in order.executions.items():
+        if execution.exec_type is ExecType.TRADE and _is_before(execution, source):
+            standing = order.standing(exec_id)
+            if standing is not None:
+                traded = add(traded, standing.last_qty)
+    return traded
+
+
+def _is_before(execution: Execution, source: Source) -> bool:
+    """By the venue's clock, or else in the order in which we heard of the two."""
+    if execution.comparable_time is not None and source.time is not None:
+        return execution.comparable_time <= source.time
+    return execution.number < source.executions
 
 
 def working_state_of(order: Order, cum_qty: Decimal, *, has_filled: bool) -> OrdStatus:

@@ -46,17 +46,8 @@ from foldbook.trading.events import (
     OrderUpdate,
     UnmatchedExecutionRecorded,
 )
-from foldbook.trading.order import (
-    REMEMBERED_MAX,
-    Answer,
-    Execution,
-    Order,
-    Request,
-    Times,
-    names_of,
-    state_of,
-    waiting_key,
-)
+from foldbook.trading.facts import Answer, End, Execution, Request, Rest, Source
+from foldbook.trading.order import REMEMBERED_MAX, Order, as_told, names_of, state_of, waiting_key
 from foldbook.trading.values import ExecType, OrdStatus, PendingRequest
 
 U = TypeVar("U", bound=OrderUpdate)
@@ -95,14 +86,22 @@ def evolve_order(order: Order | None, event: Any) -> Order | None:
 
 def _submitted(order: Order, event: OrderSubmitted) -> Order:
     stage = OrdStatus.PENDING_NEW if order.stage is OrdStatus.CREATED else order.stage
-    return replace(order, stage=stage, broker_order_id=event.broker_order_id, attempts=event.attempt)
+    return replace(_known_as(order, event.broker_order_id), stage=stage, attempts=event.attempt)
 
 
 def _accepted(order: Order, event: OrderAccepted) -> Order:
-    return replace(order, stage=OrdStatus.NEW, broker_order_id=event.broker_order_id)
+    return replace(_known_as(order, event.broker_order_id), stage=OrdStatus.NEW)
+
+
+def _known_as(order: Order, leg_id: str | None) -> Order:
+    """The order with the id that its acceptance told; a replace knows better."""
+    if order.has_legs or leg_id is None:
+        return order
+    return replace(order, broker_order_id=leg_id, leg_id=leg_id)
 
 
 def _filled(order: Order, event: OrderFilled) -> Order:
+    executions, counted_at = order.executions, event.counted_at
     execution = Execution(
         _TRADE,
         event.last_qty,
@@ -110,12 +109,14 @@ def _filled(order: Order, event: OrderFilled) -> Order:
         event.fee,
         event.fee_currency,
         None,
-        event.counted_at or event.transact_time,
+        counted_at or event.transact_time,
         event.multiplier,
         event.base_currency,
         event.quote_currency,
         event.gross_amount,
         event.instrument_kind,
+        event.transact_time if counted_at is None else None,
+        len(executions),
     )
     return Order(
         order.created,
@@ -132,18 +133,17 @@ def _filled(order: Order, event: OrderFilled) -> Order:
         order.is_suspended,
         order.is_done_for_day,
         order.requests,
-        order.executions.set(event.exec_id, execution),
+        executions.set(event.exec_id, execution),
         order.revised,
         order.held,
         order.cancel_answer,
         order.replace_answer,
         order.request_count,
-        order.accepted_number,
         order.answered,
         order.superseded,
+        order.leg_id,
         order.has_legs,
-        order.ended_order_id,
-        order.times,
+        order.told,
         order.outline,
         order.attempts,
         order.leg,
@@ -201,21 +201,23 @@ def _conflicting(order: Order, event: FillConflictDetected) -> Order:
 
 
 def _denied(order: Order, event: OrderDenied) -> Order:
-    return replace(order, final=OrdStatus.DENIED, reason=event.reason, requests=())
+    return _with_end(order, End(None, OrdStatus.DENIED, event.reason))
 
 
 def _ended(state: OrdStatus) -> Callable[[Order, Any], Order]:
     def end(order: Order, event: OrderEnd) -> Order:
+        leg_id = event.ended_order_id
         return replace(
-            order,
-            final=state,
-            reason=event.reason,
-            requests=(),
-            ended_order_id=event.ended_order_id,
-            held=_without(order.held, f"{_END_REPORTS[state]}:{event.ended_order_id}"),
+            _with_end(order, End(leg_id, state, event.reason)),
+            broker_order_id=event.broker_order_id,
+            held=_without(order.held, f"{_END_REPORTS[state]}:{leg_id}"),
         )
 
     return end
+
+
+def _with_end(order: Order, end: End) -> Order:
+    return as_told(order, replace(order.told, ends=(*order.told.ends, end)))
 
 
 _END_REPORTS = {
@@ -226,41 +228,50 @@ _END_REPORTS = {
 
 
 def _suspended(order: Order, event: OrderSuspended) -> Order:
-    return replace(order, is_suspended=True, times=_rested(order, event))
+    return as_told(order, replace(order.told, suspended=_rest(event)))
 
 
 def _done_for_day(order: Order, event: OrderDoneForDay) -> Order:
-    return replace(order, is_done_for_day=True, times=_rested(order, event))
+    return as_told(order, replace(order.told, done_for_day=_rest(event)))
 
 
-def _rested(order: Order, event: OrderSuspended | OrderDoneForDay) -> Times:
-    return replace(order.times, rest=latest(order.times.rest, comparable(event.transact_time, event.counted_at)))
+def _rest(event: OrderSuspended | OrderDoneForDay) -> Rest:
+    return Rest(event.rested_order_id, comparable(event.transact_time, event.counted_at))
 
 
 def _restated(order: Order, event: OrderRestated) -> Order:
-    time = comparable(event.transact_time, event.counted_at)
-    times = _with_terms(order, event, time)
+    restated = _with_terms(order, event, 0)
+    if not event.resumes:
+        return restated
+    told, lasting = restated.told, event.lasting
+    told = replace(
+        told,
+        suspended=told.suspended if OrdStatus.SUSPENDED in lasting else None,
+        done_for_day=told.done_for_day if OrdStatus.DONE_FOR_DAY in lasting else None,
+        resumed=latest(told.resumed, comparable(event.transact_time, event.counted_at)),
+    )
+    return as_told(restated, told)
+
+
+def _with_terms(order: Order, event: OrderRestated | OrderReplaced, number: int) -> Order:
+    """The order with the terms that the report stated, and where they are from. ``number``: of the request that it
+    answered."""
+    time, told = comparable(event.transact_time, event.counted_at), order.told
+    changed = {name: _source(getattr(told, name), time, number) for name in event.stated}
+    if "quantity" in changed:
+        stated = event.quantity if event.stated_quantity is None else event.stated_quantity
+        changed["quantity"] = replace(changed["quantity"], quantity=stated, executions=len(order.executions))
     return replace(
         order,
         quantity=event.quantity,
         limit_price=event.limit_price,
         stop_price=event.stop_price,
-        is_suspended=order.is_suspended and not event.resumes,
-        is_done_for_day=order.is_done_for_day and not event.resumes,
-        times=replace(times, resume=latest(times.resume, time)) if event.resumes else times,
+        told=replace(told, **changed),
     )
 
 
-def _with_terms(order: Order, event: OrderRestated | OrderReplaced, time: datetime | None) -> Times:
-    """The times of the terms: those that the report stated are from it, if no later report stated them."""
-    times = order.times
-    stated = event.stated
-    return replace(
-        times,
-        quantity=latest(times.quantity, time) if "quantity" in stated else times.quantity,
-        limit_price=latest(times.limit_price, time) if "limit_price" in stated else times.limit_price,
-        stop_price=latest(times.stop_price, time) if "stop_price" in stated else times.stop_price,
-    )
+def _source(former: Source | None, time: datetime | None, number: int) -> Source:
+    return Source(time if former is None else latest(former.time, time), number)
 
 
 # -- requests ----------------------------------------------------------------------------------------------------
@@ -335,31 +346,26 @@ def _replace_rejected(order: Order, event: OrderReplaceRejected) -> Order:
 
 def _replaced(order: Order, event: OrderReplaced) -> Order:
     left, answer, number = _answered(order, PendingRequest.REPLACE, event.answered_requests, event)
-    time = comparable(event.transact_time, event.counted_at)
-    times = _with_terms(order, event, time)
-    has_moved = event.superseded_order_id is not None
-    if event.broker_order_id != order.broker_order_id:
-        times = replace(times, leg=latest(times.leg, time))
-    # Only an old leg had ended.
-    is_revived = has_moved and order.ended_order_id not in (None, event.broker_order_id)
-    return replace(
-        order,
-        quantity=event.quantity,
-        limit_price=event.limit_price,
-        stop_price=event.stop_price,
-        broker_order_id=event.broker_order_id,
+    old, leg_id = event.superseded_order_id, event.broker_order_id
+    replaced = replace(
+        _with_terms(order, event, number),
+        broker_order_id=leg_id,
         stage=OrdStatus.NEW,
-        final=None if is_revived else order.final,
-        reason=None if is_revived else order.reason,
-        ended_order_id=None if is_revived else order.ended_order_id,
         requests=left,
         replace_answer=answer,
-        accepted_number=max(order.accepted_number, number),
         answered=_remembered(order.answered, event.request_id),
-        superseded=_remembered(order.superseded, event.superseded_order_id or None),
-        has_legs=order.has_legs or has_moved,
-        times=times,
+        superseded=_remembered(order.superseded, old or None),
     )
+    if old is None:
+        return replaced
+    told = replaced.told
+    if leg_id != order.leg_id:
+        told = replace(told, leg=_source(told.leg, comparable(event.transact_time, event.counted_at), number))
+    if leg_id is not None:
+        # Nothing brings an old leg back.
+        told = replace(told, ends=tuple(end for end in told.ends if end.leg_id is None or end.leg_id != old))
+        replaced = replace(replaced, leg_id=leg_id, has_legs=True)
+    return as_told(replaced, told)
 
 
 def _remembered(known: tuple[str, ...], text: str | None) -> tuple[str, ...]:

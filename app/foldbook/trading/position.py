@@ -116,6 +116,8 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     base_currency: str | None = None
     split_at: datetime | None = None
     """When the symbol was split last: fills from before are in other units."""
+    opening_at: datetime | None = None
+    """When an OPENING adjustment was made last: what had traded by then is in it."""
     base: Totals = NOTHING
     """The totals before the kept fills."""
     pages: tuple[tuple[Fill, ...], ...] = ()
@@ -279,7 +281,8 @@ def _adjusted(before: Position, event: Any) -> Position:
         return msgspec.structs.replace(before, quantity=totals[0], split_at=time, base=totals, pages=(), page=())
     multiplier = ONE if event.multiplier is None else event.multiplier
     booking = ("", None, event.quantity, event.value, _day(time))
-    return _booked(before, multiplier, event.instrument_kind, event.base_currency, _NO_CHARGES, booking)
+    adjusted = _booked(before, multiplier, event.instrument_kind, event.base_currency, _NO_CHARGES, booking)
+    return msgspec.structs.replace(adjusted, opening_at=time) if event.kind is AdjustmentKind.OPENING else adjusted
 
 
 _FOLDS: dict[type[Event], Callable[[Position, Any], Position]] = {
@@ -334,6 +337,7 @@ def _booked(
         in_kind_before_day,
         base_currency,
         before.split_at,
+        before.opening_at,
         base,
         pages,
         page,

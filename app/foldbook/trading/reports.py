@@ -8,37 +8,35 @@ clock wins; if it told no time, the one that was received later.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from foldbook.eventstore.events import Event
+from foldbook.trading import answers
 from foldbook.trading.checks import check_amount, check_not_negative, check_positive, invalid
 from foldbook.trading.commands import RecordExecution
 from foldbook.trading.events import (
     OrderAccepted,
     OrderCanceled,
-    OrderCancelPending,
-    OrderCancelRejected,
     OrderDoneForDay,
     OrderEnd,
     OrderExpired,
     OrderRejected,
-    OrderReplaced,
-    OrderReplacePending,
-    OrderReplaceRejected,
+    OrderRestated,
     OrderSubmitted,
     OrderSuspended,
     UnmatchedExecutionRecorded,
 )
-from foldbook.trading.executions import recorded, restated, revise, trade
+from foldbook.trading.executions import recorded, revise, trade
+from foldbook.trading.facts import Rest
 from foldbook.trading.foreign import record_foreign
 from foldbook.trading.groups import Cause, what_follows
-from foldbook.trading.order import FINAL_STATES, Answer, Order, Request, waiting_key
-from foldbook.trading.order_events import TERMS, answered_by, event_about, evolved, is_meant
+from foldbook.trading.order import FINAL_STATES, Order, waiting_key
+from foldbook.trading.order_events import TERMS, event_about, evolved
 from foldbook.trading.state import Book, evolve
-from foldbook.trading.values import ExecType, OrdStatus, PendingRequest
+from foldbook.trading.terms import are_news, as_stated, is_after, is_before, is_older, terms_of, times_of
+from foldbook.trading.values import ExecType, OrdStatus
 
 _TRADE = ExecType.TRADE  # a member looked up on its class costs as much as an addition
 _REVISIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
@@ -64,12 +62,21 @@ def record_execution(command: RecordExecution, book: Book) -> Sequence[Event]:
 
 def apply_report(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
     """What a report does to an order that is known."""
-    if command.broker_order_id in order.superseded and command.exec_type in _OF_ONE_LEG:
-        return ()  # It is about a leg that a replace has superseded.
+    if command.broker_order_id in order.superseded and _is_of_leg_alone(command, order):
+        return ()
     events = _RULES[command.exec_type](command, order, book)
+    if command.exec_type is ExecType.REPLACED:
+        events = (*events, *_waited_for_leg(command, order, events, book))
     if order.created.group is not None and events:
         return (*events, *what_follows(Cause(command.command_id, command.received_at), order, events, book))
     return events
+
+
+def _is_of_leg_alone(command: RecordExecution, order: Order) -> bool:
+    """Does a report about an old leg say nothing of the order? Terms of before the replace may still be in force."""
+    if command.exec_type is ExecType.RESTATED:
+        return order.told.leg is None or not is_older(command, order.told.leg)
+    return command.exec_type in _OF_ONE_LEG
 
 
 def wait(command: RecordExecution, waiting: tuple[UnmatchedExecutionRecorded, ...]) -> Sequence[Event]:
@@ -161,9 +168,13 @@ def _pending_new(command: RecordExecution, order: Order, book: Book) -> Sequence
 
 
 def _new(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
-    if order.stage is OrdStatus.NEW or order.final is not None:
+    told = command.broker_order_id
+    is_news = order.stage is not OrdStatus.NEW and order.final is None
+    # A fill may have told the id of a later leg, and an end no id at all.
+    names_leg = order.leg_id is None and told not in (None, order.broker_order_id)
+    if not is_news and not names_leg:
         return ()
-    return (event_about(order, OrderAccepted, broker_order_id=command.broker_order_id or order.broker_order_id),)
+    return (event_about(order, OrderAccepted, broker_order_id=told or order.broker_order_id),)
 
 
 def _canceled(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
@@ -179,160 +190,76 @@ def _rejected(command: RecordExecution, order: Order, book: Book) -> Sequence[Ev
 
 
 def _end(command: RecordExecution, order: Order, state: OrdStatus, event_type: type[OrderEnd]) -> Sequence[Event]:
-    if _is_of_unknown_leg(command.broker_order_id, order):
-        return wait(command, tuple(order.held.values()))
-    if not _ends(state, order):
+    told = command.broker_order_id
+    if any(end.leg_id in (None, told) and not _gives_way(end.state, state) for end in order.told.ends):
         return ()
-    return (event_about(order, event_type, reason=command.reason, ended_order_id=command.broker_order_id),)
+    may_count = not order.has_legs or told in (None, order.leg_id)
+    if not may_count or not (order.final is None or _gives_way(order.final, state)):
+        # It may be the end of a leg that the order gets by a replace that has not been told yet.
+        return wait(command, tuple(order.held.values()))
+    broker_order_id = order.broker_order_id or told
+    return (
+        event_about(order, event_type, broker_order_id=broker_order_id, reason=command.reason, ended_order_id=told),
+    )
 
 
-def _is_of_unknown_leg(broker_order_id: str | None, order: Order) -> bool:
-    """Is an end about a leg that the order may get, or may have had: neither its present one nor one that ended it?"""
-    if broker_order_id is None:
-        return False
-    if order.ended_order_id is not None:
-        return broker_order_id != order.ended_order_id
-    return order.has_legs and broker_order_id != order.broker_order_id
-
-
-def _ends(state: OrdStatus, order: Order) -> bool:
-    """Has the order not ended yet, or only by a report that gives way to this one?"""
-    if order.final is None:
-        return True
-    return order.final is not OrdStatus.DENIED and FINAL_STATES.index(state) < FINAL_STATES.index(order.final)
+def _gives_way(known: OrdStatus, state: OrdStatus) -> bool:
+    """Of two ends, does the one that is known give way to the other?"""
+    return FINAL_STATES.index(state) < FINAL_STATES.index(known)
 
 
 def _suspended(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
-    if order.final is not None or order.is_suspended or _is_before(command, order.times.resume):
-        return ()
-    return (event_about(order, OrderSuspended, text=command.reason, **_time(command)),)
+    return _rested(command, order, order.told.suspended, OrderSuspended)
 
 
 def _done_for_day(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
-    if order.final is not None or order.is_done_for_day or _is_before(command, order.times.resume):
+    return _rested(command, order, order.told.done_for_day, OrderDoneForDay)
+
+
+def _rested(
+    command: RecordExecution, order: Order, known: Rest | None, event_type: type[OrderSuspended | OrderDoneForDay]
+) -> Sequence[Event]:
+    is_news = known is None or (known.time is not None and is_after(command, known.time))
+    if not is_news or is_before(command, order.told.resumed):
         return ()
-    return (event_about(order, OrderDoneForDay, text=command.reason, **_time(command)),)
+    rested_order_id = command.broker_order_id
+    return (event_about(order, event_type, text=command.reason, rested_order_id=rested_order_id, **times_of(command)),)
 
 
 def _restate(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
-    terms = _terms(command, order, None)
-    is_resting = order.is_suspended or order.is_done_for_day
-    resumes = not _is_before(command, order.times.rest)
-    time, resume_time = command.comparable_time, order.times.resume
+    terms, told = terms_of(command, order, None), order.told
+    rests = {OrdStatus.SUSPENDED: told.suspended, OrdStatus.DONE_FOR_DAY: told.done_for_day}
+    resting = {state: rest for state, rest in rests.items() if rest is not None}
+    lasting = tuple(state for state, rest in resting.items() if is_before(command, rest.time))
     # It is recorded even if it changes nothing now, so that an older suspension reported later changes nothing then.
-    is_news = order.final is None and time is not None and (resume_time is None or time > resume_time)
-    if _is_same(terms, order) and not (is_resting and resumes) and not is_news:
+    is_news = is_after(command, told.resumed)
+    if not are_news(terms, command, order) and len(lasting) == len(resting) and not is_news:
         return ()
-    return (restated(command, order, terms, command.reason, resumes=resumes),)
-
-
-# -- answers to requests -----------------------------------------------------------------------------------------
-
-
-def _pending_cancel(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
-    if not _is_news(PendingRequest.CANCEL, command, order, order.cancel_answer):
-        return ()
-    return (event_about(order, OrderCancelPending, request_id=command.request_id),)
-
-
-def _pending_replace(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
-    if not _is_news(PendingRequest.REPLACE, command, order, order.replace_answer):
-        return ()
-    return (event_about(order, OrderReplacePending, request_id=command.request_id),)
-
-
-def _is_news(kind: PendingRequest, command: RecordExecution, order: Order, answer: Answer | None) -> bool:
-    """Does an acknowledgement say something that was not known or answered before?"""
-    if command.request_id in order.answered:
-        return False
-    outstanding = [request for request in order.requests if is_meant(request, kind, command.request_id)]
-    if outstanding:
-        return not all(request.is_acknowledged for request in outstanding)
-    if order.final is not None or any(request.kind is kind for request in order.requests):
-        return False
-    if answer is None:
-        return True
-    if command.comparable_time is not None and answer.time is not None:
-        return command.comparable_time > answer.time
-    return answer.was_acknowledged
-
-
-def _cancel_rejected(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
-    answered = _answer(PendingRequest.CANCEL, command, order, order.cancel_answer)
-    return () if answered is None else (event_about(order, OrderCancelRejected, text=command.reason, **answered),)
-
-
-def _replace_rejected(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
-    answered = _answer(PendingRequest.REPLACE, command, order, order.replace_answer)
-    return () if answered is None else (event_about(order, OrderReplaceRejected, text=command.reason, **answered),)
-
-
-def _answer(
-    kind: PendingRequest, command: RecordExecution, order: Order, answer: Answer | None
-) -> dict[str, Any] | None:
-    """Which request a rejection answers, and when; None: it says nothing new."""
-    if command.request_id in order.answered:
-        return None
-    if any(is_meant(request, kind, command.request_id) for request in order.requests):
-        return {"request_id": command.request_id, **_time(command)}
-    is_later = answer is None or _is_after(command, answer.time)
-    if order.final is None and is_later and not any(request.kind is kind for request in order.requests):
-        return _time(command)
-    return None
-
-
-def _replaced(command: RecordExecution, order: Order, book: Book) -> Sequence[Event]:
-    if command.request_id in order.answered:
-        return ()
-    asked = order.pending_replaces()
-    request: Request | None = None
-    if any(is_meant(one, PendingRequest.REPLACE, command.request_id) for one in asked) and command.request_id:
-        answers = 1
-        request = next(one for one in asked if one.request_id == command.request_id)
-    else:
-        answers = answered_by(order.requests, command.quantity, command.limit_price)
-        request = asked[answers - 1] if answers else None
-    # A later request was accepted before: this one was overtaken.
-    is_overtaken = request is not None and request.number < order.accepted_number
-    terms = {} if is_overtaken else _terms(command, order, request)
-    leg = _leg(command, order, is_overtaken=is_overtaken)
-    is_news = answers > 0 or (leg["superseded_order_id"] or None) not in (None, *order.superseded)
-    if not is_news and leg["broker_order_id"] == order.broker_order_id and _is_same(terms, order):
-        return ()
-    replaced = event_about(
+    restated = event_about(
         order,
-        OrderReplaced,
-        quantity=terms.get("quantity", order.quantity),
-        limit_price=terms.get("limit_price", order.limit_price),
-        stop_price=terms.get("stop_price", order.stop_price),
-        stated=tuple(terms),
-        answered_requests=answers,
-        request_id=None if request is None else request.request_id if command.request_id else None,
-        **leg,
-        **_time(command),
+        OrderRestated,
+        **as_stated(terms, command, order),
+        lasting=lasting,
+        text=command.reason,
+        **times_of(command),
     )
-    return (replaced, *_waited_for_leg(evolved(order, replaced), evolve(book, replaced), command))
+    return (restated,)
 
 
-def _leg(command: RecordExecution, order: Order, *, is_overtaken: bool) -> dict[str, str | None]:
-    """The order's id at the broker after a replace, and the one that is old from then on."""
-    told, known = command.broker_order_id, order.broker_order_id
-    if told is None or told == known:
-        return {"broker_order_id": known, "superseded_order_id": None}
-    if is_overtaken or told in order.superseded or _is_before(command, order.times.leg):
-        return {"broker_order_id": known, "superseded_order_id": told}
-    return {"broker_order_id": told, "superseded_order_id": known or ""}
+# -- what waited -------------------------------------------------------------------------------------------------
 
 
-def _waited_for_leg(order: Order, book: Book, command: RecordExecution) -> list[Event]:
+def _waited_for_leg(command: RecordExecution, order: Order, events: Sequence[Event], book: Book) -> list[Event]:
     """What was told of the leg before the replace that made it."""
-    events: list[Event] = []
+    for event in events:
+        order, book = evolved(order, event), evolve(book, event)
+    told: list[Event] = []
     for report in sorted(order.held.values(), key=waiting_key):
-        if report.exec_type in _ENDS and report.broker_order_id == order.broker_order_id is not None:
+        if report.exec_type in _ENDS and report.broker_order_id in (None, order.leg_id):
             for event in _RULES[report.exec_type](told_again(report, command), order, book):
-                events.append(event)
+                told.append(event)
                 order = evolved(order, event)
-    return events
+    return told
 
 
 def told_again(report: UnmatchedExecutionRecorded, command: Any) -> RecordExecution:
@@ -346,54 +273,18 @@ def told_again(report: UnmatchedExecutionRecorded, command: Any) -> RecordExecut
     )
 
 
-# -- terms and times ---------------------------------------------------------------------------------------------
-
-
-def _terms(command: RecordExecution, order: Order, request: Request | None) -> dict[str, Any]:
-    """The terms that a report states itself, or by the request that it answers: without those of which a later report
-    was heard first. A quantity below CumQty is CumQty."""
-    terms: dict[str, Any] = {}
-    for name in TERMS:
-        value = getattr(command, name)
-        if value is None and request is not None and name in request.asked:
-            value = getattr(request, name)
-        if value is not None and not _is_before(command, getattr(order.times, name)):
-            terms[name] = max(value, order.cum_qty) if name == "quantity" else value
-    return terms
-
-
-def _is_same(terms: dict[str, Any], order: Order) -> bool:
-    return all(getattr(order, name) == value for name, value in terms.items())
-
-
-def _time(command: RecordExecution) -> dict[str, datetime | None]:
-    return {"transact_time": command.transact_time, "counted_at": command.counted_at}
-
-
-def _is_before(command: RecordExecution, time: datetime | None) -> bool:
-    """Does the venue's clock say that the report is earlier than ``time``?"""
-    own = command.comparable_time
-    return time is not None and own is not None and own < time
-
-
-def _is_after(command: RecordExecution, time: datetime | None) -> bool:
-    """Does the venue's clock say that the report is later than ``time``?"""
-    own = command.comparable_time
-    return time is not None and own is not None and own > time
-
-
 _RULES: dict[ExecType, Callable[[RecordExecution, Order, Book], Sequence[Event]]] = {
     ExecType.PENDING_NEW: _pending_new,
     ExecType.NEW: _new,
     ExecType.TRADE: trade,
     ExecType.TRADE_CANCEL: revise,
     ExecType.TRADE_CORRECT: revise,
-    ExecType.PENDING_CANCEL: _pending_cancel,
+    ExecType.PENDING_CANCEL: answers.pending_cancel,
     ExecType.CANCELED: _canceled,
-    ExecType.CANCEL_REJECTED: _cancel_rejected,
-    ExecType.PENDING_REPLACE: _pending_replace,
-    ExecType.REPLACED: _replaced,
-    ExecType.REPLACE_REJECTED: _replace_rejected,
+    ExecType.CANCEL_REJECTED: answers.cancel_rejected,
+    ExecType.PENDING_REPLACE: answers.pending_replace,
+    ExecType.REPLACED: answers.replaced,
+    ExecType.REPLACE_REJECTED: answers.replace_rejected,
     ExecType.REJECTED: _rejected,
     ExecType.EXPIRED: _expired,
     ExecType.DONE_FOR_DAY: _done_for_day,

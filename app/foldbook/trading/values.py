@@ -92,7 +92,8 @@ Amount = Annotated[
     AsText(amount, AMOUNT_PATTERN),
 ]
 Text = Annotated[str, Meta(pattern=rf"^[^\x00-\x1f\x7f]{{1,128}}{_END}")]
-Reason = Annotated[str, Meta(pattern=rf"^[^\x00-\x1f\x7f]{{1,1000}}{_END}")]
+REASON_LENGTH_MAX = 1000
+Reason = Annotated[str, Meta(pattern=rf"^[^\x00-\x1f\x7f]{{1,{REASON_LENGTH_MAX}}}{_END}")]
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
 
@@ -311,6 +312,11 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
 def is_account(text: str) -> bool:
     return _ACCOUNT.match(text) is not None
+
+
+def as_reason(text: str | None) -> str | None:
+    """As much of a text as fits into a reason, on one line. None: it says nothing."""
+    return "".join(c if c.isprintable() else " " for c in text or "")[:REASON_LENGTH_MAX] or None
 
 
 def canonical(value: Decimal) -> Decimal:

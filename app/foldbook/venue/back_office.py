@@ -93,7 +93,7 @@ class BackOffice:
         new_price = price if message.last_px is None else message.last_px
         if new_quantity <= ZERO:
             return Answer([], refusal="invalid-request", reason="last_qty must be greater than 0")
-        order = self._exchange.by_venue_id.get(trade.venue_order_id or "")
+        order = self._exchange.order_of(trade.venue_order_id or "")
         if (
             order is not None
             and order.is_open
@@ -173,7 +173,7 @@ class BackOffice:
         self, trade: Report, old: tuple[Decimal, Decimal], new: tuple[Decimal, Decimal], time_ns: int
     ) -> Order | None:
         """The order has traded a new quantity and price instead of the old ones."""
-        order = self._exchange.by_venue_id.get(trade.venue_order_id or "")
+        order = self._exchange.order_of(trade.venue_order_id or "")
         if order is None:
             return None
         quantity = subtract(new[0], old[0])

@@ -41,7 +41,7 @@ _multiply = EXACT.multiply
 class Exchange:
     """The whole state of the venue.
 
-    ``orders`` are by number, ``by_venue_id`` by every id that they have had, ``accounts`` by name. ``fills`` are in
+    ``orders`` are by number, ``by_key`` by their first venue order id, ``accounts`` by name. ``fills`` are in
     order of their ``seq``.
     """
 
@@ -49,9 +49,7 @@ class Exchange:
         self.matching = Matching(costs or Costs(), is_shared=True)
         self.accounts: dict[str, Account] = {}
         self.orders: dict[int, Order] = {}
-        self.by_venue_id: dict[str, Order] = {}
-        self.held: dict[str, Order] = {}
-        """By key: orders that are to be refused late."""
+        self.by_key: dict[str, Order] = {}
         self.closed: deque[int] = deque()
         self.fills: list[Report] = []
         self.fills_dropped_seq = 0
@@ -98,6 +96,15 @@ class Exchange:
         if account is None:
             account = self.accounts[name] = Account(name=name)
         return account
+
+    def order_of(self, venue_order_id: str) -> Order | None:
+        """The order that has this id, or had it before a replace moved it."""
+        key, _, suffix = venue_order_id.partition(".")
+        order = self.by_key.get(key)
+        moves = int(suffix) if suffix.isdecimal() else 0
+        if order is None or moves > order.moves or venue_order_id != order.venue_order_id_after(moves):
+            return None
+        return order
 
     def keep_fill(self, account: Account, fill: Report) -> None:
         self.fills.append(fill)
@@ -149,7 +156,7 @@ class Exchange:
             created_ns=time_ns,
             updated_ns=time_ns,
         )
-        self.orders[number] = account.orders[number] = account.open_orders[number] = self.by_venue_id[key] = order
+        self.orders[number] = account.orders[number] = account.open_orders[number] = self.by_key[key] = order
         if same is None:
             account.by_client_id[message.client_order_id] = [order]
         else:
@@ -160,7 +167,6 @@ class Exchange:
         time_ns = message.time_ns
         if message.is_refused_late:
             order.is_held = True
-            self.held[order.key] = order
             return Answer([self._report(order, _NEW, time_ns)], order)
         if len(self.orders) - len(self.closed) > OPEN_MAX:
             reason = f"the venue has {OPEN_MAX:,} open orders"
@@ -191,8 +197,8 @@ class Exchange:
         return Answer(reports, order)
 
     def _refuse_late(self, message: messages.RefuseLate) -> Answer:
-        order = self.held.get(message.venue_order_id)
-        if order is None:
+        order = self.by_key.get(message.venue_order_id)
+        if order is None or not order.is_held:
             return Answer([])
         return Answer([self._end(order, ExecType.REJECTED, message.time_ns, "refused late")], order)
 
@@ -286,7 +292,7 @@ class Exchange:
         """Book what the matching engine reports, and report it."""
         out: list[Report] = []
         for report in told:
-            order = self.by_venue_id[report.order_id]
+            order = self.by_key[report.order_id]
             exec_type, time_ns = report.exec_type, report.time_ns
             if exec_type is _TRADE:
                 assert report.last_qty is not None and report.last_px is not None
@@ -318,9 +324,8 @@ class Exchange:
         former = order.venue_order_id
         is_moved = moves_id and exec_type is _REPLACED
         if is_moved:
-            order.earlier_ids = (*order.earlier_ids, former)
-            order.venue_order_id = f"{order.key}.{len(order.earlier_ids)}"
-            self.by_venue_id[order.venue_order_id] = order
+            order.moves += 1
+            order.venue_order_id = order.venue_order_id_after(order.moves)
         told = [
             self._report(
                 order,
@@ -395,9 +400,7 @@ class Exchange:
         """The order is over. The oldest of those that are over is forgotten when there are too many."""
         order.status, order.is_open = status, False
         del self.accounts[order.account].open_orders[order.number]
-        if order.is_held:
-            order.is_held = False
-            del self.held[order.key]
+        order.is_held = False
         self.closed.append(order.number)
         if len(self.closed) > CLOSED_MAX:
             self._forget(self.orders.pop(self.closed.popleft()))
@@ -409,8 +412,7 @@ class Exchange:
         named.remove(order)
         if not named:
             del account.by_client_id[order.client_order_id]
-        for venue_order_id in (*order.earlier_ids, order.venue_order_id):
-            del self.by_venue_id[venue_order_id]
+        del self.by_key[order.key]
 
     def _report(
         self,

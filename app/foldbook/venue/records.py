@@ -82,8 +82,11 @@ class Order(Struct, kw_only=True, eq=False, omit_defaults=True, gc=False):
     cost: Decimal = ZERO
     """The sum of quantity * price of what has traded."""
     reason: str | None = None
-    earlier_ids: tuple[str, ...] = ()
-    """The venue order ids that it had before."""
+    moves: int = 0
+    """How often a replace has given it another venue order id."""
+
+    def venue_order_id_after(self, moves: int) -> str:
+        return f"{self.key}.{moves}" if moves else self.key
 
 
 class Account(Struct, kw_only=True, eq=False):

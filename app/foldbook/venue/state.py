@@ -147,12 +147,9 @@ def _restore_order(exchange: Exchange, order: Order) -> None:
     account = exchange.account_of(order.account)
     exchange.orders[order.number] = account.orders[order.number] = order
     account.by_client_id.setdefault(order.client_order_id, []).append(order)
-    for venue_order_id in (*order.earlier_ids, order.venue_order_id):
-        exchange.by_venue_id[venue_order_id] = order
+    exchange.by_key[order.key] = order
     if order.is_open:
         account.open_orders[order.number] = order
-    if order.is_held:
-        exchange.held[order.key] = order
 
 
 def _restore_matching(matching: Matching, state: MatchingState) -> None:

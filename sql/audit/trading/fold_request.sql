@@ -8,16 +8,14 @@ declare
     v_request_id text := p_payload ->> 'request_id';
     v_place integer;
 begin
-    if p_type in ('OrderDenied', 'OrderRejected', 'OrderCanceled', 'OrderExpired') then
-        return '[]';
-    end if;
     if p_type in ('OrderCancelRequested', 'OrderReplaceRequested') then
+        -- An event about a cancel carries the terms of the replace that is pending beside it.
         return p_requests || jsonb_build_object(
             'kind', v_kind,
             'request_id', v_request_id,
-            'quantity', p_payload -> 'requested_quantity',
-            'limit_price', p_payload -> 'requested_limit_price',
-            'stop_price', p_payload -> 'requested_stop_price',
+            'quantity', case v_kind when 'REPLACE' then p_payload -> 'requested_quantity' end,
+            'limit_price', case v_kind when 'REPLACE' then p_payload -> 'requested_limit_price' end,
+            'stop_price', case v_kind when 'REPLACE' then p_payload -> 'requested_stop_price' end,
             'is_acknowledged', false
         );
     end if;

@@ -95,33 +95,53 @@ begin
             )[1] as terms,
             (
                 array_agg(e.payload ->> 'broker_order_id' order by e.position desc)
-                filter (where e.type in ('OrderSubmitted', 'OrderAccepted', 'OrderReplaced', 'OrderFilled'))
+                filter (
+                    where e.type in (
+                        'OrderSubmitted', 'OrderAccepted', 'OrderReplaced', 'OrderFilled', 'OrderRejected',
+                        'OrderCanceled', 'OrderExpired'
+                    )
+                )
             )[1] as broker_order_id,
+            -- The leg to which a replace has moved the order. What is told of another one says nothing of the order.
             (
-                array_agg(e.type order by e.position desc)
-                filter (where e.type in ('OrderDenied', 'OrderRejected', 'OrderCanceled', 'OrderExpired'))
-            )[1] as ended_by,
-            (
-                array_agg(e.payload order by e.position desc)
-                filter (where e.type in ('OrderDenied', 'OrderRejected', 'OrderCanceled', 'OrderExpired'))
-            )[1] as ending,
-            max(e.position) filter (
-                where e.type in ('OrderDenied', 'OrderRejected', 'OrderCanceled', 'OrderExpired')
-            ) as ended_position,
+                array_agg(e.payload ->> 'broker_order_id' order by e.position desc)
+                filter (
+                    where e.type = 'OrderReplaced'
+                        and e.payload ? 'superseded_order_id'
+                        and e.payload ? 'broker_order_id'
+                )
+            )[1] as leg_id,
             coalesce(max(e.position) filter (where e.type = 'OrderSuspended'), 0) as suspended_position,
+            (
+                array_agg(e.payload ->> 'rested_order_id' order by e.position desc)
+                filter (where e.type = 'OrderSuspended')
+            )[1] as suspended_leg_id,
             coalesce(max(e.position) filter (where e.type = 'OrderDoneForDay'), 0) as done_position,
+            (
+                array_agg(e.payload ->> 'rested_order_id' order by e.position desc)
+                filter (where e.type = 'OrderDoneForDay')
+            )[1] as done_leg_id,
             coalesce(
                 max(e.position) filter (
-                    where e.type = 'OrderRestated' and coalesce((e.payload ->> 'resumes')::boolean, true)
+                    where e.type = 'OrderRestated'
+                        and coalesce((e.payload ->> 'resumes')::boolean, true)
+                        and not coalesce(e.payload -> 'lasting' ? 'SUSPENDED', false)
                 ),
                 0
-            ) as resumed_position,
+            ) as trading_again_position,
+            coalesce(
+                max(e.position) filter (
+                    where e.type = 'OrderRestated'
+                        and coalesce((e.payload ->> 'resumes')::boolean, true)
+                        and not coalesce(e.payload -> 'lasting' ? 'DONE_FOR_DAY', false)
+                ),
+                0
+            ) as next_day_position,
             bool_or(e.type in ('OrderAccepted', 'OrderReplaced', 'OrderFilled')) as is_accepted,
             bool_or(e.type = 'OrderSubmitted') as is_submitted,
             coalesce(
                 audit.outstanding_requests(e.type, e.payload order by e.position) filter (
                     where e.type like 'OrderCancel%' or e.type like 'OrderReplace%'
-                        or e.type in ('OrderDenied', 'OrderRejected', 'OrderExpired')
                 ),
                 '[]'
             ) as requests,
@@ -142,24 +162,29 @@ begin
         from event e
         group by e.order_id
     ),
-    -- A replace that moves the order to another id at the broker than the one that ended undoes the end: only an old leg
-    -- had ended.
+    -- Of several ends the first of these stands, whichever was told first.
     finished as (
+        select distinct on (e.order_id)
+            e.order_id,
+            e.type as ended_by,
+            e.payload ->> 'reason' as reason
+        from event e
+        join happened h on h.order_id = e.order_id
+        where e.type in ('OrderDenied', 'OrderCanceled', 'OrderExpired', 'OrderRejected')
+            and (h.leg_id is null or coalesce(e.payload ->> 'ended_order_id', h.leg_id) = h.leg_id)
+        order by
+            e.order_id,
+            array_position(array['OrderDenied', 'OrderCanceled', 'OrderExpired', 'OrderRejected'], e.type),
+            e.position
+    ),
+    rested as (
         select
             h.order_id,
-            h.ended_by,
-            h.ending ->> 'reason' as reason
+            h.suspended_position > h.trading_again_position
+            and (h.leg_id is null or coalesce(h.suspended_leg_id, h.leg_id) = h.leg_id) as is_suspended,
+            h.done_position > h.next_day_position
+            and (h.leg_id is null or coalesce(h.done_leg_id, h.leg_id) = h.leg_id) as is_done_for_day
         from happened h
-        where h.ended_by is not null
-            and not exists (
-                select from event e
-                where e.order_id = h.order_id
-                    and e.position > h.ended_position
-                    and e.type = 'OrderReplaced'
-                    and e.payload ? 'superseded_order_id'
-                    and h.ending ? 'ended_order_id'
-                    and e.payload ->> 'broker_order_id' is distinct from h.ending ->> 'ended_order_id'
-            )
     ),
     asked as (
         select
@@ -183,14 +208,19 @@ begin
             (h.created ->> 'cash_quantity')::numeric as cash_quantity,
             (h.created ->> 'estimated_quantity')::numeric as estimated_quantity,
             f.ended_by,
-            h.done_position > h.resumed_position as is_done_for_day,
-            h.suspended_position > h.resumed_position as is_suspended,
+            r.is_done_for_day,
+            r.is_suspended,
             h.is_accepted,
             h.is_submitted,
-            f.ended_by is not null
-            or h.done_position > h.resumed_position and h.created ->> 'time_in_force' = 'DAY' as has_ended,
-            case when a.is_cancel then 'CANCEL' when a.order_id is not null then 'REPLACE' else 'NONE' end as pending_request,
-            a.requested,
+            f.ended_by is not null or r.is_done_for_day and h.created ->> 'time_in_force' = 'DAY' as has_ended,
+            -- Nothing is pending once it has ended.
+            case
+                when f.ended_by is not null then 'NONE'
+                when a.is_cancel then 'CANCEL'
+                when a.order_id is not null then 'REPLACE'
+                else 'NONE'
+            end as pending_request,
+            case when f.ended_by is null then a.requested end as requested,
             a.largest_quantity,
             coalesce(t.quantity, 0) as cum_qty,
             coalesce(t.cost, 0) as cum_cost,
@@ -200,6 +230,7 @@ begin
             h.doubts,
             h.last_position
         from happened h
+        join rested r on r.order_id = h.order_id
         left join traded t on t.order_id = h.order_id
         left join charged c on c.order_id = h.order_id
         left join asked a on a.order_id = h.order_id

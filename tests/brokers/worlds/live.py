@@ -57,6 +57,7 @@ class LiveWorld:
 def settings_of(server: BinanceServer, **changed: Any) -> LiveSettings:
     given: dict[str, Any] = {
         "account": ACCOUNT,
+        "opened_at": NOW - timedelta(days=1),
         "request_s": 1.5,
         "rate_wait_s": 2.0,
         "rest_url": server.rest_url,

@@ -6,7 +6,6 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-import asyncpg
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
@@ -23,7 +22,7 @@ from foldbook.api.queries.parameters import LIMIT_DEFAULT, Limit
 from foldbook.api.queries.reader import Reader
 from foldbook.api.routes import may
 from foldbook.brokers.port import LEASE_PREFIX
-from foldbook.errors import StoreUnavailable, register
+from foldbook.errors import register
 from foldbook.eventstore.events import Metadata
 from foldbook.postgres.calls import call
 from foldbook.trading.commands import ResolveDoubt
@@ -34,13 +33,13 @@ RECONCILE_PAUSE_S = 0.05
 
 _LEASES = call("eventstore.lease_status", 1)
 _HEADS = call("eventstore.heads", 0)
-_DOUBT_COUNTS = call("brokers.doubt_counts", 0)
 
 register({"not-worked": (409, "No gateway works the account")})
 
 
 class GatewayStatus(Struct, frozen=True, kw_only=True):
-    """A gateway. ``state``: `working`, `starting`, `disconnected` from its broker, or `dead`: nobody holds the lease.
+    """A gateway. ``state``: `working`, `starting`, `disconnected` from its broker, `idle`: there is no account to work
+    yet, and it has not connected; or `dead`: nobody holds the lease.
 
     ``accounts`` are worked, and of them ``ready`` are reconciled; ``lag``: events that it has not read. ``problems``:
     what keeps it from its brokers; ``not_worked``: accounts, and why; ``mismatched``: positions that differ;
@@ -217,11 +216,7 @@ async def gateway_statuses(reader: Reader) -> list[GatewayStatus]:
 
 async def doubt_counts(reader: Reader) -> dict[str, int]:
     """Requests in doubt, by kind of broker. Raises ``StoreUnavailable``."""
-    async with reader.connection() as connection:
-        try:
-            return {row["broker"]: row["doubts"] for row in await connection.fetch(_DOUBT_COUNTS)}
-        except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
-            raise StoreUnavailable(f"the read tables are being created: {error}") from error
+    return {row["broker"]: row["doubts"] for row in await reader.ask_all("brokers.doubt_counts")}
 
 
 def _status(row: Any, heads: dict[int, int]) -> GatewayStatus:

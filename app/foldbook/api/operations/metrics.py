@@ -73,7 +73,7 @@ class _Snapshot(Collector):
 
     def _of_gateways(self) -> Iterator[Metric]:
         for name, told, value_of in (
-            ("foldbook_gateway_is_working", "1 while the gateway works its accounts", _is_working),
+            ("foldbook_gateway_is_working", "1 while the gateway works its accounts, or has none", _is_working),
             ("foldbook_gateway_accounts", "Accounts that the gateway works", lambda g: g.accounts),
             ("foldbook_gateway_ready", "Of them, those that are reconciled with the broker", lambda g: g.ready),
             ("foldbook_gateway_lag", "Events that the gateway has not read yet", lambda g: g.lag),
@@ -108,7 +108,7 @@ class _Snapshot(Collector):
 
 
 def _is_working(process: GatewayStatus | RelayRow) -> int:
-    return int(process.state == "working")
+    return int(process.state in ("working", "idle"))
 
 
 def exposition(

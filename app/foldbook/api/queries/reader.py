@@ -70,9 +70,14 @@ class Reader:
 
     async def ask(self, function: str, *arguments: object) -> Row:
         """The one row that a SQL function returns. Raises ``StoreUnavailable``."""
+        rows = await self.ask_all(function, *arguments)
+        return rows[0] if rows else None
+
+    async def ask_all(self, function: str, *arguments: object) -> list[Row]:
+        """All its rows, which must be few."""
         async with self.connection() as connection:
             try:
-                return await connection.fetchrow(call(function, len(arguments)), *arguments)
+                return await connection.fetch(call(function, len(arguments)), *arguments)  # type: ignore[no-any-return]
             except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
                 # The read tables do not exist yet, or are those of an older program until they are rebuilt.
                 raise StoreUnavailable(f"the read tables are being created: {error}") from error

@@ -275,8 +275,6 @@ def _market(symbol: Symbol) -> Market:
     filters = {each.get("filterType"): each for each in symbol.filters}
     return Market(
         symbol=symbol.symbol,
-        base=symbol.base_asset,
-        quote=symbol.quote_asset,
         price=_steps(filters.get("PRICE_FILTER"), "tickSize", "minPrice", "maxPrice"),
         quantity=_steps(filters.get("LOT_SIZE"), "stepSize", "minQty", "maxQty"),
         market_quantity=_steps(filters.get("MARKET_LOT_SIZE"), "stepSize", "minQty", "maxQty"),

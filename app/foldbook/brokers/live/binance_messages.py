@@ -49,8 +49,6 @@ class Time(msgspec.Struct, rename="camel"):
 
 class Symbol(msgspec.Struct, rename="camel"):
     symbol: str
-    base_asset: str
-    quote_asset: str
     filters: list[dict[str, Any]] = []
 
 

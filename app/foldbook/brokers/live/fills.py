@@ -41,7 +41,8 @@ class FillsReader:
         self._profile = profile
         self._client = client
         self._account = settings.account
-        self._since = settings.since
+        # No fill of an order of ours must be missed because the exchange's clock is behind.
+        self._since = settings.opened_at - timedelta(seconds=settings.clock_difference_max_s)
         self._clock = clock
         self._symbols: dict[str, None] = dict.fromkeys(settings.symbols)
         self._client_ids: dict[tuple[str, str], str] = {}
@@ -70,7 +71,7 @@ class FillsReader:
             rows, is_full = await self._profile.trades(self._client, self._account, symbol, starts.get(symbol, 0))
             has_more |= is_full
             for row in rows:
-                if self._since is None or row.time >= self._since:
+                if row.time >= self._since:
                     if not self._is_known(row):
                         if not lookups:
                             has_more = True

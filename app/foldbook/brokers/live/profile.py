@@ -35,8 +35,6 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     """A symbol of the exchange, and which amounts it takes."""
 
     symbol: str
-    base: str
-    quote: str
     price: Steps = Steps()
     quantity: Steps = Steps()
     market_quantity: Steps = Steps()

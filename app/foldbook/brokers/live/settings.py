@@ -14,8 +14,8 @@ class LiveSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``user/exchange/live``."""
     symbols: tuple[str, ...] = ()
     """Symbols whose fills are asked for from the start. Those that are traded here are, too."""
-    since: datetime | None = None
-    """Fills before that time are not told: they were before the account was opened here. None: all are."""
+    opened_at: datetime
+    """When the account was opened here. What had traded by then is not told, but for what the clocks may differ by."""
     request_s: float = 10.0
     """How long an answer may take; then the request is in doubt."""
     rate_wait_s: float = 3.0

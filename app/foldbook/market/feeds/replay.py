@@ -45,7 +45,7 @@ class Replay:
         began_ns: int | None = None
         first_ns = 0
         latest_ns = 0
-        for time_ns, _, told in self._laps():
+        for time_ns, told in self._laps():
             if began_ns is None:
                 began_ns, first_ns = self._clock.now_ns(), time_ns
             speed = self._pace.speed
@@ -54,21 +54,24 @@ class Replay:
             else:
                 due_ns = began_ns + round((time_ns - first_ns) / speed)
                 await self._clock.sleep_until(due_ns)
-            yield _moved(told, due_ns, latest_ns, speed) if self._pace.is_moved else told
+            if self._pace.is_moved:
+                yield _moved(told, due_ns, latest_ns, speed)
+            else:
+                yield told if told.time_ns == time_ns else _at(told, time_ns)
             latest_ns = due_ns
 
-    def _laps(self) -> Iterator[_Moment]:
-        """The moments of every lap, the times of each after those of the one before."""
+    def _laps(self) -> Iterator[tuple[int, Datum | Opened]]:
+        """The moments of every lap, each lap after the one before. What is told still has the time of the file."""
         shift_ns = 0
         while True:
             first_ns: int | None = None
             last_ns = before_ns = 0
-            for time_ns, order, told in self._lap():
+            for time_ns, _, told in self._lap():
                 if first_ns is None:
                     first_ns = before_ns = last_ns = time_ns
                 if time_ns > last_ns:
                     before_ns, last_ns = last_ns, time_ns
-                yield time_ns + shift_ns, order, _shifted(told, shift_ns) if shift_ns else told
+                yield time_ns + shift_ns, told
             if not self._pace.loops or first_ns is None:
                 return
             # From the last moment to the first of the next lap it is as long as it was to the last.
@@ -100,18 +103,14 @@ def _moved(told: Datum | Opened, time_ns: int, latest_ns: int, speed: float | No
     """The same, as if it had happened now. A bar is as much shorter as the replay is faster."""
     if isinstance(told, Bar):
         interval_ns = min(told.interval_ns, time_ns - latest_ns) if speed is None else round(told.interval_ns / speed)
-        return Bar(told.symbol, time_ns, told.open, told.high, told.low, told.close, told.volume, interval_ns)
+        return _at(told, time_ns, interval_ns)
     return _at(told, time_ns)
 
 
-def _shifted(told: Datum | Opened, by_ns: int) -> Datum | Opened:
+def _at(told: Datum | Opened, time_ns: int, interval_ns: int | None = None) -> Datum | Opened:
     if isinstance(told, Bar):
-        time_ns = told.time_ns + by_ns
-        return Bar(told.symbol, time_ns, told.open, told.high, told.low, told.close, told.volume, told.interval_ns)
-    return _at(told, told.time_ns + by_ns)
-
-
-def _at(told: Quote | Trade | Opened, time_ns: int) -> Quote | Trade | Opened:
+        interval_ns = told.interval_ns if interval_ns is None else interval_ns
+        return Bar(told.symbol, time_ns, told.open, told.high, told.low, told.close, told.volume, interval_ns)
     if isinstance(told, Opened):
         return told._replace(time_ns=time_ns)
     if isinstance(told, Quote):

@@ -87,7 +87,6 @@ class VenueSink:
         self._idle.set()
         self._is_lost = False
         self._told_at_s: dict[str, float] = {}
-        self._next: Datum | None = None
         self.sent = 0
         self.dropped = 0
         """Never sent, because the venue did not keep up."""
@@ -125,24 +124,20 @@ class VenueSink:
 
     async def _work(self) -> None:
         while True:
-            if self._next is None and not len(self._backlog):
+            if not len(self._backlog):
                 self._idle.set()
-            await self._backlog.wait() if self._next is None else None
+            await self._backlog.wait()
             await self._deliver(self._batch())
             self._tell_dropped()
 
     def _batch(self) -> list[Datum]:
         """What is there, as far as it is of one kind."""
-        batch: list[Datum] = [] if self._next is None else [self._next]
-        self._next = None
-        while len(batch) < BATCH_MAX:
-            datum = self._backlog.take()
-            if datum is None:
-                break
+        batch: list[Datum] = []
+        while len(batch) < BATCH_MAX and (datum := self._backlog.first()) is not None:
             assert isinstance(datum, Datum), "only data is put"
             if batch and type(datum) is not type(batch[0]):
-                self._next = datum
                 break
+            self._backlog.take()
             batch.append(datum)
         return batch
 

@@ -40,7 +40,7 @@ from foldbook.trading.events import (
     OrderReplaceRejected,
 )
 from foldbook.trading.order import names_of, state_of
-from foldbook.trading.values import OrdStatus, PendingRequest
+from foldbook.trading.values import OrdStatus, PendingRequest, as_reason
 
 EVENTS_MAX = 1_000
 """Events that are read at once."""
@@ -260,7 +260,7 @@ class Runner:
         self.world.take_sent()
         self.error = f"{type(error).__name__}: {error}"
         name = type(self._strategy).__name__
-        reason = _printable(f"{name} was stopped: {self.error}")
+        reason = as_reason(f"{name} was stopped: {self.error}")
         logger.error("strategy %s: %s", self.world.strategy_id, reason, exc_info=error)
         await self.read_page()
         actor = self._metadata.actor
@@ -269,7 +269,7 @@ class Runner:
             for order in self.world.own_orders()
             if order.pending_request is not PendingRequest.CANCEL
         ]
-        why = reason[:CORRELATION_MAX]
+        why = None if reason is None else reason[:CORRELATION_MAX]
         sent = await send(self._bus, cancels, Metadata(actor=actor, correlation_id=why, raw_message=reason))
         await self.read(sent.position)
         await self._say_ended(Metadata(actor=f"{actor} ({reason})", correlation_id=why))
@@ -320,10 +320,6 @@ def _as_event(command: BookCommand, refusal: Refusal, account: Account) -> Order
         return None
     kind = OrderCancelRejected if isinstance(command, RequestCancel) else OrderReplaceRejected
     event: OrderCancelRejected | OrderReplaceRejected = kind(
-        **names_of(order), request_id=str(command.command_id), text=_printable(refusal.detail)
+        **names_of(order), request_id=str(command.command_id), text=as_reason(refusal.detail)
     )
     return msgspec.structs.replace(event, **state_of(order))
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)[:500]

@@ -143,7 +143,7 @@ def _candidates(venue: Venue, account_name: str | None, client_order_id: str | N
 @get("/orders/{venue_order_id:str}", responses=problem_responses("unknown-order"))
 async def get_order(venue_order_id: str, venue: Venue) -> OrderDocument:
     """An order by its venue order id, or one that it had before."""
-    order = venue.exchange.by_venue_id.get(venue_order_id)
+    order = venue.exchange.order_of(venue_order_id)
     if order is None:
         raise VenueProblem("unknown-order", f"there is no order {venue_order_id}")
     document = order_document(order)

@@ -148,7 +148,7 @@ class Venue:
         matching, options = self.exchange.matching, self.options
         if (matching.desk.costs, matching.path) != (options.costs, options.path):
             self._apply(Configure(self.now_ns(), options.costs, options.path))
-        for order in list(self.exchange.held.values()):
+        for order in [order for order in self.exchange.orders.values() if order.is_held]:
             self._refuse_late(order)
         expiring = asyncio.create_task(self._expire())
         try:
