@@ -1,0 +1,105 @@
+"""``/stream/market``: quotes, trades and bars over WebSocket, as the venue's stream has them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from urllib.parse import parse_qsl
+
+from foldbook.api.commands.calls import CountResponse, problem_reply
+from foldbook.api.gate import Receive, Reply, Scope, Send
+from foldbook.api.problems import Problem, problem_of
+from foldbook.api.queries.parameters import malformed
+from foldbook.api.streams.market_hub import Listener, MarketHub
+from foldbook.api.streams.open_streams import OpenStreams
+from foldbook.api.streams.sockets import STALLED_S, hang_up_soon, serve_until_gone
+from foldbook.api.streams.viewer import Admit
+from foldbook.trading.values import SYMBOL
+
+PATH = "/stream/market"
+PROBLEMS = ("malformed", "too-many-requests", "overloaded")
+SYMBOLS_MAX = 1_000
+CLOSE_ENDED = 1001
+"""RFC 6455: the server goes away, or ends the stream."""
+
+_SYMBOL = re.compile(SYMBOL)
+
+
+class MarketStream:
+    """Answers WebSocket ``/stream/market``."""
+
+    def __init__(
+        self,
+        hub: MarketHub,
+        open_streams: OpenStreams,
+        admit: Admit,
+        count: CountResponse,
+        *,
+        stalled_s: float = STALLED_S,
+    ) -> None:
+        self._hub = hub
+        self._open = open_streams
+        self._admit = admit
+        self._count = count
+        self._stalled_s = stalled_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # the client asks to connect
+        try:
+            viewer = self._admit(dict(scope["headers"]))
+            symbols = _symbols_in(scope["query_string"])
+            self._open.check_room(viewer)
+        except Exception as error:
+            problem = problem_of(error)
+            self._count("GET", PATH, problem.status)
+            await refuse(scope, send, problem_reply(problem))
+            return
+        self._count("GET", PATH, 101)
+        with self._hub.listening(symbols) as listener:
+            sending = asyncio.create_task(self._send_all(send, listener))
+            with self._open.entered(viewer, sending.cancel):
+                is_gone = await serve_until_gone(sending, receive)
+        if not is_gone:
+            hang_up_soon(scope)
+            await send({"type": "websocket.close", "code": CLOSE_ENDED})
+
+    async def _send_all(self, send: Send, listener: Listener) -> None:
+        """Until the client takes nothing for too long."""
+        try:
+            await send({"type": "websocket.accept"})
+            while True:
+                text = await listener.next()
+                async with asyncio.timeout(self._stalled_s):
+                    await send({"type": "websocket.send", "text": text})
+        except TimeoutError:
+            return
+
+
+async def refuse(scope: Scope, send: Send, reply: Reply) -> None:
+    """Answer a request to connect. A server that cannot send more says 403."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close"})
+        return
+    await send({"type": "websocket.http.response.start", "status": reply.status, "headers": reply.headers})
+    await send({"type": "websocket.http.response.body", "body": reply.body, "more_body": False})
+
+
+def _symbols_in(query: bytes) -> frozenset[str] | None:
+    """None: all. Raises ``Problem``."""
+    try:
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="strict", max_num_fields=16)
+    except ValueError as error:
+        raise Problem("malformed", f"the query string cannot be read: {error}") from None
+    for name, _ in pairs:
+        if name != "symbols":
+            raise Problem("malformed", f"this call has no query parameter {name!r}", field=name)
+    if not pairs:
+        return None
+    if len(pairs) > 1:
+        raise malformed("symbols", "is given twice")
+    symbols = frozenset(pairs[0][1].split(","))
+    if len(symbols) > SYMBOLS_MAX:
+        raise malformed("symbols", f"names more than {SYMBOLS_MAX}")
+    if unknown := next((symbol for symbol in symbols if not _SYMBOL.fullmatch(symbol)), None):
+        raise malformed("symbols", f"names {unknown!r}, which is no symbol")
+    return symbols
