@@ -11,13 +11,13 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
-from urllib.parse import parse_qsl
 
 from foldbook.api.commands.calls import CountResponse, problem_reply
 from foldbook.api.gate import Headers, Receive, Scope, Send, respond
 from foldbook.api.problems import Problem, problem_of
 from foldbook.api.queries.parameters import POSITION_MAX, malformed
 from foldbook.api.streams.open_streams import OpenStreams
+from foldbook.api.streams.query_string import parameters_in
 from foldbook.api.streams.server_sent import MEDIA_TYPE, caught_up_frame, idle_frame, start_frame
 from foldbook.api.streams.sockets import GOODBYE_S, STALLED_S, hang_up_soon, serve_until_gone
 from foldbook.api.streams.viewer import Admit, Viewer, selection_of
@@ -110,10 +110,10 @@ class EventStream:
                 is_told = False
                 while True:
                     frames = await follower.take(self._heartbeat_s)
-                    await response.send(frames or idle_frame(start.shard, follower.position))
                     if not is_told and follower.is_in_present:
-                        await response.send(caught_up_frame(start.shard, follower.position))
+                        frames += caught_up_frame(start.shard, follower.position)
                         is_told = True
+                    await response.send(frames or idle_frame(start.shard, follower.position))
         except FoldbookError as error:
             response.problem = problem_of(error)
         except TimeoutError:
@@ -152,7 +152,7 @@ class _Response:
 
 def read_request(query: bytes, headers: Headers, viewer: Viewer, shard_count: int) -> Asked:
     """Raises ``Problem``."""
-    given = _parameters(query)
+    given = parameters_in(query, _PARAMETERS)
     account, type_, after = given.get("account"), given.get("type"), given.get("after", "")
     if account is not None and not (is_account(account) and viewer.sees(account)):
         raise Problem("unknown-account", "there is no such account")
@@ -177,18 +177,3 @@ def read_request(query: bytes, headers: Headers, viewer: Viewer, shard_count: in
     if position is not None and position > POSITION_MAX:
         raise malformed(name, "is not a position")
     return Asked(shard, position, account, type_)
-
-
-def _parameters(query: bytes) -> dict[str, str]:
-    given: dict[str, str] = {}
-    try:
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="strict", max_num_fields=16)
-    except ValueError as error:
-        raise Problem("malformed", f"the query string cannot be read: {error}") from None
-    for name, text in pairs:
-        if name not in _PARAMETERS:
-            raise Problem("malformed", f"this call has no query parameter {name!r}", field=name)
-        if name in given:
-            raise malformed(name, "is given twice")
-        given[name] = text
-    return given

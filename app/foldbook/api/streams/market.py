@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from urllib.parse import parse_qsl
 
 from foldbook.api.commands.calls import CountResponse, problem_reply
 from foldbook.api.gate import Receive, Reply, Scope, Send
@@ -12,8 +11,10 @@ from foldbook.api.problems import Problem, problem_of
 from foldbook.api.queries.parameters import malformed
 from foldbook.api.streams.market_hub import Listener, MarketHub
 from foldbook.api.streams.open_streams import OpenStreams
+from foldbook.api.streams.query_string import parameters_in
 from foldbook.api.streams.sockets import STALLED_S, hang_up_soon, serve_until_gone
 from foldbook.api.streams.viewer import Admit
+from foldbook.errors import register
 from foldbook.trading.values import SYMBOL
 
 PATH = "/stream/market"
@@ -23,6 +24,8 @@ CLOSE_ENDED = 1001
 """RFC 6455: the server goes away, or ends the stream."""
 
 _SYMBOL = re.compile(SYMBOL)
+
+register({"upgrade-required": (426, "The call needs a WebSocket")})
 
 
 class MarketStream:
@@ -75,6 +78,11 @@ class MarketStream:
             return
 
 
+def without_upgrade() -> Problem:
+    """The answer to a plain GET."""
+    return Problem("upgrade-required", "connect by WebSocket", headers={"Upgrade": "websocket"})
+
+
 async def refuse(scope: Scope, send: Send, reply: Reply) -> None:
     """Answer a request to connect. A server that cannot send more says 403."""
     if "websocket.http.response" not in scope.get("extensions", {}):
@@ -86,18 +94,10 @@ async def refuse(scope: Scope, send: Send, reply: Reply) -> None:
 
 def _symbols_in(query: bytes) -> frozenset[str] | None:
     """None: all. Raises ``Problem``."""
-    try:
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="strict", max_num_fields=16)
-    except ValueError as error:
-        raise Problem("malformed", f"the query string cannot be read: {error}") from None
-    for name, _ in pairs:
-        if name != "symbols":
-            raise Problem("malformed", f"this call has no query parameter {name!r}", field=name)
-    if not pairs:
+    text = parameters_in(query, ("symbols",)).get("symbols")
+    if text is None:
         return None
-    if len(pairs) > 1:
-        raise malformed("symbols", "is given twice")
-    symbols = frozenset(pairs[0][1].split(","))
+    symbols = frozenset(text.split(","))
     if len(symbols) > SYMBOLS_MAX:
         raise malformed("symbols", f"names more than {SYMBOLS_MAX}")
     if unknown := next((symbol for symbol in symbols if not _SYMBOL.fullmatch(symbol)), None):

@@ -67,6 +67,7 @@ class MarketHub:
         self._quotes: dict[str, MarketFrame] = {}
         self._is_away = False
         self._task: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
 
     @property
     def is_connected(self) -> bool:
@@ -89,11 +90,10 @@ class MarketHub:
             self._forget(listener)
 
     async def stop(self) -> None:
-        """Disconnect the source. Nobody may listen any more."""
-        if (task := self._task) is not None:
-            self._task = None
-            task.cancel()
-            await asyncio.wait([task])
+        """Return when the source is disconnected. Nobody may listen any more."""
+        self._disconnect()
+        if self._ending:
+            await asyncio.wait(self._ending)
 
     def _greet(self, listener: Listener) -> None:
         listener.put(MarketFrame(wire.hello_frame(datetime.now(UTC)).decode()))
@@ -115,9 +115,15 @@ class MarketHub:
         for symbol in listener.symbols or ():
             if not self._of_symbol[symbol]:
                 del self._of_symbol[symbol]
-        if not self._listeners and self._task is not None:
-            self._task.cancel()
+        if not self._listeners:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        if (task := self._task) is not None:
             self._task = None
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+            task.cancel()
 
     async def _run(self) -> None:
         backoff = Backoff(BACKOFF_S_MIN, BACKOFF_S_MAX)

@@ -13,7 +13,8 @@ GOODBYE_S = 1.0
 
 
 async def serve_until_gone(sending: asyncio.Task[None], receive: Receive) -> bool:
-    """Wait until ``sending`` ends, or the client is gone: True. Then no task is left. Raises what ``sending`` raised."""
+    """Return when ``sending`` has ended, or True when the client is gone. Then no task is left. Raises what ``sending``
+    raised."""
     leaving = asyncio.create_task(_until_gone(receive))
     tasks = (sending, leaving)
     try:

@@ -40,7 +40,9 @@ def frame_of(told: Told, now: datetime) -> bytes:
             return msgspec.json.encode({"kind": "LOST", "time": _utc(now), **count})
         case Opened():
             time = _utc(time_of(told.time_ns))
-            return msgspec.json.encode({"kind": "OPEN", "time": time, "symbol": told.symbol, "price": f"{told.price:f}"})
+            return msgspec.json.encode(
+                {"kind": "OPEN", "time": time, "symbol": told.symbol, "price": f"{told.price:f}"}
+            )
         case _:
             return msgspec.json.encode({"kind": _KINDS[type(told)], **_document(told), "time": _utc(told.time)})
 

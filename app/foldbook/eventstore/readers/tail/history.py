@@ -26,13 +26,17 @@ _READ_EVENTS = call("eventstore.read_events", 9)
 
 
 class PositionAhead(
-    FoldbookError, code="position-ahead", status=409, title="The log has not reached the position: it may be another log"
+    FoldbookError,
+    code="position-ahead",
+    status=409,
+    title="The log has not reached this position",
 ):
     pass
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """Which log is read, and where. ``commit`` wrote the position ``after``; ``hash``, in hex, seals it and all before it."""
+    """Which log is read, and where. ``commit`` wrote the position ``after``; ``hash``, in hex, seals it and all
+    before it."""
 
     log_id: str
     shard: int
@@ -77,7 +81,9 @@ class History:
         return start
 
     async def read(self, shard: int, after: int, selection: Selection) -> Page:
-        """The next page. It may be empty before the end is reached. Raises ``StoreUnavailable``, and ``PositionAhead``."""
+        """The next page. It may be empty before the end is reached.
+
+        Raises ``StoreUnavailable``, and ``PositionAhead``."""
         view, aggregate = selection.view, selection.aggregate
         aggregate_type = aggregate.type if aggregate is not None else view.aggregate_type if view is not None else None
         async with self._connection() as connection:
@@ -94,9 +100,7 @@ class History:
                 None if view is None else view.like,
             )
         _check(after, rows[0]["head"])
-        return Page(
-            b"".join(entry.frame for entry in entries_of(shard, rows, self._frame)), reached(rows, PAGE_EVENTS)
-        )
+        return Page(b"".join(entry.frame for entry in entries_of(shard, rows, self._frame)), reached(rows, PAGE_EVENTS))
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:

@@ -26,9 +26,7 @@ Frame = Callable[[int, Any], bytes]
 
 def entries_of(shard: int, rows: Iterable[Any], frame: Frame) -> list[Entry]:
     return [
-        Entry(
-            row["position"], AggregateKey(row["aggregate_type"], row["aggregate_id"]), row["type"], frame(shard, row)
-        )
+        Entry(row["position"], AggregateKey(row["aggregate_type"], row["aggregate_id"]), row["type"], frame(shard, row))
         for row in rows
         if row["position"] is not None
     ]

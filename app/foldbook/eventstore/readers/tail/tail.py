@@ -186,7 +186,6 @@ class Follower:
         self._is_selected_from: int | None = None
         """Ranges after this position know this reader's selection."""
         self._woken: asyncio.Future[bool] | None = None
-        self._woken_after: int | None = None
 
     @property
     def is_in_present(self) -> bool:
@@ -194,14 +193,16 @@ class Follower:
         return self._present is not None and self.position >= self._present
 
     async def take(self, idle_s: float) -> bytes:
-        """The next frames, and ``position`` moves to the last of them. Empty if for ``idle_s`` there was nothing, or
-        if nothing was found on a part of the way through the past.
+        """The next frames, and ``position`` moves to the last of them. Empty if for ``idle_s`` there was nothing, if
+        nothing was found on a part of the way through the past, or if that ends here.
 
         Raises ``FellBehind``, ``PositionAhead`` and ``StoreUnavailable``: the reader can come back.
         """
         if self.is_lost:
             raise PositionAhead("the log ends before what was read: it is another one")
-        if self._present is None and not await self._enter_present():
+        if self._present is None:
+            if await self._enter_present():
+                return self._take_from_ring()
             page = await self._history.read(self._tail.shard, self.position, self.selection)
             self.position = page.to
             return page.frames
@@ -236,31 +237,27 @@ class Follower:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _wait(self, idle_s: float) -> bool:
-        """Until there is something. False: there was nothing up to where the ring ends now."""
+        """Until there is something. False: for so long there was nothing."""
         loop = asyncio.get_running_loop()
-        woken = self._woken = loop.create_future()
-        self._woken_after = None
-        timer = loop.call_later(idle_s, _resolve, woken)
+        self._woken = loop.create_future()
+        timer = loop.call_later(idle_s, self._be_idle)
         self._tail.wait(self)
         try:
-            await woken
+            return await self._woken
         finally:
             timer.cancel()
             self._tail.forget(self)
-        if self._woken_after is None:
-            if self._tail.ring is not None:
-                self.position = max(self.position, self._tail.ring.end)
-            return False
-        self.position = max(self.position, self._woken_after)
-        return True
 
     def wake(self, after: int) -> None:
         """There is something after ``after``, and nothing between where it was and there."""
-        if self._woken is not None and self._woken_after is None:
-            self._woken_after = after
-            _resolve(self._woken)
+        self._resume(after, is_found=True)
 
+    def _be_idle(self) -> None:
+        ring = self._tail.ring
+        self._resume(0 if ring is None else ring.end, is_found=False)
 
-def _resolve(woken: asyncio.Future[bool]) -> None:
-    if not woken.done():
-        woken.set_result(True)
+    def _resume(self, position: int, *, is_found: bool) -> None:
+        """What is published before it runs again is in the ring after ``position``."""
+        if self._woken is not None and not self._woken.done():
+            self.position = max(self.position, position)
+            self._woken.set_result(is_found)
