@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tests.api.conftest import ACCOUNT, Engine
+from tests.api.conftest import Engine
 from tests.streams.conftest import listening
 
 BOB = "bob/binance/simulated"

@@ -26,8 +26,7 @@ class Parser:
     def feed(self, piece: bytes) -> Iterator[Message]:
         """The messages that are complete now."""
         *lines, self._rest = (self._rest + piece).split(b"\n") if self._rest else piece.split(b"\n")
-        for line in lines:
-            line = line.removesuffix(b"\r")
+        for line in (one.removesuffix(b"\r") for one in lines):
             if line:
                 self._read(line)
             else:

@@ -12,20 +12,24 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from foldbook.access.principal import Principal
+from foldbook.access.roles import READERS, AccountHidden
 from foldbook.api.commands.calls import CountResponse, problem_reply
-from foldbook.api.gate import Headers, Receive, Scope, Send, respond
+from foldbook.api.gate import PRINCIPAL, Gate, Headers, Receive, Scope, Send, headers_of, respond
 from foldbook.api.problems import Problem, problem_of
 from foldbook.api.queries.parameters import POSITION_MAX, malformed
+from foldbook.api.refusals import log_refusal
 from foldbook.api.streams.open_streams import OpenStreams
 from foldbook.api.streams.query_string import parameters_in
 from foldbook.api.streams.server_sent import MEDIA_TYPE, caught_up_frame, idle_frame, start_frame
 from foldbook.api.streams.sockets import GOODBYE_S, STALLED_S, hang_up_soon, serve_until_gone
-from foldbook.api.streams.viewer import Admit, Viewer, selection_of
 from foldbook.errors import FoldbookError
+from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.readers.tail.history import History
-from foldbook.eventstore.readers.tail.selection import Selection
+from foldbook.eventstore.readers.tail.selection import Selection, View
 from foldbook.eventstore.readers.tail.tail import Tail
 from foldbook.eventstore.store import shard_of
+from foldbook.trading.book import ORDER_BOOK
 from foldbook.trading.values import is_account
 
 PATH = "/stream/events"
@@ -65,7 +69,7 @@ class EventStream:
         tails: Sequence[Tail],
         history: History,
         open_streams: OpenStreams,
-        admit: Admit,
+        gate: Gate,
         count: CountResponse,
         *,
         heartbeat_s: float = HEARTBEAT_S,
@@ -74,34 +78,34 @@ class EventStream:
         self._tails = tails
         self._history = history
         self._open = open_streams
-        self._admit = admit
+        self._gate = gate
         self._count = count
         self._heartbeat_s = heartbeat_s
         self._stalled_s = stalled_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        principal: Principal = scope[PRINCIPAL]
         try:
-            headers = dict(scope["headers"])
-            viewer = self._admit(headers)
-            asked = read_request(scope["query_string"], headers, viewer, len(self._tails))
-            self._open.check_room(viewer)
+            principal.check(READERS)
+            asked = read_request(scope["query_string"], headers_of(scope["headers"]), principal, len(self._tails))
+            self._open.check_room(principal)
         except Exception as error:
-            await self._refuse(send, problem_of(error))
+            await self._refuse(send, problem_of(error), principal)
             return
         response = _Response(send, self._stalled_s)
-        selection = selection_of(viewer, asked.account, asked.type)
-        sending = asyncio.create_task(self._send_all(response, asked, selection))
-        with self._open.entered(viewer, sending.cancel):
+        sending = asyncio.create_task(self._send_all(response, asked, principal))
+        with self._open.entered(principal, sending.cancel):
             is_gone = await serve_until_gone(sending, receive)
         if is_gone:
             return
         if response.is_begun:
             await response.end(scope)
         else:
-            await self._refuse(send, response.problem or Problem("overloaded", "the stream was ended"))
+            await self._refuse(send, response.problem or Problem("overloaded", "the stream was ended"), principal)
 
-    async def _send_all(self, response: _Response, asked: Asked, selection: Selection) -> None:
-        """Until the client is too slow, or the log cannot be read for it any more."""
+    async def _send_all(self, response: _Response, asked: Asked, principal: Principal) -> None:
+        """Until the client is too slow, its key is not in force any more, or the log cannot be read for it."""
+        selection = selection_of(principal, asked.account, asked.type)
         try:
             start = await self._history.begin(asked.shard, asked.after)
             with self._tails[start.shard].followed(self._history, selection, start.after) as follower:
@@ -113,15 +117,24 @@ class EventStream:
                     if not is_told and follower.is_in_present:
                         frames += caught_up_frame(start.shard, follower.position)
                         is_told = True
+                    self._gate.check_live(principal)
                     await response.send(frames or idle_frame(start.shard, follower.position))
         except FoldbookError as error:
             response.problem = problem_of(error)
         except TimeoutError:
             return
 
-    async def _refuse(self, send: Send, problem: Problem) -> None:
+    async def _refuse(self, send: Send, problem: Problem, principal: Principal) -> None:
+        log_refusal(problem, principal, "GET", PATH)
         self._count("GET", PATH, problem.status)
         await respond(send, problem_reply(problem))
+
+
+def selection_of(principal: Principal, account: str | None, type_: str | None) -> Selection:
+    """What a principal gets of what it asks for. ``account``: one that it sees."""
+    if account is not None:
+        return Selection(AggregateKey(ORDER_BOOK.name, account), type_)
+    return Selection(None, type_, None if principal.sees_all else View(principal.accounts, principal.sees))
 
 
 class _Response:
@@ -150,12 +163,14 @@ class _Response:
                 await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def read_request(query: bytes, headers: Headers, viewer: Viewer, shard_count: int) -> Asked:
+def read_request(query: bytes, headers: Headers, principal: Principal, shard_count: int) -> Asked:
     """Raises ``Problem``."""
     given = parameters_in(query, _PARAMETERS)
     account, type_, after = given.get("account"), given.get("type"), given.get("after", "")
-    if account is not None and not (is_account(account) and viewer.sees(account)):
-        raise Problem("unknown-account", "there is no such account")
+    if account is not None:
+        if not is_account(account):
+            raise AccountHidden(account)
+        principal.check(READERS, account)
     if type_ is not None and not _TYPE.fullmatch(type_):
         raise malformed("type", "is not the name of a type of events")
     name = "after"

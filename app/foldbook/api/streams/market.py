@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 
+from foldbook.access.principal import UNKNOWN, Principal
+from foldbook.access.roles import EVERYBODY, Unauthenticated
 from foldbook.api.commands.calls import CountResponse, problem_reply
-from foldbook.api.gate import Receive, Reply, Scope, Send
+from foldbook.api.gate import Gate, Receive, Reply, Scope, Send, headers_of
 from foldbook.api.problems import Problem, problem_of
 from foldbook.api.queries.parameters import malformed
+from foldbook.api.refusals import log_refusal
 from foldbook.api.streams.market_hub import Listener, MarketHub
 from foldbook.api.streams.open_streams import OpenStreams
 from foldbook.api.streams.query_string import parameters_in
 from foldbook.api.streams.sockets import STALLED_S, hang_up_soon, serve_until_gone
-from foldbook.api.streams.viewer import Admit
 from foldbook.errors import register
 from foldbook.trading.values import SYMBOL
 
@@ -35,46 +37,50 @@ class MarketStream:
         self,
         hub: MarketHub,
         open_streams: OpenStreams,
-        admit: Admit,
+        gate: Gate,
         count: CountResponse,
         *,
         stalled_s: float = STALLED_S,
     ) -> None:
         self._hub = hub
         self._open = open_streams
-        self._admit = admit
+        self._gate = gate
         self._count = count
         self._stalled_s = stalled_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # the client asks to connect
+        principal = UNKNOWN
         try:
-            viewer = self._admit(dict(scope["headers"]))
+            principal = self._gate.admit(headers_of(scope["headers"]))
+            principal.check(EVERYBODY)
             symbols = _symbols_in(scope["query_string"])
-            self._open.check_room(viewer)
+            self._open.check_room(principal)
         except Exception as error:
             problem = problem_of(error)
+            log_refusal(problem, principal, "GET", PATH)
             self._count("GET", PATH, problem.status)
             await refuse(scope, send, problem_reply(problem))
             return
         self._count("GET", PATH, 101)
         with self._hub.listening(symbols) as listener:
-            sending = asyncio.create_task(self._send_all(send, listener))
-            with self._open.entered(viewer, sending.cancel):
+            sending = asyncio.create_task(self._send_all(send, listener, principal))
+            with self._open.entered(principal, sending.cancel):
                 is_gone = await serve_until_gone(sending, receive)
         if not is_gone:
             hang_up_soon(scope)
             await send({"type": "websocket.close", "code": CLOSE_ENDED})
 
-    async def _send_all(self, send: Send, listener: Listener) -> None:
-        """Until the client takes nothing for too long."""
+    async def _send_all(self, send: Send, listener: Listener, principal: Principal) -> None:
+        """Until the client takes nothing for too long, or its key is not in force any more."""
         try:
             await send({"type": "websocket.accept"})
             while True:
                 text = await listener.next()
+                self._gate.check_live(principal)
                 async with asyncio.timeout(self._stalled_s):
                     await send({"type": "websocket.send", "text": text})
-        except TimeoutError:
+        except (TimeoutError, Unauthenticated):
             return
 
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from foldbook.access.principal import Principal
 from foldbook.api.problems import Problem
-from foldbook.api.streams.viewer import Viewer
 
 STREAMS_MAX = 2_000
 STREAMS_PER_KEY_MAX = 200
@@ -17,7 +17,7 @@ class OpenStreams:
     """Those of this process. A stream is known by what ends it, which must not wait."""
 
     def __init__(self, *, total_max: int = STREAMS_MAX, per_key_max: int = STREAMS_PER_KEY_MAX) -> None:
-        self._ends: dict[Callable[[], object], Viewer] = {}
+        self._ends: dict[Callable[[], object], Principal] = {}
         self._of_key: Counter[str] = Counter()
         self._total_max = total_max
         self._per_key_max = per_key_max
@@ -26,31 +26,31 @@ class OpenStreams:
     def __len__(self) -> int:
         return len(self._ends)
 
-    def check_room(self, viewer: Viewer) -> None:
+    def check_room(self, principal: Principal) -> None:
         """Raises ``Problem`` if there is no room for one more."""
         if self.is_closed:
             raise Problem("overloaded", "the server is stopping")
         if len(self._ends) >= self._total_max:
             raise Problem("overloaded", f"{self._total_max} streams are open already")
-        if viewer.key_id is not None and self._of_key[viewer.key_id] >= self._per_key_max:
+        if principal.key_id is not None and self._of_key[principal.key_id] >= self._per_key_max:
             raise Problem("too-many-requests", f"a key may have at most {self._per_key_max} streams")
 
     @contextmanager
-    def entered(self, viewer: Viewer, end: Callable[[], object]) -> Iterator[None]:
+    def entered(self, principal: Principal, end: Callable[[], object]) -> Iterator[None]:
         """Inside, the stream is open. Raises what ``check_room`` raises."""
-        self.check_room(viewer)
-        self._ends[end] = viewer
-        self._count(viewer, 1)
+        self.check_room(principal)
+        self._ends[end] = principal
+        self._count(principal, 1)
         try:
             yield
         finally:
             del self._ends[end]
-            self._count(viewer, -1)
+            self._count(principal, -1)
 
-    def end_dead(self, is_live: Callable[[Viewer], bool]) -> None:
+    def end_dead(self, is_live: Callable[[Principal], bool]) -> None:
         """End the streams of keys that are no longer valid. To be called when keys have changed."""
-        for end, viewer in list(self._ends.items()):
-            if not is_live(viewer):
+        for end, principal in list(self._ends.items()):
+            if not is_live(principal):
                 end()
 
     def close(self) -> None:
@@ -59,8 +59,8 @@ class OpenStreams:
         for end in list(self._ends):
             end()
 
-    def _count(self, viewer: Viewer, change: int) -> None:
-        if viewer.key_id is not None:
-            self._of_key[viewer.key_id] += change
-            if not self._of_key[viewer.key_id]:
-                del self._of_key[viewer.key_id]
+    def _count(self, principal: Principal, change: int) -> None:
+        if principal.key_id is not None:
+            self._of_key[principal.key_id] += change
+            if not self._of_key[principal.key_id]:
+                del self._of_key[principal.key_id]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import NamedTuple
 
 from foldbook.api.commands.calls import CountResponse
-from foldbook.api.gate import Application
+from foldbook.api.gate import Application, Gate
 from foldbook.api.streams.events import EventStream
 from foldbook.api.streams.market import MarketStream
 from foldbook.api.streams.market_hub import MarketHub
 from foldbook.api.streams.open_streams import OpenStreams
-from foldbook.api.streams.viewer import Admit
 from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
 from foldbook.eventstore.readers.tail.history import History
 from foldbook.eventstore.readers.tail.tail import Tail
@@ -39,10 +39,13 @@ class Streams:
         for tail in self._tails:
             listener.listen(LOG_CHANNEL, tail.hint)
 
-    def applications(self, admit: Admit, count: CountResponse) -> StreamApplications:
+    def applications(self, gate: Gate, count: CountResponse) -> StreamApplications:
+        """Behind ``gate``. When a key is revoked, its streams end."""
+        if gate.keyring is not None:
+            gate.keyring.on_change(partial(self.open.end_dead, gate.keyring.is_live))
         return StreamApplications(
-            EventStream(self._tails, self._history, self.open, admit, count),
-            MarketStream(self._hub, self.open, admit, count),
+            EventStream(self._tails, self._history, self.open, gate, count),
+            MarketStream(self._hub, self.open, gate, count),
             self.open.close,
         )
 

@@ -85,7 +85,6 @@ class History:
 
         Raises ``StoreUnavailable``, and ``PositionAhead``."""
         view, aggregate = selection.view, selection.aggregate
-        aggregate_type = aggregate.type if aggregate is not None else view.aggregate_type if view is not None else None
         async with self._connection() as connection:
             rows = await connection.fetch(
                 _READ_EVENTS,
@@ -93,11 +92,11 @@ class History:
                 after,
                 PAGE_EVENTS,
                 selection.type,
-                aggregate_type,
+                None if aggregate is None else aggregate.type,
                 None if aggregate is None else aggregate.id,
                 None,
+                None if view is None else view.patterns,
                 SEARCH_EVENTS_MAX,
-                None if view is None else view.like,
             )
         _check(after, rows[0]["head"])
         return Page(b"".join(entry.frame for entry in entries_of(shard, rows, self._frame)), reached(rows, PAGE_EVENTS))
