@@ -72,7 +72,8 @@ class Followed:
         done = run_child("bench.http_load", load, Slice)
         # What comes before and after the seconds that are measured is done at the same rate.
         commands = done.rate * (load.seconds + WARM_UP_S)
-        self.cpu_us.append(tuple((after - us) / commands for us, after in zip(before, self._cpu_us(), strict=True)))
+        api, database = ((after - us) / commands for us, after in zip(before, self._cpu_us(), strict=True))
+        self.cpu_us.append((api, database))
         return done
 
     def _cpu_us(self) -> tuple[float, float]:

@@ -15,14 +15,14 @@ from typing import NamedTuple
 from foldbook.access.principal import Principal
 from foldbook.access.roles import READERS, AccountHidden
 from foldbook.api.commands.calls import CountResponse, problem_reply
-from foldbook.api.gate import PRINCIPAL, Gate, Headers, Receive, Scope, Send, headers_of, respond
+from foldbook.api.gate import PRINCIPAL, Gate, Headers, Message, Receive, Scope, Send, headers_of, respond
 from foldbook.api.problems import Problem, problem_of
 from foldbook.api.queries.parameters import POSITION_MAX, malformed
 from foldbook.api.refusals import log_refusal
 from foldbook.api.streams.open_streams import OpenStreams
 from foldbook.api.streams.query_string import parameters_in
 from foldbook.api.streams.server_sent import MEDIA_TYPE, caught_up_frame, idle_frame, start_frame
-from foldbook.api.streams.sockets import GOODBYE_S, STALLED_S, hang_up_soon, serve_until_gone
+from foldbook.api.streams.sockets import GOODBYE_S, STALLED_S, hang_up_soon, serve_until_gone, watched
 from foldbook.errors import FoldbookError
 from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.readers.tail.history import History
@@ -92,7 +92,7 @@ class EventStream:
         except Exception as error:
             await self._refuse(send, problem_of(error), principal)
             return
-        response = _Response(send, self._stalled_s)
+        response = _Response(send)
         sending = asyncio.create_task(self._send_all(response, asked, principal))
         with self._open.entered(principal, sending.cancel):
             is_gone = await serve_until_gone(sending, receive)
@@ -104,13 +104,18 @@ class EventStream:
             await self._refuse(send, response.problem or Problem("overloaded", "the stream was ended"), principal)
 
     async def _send_all(self, response: _Response, asked: Asked, principal: Principal) -> None:
-        """Until the client is too slow, its key is not in force any more, or the log cannot be read for it."""
+        """Until the key is not in force any more, or the log cannot be read for this client. Cancelled if it is too
+        slow."""
         selection = selection_of(principal, asked.account, asked.type)
         try:
             start = await self._history.begin(asked.shard, asked.after)
-            with self._tails[start.shard].followed(self._history, selection, start.after) as follower:
+            with (
+                self._tails[start.shard].followed(self._history, selection, start.after) as follower,
+                watched(response.send, self._stalled_s) as send,
+            ):
                 self._count("GET", PATH, 200)
-                await response.begin(start_frame(start))
+                await response.begin()
+                await send(_part(start_frame(start)))
                 is_told = False
                 while True:
                     frames = await follower.take(self._heartbeat_s)
@@ -118,11 +123,9 @@ class EventStream:
                         frames += caught_up_frame(start.shard, follower.position)
                         is_told = True
                     self._gate.check_live(principal)
-                    await response.send(frames or idle_frame(start.shard, follower.position))
+                    await send(_part(frames or idle_frame(start.shard, follower.position)))
         except FoldbookError as error:
             response.problem = problem_of(error)
-        except TimeoutError:
-            return
 
     async def _refuse(self, send: Send, problem: Problem, principal: Principal) -> None:
         log_refusal(problem, principal, "GET", PATH)
@@ -138,29 +141,28 @@ def selection_of(principal: Principal, account: str | None, type_: str | None) -
 
 
 class _Response:
-    """What is sent to one client. Raises ``TimeoutError`` if it does not read."""
+    """What is sent to one client."""
 
-    def __init__(self, send: Send, stalled_s: float) -> None:
-        self._send = send
-        self._stalled_s = stalled_s
+    def __init__(self, send: Send) -> None:
+        self.send = send
         self.is_begun = False
         self.problem: Problem | None = None
+        """Why it was not begun, or was ended."""
 
-    async def begin(self, frames: bytes) -> None:
+    async def begin(self) -> None:
         self.is_begun = True
-        await self._send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-        await self.send(frames)
-
-    async def send(self, frames: bytes) -> None:
-        async with asyncio.timeout(self._stalled_s):
-            await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+        await self.send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
 
     async def end(self, scope: Scope) -> None:
         """Say so, and close the connection, even if the client takes nothing any more."""
         hang_up_soon(scope)
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
-                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+                await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _part(frames: bytes) -> Message:
+    return {"type": "http.response.body", "body": frames, "more_body": True}
 
 
 def read_request(query: bytes, headers: Headers, principal: Principal, shard_count: int) -> Asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 
 from foldbook.access.principal import UNKNOWN, Principal
 from foldbook.access.roles import EVERYBODY, Unauthenticated
@@ -15,7 +16,7 @@ from foldbook.api.refusals import log_refusal
 from foldbook.api.streams.market_hub import Listener, MarketHub
 from foldbook.api.streams.open_streams import OpenStreams
 from foldbook.api.streams.query_string import parameters_in
-from foldbook.api.streams.sockets import STALLED_S, hang_up_soon, serve_until_gone
+from foldbook.api.streams.sockets import STALLED_S, hang_up_soon, serve_until_gone, watched
 from foldbook.errors import register
 from foldbook.trading.values import SYMBOL
 
@@ -72,16 +73,13 @@ class MarketStream:
             await send({"type": "websocket.close", "code": CLOSE_ENDED})
 
     async def _send_all(self, send: Send, listener: Listener, principal: Principal) -> None:
-        """Until the client takes nothing for too long, or its key is not in force any more."""
-        try:
+        """Until the key is not in force any more. Cancelled if the client takes nothing for too long."""
+        with watched(send, self._stalled_s) as send, suppress(Unauthenticated):
             await send({"type": "websocket.accept"})
             while True:
                 text = await listener.next()
                 self._gate.check_live(principal)
-                async with asyncio.timeout(self._stalled_s):
-                    await send({"type": "websocket.send", "text": text})
-        except (TimeoutError, Unauthenticated):
-            return
+                await send({"type": "websocket.send", "text": text})
 
 
 def without_upgrade() -> Problem:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from foldbook.api.gate import Receive, Scope
+from foldbook.api.gate import Message, Receive, Scope, Send
 
 STALLED_S = 10.0
 """How long a client may take nothing of what is sent to it."""
@@ -32,6 +35,51 @@ async def _until_gone(receive: Receive) -> None:
     """What a client sends is not read; that it leaves is."""
     while not (await receive())["type"].endswith(".disconnect"):
         pass
+
+
+@contextmanager
+def watched(send: Send, stalled_s: float) -> Iterator[Send]:
+    """Sends; the current task is cancelled if the client takes nothing for so long."""
+    task = asyncio.current_task()
+    assert task is not None, "it is cancelled"
+    watch = _Watch(task, send, stalled_s)
+    try:
+        yield watch.send
+    finally:
+        watch.end()
+
+
+class _Watch:
+    """One timer serves for many messages: a timeout of their own would cost a tenth of what sending costs."""
+
+    def __init__(self, task: asyncio.Task[Any], send: Send, stalled_s: float) -> None:
+        self._task = task
+        self._send = send
+        self._stalled_s = stalled_s
+        self._loop = asyncio.get_running_loop()
+        self._since_s: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def send(self, message: Message) -> None:
+        self._since_s = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._since_s + self._stalled_s, self._look)
+        await self._send(message)
+        self._since_s = None
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._since_s is None:
+            return
+        due_s = self._since_s + self._stalled_s
+        if self._loop.time() < due_s:
+            self._timer = self._loop.call_at(due_s, self._look)
+        else:
+            self._task.cancel()
 
 
 def hang_up_soon(scope: Scope) -> None:

@@ -16,7 +16,7 @@ class View(msgspec.Struct, frozen=True):
     sees: Callable[[str], bool]
 
 
-class Selection(msgspec.Struct, frozen=True):
+class Selection(msgspec.Struct, frozen=True, cache_hash=True):
     """A value: readers with equal selections share what is selected for them. None stands for all."""
 
     aggregate: AggregateKey | None = None

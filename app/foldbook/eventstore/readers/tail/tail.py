@@ -25,8 +25,10 @@ from foldbook.postgres.connection import Connection
 
 RANGE_EVENTS_MAX = 1_000
 INTERVAL_S = 0.02
-"""Ranges are read at most this often: events that arrive in between form one, and each is read and sent with others."""
-PAUSE_SHARE = 1 / 3
+"""Ranges are read at most this often: events that arrive in between form one."""
+PAUSE_SHARE = 2
+"""The pause after a range, as a share of the time that it took to read and to send: most of the time is the writers'."""
+PAUSE_S_MAX = 0.1
 POLL_INTERVAL_S = 0.5
 RING_EVENTS_MAX = 50_000
 RING_BYTES_MAX = 64 << 20
@@ -92,6 +94,7 @@ class Tail:
         try:
             yield follower
         finally:
+            follower.leave()
             self._followers.remove(follower)
             self.interests.remove(selection)
 
@@ -123,8 +126,7 @@ class Tail:
         await self._is_followed.wait()
 
     async def _read_range(self, connection: Connection) -> bool:
-        """Read what is new. Returns whether there is more. Pauses afterwards: under load more events share a range,
-        and the machine is left to the writers."""
+        """Read what is new. Returns whether there is more. Pauses afterwards: under load more events share a range."""
         self._woken.clear()
         began_s = time.monotonic()
         if self.ring is None:
@@ -138,8 +140,10 @@ class Tail:
             self._begin_again()
         elif to > self.ring.end:
             self._publish(to, rows)
+            await asyncio.sleep(0)  # Those who were waiting send what they are woken for.
+            await asyncio.sleep(0)  # The event loop writes it.
             took_s = time.monotonic() - began_s
-            await asyncio.sleep(max(self._interval_s - took_s, took_s * PAUSE_SHARE))
+            await asyncio.sleep(min(max(self._interval_s - took_s, took_s * PAUSE_SHARE), PAUSE_S_MAX))
         return len(rows) == RANGE_EVENTS_MAX
 
     def _publish(self, to: int, rows: list[Any]) -> None:
@@ -186,6 +190,8 @@ class Follower:
         self._is_selected_from: int | None = None
         """Ranges after this position know this reader's selection."""
         self._woken: asyncio.Future[bool] | None = None
+        self._idle_at_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def is_in_present(self) -> bool:
@@ -240,19 +246,31 @@ class Follower:
         """Until there is something. False: for so long there was nothing."""
         loop = asyncio.get_running_loop()
         self._woken = loop.create_future()
-        timer = loop.call_later(idle_s, self._be_idle)
+        self._idle_at_s = loop.time() + idle_s
+        if self._timer is None:
+            self._timer = loop.call_at(self._idle_at_s, self._look_at_clock)
         self._tail.wait(self)
         try:
             return await self._woken
         finally:
-            timer.cancel()
             self._tail.forget(self)
+
+    def leave(self) -> None:
+        """It takes no more."""
+        if self._timer is not None:
+            self._timer.cancel()
 
     def wake(self, after: int) -> None:
         """There is something after ``after``, and nothing between where it was and there."""
         self._resume(after, is_found=True)
 
-    def _be_idle(self) -> None:
+    def _look_at_clock(self) -> None:
+        """One timer serves for many waits, most of which are short."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._idle_at_s:
+            self._timer = loop.call_at(self._idle_at_s, self._look_at_clock)
+            return
+        self._timer = None
         ring = self._tail.ring
         self._resume(0 if ring is None else ring.end, is_found=False)
 
