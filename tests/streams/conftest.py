@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from foldbook.api.streams.events import EventStream
+from foldbook.api.streams.streams import StreamApplications
 from foldbook.client.server_sent import Message, Parser
 from tests.api.conftest import Engine, serving, settings_for
-
-__all__ = ["Engine"]
 
 WAIT_S = 60
 
@@ -36,6 +36,8 @@ class Client:
     headers: dict[str, str]
     parser: Parser = field(default_factory=Parser)
     messages: list[Message] = field(default_factory=list)
+    is_whole: bool = False
+    """The server said that the stream ends: a browser sees no error, and comes back."""
 
     async def next(self) -> Message:
         """The next message with data or an id. Raises ``EOFError`` at the end of the stream."""
@@ -76,6 +78,7 @@ class Client:
         except (asyncio.IncompleteReadError, ConnectionError):
             raise EOFError from None
         if size == 0:
+            self.is_whole = True
             raise EOFError
         return chunk[:-2]
 
@@ -84,19 +87,35 @@ class Client:
 
 
 @asynccontextmanager
-async def listening(engine: Engine, query: str = "", **headers: str) -> AsyncIterator[Client]:
-    client = await connect(*engine.address, query, **headers)
+async def listening(engine: Engine, query: str = "", headers: Mapping[str, str] | None = None) -> AsyncIterator[Client]:
+    client = await connect(*engine.address, query, headers)
     try:
         yield client
     finally:
         client.leave()
 
 
-async def connect(host: str, port: int, query: str = "", **headers: str) -> Client:
+async def connect(host: str, port: int, query: str = "", headers: Mapping[str, str] | None = None) -> Client:
     reader, writer = await asyncio.open_connection(host, port, limit=1 << 22)
     lines = [f"GET /stream/events{query} HTTP/1.1", f"Host: {host}:{port}"]
-    lines += [f"{name.replace('_', '-')}: {text}" for name, text in headers.items()]
+    lines += [f"{name}: {text}" for name, text in (headers or {}).items()]
     writer.write("\r\n".join([*lines, "", ""]).encode())
     async with asyncio.timeout(WAIT_S):
         status, *rest = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
     return Client(reader, writer, int(status.split()[1]), dict(line.lower().split(": ", 1) for line in rest))
+
+
+def streams_of(engine: Engine) -> StreamApplications:
+    """Those of a server in this process."""
+    streams: StreamApplications = engine.server.config.app._streams  # type: ignore[union-attr]
+    return streams
+
+
+def beat_often(engine: Engine, heartbeat_s: float = 0.05) -> None:
+    events = streams_of(engine).events
+    assert isinstance(events, EventStream)
+    events._heartbeat_s = heartbeat_s
+
+
+def told(messages: Iterable[Message]) -> list[tuple[str, str]]:
+    return [(message.id, message.event) for message in messages]

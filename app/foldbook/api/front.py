@@ -57,7 +57,7 @@ class Front:
         self.bodies = bodies
         self._bulk = bulk_commands
         self._streams = streams
-        self.end_streams = streams.end
+        self.end_streams = streams.open.close
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import NamedTuple
@@ -19,11 +19,11 @@ from foldbook.eventstore.readers.tail.tail import Tail
 
 
 class StreamApplications(NamedTuple):
-    """What answers the calls. ``end``: the server stops."""
+    """What answers the calls."""
 
     events: Application
     market: Application
-    end: Callable[[], None]
+    open: OpenStreams
 
 
 class Streams:
@@ -46,7 +46,7 @@ class Streams:
         return StreamApplications(
             EventStream(self._tails, self._history, self.open, gate, count),
             MarketStream(self._hub, self.open, gate, count),
-            self.open.close,
+            self.open,
         )
 
     @asynccontextmanager

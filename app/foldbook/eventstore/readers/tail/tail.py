@@ -27,7 +27,7 @@ RANGE_EVENTS_MAX = 1_000
 INTERVAL_S = 0.02
 """Ranges are read at most this often: events that arrive in between form one."""
 PAUSE_SHARE = 2
-"""The pause after a range, as a share of the time that it took to read and to send: most of the time is the writers'."""
+"""The pause after a range, as a share of the time that it took to read and to send: the writers have more of it."""
 PAUSE_S_MAX = 0.1
 POLL_INTERVAL_S = 0.5
 RING_EVENTS_MAX = 50_000
@@ -204,8 +204,7 @@ class Follower:
 
         Raises ``FellBehind``, ``PositionAhead`` and ``StoreUnavailable``: the reader can come back.
         """
-        if self.is_lost:
-            raise PositionAhead("the log ends before what was read: it is another one")
+        self._check_log()
         if self._present is None:
             if await self._enter_present():
                 return self._take_from_ring()
@@ -215,7 +214,12 @@ class Follower:
         while not (frames := self._take_from_ring()):
             if not await self._wait(idle_s):
                 break
+            self._check_log()
         return frames
+
+    def _check_log(self) -> None:
+        if self.is_lost:
+            raise PositionAhead("the log ends before what was read: it is another one")
 
     async def _enter_present(self) -> bool:
         ring = await self._tail.ready()
