@@ -141,7 +141,7 @@ async def test_a_key_has_only_so_many_streams(locked: Locked) -> None:
     own, other = await locked.issue("one", Role.READER), await locked.issue("two", Role.READER)
     async with listening(engine, "", own), listening(engine, "", own), listening(engine, "", own) as last:
         await last.until("caught-up")
-        assert_problem(await engine.client.get("/stream/events", headers=own), 429, "too-many-requests")
+        assert_problem(await engine.client.get("/stream/events", headers=own), 429, "too-many-streams")
         async with listening(engine, "", other) as client:
             assert client.status == 200
 

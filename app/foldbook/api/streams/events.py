@@ -35,7 +35,7 @@ from foldbook.trading.values import is_account
 PATH = "/stream/events"
 HEARTBEAT_S = 15.0
 PROBLEMS = (
-    "malformed", "unknown-account", "position-ahead", "too-many-requests", "overloaded", "unavailable",
+    "malformed", "unknown-account", "position-ahead", "too-many-streams", "overloaded", "unavailable",
 )  # fmt: skip
 
 _PARAMETERS = ("after", "account", "type")

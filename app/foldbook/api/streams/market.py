@@ -21,7 +21,7 @@ from foldbook.errors import register
 from foldbook.trading.values import SYMBOL
 
 PATH = "/stream/market"
-PROBLEMS = ("malformed", "too-many-requests", "overloaded")
+PROBLEMS = ("malformed", "too-many-streams", "overloaded")
 SYMBOLS_MAX = 1_000
 CLOSE_ENDED = 1001
 """RFC 6455: the server goes away, or ends the stream."""
@@ -104,6 +104,6 @@ def _symbols_in(query: bytes) -> frozenset[str] | None:
     symbols = frozenset(text.split(","))
     if len(symbols) > SYMBOLS_MAX:
         raise malformed("symbols", f"names more than {SYMBOLS_MAX}")
-    if unknown := next((symbol for symbol in symbols if not _SYMBOL.fullmatch(symbol)), None):
-        raise malformed("symbols", f"names {unknown!r}, which is no symbol")
+    if unknown := [symbol for symbol in symbols if not _SYMBOL.fullmatch(symbol)]:
+        raise malformed("symbols", f"names {unknown[0]!r}, which is no symbol")
     return symbols

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 from foldbook.access.principal import Principal
 from foldbook.api.problems import Problem
+from foldbook.errors import register
+
+register({"too-many-streams": (429, "The key has too many streams open")})
 
 STREAMS_MAX = 2_000
 STREAMS_PER_KEY_MAX = 200
@@ -33,7 +36,7 @@ class OpenStreams:
         if len(self._ends) >= self._total_max:
             raise Problem("overloaded", f"{self._total_max} streams are open already")
         if principal.key_id is not None and self._of_key[principal.key_id] >= self._per_key_max:
-            raise Problem("too-many-requests", f"a key may have at most {self._per_key_max} streams")
+            raise Problem("too-many-streams", f"a key may have at most {self._per_key_max} streams")
 
     @contextmanager
     def entered(self, principal: Principal, end: Callable[[], object]) -> Iterator[None]:

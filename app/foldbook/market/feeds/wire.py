@@ -129,9 +129,9 @@ def _opened(document: dict[str, Any]) -> Opened:
 
 
 def _lost(document: dict[str, Any]) -> Lost:
-    if (count := document.get("count")) is None:
+    if "count" not in document:
         return Lost(None, "the source of the stream was away")
-    return Lost(int(count), "the venue skipped data because it was not read fast enough")
+    return Lost(int(document["count"]), "the venue skipped data because it was not read fast enough")
 
 
 def _time(document: dict[str, Any]) -> int:
