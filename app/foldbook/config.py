@@ -100,9 +100,9 @@ class Settings(BaseSettings):
     """The body of a request."""
     ndjson_bytes_max: PositiveInt = 64 << 20
     """The body of a bulk request, which is read as a stream."""
-    streams_max: PositiveInt = 2_000
-    """Streams of events and of market data that are open at once."""
-    streams_per_key_max: PositiveInt = 200
+    streams_max: PositiveInt = 768
+    """Streams of events and of market data at once; each is a connection."""
+    streams_per_key_max: PositiveInt = 128
     """Those of one key."""
 
     projection_interval_ms: PositiveInt = 3

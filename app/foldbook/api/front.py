@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from foldbook.access.principal import Principal
+from foldbook.access.principal import UNKNOWN, Principal
 from foldbook.api.commands import bulk
 from foldbook.api.commands.bulk import BulkCommands
-from foldbook.api.commands.calls import CommandCall, CommandCalls, problem_reply
+from foldbook.api.commands.calls import CommandCall, CommandCalls
 from foldbook.api.connections import CONNECTION
 from foldbook.api.escapes import path_of
 from foldbook.api.gate import (
@@ -69,9 +69,7 @@ class Front:
             return
         method = scope["method"]
         try:
-            principal = self.gate.admit(headers_of(scope["headers"]), method)
-            if (connection := scope.get(CONNECTION)) is not None:
-                connection.claim(principal.key_id)
+            principal = self._admit(scope, method)
             path = path_of(scope).rstrip("/")
         except Exception as error:
             await respond(send, self.calls.refuse(method, "unknown", problem_of(error)))
@@ -90,17 +88,28 @@ class Front:
         else:
             await self._app(scope, receive, send)
 
+    def _admit(self, scope: Scope, method: str) -> Principal:
+        """Who sends the request. Raises what the gate does, and ``Problem`` if it has too many connections."""
+        principal = self.gate.admit(headers_of(scope["headers"]), method)
+        if (connection := scope.get(CONNECTION)) is not None:
+            connection.claim(principal.key_id)
+        return principal
+
     async def _upgrade(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # The client asks to connect.
+        principal = UNKNOWN
         try:
+            # A page of another site can ask for it, too: it is checked like a request that changes something.
+            principal = self._admit(scope, "POST")
             path = path_of(scope).rstrip("/")
-            problem = Problem("not-found", "there is no such WebSocket")
-        except Problem as error:
-            path, problem = "", error
+        except Exception as error:
+            await market.refuse(scope, send, self.calls.refuse("GET", "unknown", problem_of(error), principal))
+            return
         if path == market.PATH:
-            await self._streams.market(scope, receive, send)
+            await self._streams.market({**scope, PRINCIPAL: principal}, receive, send)
         else:
-            await receive()
-            await market.refuse(scope, send, problem_reply(problem))
+            problem = Problem("not-found", "there is no such WebSocket")
+            await market.refuse(scope, send, self.calls.refuse("GET", "unknown", problem, principal))
 
     async def _execute(
         self, call: CommandCall, named: tuple[str, ...], scope: Scope, receive: Receive, send: Send

@@ -79,13 +79,15 @@ class CommandProtocol(HttpToolsProtocol):
         if self.due_from_s is None:
             self.due_from_s = self.heard_at_s
 
+    def handle_websocket_upgrade(self) -> None:
+        self._others.remove(self)  # The connection goes on as another protocol's.
+        super().handle_websocket_upgrade()
+
     # -- requests --------------------------------------------------------------------------------------------------
 
     def on_headers_complete(self) -> None:
         exchange = self._incoming = self._begin_exchange()
         if exchange is None:
-            # For what goes on as long as the client listens, and must be able to hang up on it.
-            self.scope["state"]["transport"] = self.transport
             super().on_headers_complete()
         else:
             self.cycle = exchange

@@ -6,10 +6,10 @@ import asyncio
 import re
 from contextlib import suppress
 
-from foldbook.access.principal import UNKNOWN, Principal
+from foldbook.access.principal import Principal
 from foldbook.access.roles import EVERYBODY, Unauthenticated
 from foldbook.api.commands.calls import CountResponse, problem_reply
-from foldbook.api.gate import Gate, Receive, Reply, Scope, Send, headers_of
+from foldbook.api.gate import PRINCIPAL, Gate, Receive, Reply, Scope, Send
 from foldbook.api.problems import Problem, problem_of
 from foldbook.api.queries.parameters import malformed
 from foldbook.api.refusals import log_refusal
@@ -32,7 +32,7 @@ register({"upgrade-required": (426, "The call needs a WebSocket")})
 
 
 class MarketStream:
-    """Answers WebSocket ``/stream/market``."""
+    """Answers WebSocket ``/stream/market``, after the client has asked to connect."""
 
     def __init__(
         self,
@@ -50,10 +50,8 @@ class MarketStream:
         self._stalled_s = stalled_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()  # the client asks to connect
-        principal = UNKNOWN
+        principal: Principal = scope[PRINCIPAL]
         try:
-            principal = self._gate.admit(headers_of(scope["headers"]))
             principal.check(EVERYBODY)
             symbols = _symbols_in(scope["query_string"])
             self._open.check_room(principal)

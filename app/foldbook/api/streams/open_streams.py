@@ -12,14 +12,11 @@ from foldbook.errors import register
 
 register({"too-many-streams": (429, "The key has too many streams open")})
 
-STREAMS_MAX = 2_000
-STREAMS_PER_KEY_MAX = 200
-
 
 class OpenStreams:
     """Those of this process. A stream is known by what ends it, which must not wait."""
 
-    def __init__(self, *, total_max: int = STREAMS_MAX, per_key_max: int = STREAMS_PER_KEY_MAX) -> None:
+    def __init__(self, *, total_max: int, per_key_max: int) -> None:
         self._ends: dict[Callable[[], object], Principal] = {}
         self._of_key: Counter[str] = Counter()
         self._total_max = total_max

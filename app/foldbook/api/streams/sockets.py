@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from foldbook.api.connections import CONNECTION
 from foldbook.api.gate import Message, Receive, Scope, Send
 
 STALLED_S = 10.0
@@ -85,6 +86,5 @@ class _Watch:
 def hang_up_soon(scope: Scope) -> None:
     """Close the connection after ``GOODBYE_S``, whether or not the client has taken what was sent by then: a closed
     connection otherwise stays until it has. The server says which connection it is."""
-    transport = scope.get("state", {}).get("transport")
-    if transport is not None:
-        asyncio.get_running_loop().call_later(GOODBYE_S, transport.abort)
+    if (connection := scope.get(CONNECTION)) is not None:
+        asyncio.get_running_loop().call_later(GOODBYE_S, connection.transport.abort)
