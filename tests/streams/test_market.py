@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from foldbook.api.connections import Connections
 from foldbook.api.streams.market_hub import Listener, MarketHub
 from foldbook.market.feeds import wire
 from foldbook.market.feeds.told import Lost, Opened, Told
@@ -215,6 +216,19 @@ async def test_what_cannot_be_followed_is_refused(engine: Engine, source: Script
     assert_problem(plain, 426, "upgrade-required")
     assert plain.headers["upgrade"] == "websocket"
     assert source.times == 0
+
+
+async def test_it_is_one_of_the_bounded_connections(engine: Engine, source: Scripted) -> None:
+    connections: Connections = engine.server.config.ws_protocol_class.args[0]  # type: ignore[union-attr]
+    before = len(connections)
+    async with listening(engine) as first, listening(engine):
+        await take(first, 1)
+        assert len(connections) == before + 2
+
+    async def are_as_many() -> bool:
+        return len(connections) <= before
+
+    await until(are_as_many)
 
 
 async def test_a_stopping_server_ends_the_stream(engine: Engine, source: Scripted) -> None:
