@@ -46,7 +46,7 @@ from tests.trading.executions import NOON, corrected, filled
 
 OF_ACCOUNT = "/accounts/{user}/{exchange}/{broker}"
 OF_TRADING = ("/accounts", "/fills")
-NOT_JSON = {"/metrics"}
+NOT_JSON = {"/metrics", "/stream/events", "/stream/market"}
 QUERIES = {
     OF_ACCOUNT: [AT],
     f"{OF_ACCOUNT}/book": [f"{AT}/book", f"{AT}/book?limit=1", f"{AT}/book?after=1000"],

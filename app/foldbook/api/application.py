@@ -28,6 +28,7 @@ from foldbook.api.queries import accounts, fills, instruments, ledger, log, lots
 from foldbook.api.queries.parameters import check_query_parameters
 from foldbook.api.queries.reader import Reader
 from foldbook.api.routes import GatedRoutes, answer_problem, check_routes, metadata_of_request, principal_of_request
+from foldbook.api.streams.streams import Streams
 from foldbook.eventstore.events import Command
 from foldbook.eventstore.readers.administration import ProjectionAdmin
 
@@ -59,6 +60,7 @@ def create_application(
     verifier: LogVerifier,
     gate: Gate,
     key_admin: KeyAdmin,
+    streams: Streams,
     running: Callable[[Litestar], AbstractAsyncContextManager[None]],
     *,
     body_bytes_max: int,
@@ -118,4 +120,6 @@ def create_application(
         for route in litestar.routes
         if isinstance(route, HTTPRoute)
     }
-    return Front(cast(Application, litestar), calls, bulk, gate, bodies, others)
+    return Front(
+        cast(Application, litestar), calls, bulk, streams.applications(gate, requests.count), gate, bodies, others
+    )

@@ -22,6 +22,7 @@ from foldbook.api.commands.calls import command_calls
 from foldbook.api.commands.openapi import command_paths
 from foldbook.api.problems import Problem
 from foldbook.api.routes import may
+from foldbook.api.streams.openapi import stream_paths
 from foldbook.eventstore.events import Command
 
 _STATIC = resources.files("foldbook.api") / "static"
@@ -67,7 +68,7 @@ def openapi_document(
     )
     document = described.openapi_schema.to_schema()
     paths, schemas = command_paths(commands, command_calls(commands))
-    for path, operations in paths.items():
+    for path, operations in {**paths, **stream_paths()}.items():
         document["paths"].setdefault(path, {}).update(operations)
     # A type that both use is in both, with the same meaning.
     document["components"]["schemas"] = schemas | document["components"]["schemas"]

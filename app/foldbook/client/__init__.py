@@ -1,0 +1,1 @@
+"""For programs that use an engine from outside: it knows the interface, and nothing of what is behind it."""
