@@ -29,6 +29,7 @@ from bench.latency import measure_latency
 from bench.loading import measure_loading
 from bench.machine import describe_machine, describe_settings
 from bench.memory import measure_memory
+from bench.messaging import measure_messaging
 from bench.pages import measure_pages
 from bench.readme import LATEST
 from bench.rebuild import measure_rebuild
@@ -53,6 +54,7 @@ OTHERS: dict[str, Callable[[Stage], list[Row]]] = {
     "venue": measure_venue,
     "brokers": measure_brokers,
     "streams": measure_streams,
+    "messaging": measure_messaging,
 }
 ALL = (*MEASUREMENTS, *OTHERS)
 

@@ -42,6 +42,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     brokers_s: float
     brokers_accounts: int
     streams_s: float
+    relay_events: int
 
 
 FULL = Sizes(
@@ -68,6 +69,7 @@ FULL = Sizes(
     brokers_s=15,
     brokers_accounts=1_000,
     streams_s=8,
+    relay_events=100_000,
 )
 QUICK = Sizes(
     rounds=2,
@@ -93,6 +95,7 @@ QUICK = Sizes(
     brokers_s=2,
     brokers_accounts=50,
     streams_s=2,
+    relay_events=10_000,
 )
 
 

@@ -107,6 +107,8 @@ STREAM_P99 = Target(must=200, aim=50, unit="ms", is_cost=True)
 STREAM_ALL_P99 = Target(must=200, unit="ms", is_cost=True)
 STREAM_WRITERS = Target(must=0.9, aim=0.98)
 STREAM_WRITERS_FULL = Target()
+# The relay, to a RabbitMQ on the same machine.
+RELAY = Target(must=5_000, aim=10_000, unit="events/s")
 
 # The backtest.
 TICKS = Target(must=200_000, aim=400_000, unit="ticks/s")

@@ -31,6 +31,8 @@ from tests.brokers.matrix.stopping import try_stop
 from tests.conftest import Postgres, embedded_postgres, name_of, prepare
 from tests.eventstore.test_store_contract import opened
 from tests.machinery.engine import Engine
+from tests.messaging.ordeal import under_way
+from tests.messaging.rabbit import Rabbit, rabbit, rabbitmq_server
 from tests.proof.brokers_killed import ALL_PARTS, check, kill_under_orders, with_venue
 from tests.proof.callers import calling
 from tests.proof.crashing import WAYS, crash_in_a_burst
@@ -44,6 +46,7 @@ CELLS_AT_ONCE = 5
 RUNS_AT_ONCE = 3
 STEPS = 40
 EVENTS_PER_S = 1_500
+EVENTS_PER_KILL = 1_600
 
 
 @dataclass
@@ -105,6 +108,7 @@ def main(
         Stage("gateway killed: steps x faults x requests", len(list(all_cells())), 18, try_the_matrix),
         Stage("gateway stopped, and too late", len(list(without_faults())), 3, try_two_gateways),
         Stage("kill -9 of PostgreSQL, API, gateway, venue under orders", rounds, 14, kill_with_venue),
+        Stage("kill -9 of RabbitMQ while 20,000 events pass", max(1, rounds // 20), 2, kill_rabbitmq),
     ]
     stages = [stage for stage in stages if only in stage.name]
     rows = endure_all(stages, time.monotonic() + minutes * 60)
@@ -273,6 +277,28 @@ def kill_with_venue(clock: Clock) -> None:
         if engine.process is not None and engine.process.poll() is None:
             engine.stop(signal.SIGTERM)
     shutil.rmtree(folder)
+
+
+def kill_rabbitmq(clock: Clock) -> None:
+    """Then its disk is full for a moment, and the consumer's queue is deleted; and everything is compared."""
+
+    async def kills(rabbitmq: Rabbit, dsn: str) -> None:
+        async with under_way(rabbitmq, rabbitmq.virtual_host(), dsn, EVENTS_PER_KILL) as ordeal:
+            while clock.goes_on:
+                await ordeal.kill()
+                clock.done += 1
+            await ordeal.fill_the_disk()
+            await ordeal.delete_the_queue()
+            await ordeal.check()
+            clock.seen = f"{ordeal.head} events, {ordeal.consumer.repeated} repeated"
+
+    program = rabbitmq_server()
+    if program is None:
+        clock.seen = "left out: no rabbitmq-server is installed"
+        return
+    with embedded_postgres() as server, rabbit(program) as rabbitmq:
+        prepare(server.dsn)
+        asyncio.run(kills(rabbitmq, server.dsn))
 
 
 def seen_in(dsn: str) -> str:

@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     request_timeout_s: PositiveInt = 30
     """How long a request may take to arrive."""
 
+    amqp_url: SecretStr | None = None
+    """The RabbitMQ that joins this engine with other processes, as ``amqp://user:password@host:port/virtual-host``."""
+
     queue_max: PositiveInt = 10_000
     """Commands that wait in the bus; the next one is refused (503)."""
     batch_max: PositiveInt = 128
@@ -121,6 +124,13 @@ class Settings(BaseSettings):
     def _check_scheme(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
             raise ValueError("is not of the form postgresql://user:password@host:port/database")
+        return value
+
+    @field_validator("amqp_url")
+    @classmethod
+    def _check_amqp_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in ("amqp", "amqps"):
+            raise ValueError("is not of the form amqp://user:password@host:port/virtual-host")
         return value
 
     @field_validator("brokers")
@@ -201,10 +211,8 @@ class Settings(BaseSettings):
         shown: dict[str, str | int] = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
-            if name == "database_url":
-                shown["DATABASE_URL"] = masked(value.get_secret_value()) if value else ""
-            else:
-                shown[ENVIRONMENT_PREFIX + name.upper()] = _shown(value)
+            variable = "DATABASE_URL" if name == "database_url" else ENVIRONMENT_PREFIX + name.upper()
+            shown[variable] = masked(value.get_secret_value()) if isinstance(value, SecretStr) else _shown(value)
         return shown
 
 

@@ -18,7 +18,7 @@ from tests.api.conftest import AT, Engine, assert_problem, order, projecting, se
 
 PROJECTIONS = sorted(path.stem for path in projection_files())
 
-READY = {"status": "ready", "gateways": {}, "doubts": 0}
+READY = {"status": "ready", "gateways": {}, "doubts": 0, "relays": {}}
 """No gateway has ever worked here."""
 
 
@@ -209,6 +209,9 @@ async def test_the_openapi_document_describes_every_call(engine: Engine) -> None
         "/admin/projections/{name}/skip",
         "/admin/log/verify",
         "/admin/gateways",
+        "/admin/relays",
+        "/admin/dead-letters",
+        "/admin/dead-letters/{letter_id}/retry",
         "/keys",
         "/keys/{key_id}",
         "/session",

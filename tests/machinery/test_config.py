@@ -35,6 +35,7 @@ def test_each_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch,
         ("FOLDBOOK_BROKERS", "simulated,paper"),
         ("FOLDBOOK_VENUE_PORT", "0"),
         ("FOLDBOOK_VENUE_URL", "localhost:8001"),
+        ("FOLDBOOK_AMQP_URL", "localhost:5672"),
         ("DATABASE_URL", "host=db dbname=foldbook"),
     ],
 )

@@ -24,7 +24,7 @@ from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.trading.book import ORDER_BOOK
 from tests.builders import open_account, place
-from tests.machinery.waiting import until
+from tests.waiting import block_until
 
 ACCOUNTS = [f"u{n}/x/simulated" for n in range(10)]
 AT_ONCE = 50
@@ -67,7 +67,7 @@ class Served:
             except httpx.TransportError:
                 return False
 
-        until(is_live)
+        block_until(is_live)
 
     def kill(self) -> None:
         assert self._process is not None and self._process.stdin is not None

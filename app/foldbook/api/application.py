@@ -19,10 +19,11 @@ from foldbook.api.commands.calls import Bus, CommandCalls
 from foldbook.api.docs import docs_routes, openapi_document
 from foldbook.api.front import Front, shape
 from foldbook.api.gate import Application, Bodies, BodyLimits, Gate
-from foldbook.api.operations import gateways, health, keys, sessions, verification
+from foldbook.api.operations import gateways, health, keys, relays, sessions, verification
 from foldbook.api.operations import projections as admin
 from foldbook.api.operations.keys import KeyAdmin
 from foldbook.api.operations.metrics import Requests
+from foldbook.api.operations.relays import Rabbit
 from foldbook.api.operations.verification import LogVerifier
 from foldbook.api.queries import accounts, fills, instruments, ledger, log, lots, orders, positions, risk
 from foldbook.api.queries.parameters import check_query_parameters
@@ -44,6 +45,7 @@ ROUTES = (
     *log.CALLS,
     *admin.CALLS,
     *gateways.CALLS,
+    *relays.CALLS,
     verification.verify_log,
     *keys.CALLS,
     *sessions.CALLS,
@@ -61,6 +63,7 @@ def create_application(
     gate: Gate,
     key_admin: KeyAdmin,
     streams: Streams,
+    rabbit: Rabbit,
     running: Callable[[Litestar], AbstractAsyncContextManager[None]],
     *,
     body_bytes_max: int,
@@ -89,6 +92,7 @@ def create_application(
         "gate": Provide(lambda: gate, sync_to_thread=False),
         "key_admin": Provide(lambda: key_admin, sync_to_thread=False),
         "principal": Provide(principal_of_request, sync_to_thread=False),
+        "rabbit": Provide(lambda: rabbit, sync_to_thread=False),
         "metadata": Provide(metadata_of_request, sync_to_thread=False),
     }
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from foldbook.cli.amqp import amqp
 from foldbook.cli.audit import audit
 from foldbook.cli.backtest import backtest
 from foldbook.cli.database import add_client_programs
@@ -19,6 +20,7 @@ from foldbook.cli.keys import keys
 from foldbook.cli.lifetime import describe
 from foldbook.cli.market import market
 from foldbook.cli.projections import projections
+from foldbook.cli.relay import relay
 from foldbook.cli.replay import replay_account
 from foldbook.cli.strategy import strategy
 from foldbook.cli.venue import venue
@@ -34,12 +36,13 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (up, serve, gateway, migrate, doctor):
+for command in (up, serve, gateway, relay, migrate, doctor):
     cli.command()(command)
 add_client_programs(cli)
 cli.command("replay")(replay_account)
 cli.command()(backtest)
 cli.command()(venue)
+cli.add_typer(amqp, name="amqp")
 cli.add_typer(projections, name="projections")
 cli.add_typer(audit, name="audit")
 cli.add_typer(keys, name="keys")

@@ -37,6 +37,14 @@ def read_settings() -> Settings:
         raise typer.Exit(Exit.USAGE) from None
 
 
+def amqp_url(settings: Settings) -> str:
+    """The URL of RabbitMQ. Without one, this process ends."""
+    if settings.amqp_url is None:
+        tell("FOLDBOOK_AMQP_URL is not set: it names a RabbitMQ, as amqp://user:password@host:port/virtual-host")
+        raise typer.Exit(Exit.USAGE)
+    return settings.amqp_url.get_secret_value()
+
+
 def warn_of_unknown_variables() -> None:
     """Warn about each variable that looks like a setting but is not one, because it would silently have no effect."""
     for name in unknown_variables():

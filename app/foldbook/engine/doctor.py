@@ -12,6 +12,7 @@ from foldbook.brokers.port import LEASE_PREFIX
 from foldbook.config import Settings, unknown_variables
 from foldbook.engine.database import connect, log_facts
 from foldbook.engine.lock import running_on
+from foldbook.messaging.relay import RELAY
 from foldbook.postgres.binaries import DISTRIBUTION
 from foldbook.postgres.roles import ENGINE, NOT_SEPARATED, may_take_on
 from foldbook.resources import ROOT
@@ -19,12 +20,13 @@ from foldbook.resources import ROOT
 Report = dict[str, dict[str, Any]]
 
 _PROJECTIONS = "select name, shard, state, lag, skipped, error from eventstore.projection_status()"
-_GATEWAYS = "select name, holder, is_held, status from eventstore.lease_status(%s)"
+_LEASES = "select name, holder, is_held, status from eventstore.lease_status(%s)"
+_RELAY_LAG = "select sum(h.last_position - eventstore.checkpoint(h.shard, %s))::bigint from eventstore.heads() h"
 
 
 def examine(settings: Settings) -> Report:
     """Facts by section. ``database.reachable`` decides the exit code."""
-    database, projections, gateways = _of_database(settings)
+    database, projections, gateways, relay = _of_database(settings)
     return {
         "program": {
             "foldbook": metadata.version("foldbook"),
@@ -38,6 +40,7 @@ def examine(settings: Settings) -> Report:
         "database": database,
         "projections": projections,
         "gateways": gateways,
+        "relay": relay,
     }
 
 
@@ -46,18 +49,18 @@ def _engine(settings: Settings) -> dict[str, Any]:
     return {"running": False} if holder is None else {"running": True, "pid": holder["pid"], "url": holder["url"]}
 
 
-def _of_database(settings: Settings) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
+def _of_database(settings: Settings) -> tuple[dict[str, Any], dict[str, str], dict[str, str], dict[str, str]]:
     try:
         with connect(settings) as connection:
             server = {"reachable": True, "server": connection.info.parameter_status("server_version")}
             facts = log_facts(connection)
             if facts is None:
-                return server | {"migrated": False}, {}, {}
+                return server | {"migrated": False}, {}, {}, {}
             roles = "separated" if may_take_on(connection, ENGINE) else NOT_SEPARATED
             told = server | {"migrated": True} | facts._asdict() | {"roles": roles}
-            return told, _projections(connection), _gateways(settings, connection)
+            return told, _projections(connection), _gateways(settings, connection), _relay(settings, connection)
     except psycopg.OperationalError as error:
-        return {"reachable": False, "error": str(error).strip()}, {}, {}
+        return {"reachable": False, "error": str(error).strip()}, {}, {}, {}
 
 
 def _projections(connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, str]:
@@ -67,8 +70,22 @@ def _projections(connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, s
 def _gateways(settings: Settings, connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, str]:
     """By kind of broker; those that the settings ask for, and those that there were."""
     told = dict.fromkeys(settings.broker_kinds, "nobody works these accounts: is `foldbook gateway` running?")
-    for name, holder, is_held, status in connection.execute(_GATEWAYS, (LEASE_PREFIX,)):
+    for name, holder, is_held, status in connection.execute(_LEASES, (LEASE_PREFIX,)):
         told[name.removeprefix(LEASE_PREFIX)] = _gateway(holder, is_held, status)
+    return told
+
+
+def _relay(settings: Settings, connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, str]:
+    """By name; none, if the settings name no RabbitMQ and there never was a relay."""
+    told = {} if settings.amqp_url is None else {RELAY: "nobody relays the log: is `foldbook relay` running?"}
+    for name, holder, is_held, status in connection.execute(_LEASES, (RELAY,)):
+        (lag,) = connection.execute(_RELAY_LAG, (RELAY,)).fetchone() or (0,)
+        parts = [status.get("state", "starting") if is_held else f"dead: the last was {holder}", f"{lag} behind"]
+        if status.get("unrouted"):
+            parts.append(f"{status['unrouted']} events were for no queue")
+        if is_held and status.get("error"):
+            parts.append(status["error"])
+        told[name] = ", ".join(parts)
     return told
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 
-import psutil
 from uuid_utils.compat import uuid7
 
 from foldbook.brokers.port import Broker
@@ -16,6 +13,7 @@ from foldbook.brokers.process import TERM_S, GatewayProcess
 from foldbook.brokers.simulated import SimulatedBroker
 from foldbook.brokers.term import Opened
 from foldbook.config import Settings
+from foldbook.engine.holder import this_process
 
 VENUE = "venue"
 
@@ -52,7 +50,7 @@ class Gateways:
             kind,
             self._settings.shards,
             self._simulated if kind == "simulated" else self._live,
-            f"process {os.getpid()} on {socket.gethostname()}, started {_started_at()}",
+            this_process(),
             now=now,
             new_id=uuid7,
             poll_interval_s=self._settings.poll_interval_ms / 1000,
@@ -80,7 +78,3 @@ class Gateways:
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-def _started_at() -> str:
-    return datetime.fromtimestamp(psutil.Process().create_time(), UTC).isoformat(timespec="seconds")

@@ -51,7 +51,7 @@ def up(settings: Settings) -> None:
                 tell(f"made an operator's key: {settings.key_file}")
             supervisor.start(Child("the projector", ("projections", "run"), lock_fd))
             supervisor.start(Child("the API", ("serve",), lock_fd))
-            for part in _of_brokers(settings, lock_fd):
+            for part in (*_of_brokers(settings, lock_fd), *_of_messaging(settings, lock_fd)):
                 supervisor.start(part)
             supervisor.wait_until(lambda: _is_ready(settings))
             print(welcome(settings), flush=True)
@@ -72,6 +72,12 @@ def _of_brokers(settings: Settings, lock_fd: int) -> Iterator[Child]:
     if _starts_venue(settings) and settings.market != "none":
         feed = ("market", "run", settings.market, "--loop", "--venue", settings.venue_address)
         yield Child("the market data", feed, lock_fd)
+
+
+def _of_messaging(settings: Settings, lock_fd: int) -> Iterator[Child]:
+    """What joins this engine with others over RabbitMQ."""
+    if settings.amqp_url is not None:
+        yield Child("the relay", ("relay",), lock_fd)
 
 
 def _is_ready(settings: Settings) -> bool:

@@ -17,6 +17,7 @@ from foldbook.api.front import Front
 from foldbook.api.gate import Gate
 from foldbook.api.hosts import Hosts, hosts_of
 from foldbook.api.operations.keys import KeyAdmin
+from foldbook.api.operations.relays import Rabbit
 from foldbook.api.operations.verification import LogVerifier
 from foldbook.api.queries.reader import Reader
 from foldbook.api.rates import Rates
@@ -90,6 +91,7 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
         gate,
         KeyAdmin(bus, following),
         streams,
+        Rabbit(None if settings.amqp_url is None else settings.amqp_url.get_secret_value()),
         running,
         body_bytes_max=settings.body_bytes_max,
         bulk_bytes_max=settings.ndjson_bytes_max,

@@ -17,6 +17,7 @@ from foldbook.api.commands.calls import Bus
 from foldbook.api.operations.gateways import GatewayStatus, doubt_counts, gateway_statuses
 from foldbook.api.operations.metrics import Requests, exposition
 from foldbook.api.operations.projections import statuses
+from foldbook.api.operations.relays import RelayRow, relay_statuses
 from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.reader import Reader
 from foldbook.api.routes import may
@@ -34,13 +35,20 @@ class Live(Struct, frozen=True):
     status: Literal["live"] = "live"
 
 
+class RelayReady(Struct, frozen=True, kw_only=True):
+    state: str
+    lag: int
+
+
 class Ready(Struct, frozen=True, kw_only=True):
     """``gateways``: the state of each, by kind of broker. ``doubts``: requests to brokers of which nobody knows what
-    became of them. The engine takes commands whatever these say."""
+    became of them. ``relays``: the state of the relay to RabbitMQ, and how many events it is behind. The engine takes
+    commands whatever these say."""
 
     status: Literal["ready"] = "ready"
     gateways: dict[str, str]
     doubts: int
+    relays: dict[str, RelayReady]
 
 
 @get("/health/live", tags=["operations"], opt=may(None))
@@ -62,9 +70,14 @@ async def get_ready(bus: NamedDependency[Bus], reader: NamedDependency[Reader]) 
         raise Problem("not-ready", f"the read tables are being created: {', '.join(sorted(missing))}")
     try:
         gateways, doubts = await _gateways_in_time(reader)
+        relays = await _in_time(relay_statuses(reader))
     except StoreUnavailable as error:
         raise Problem("not-ready", error.detail) from None
-    return Ready(gateways={each.broker: each.state for each in gateways}, doubts=sum(doubts.values()))
+    return Ready(
+        gateways={each.broker: each.state for each in gateways},
+        doubts=sum(doubts.values()),
+        relays={each.name: RelayReady(state=each.state, lag=each.lag) for each in relays},
+    )
 
 
 @get("/metrics", tags=["operations"], media_type=CONTENT_TYPE_LATEST, opt=may(EVERYBODY))
@@ -75,10 +88,13 @@ async def get_metrics(
     projections: Sequence[ProjectionStatus] = ()
     gateways: Sequence[GatewayStatus] = ()
     doubts: Mapping[str, int] = {}
+    relays: Sequence[RelayRow] = ()
     with suppress(StoreUnavailable):
         projections = await _statuses_in_time(reader)
         gateways, doubts = await _gateways_in_time(reader)
-    return Response(exposition(bus, requests, projections, gateways, doubts), media_type=CONTENT_TYPE_LATEST)
+        relays = await _in_time(relay_statuses(reader))
+    told = exposition(bus, requests, projections, gateways, doubts, relays)
+    return Response(told, media_type=CONTENT_TYPE_LATEST)
 
 
 CALLS = (get_live, get_ready, get_metrics)

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from foldbook.api.commands.calls import Bus
 from foldbook.api.operations.gateways import GatewayStatus
+from foldbook.api.operations.relays import RelayRow
 from foldbook.eventstore.readers.status import ProjectionStatus
 
 
@@ -35,12 +36,14 @@ class _Snapshot(Collector):
         statuses: Sequence[ProjectionStatus],
         gateways: Sequence[GatewayStatus],
         doubts: Mapping[str, int],
+        relays: Sequence[RelayRow],
     ) -> None:
         self._bus = bus
         self._requests = requests
         self._statuses = statuses
         self._gateways = gateways
         self._doubts = doubts
+        self._relays = relays
 
     def collect(self) -> Iterator[Metric]:
         bus = self._bus
@@ -66,6 +69,7 @@ class _Snapshot(Collector):
             lag.add_metric((row.name, str(row.shard)), row.lag)
         yield lag
         yield from self._of_gateways()
+        yield from self._of_relays()
 
     def _of_gateways(self) -> Iterator[Metric]:
         for name, told, value_of in (
@@ -86,9 +90,25 @@ class _Snapshot(Collector):
             doubts.add_metric((broker,), self._doubts.get(broker, 0))
         yield doubts
 
+    def _of_relays(self) -> Iterator[Metric]:
+        for name, told, value_of in (
+            ("foldbook_relay_is_working", "1 while the relay publishes the log to RabbitMQ", _is_working),
+            ("foldbook_relay_lag", "Events that RabbitMQ has not confirmed yet", lambda relay: relay.lag),
+        ):
+            gauge = GaugeMetricFamily(name, told, labels=("relay",))
+            for relay in self._relays:
+                gauge.add_metric((relay.name,), value_of(relay))
+            yield gauge
+        unrouted = CounterMetricFamily(
+            "foldbook_relay_unrouted", "Events for which no queue was bound", labels=("relay",)
+        )
+        for relay in self._relays:
+            unrouted.add_metric((relay.name,), relay.unrouted)
+        yield unrouted
 
-def _is_working(gateway: GatewayStatus) -> int:
-    return int(gateway.state in ("working", "idle"))
+
+def _is_working(process: GatewayStatus | RelayRow) -> int:
+    return int(process.state in ("working", "idle"))
 
 
 def exposition(
@@ -97,7 +117,8 @@ def exposition(
     statuses: Sequence[ProjectionStatus],
     gateways: Sequence[GatewayStatus],
     doubts: Mapping[str, int],
+    relays: Sequence[RelayRow],
 ) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(bus, requests, statuses, gateways, doubts))
+    registry.register(_Snapshot(bus, requests, statuses, gateways, doubts, relays))
     return generate_latest(registry)

@@ -1,0 +1,14 @@
+"""Who this process is, for people who look at what it holds."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import UTC, datetime
+
+import psutil
+
+
+def this_process() -> str:
+    started_at = datetime.fromtimestamp(psutil.Process().create_time(), UTC).isoformat(timespec="seconds")
+    return f"process {os.getpid()} on {socket.gethostname()}, started {started_at}"

@@ -1,0 +1,1 @@
+"""Messages between processes: RabbitMQ and what Foldbook says over it."""
