@@ -15,7 +15,7 @@ from foldbook.access.commands import AGGREGATE_ID
 from foldbook.access.keys import digest_of
 from foldbook.access.roles import Role
 from foldbook.api.operations.keys import Issued, KeyAdmin, KeyPage, KeyRow, NewKey
-from foldbook.config import Settings, own_key
+from foldbook.config import Settings, key_in_file
 from foldbook.errors import FoldbookError, Refusal
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.events import Metadata
@@ -63,9 +63,11 @@ async def all_keys(settings: Settings) -> list[KeyRow]:
 
 async def ensure_operator_key(settings: Settings) -> bool:
     """An operator's key that is in force is in the data folder afterwards. True: it was made now."""
-    key = own_key(settings)
-    if key is not None and digest_of(key) in {one.digest for one in (await _keys(settings)).live.values()}:
-        return False
+    if (shown := key_in_file(settings)) is not None:
+        digest, now = digest_of(shown), datetime.now(UTC)
+        found = [key for key in (await _keys(settings)).live.values() if key.digest == digest]
+        if any(Role.OPERATOR in key.roles and not key.is_expired(now) for key in found):
+            return False
     async with key_admin(settings) as admin:
         issued = await _first_free(admin, "operator")
     assert issued.key is not None, "the command was not sent before"
