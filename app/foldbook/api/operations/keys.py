@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 from foldbook.access.access import Keys
 from foldbook.access.commands import AGGREGATE_ID, HolderName, IssueKey, RevokeKey
 from foldbook.access.keys import SECRET_BYTES, digest_of, is_key_id, key_id_of, key_of
-from foldbook.access.roles import EVERY_ACCOUNT, NOBODY, PATTERN, Role
+from foldbook.access.roles import AUDITORS, EVERY_ACCOUNT, NOBODY, PATTERN, Role
 from foldbook.api.commands.calls import Bus
 from foldbook.api.commands.envelope import IdempotencyKey, OnBehalfOf, command_id_of
 from foldbook.api.problems import problem_responses
@@ -147,7 +147,7 @@ async def issue_key(
     return Response(issued, status_code=200 if issued.replayed else 201, headers={"Cache-Control": "no-store"})
 
 
-@get("/keys", tags=["keys"], responses=problem_responses("malformed", "unavailable"), opt=may(NOBODY))
+@get("/keys", tags=["keys"], responses=problem_responses("malformed", "unavailable"), opt=may(AUDITORS))
 async def get_keys(
     reader: NamedDependency[Reader], after: AfterPosition = 0, limit: Limit = LIMIT_DEFAULT
 ) -> Response[KeyPage]:
