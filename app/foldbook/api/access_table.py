@@ -27,8 +27,8 @@ LINES: Roles = EVERYBODY
 
 
 class Way(NamedTuple):
-    """A way in. ``roles``: who may, beside operators; None: everybody, without a key too. ``account``: where the request
-    names the account that it is about: in its path, or in a query parameter of this name."""
+    """A way in. ``roles``: who may, beside operators; None: everybody, without a key too. ``account``: where it says
+    which account it is about, in its path or in a query parameter of this name."""
 
     method: str
     path: str
