@@ -28,6 +28,7 @@ from foldbook.postgres.data_folder import make_data_folder, write_private
 
 PAGE = 1_000
 NAMES_MAX = 100
+IN_FORCE = "in force"
 
 _QUERY_KEYS = call("access.query_keys", 3)
 
@@ -100,4 +101,4 @@ def describe(key: KeyRow) -> str:
     """Whether the key is in force, and why not."""
     if key.revoked_at is not None:
         return "revoked" if key.reason is None else f"revoked: {key.reason}"
-    return "expired" if key.expires_at is not None and key.expires_at <= datetime.now(UTC) else "in force"
+    return "expired" if key.expires_at is not None and key.expires_at <= datetime.now(UTC) else IN_FORCE
