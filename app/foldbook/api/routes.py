@@ -36,6 +36,7 @@ from foldbook.eventstore.events import Metadata
 from foldbook.eventstore.strict_json import refuse_repeated_keys
 
 ROLES = "roles"
+"""The option of a route that says who may call it."""
 
 
 def may(roles: Roles | None) -> dict[str, Any]:

@@ -67,7 +67,13 @@ async def get_ready(bus: NamedDependency[Bus], reader: NamedDependency[Reader]) 
     return Ready(gateways={each.broker: each.state for each in gateways}, doubts=sum(doubts.values()))
 
 
-@get("/metrics", tags=["operations"], media_type=CONTENT_TYPE_LATEST, opt=may(EVERYBODY))
+@get(
+    "/metrics",
+    tags=["operations"],
+    media_type=CONTENT_TYPE_LATEST,
+    responses=problem_responses(),
+    opt=may(EVERYBODY),
+)
 async def get_metrics(
     bus: NamedDependency[Bus], reader: NamedDependency[Reader], requests: NamedDependency[Requests]
 ) -> Response[bytes]:
