@@ -175,6 +175,12 @@ async def test_a_page_of_ours_in_a_session(guarded: Guarded, browser: Browser) -
     asked = {"method": "POST", "headers": {"Content-Type": "application/json"}, "body": json.dumps(ORDER)}
     assert await page.run(f"fetch('{ORDERS}', {json.dumps(asked)}).then(answer => answer.status)") == 201
     assert await page.run(f"fetch('{ORDERS}').then(answer => answer.status)") == 200
+    stream = "new Promise(done => { const all = new EventSource('/stream/events');"
+    stream += " all.addEventListener('OrderCreated', one => { all.close(); done(JSON.parse(one.data).actor); }); })"
+    assert await page.run(stream) == "alice"
+    socket = "new Promise((done, fail) => { const all = new WebSocket('/stream/market');"
+    socket += " all.onopen = () => { all.close(); done('open'); }; all.onerror = fail; })"
+    assert await page.run(socket) == "open"
     events = (await guarded.ask(guarded.operator, "GET", "/events?type=OrderCreated")).json()["events"]
     assert [event["actor"] for event in events] == ["alice"]
     await guarded.ask(guarded.operator, "DELETE", f"/keys/{key.split('_')[1]}")

@@ -18,6 +18,7 @@ import pytest_asyncio
 from foldbook.access.roles import Role
 from foldbook.api.access_table import ALLOWED, HIDDEN, IN_PATH, Way, ways_in
 from foldbook.api.commands import bulk
+from foldbook.api.streams import market
 from foldbook.engine.domains import DOMAINS, commands_of
 from tests.access.conftest import OF_EVERYTHING, Guarded, bearer
 from tests.access.wire import JSON, WAYS, Answer, json_body, send
@@ -70,6 +71,12 @@ BODIES: dict[str, Any] = {
     "POST /session": {},
     "DELETE /session": None,
 }
+UPGRADE = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+]
 QUERIES = {f"{OF_ACCOUNT}/cycles": {"symbol": "BTC-USDT"}}
 
 _numbers = count(1)
@@ -96,6 +103,8 @@ class Example(NamedTuple):
 
     async def ask(self, guarded: Guarded, key: str | None, taken: Taken) -> Answer:
         headers = [*({} if key is None else bearer(key)).items(), *([] if self.body is None else [JSON])]
+        if self.path == market.PATH:
+            headers += UPGRADE
         return await send(guarded.engine, self.method, self.path, headers, self.body, taken)
 
 

@@ -56,6 +56,8 @@ def badly(key: str) -> list[dict[str, Any]]:
         {"method": "GET", "url": f"/fills?{key}=1"},
         {"method": "GET", "url": f"/fills?account={key}"},
         {"method": "GET", "url": f"/events?subject={key}"},
+        {"method": "GET", "url": f"/stream/events?{key}=1"},
+        {"method": "GET", "url": f"/stream/events?type={key}"},
         {"method": "GET", "url": f"/{key}"},
         {"method": "GET", "url": f"/docs/{key}"},
         {"method": "GET", "url": f"{AT}/orders/{key}"},

@@ -73,8 +73,8 @@ async def read_answer(reader: asyncio.StreamReader, *, has_body: bool = True) ->
     first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").strip().split("\r\n")
     received = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
     body = b""
-    if not has_body:
-        pass
+    if not has_body or received.get("content-type") == "text/event-stream":
+        pass  # or it goes on for as long as somebody listens
     elif received.get("transfer-encoding") == "chunked":
         while (size := int((await reader.readline()).strip(), 16)) > 0:
             body += (await reader.readexactly(size + 2))[:-2]

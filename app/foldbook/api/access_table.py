@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from foldbook.access.roles import EVERYBODY, OF_EVERYTHING, Role, Roles
+from foldbook.access.roles import EVERYBODY, OF_EVERYTHING, READERS, Role, Roles
 from foldbook.api.application import ROUTES
 from foldbook.api.commands import bulk
 from foldbook.api.commands.calls import command_calls
 from foldbook.api.docs import docs_routes
 from foldbook.api.routes import roles_of_route
+from foldbook.api.streams import events, market
 from foldbook.eventstore.events import Command
 
 ALLOWED = "yes"
@@ -57,7 +58,11 @@ _ACCOUNT = "{user}/{exchange}/{broker}"
 def ways_in(commands: Iterable[type[Command]]) -> list[Way]:
     """Every call of these commands, every route, and what the front answers by itself."""
     ways = [Way(call.method, call.template, call.roles, _in_path(call.template)) for call in command_calls(commands)]
-    ways.append(Way("POST", bulk.PATH, LINES))
+    ways += [
+        Way("POST", bulk.PATH, LINES),
+        Way("GET", events.PATH, READERS, "account"),
+        Way("GET", market.PATH, EVERYBODY),
+    ]
     for route in (*ROUTES, *docs_routes(b"")):
         for path in sorted(route.paths):
             template = path.replace(":str}", "}")
