@@ -233,6 +233,11 @@ def own_key(settings: Settings) -> str | None:
     there, or this user may not read it."""
     if given := os.environ.get(KEY_VARIABLE):
         return given.strip()
+    return key_in_file(settings)
+
+
+def key_in_file(settings: Settings) -> str | None:
+    """The key in the data folder. None: it is not there, or this user may not read it."""
     with suppress(OSError):
         return settings.key_file.read_text().strip()
     return None

@@ -102,7 +102,7 @@ def create_application(
             requests.count(http["method"], http.get("path_template", "unknown"), message["status"])
 
     def gated(app: ASGIApp) -> ASGIApp:
-        return cast(ASGIApp, GatedRoutes(cast(Application, app), bodies))
+        return cast(ASGIApp, GatedRoutes(cast(Application, app), bodies, gate.check_live))
 
     document = openapi_document(ROUTES, tuple(sorted(dependencies)), tuple(commands))
     routes = [*ROUTES, *docs_routes(document)]

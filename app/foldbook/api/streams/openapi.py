@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from foldbook.api.problems import MEDIA_TYPE, by_status
+from foldbook.api.problems import GATE_PROBLEMS, MEDIA_TYPE, by_status
 from foldbook.api.streams import events, market, server_sent
 from foldbook.trading.values import ACCOUNT_PATTERN
 
 Json = dict[str, Any]
 
-OF_EVERY_CALL = ("unauthenticated", "forbidden")
 _PROBLEM = {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}
 
 
@@ -32,7 +31,7 @@ def _parameter(name: str, description: str, schema: Json, where: str = "query") 
 def _problems(codes: Iterable[str]) -> Json:
     return {
         str(status): {"description": ", ".join(same_status), "content": {MEDIA_TYPE: _PROBLEM}}
-        for status, same_status in by_status((*codes, *OF_EVERY_CALL)).items()
+        for status, same_status in by_status((*codes, *GATE_PROBLEMS)).items()
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from urllib.parse import parse_qsl
 
+from foldbook.api.gate import refuse_keys
 from foldbook.api.problems import Problem
 from foldbook.api.queries.parameters import malformed
 
@@ -13,6 +14,7 @@ FIELDS_MAX = 16
 
 def parameters_in(query: bytes, known: Collection[str]) -> dict[str, str]:
     """Each known parameter that is given, once. Raises ``Problem``."""
+    refuse_keys(query, "URL")
     given: dict[str, str] = {}
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX)
