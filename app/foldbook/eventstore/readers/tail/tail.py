@@ -26,8 +26,8 @@ from foldbook.postgres.connection import Connection
 RANGE_EVENTS_MAX = 1_000
 INTERVAL_S = 0.02
 """Ranges are read at most this often: events that arrive in between form one."""
-PAUSE_SHARE = 2
-"""The pause after a range, as a share of the time that it took to read and to send: the writers have more of it."""
+PAUSE_SHARE = 4
+"""The pause after a range, as a share of the processor time that sending it took: the writers have most of it."""
 PAUSE_S_MAX = 0.1
 POLL_INTERVAL_S = 0.5
 RING_EVENTS_MAX = 50_000
@@ -128,7 +128,6 @@ class Tail:
     async def _read_range(self, connection: Connection) -> bool:
         """Read what is new. Returns whether there is more. Pauses afterwards: under load more events share a range."""
         self._woken.clear()
-        began_s = time.monotonic()
         if self.ring is None:
             head = await connection.fetchrow(_HEAD, self.shard)
             assert head is not None
@@ -139,11 +138,12 @@ class Tail:
         if to < self.ring.end:
             self._begin_again()
         elif to > self.ring.end:
+            began_s = time.thread_time()
             self._publish(to, rows)
             await asyncio.sleep(0)  # Those who were waiting send what they are woken for.
             await asyncio.sleep(0)  # The event loop writes it.
-            took_s = time.monotonic() - began_s
-            await asyncio.sleep(min(max(self._interval_s - took_s, took_s * PAUSE_SHARE), PAUSE_S_MAX))
+            busy_s = time.thread_time() - began_s
+            await asyncio.sleep(min(max(self._interval_s, busy_s * PAUSE_SHARE), PAUSE_S_MAX))
         return len(rows) == RANGE_EVENTS_MAX
 
     def _publish(self, to: int, rows: list[Any]) -> None:
