@@ -30,6 +30,8 @@ from bench.loading import measure_loading
 from bench.machine import describe_machine, describe_settings
 from bench.memory import measure_memory
 from bench.messaging import measure_messaging
+from bench.messaging_intake import measure_intake
+from bench.messaging_market import measure_market
 from bench.pages import measure_pages
 from bench.readme import LATEST
 from bench.rebuild import measure_rebuild
@@ -55,6 +57,8 @@ OTHERS: dict[str, Callable[[Stage], list[Row]]] = {
     "brokers": measure_brokers,
     "streams": measure_streams,
     "messaging": measure_messaging,
+    "intake": measure_intake,
+    "market": measure_market,
 }
 ALL = (*MEASUREMENTS, *OTHERS)
 

@@ -110,6 +110,10 @@ STREAM_WRITERS_FULL = Target()
 # The relay, to a RabbitMQ on the same machine.
 RELAY = Target(must=5_000, aim=10_000, unit="events/s")
 
+# The intake and market data, over a RabbitMQ on the same machine.
+INTAKE = Target(must=5_000, unit="commands/s")
+MARKET = Target(must=20_000, unit="ticks/s")
+
 # The backtest.
 TICKS = Target(must=200_000, aim=400_000, unit="ticks/s")
 TICKS_BY_THE_CLOCK = Target(unit="ticks/s")

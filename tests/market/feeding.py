@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
 
-from foldbook.market.feeds.told import Told
+from foldbook.market.feeds.told import Opened, Told
 from foldbook.market.records import Datum
 
 S = 1_000_000_000
@@ -42,11 +42,11 @@ class Kept:
     """A sink that keeps everything, and has room for so many."""
 
     def __init__(self) -> None:
-        self.data: list[Datum] = []
+        self.data: list[Datum | Opened] = []
         self.waited = 0
 
-    def put(self, datum: Datum) -> None:
-        self.data.append(datum)
+    def put(self, told: Datum | Opened) -> None:
+        self.data.append(told)
 
     async def room(self) -> None:
         self.waited += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ from foldbook.trading.events import (
     OrderEvent,
     PriceRecorded,
 )
+from tests.machinery.engine import answers
 from tests.services.processes import Process, running, venue
 from tests.services.world import ACCOUNT, opened
 from tests.waiting import block_until
@@ -31,6 +33,18 @@ FEED = ("market", "run", "sample", "--loop", "--speed", "20", "--no-prices")
 def url(tmp_path: Path) -> Iterator[str]:
     with venue(tmp_path) as url:
         yield url
+
+
+@pytest.fixture
+def engine(tmp_path: Path, database: str) -> Iterator[dict[str, str]]:
+    """A server that takes commands, and the variables with which it is found."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        variables = {"DATABASE_URL": database, "FOLDBOOK_PORT": str(free.getsockname()[1])}
+    with running(tmp_path, "serve", **variables) as process:
+        address = f"http://127.0.0.1:{variables['FOLDBOOK_PORT']}/health/live"
+        block_until(lambda: answers(address) or process.process.poll() is not None)
+        assert process.process.poll() is None, process.said
+        yield variables
 
 
 def strategy(url: str, *more: str) -> tuple[str, ...]:
@@ -83,10 +97,10 @@ def test_only_some_symbols_of_a_file_from_the_venue_to_nobody(url: str, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["venue", "--to", "venue"], "the venue is the source"),
+        (["venue", "--to", "venue"], "that is the source"),
         (["sample", "other.csv"], "only files can be several"),
         (["sample", "--speed", "0"], "neither a number greater than 0 nor max"),
-        (["sample", "--to", "everywhere"], "is venue or none"),
+        (["sample", "--to", "everywhere"], "is venue, amqp or none"),
         (["ccxt:nowhere", "--symbols", "A/B", "--no-prices"], "ccxt knows no exchange"),
         (["no-such-file.csv", "--no-prices"], "no-such-file.csv"),
     ],
@@ -110,17 +124,19 @@ def wait_for_orders(process: Process, database: str, goal: int) -> None:
     block_until(lambda: process.process.poll() is not None or len(placed(events_of(database))) >= goal)
 
 
-def test_a_strategy_that_is_killed_goes_on_without_a_gap(url: str, tmp_path: Path, database: str) -> None:
+def test_a_strategy_that_is_killed_goes_on_without_a_gap(
+    url: str, tmp_path: Path, database: str, engine: dict[str, str]
+) -> None:
     """Whatever it was doing: the ids go on, one by one, and every order but the last one is wanted away."""
     with running(tmp_path, *FEED, "--venue", url):
         for lap in range(3):
             goal = len(placed(events_of(database))) + 10
-            with running(tmp_path, *strategy(url), DATABASE_URL=database) as process:
+            with running(tmp_path, *strategy(url), **engine) as process:
                 wait_for_orders(process, database, goal)
                 assert process.process.poll() is None, process.said
                 process.stop(signal.SIGKILL)
             assert ("opened with 10000" in process.lines[0]) is (lap == 0)
-        with running(tmp_path, *strategy(url), DATABASE_URL=database) as process:
+        with running(tmp_path, *strategy(url), **engine) as process:
             before = len(placed(events_of(database)))
             block_until(lambda: len(placed(events_of(database))) >= before + 2)
             assert process.stop() == 0, process.said
@@ -137,12 +153,14 @@ def test_a_strategy_that_is_killed_goes_on_without_a_gap(url: str, tmp_path: Pat
     assert all(event.strategy_id == "p" for event in events if isinstance(event, OrderEvent))
 
 
-def test_the_prices_of_the_venue_reach_the_books_of_who_trades_there(url: str, tmp_path: Path, database: str) -> None:
+def test_the_prices_of_the_venue_reach_the_books_of_who_trades_there(
+    url: str, tmp_path: Path, database: str, engine: dict[str, str]
+) -> None:
     told = ("market", "run", "venue", "--symbols", "BTCUSDT", "--price-interval", "0.2", "--venue", url)
     with (
         running(tmp_path, "projections", "run", DATABASE_URL=database),
         running(tmp_path, *FEED, "--venue", url),
-        running(tmp_path, *strategy(url), DATABASE_URL=database),
+        running(tmp_path, *strategy(url), **engine),
         running(tmp_path, *told, DATABASE_URL=database) as process,
     ):
         block_until(lambda: sum(isinstance(event, PriceRecorded) for event in events_of(database)) >= 2)
@@ -151,12 +169,12 @@ def test_the_prices_of_the_venue_reach_the_books_of_who_trades_there(url: str, t
     assert all(event.symbol == "BTCUSDT" and 64_240 < event.price < 64_260 for event in prices)
 
 
-def test_a_strategy_that_raises_ends_with_a_code_and_why(url: str, tmp_path: Path, database: str) -> None:
+def test_a_strategy_that_raises_ends_with_a_code_and_why(
+    url: str, tmp_path: Path, database: str, engine: dict[str, str]
+) -> None:
     with (
         running(tmp_path, *FEED, "--venue", url),
-        running(
-            tmp_path, *strategy(url, "--param", "count_max=2", "--clock", "data"), DATABASE_URL=database
-        ) as process,
+        running(tmp_path, *strategy(url, "--param", "count_max=2", "--clock", "data"), **engine) as process,
     ):
         assert process.wait() == 1
         assert process.lines[-1] == "foldbook: the strategy was stopped: RuntimeError: enough"

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from foldbook.config import Settings
 from foldbook.engine import strategy as engine
 from foldbook.engine.strategy import StrategyJob, run_strategy
+from foldbook.engine.transports import Way
 from foldbook.services.strategy.service import StrategyService
 from tests.services.world import ACCOUNT, SYMBOL
 
@@ -23,6 +24,7 @@ def job(monkeypatch: pytest.MonkeyPatch) -> StrategyJob:
         account=ACCOUNT,
         symbols=(SYMBOL,),
         cash=Decimal(1),
+        way=Way.LOCAL,
         venue_url="http://127.0.0.1:1",
     )
 

@@ -7,7 +7,6 @@ turns exceptions into problems, and it cannot fail.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -16,30 +15,25 @@ from litestar import Response
 from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 
-from foldbook.errors import FoldbookError, Kind, kind_of, register
+from foldbook.errors import FoldbookError, kind_of, register
+from foldbook.eventstore.problems import UNREGISTERED, Explained, explain
 from foldbook.trading.values import OrdStatus
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-TYPE_PREFIX = "urn:foldbook:problem:"
 
 register(
     {
-        "malformed": (400, "The request cannot be read"),
         "unknown-instrument": (404, "The account has not defined this instrument"),
         "unknown-position": (404, "The account has not traded this symbol"),
         "not-found": (404, "The resource does not exist"),
         "method-not-allowed": (405, "The resource does not support this method"),
-        "body-too-large": (413, "The body is too large"),
         "unsupported-media-type": (415, "The body has an unsupported media type"),
         "not-ready": (503, "The engine is not ready"),
         "projection-behind": (504, "The read tables have not reached the position"),
     }
 )
-UNREGISTERED = Kind(409, "The command was refused")
-"""For a code that this program does not know: a replayed refusal that a newer program recorded."""
-
 GATE_PROBLEMS = ("unauthenticated", "forbidden", "wrong-host", "foreign-origin", "rate-limited")
 """What any request can be answered before it is looked at."""
 
@@ -87,13 +81,7 @@ class Problem(FoldbookError):
             self.headers.setdefault("WWW-Authenticate", "Bearer")
 
     def document(self) -> dict[str, Any]:
-        members = {
-            "type": TYPE_PREFIX + self.code,
-            "title": self.title,
-            "status": self.status,
-            "detail": self.detail,
-        }
-        return members | self.details | members  # a detail takes the place of none of them
+        return Explained(self.code, self.detail, self.details).document()
 
     def to_json(self) -> bytes:
         return _ENCODER.encode(self.document())
@@ -111,39 +99,15 @@ def problem_of(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
-        case FoldbookError():
-            problem = Problem(error.code, error.detail)
-            problem.details = dict(error.details)
-            if error.retry_after_s is not None:
-                problem.headers["Retry-After"] = str(error.retry_after_s)
-            if problem.status == 500:
-                logger.error("a request failed", exc_info=error)
-            return problem
-        case msgspec.ValidationError():
-            return _problem_of_content(str(error))
-        case msgspec.DecodeError() | UnicodeDecodeError():
-            return Problem("malformed", str(error))
         case HTTPException() if error.status_code in _CODE_OF_STATUS:
             return _problem_of_framework(error)
         case _:
-            logger.error("a request failed", exc_info=error)
-            return Problem("internal", "the failure was logged")
-
-
-_PATH = re.compile(r" - at `(?:key in )?\$\.?(?P<path>[^`]*)`$")
-_SHAPE = re.compile(r", got `|out of range|unknown field|missing required field|^Expected `\w+`$")
-
-
-def _problem_of_content(message: str) -> Problem:
-    """The problem that msgspec found. JSON of the wrong shape is malformed; a value that its field cannot hold breaks a
-    rule of the command."""
-    found = _PATH.search(message)
-    what = _PATH.sub("", message)
-    path = found["path"] if found else ""
-    if _SHAPE.search(what):
-        place: dict[str, Any] = {"path": path} if path else {}
-        return Problem("malformed", what, **place)
-    return Problem("invalid-command", f"{path}: {what}", field=path)
+            code, detail, details = explain(error)
+            problem = Problem(code, detail)
+            problem.details = dict(details)
+            if isinstance(error, FoldbookError) and error.retry_after_s is not None:
+                problem.headers["Retry-After"] = str(error.retry_after_s)
+            return problem
 
 
 def _problem_of_framework(error: HTTPException) -> Problem:

@@ -16,6 +16,7 @@ from foldbook.cli.engine import doctor, migrate, serve, up
 from foldbook.cli.events import events
 from foldbook.cli.exits import exit_of, explain
 from foldbook.cli.gateway import gateway
+from foldbook.cli.intake import intake
 from foldbook.cli.keys import keys
 from foldbook.cli.lifetime import describe
 from foldbook.cli.market import market
@@ -36,7 +37,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (up, serve, gateway, relay, migrate, doctor):
+for command in (up, serve, gateway, relay, intake, migrate, doctor):
     cli.command()(command)
 add_client_programs(cli)
 cli.command("replay")(replay_account)

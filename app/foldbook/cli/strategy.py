@@ -9,8 +9,9 @@ import typer
 from foldbook.cli.exits import Exit
 from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_stop
 from foldbook.cli.options import number_of, pair_of, symbols_of
-from foldbook.cli.terminal import UntilStdinCloses, read_settings, warn_of_unknown_variables
+from foldbook.cli.terminal import UntilStdinCloses, amqp_url, read_settings, warn_of_unknown_variables
 from foldbook.engine.console import tell
+from foldbook.engine.transports import Way, default_way
 from foldbook.trading.values import is_account
 
 strategy = typer.Typer(help="Strategies in accounts of the log.", no_args_is_help=True)
@@ -31,10 +32,16 @@ def run_service(
     cash: Annotated[str, typer.Option(help="What an account that is opened begins with.")] = "10000",
     currency: Annotated[str | None, typer.Option(help="In which it is kept. By default that of the symbols.")] = None,
     venue: Annotated[str | None, typer.Option(help="The venue's address, if not that of the settings.")] = None,
+    transport: Annotated[
+        Way | None, typer.Option(help="How it is connected. By default over RabbitMQ if FOLDBOOK_AMQP_URL is set.")
+    ] = None,
     clock: Annotated[str, typer.Option(help="wall: the machine's; data: that of the market data.")] = "wall",
     until_stdin_closes: UntilStdinCloses = False,
 ) -> None:
     """Run a strategy in an account of the log, on the venue's market data.
+
+    Its commands go through the engine's API, or over RabbitMQ, with the key in FOLDBOOK_KEY, else the operator's in the
+    data folder. What its account is, it reads from the log.
 
     Started again, it goes on where it was: with its position, its open orders and its cash. Ctrl-C stops it; its orders
     stay open unless it cancels them in on_stop.
@@ -46,6 +53,8 @@ def run_service(
     if not is_account(account):
         raise typer.BadParameter(f"{account!r} is not user/exchange/broker", param_hint="--account")
     settings = read_settings()
+    if transport is Way.AMQP:
+        amqp_url(settings)
     job = StrategyJob(
         strategy=reference,
         account=account,
@@ -54,6 +63,7 @@ def run_service(
         strategy_id=strategy_id,
         cash=number_of("--cash", cash),
         currency=currency,
+        way=transport or default_way(settings),
         venue_url=venue or settings.venue_address,
         is_data_clock=clock == "data",
     )

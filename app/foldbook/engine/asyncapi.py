@@ -12,18 +12,20 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from foldbook.api.commands.calls import result_type
 from foldbook.api.problems import ProblemDocument
 from foldbook.api.queries.documents import RecordedEvent
 from foldbook.engine.domains import DOMAINS, commands_of
 from foldbook.eventstore.command_json import CommandLines, identity_of
+from foldbook.eventstore.commands.documents import result_type
+from foldbook.messaging.command_messages import CORRELATION_ID, ON_BEHALF_OF
 from foldbook.messaging.dead_letters import AUTHORIZATION, DeadLetter
-from foldbook.messaging.topology import COMMANDS, DEAD, EVENTS, Exchange, topology
+from foldbook.messaging.market_messages import Bars, Opens, Quotes, Trades
+from foldbook.messaging.topology import COMMANDS, DEAD, EVENTS, MARKET, Exchange, topology
 
 Json = dict[str, Any]
 
 BINDING_VERSION = "0.3.0"
-PERSISTENT = 2
+TRANSIENT, PERSISTENT = 1, 2
 
 _SCHEMA = "#/components/schemas/{name}"
 
@@ -61,14 +63,26 @@ COMMAND = Message(
         "message_id": "the command's id, a UUID: sent again, it is answered with the first result",
         "reply_to": "the queue for the answer; without it nobody is told",
         "correlation_id": "comes back with the answer",
+        "expiration": "milliseconds after which nobody wants it done any more",
     },
-    {AUTHORIZATION: "`Bearer <key>`"},
+    {
+        AUTHORIZATION: "`Bearer <key>`",
+        CORRELATION_ID: "what the command belongs to",
+        ON_BEHALF_OF: "on whose behalf an operator asks",
+    },
 )
 ANSWER = Message(
     "Answer",
     "What HTTP would have answered: the result, or a problem.",
     (*map(result_type, sorted({identity_of(command) for command in commands_of(DOMAINS)})), ProblemDocument),
     {"correlation_id": "that of the command"},
+    {},
+)
+MARKET_DATA = Message(
+    "MarketData",
+    "A run of quotes, trades, bars or opens of bars of one symbol, with the place of the first among all of its key.",
+    (Quotes, Trades, Bars, Opens),
+    {},
     {},
 )
 DEAD_LETTER = Message(
@@ -79,8 +93,13 @@ DEAD_LETTER = Message(
     {},
 )
 
-MESSAGES = (EVENT, COMMAND, ANSWER, DEAD_LETTER)
-CARRIED: dict[str, Sequence[Message]] = {EVENTS: (EVENT,), COMMANDS: (COMMAND,), DEAD: (DEAD_LETTER,)}
+MESSAGES = (MARKET_DATA, EVENT, COMMAND, ANSWER, DEAD_LETTER)
+CARRIED: dict[str, Sequence[Message]] = {
+    MARKET: (MARKET_DATA,),
+    EVENTS: (EVENT,),
+    COMMANDS: (COMMAND,),
+    DEAD: (DEAD_LETTER,),
+}
 """By exchange."""
 
 
@@ -101,7 +120,7 @@ def asyncapi_document() -> Json:
         },
         "defaultContentType": "application/json",
         "channels": {
-            **{exchange.name: _channel(exchange) for exchange in declared.exchanges if exchange.name in CARRIED},
+            **{exchange.name: _channel(exchange) for exchange in declared.exchanges},
             "answers": {
                 "address": None,
                 "title": "the queue that a command names in reply_to",
@@ -109,8 +128,10 @@ def asyncapi_document() -> Json:
             },
         },
         "operations": {
+            "publishMarketData": _operation("send", MARKET, "Nothing is kept; a gap in the sequence says how many.")
+            | {"bindings": _publishing(TRANSIENT, is_mandatory=False)},
             "relayEvents": _operation("send", EVENTS, "Each event at least once, in the order of its shard.")
-            | {"bindings": _publishing(is_mandatory=True)},
+            | {"bindings": _publishing(PERSISTENT, is_mandatory=True)},
             "takeCommands": _operation("receive", COMMANDS, "Acknowledged when the command is durable.")
             | {
                 "reply": {
@@ -119,7 +140,7 @@ def asyncapi_document() -> Json:
                 }
             },
             "buryMessages": _operation("send", DEAD, "What cannot be done at all is kept until a person decides.")
-            | {"bindings": _publishing(is_mandatory=True)},
+            | {"bindings": _publishing(PERSISTENT, is_mandatory=True)},
         },
         "components": {
             "messages": {
@@ -187,8 +208,8 @@ def _operation(action: str, channel: str, summary: str) -> Json:
     }
 
 
-def _publishing(*, is_mandatory: bool) -> Json:
-    return {"amqp": {"deliveryMode": PERSISTENT, "mandatory": is_mandatory, "bindingVersion": BINDING_VERSION}}
+def _publishing(delivery_mode: int, *, is_mandatory: bool) -> Json:
+    return {"amqp": {"deliveryMode": delivery_mode, "mandatory": is_mandatory, "bindingVersion": BINDING_VERSION}}
 
 
 def _message(message: Message, payload: Json) -> Json:

@@ -1,4 +1,4 @@
-"""``foldbook strategy run``: builds the account, the bus, the market data and the runner of one strategy."""
+"""``foldbook strategy run``: builds the account, the transport and the runner of one strategy."""
 
 from __future__ import annotations
 
@@ -13,12 +13,9 @@ from typing import Any
 import msgspec
 
 from foldbook.config import Settings
-from foldbook.engine.domains import DOMAINS
-from foldbook.eventstore.commands.bus import CommandBus
+from foldbook.engine.transports import Way, transport_of
 from foldbook.eventstore.events import Event
 from foldbook.eventstore.postgres_store import PostgresStore
-from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
-from foldbook.market.feeds.venue import VenueStream
 from foldbook.services.strategy.account import Account, read_tables
 from foldbook.services.strategy.opening import id_in, open_account
 from foldbook.services.strategy.runner import Runner
@@ -33,7 +30,7 @@ GRACE_S = 5.0
 
 class StrategyJob(msgspec.Struct, frozen=True, kw_only=True):
     """``strategy``: FILE.py:CLASS or package.module:CLASS. ``cash``: what the account begins with, if it is not there.
-    ``is_data_clock``: the market data are the strategy's clock, not the machine."""
+    ``way``: how it is connected. ``is_data_clock``: the market data are the strategy's clock, not the machine."""
 
     strategy: str
     account: str
@@ -42,6 +39,7 @@ class StrategyJob(msgspec.Struct, frozen=True, kw_only=True):
     strategy_id: str | None = None
     cash: Decimal
     currency: str | None = None
+    way: Way
     venue_url: str
     is_data_clock: bool = False
 
@@ -57,7 +55,7 @@ async def run_strategy(
     strategy = with_parameters(cls, job.parameters)
     strategy_id = job.strategy_id or cls.__name__
     account = Account(store := PostgresStore(settings.dsn), job.account, strategy_id, settings.shards)
-    bus = CommandBus(store, *(domain.decider for domain in DOMAINS), shard_count=settings.shards)
+    transport = transport_of(settings, job.way, job.account, job.venue_url)
 
     def on_event(event: Event) -> None:
         line = line_of(event, account, strategy_id)
@@ -66,23 +64,19 @@ async def run_strategy(
 
     runner = Runner(
         strategy,
-        bus,
+        transport.commands,
         account,
         WorldSettings(strategy_id=strategy_id, symbols=job.symbols, history_max=cls.history_max, currency=job.currency),
         now_ns=None if job.is_data_clock else time.time_ns,
         on_event=on_event,
     )
-    service = StrategyService(
-        runner, VenueStream(job.venue_url, job.symbols), poll_interval_s=settings.poll_interval_ms / 1000
-    )
-    listener = Listener(settings.dsn)
-    listener.listen(LOG_CHANNEL, service.hint)
+    service = StrategyService(runner, transport.market(job.symbols), poll_interval_s=settings.poll_interval_ms / 1000)
+    transport.listen(job.account, service.hint)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
-        await bus.start()
-        stack.push_async_callback(bus.stop)
+        await stack.enter_async_context(transport)
         is_new = await open_account(
-            bus,
+            transport.commands,
             job.account,
             job.symbols,
             cash=job.cash,
@@ -92,8 +86,6 @@ async def run_strategy(
             reference=f"strategy:{strategy_id}",
         )
         say(f"{strategy_id} in {job.account}" + (f", opened with {job.cash:f}" if is_new else ""))
-        await listener.start()
-        stack.push_async_callback(listener.stop)
         running = asyncio.create_task(service.run(read_tables(settings.dsn)))
         stopping = asyncio.create_task(stopped)
         await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, DecimalException
-from typing import TypeAlias
+from typing import TypeAlias, overload
 
 from foldbook.trading.values import Side, canonical
 
@@ -45,6 +45,14 @@ def exact(text: str) -> Decimal:
 def _length(delta: timedelta) -> int:
     """In nanoseconds."""
     return (delta.days * 86_400 + delta.seconds) * _NS_PER_S + delta.microseconds * 1000
+
+
+@overload
+def _text(value: Given) -> str: ...
+@overload
+def _text(value: Given | None) -> str | None: ...
+def _text(value: Given | None) -> str | None:
+    return f"{value:f}" if isinstance(value, Decimal) else value
 
 
 def _checked(value: object) -> Decimal:
@@ -171,6 +179,10 @@ class Bar(_Record):
             value = self._volume = exact(value)
         return value
 
+    def texts(self) -> tuple[str, str, str, str, str | None]:
+        """Its prices and sizes, in the order in which they are given: as text, so that nothing is computed."""
+        return _text(self._open), _text(self._high), _text(self._low), _text(self._close), _text(self._volume)
+
     def _values(self) -> dict[str, object]:
         return {
             "open": self.open,
@@ -231,6 +243,10 @@ class Quote(_Record):
             value = self._ask_size = exact(value)
         return value
 
+    def texts(self) -> tuple[str, str, str | None, str | None]:
+        """Its prices and sizes, in the order in which they are given: as text, so that nothing is computed."""
+        return _text(self._bid), _text(self._ask), _text(self._bid_size), _text(self._ask_size)
+
     def _values(self) -> dict[str, object]:
         return {"bid": self.bid, "ask": self.ask, "bid_size": self.bid_size, "ask_size": self.ask_size}
 
@@ -270,6 +286,10 @@ class Trade(_Record):
         if isinstance(value, str):
             value = self._size = exact(value)
         return value
+
+    def texts(self) -> tuple[str, str | None]:
+        """Its prices and sizes, in the order in which they are given: as text, so that nothing is computed."""
+        return _text(self._price), _text(self._size)
 
     def _values(self) -> dict[str, object]:
         return {"price": self.price, "size": self.size, "aggressor": self.aggressor}

@@ -23,7 +23,7 @@ from uuid_utils.compat import uuid7
 from foldbook.errors import FoldbookError, Refusal
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.events import Metadata
-from foldbook.market.feeds.told import price_of
+from foldbook.market.feeds.told import Opened, price_of
 from foldbook.market.records import Datum
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import UNREACHABLE, connect
@@ -89,9 +89,11 @@ class PriceTeller:
         self._task.cancel()
         await asyncio.wait([self._task])
 
-    def put(self, datum: Datum) -> None:
-        if datum.symbol in self._latest or len(self._latest) < SYMBOLS_MAX:
-            self._latest[datum.symbol] = datum
+    def put(self, told: Datum | Opened) -> None:
+        if isinstance(told, Opened):
+            return
+        if told.symbol in self._latest or len(self._latest) < SYMBOLS_MAX:
+            self._latest[told.symbol] = told
             self._has_data.set()
 
     async def room(self) -> None:

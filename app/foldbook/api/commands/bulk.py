@@ -21,7 +21,7 @@ import msgspec
 from uuid_utils.compat import uuid7
 
 from foldbook.access.principal import Principal, check_command
-from foldbook.api.commands.calls import Bus, CountResponse, ResultDocument, problem_reply
+from foldbook.api.commands.calls import Bus, CountResponse, problem_reply
 from foldbook.api.commands.envelope import IDEMPOTENCY_KEY, IF_MATCH, metadata_of
 from foldbook.api.gate import (
     PRINCIPAL,
@@ -39,6 +39,7 @@ from foldbook.api.gate import (
 from foldbook.api.problems import GATE_PROBLEMS, Problem, body_too_large, problem_of
 from foldbook.api.refusals import log_refusal
 from foldbook.eventstore.command_json import CommandLines
+from foldbook.eventstore.commands.documents import ResultDocument
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Command, Metadata
 

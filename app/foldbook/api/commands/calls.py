@@ -12,10 +12,7 @@ import re
 import string
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from operator import attrgetter
-from typing import Any
-from uuid import UUID
 
 import msgspec
 
@@ -27,7 +24,7 @@ from foldbook.api.problems import MEDIA_TYPE, Problem, problem_of
 from foldbook.api.refusals import log_refusal
 from foldbook.eventstore.command_json import CommandBody, content_of, declaration_of, fields_in_path, identity_of
 from foldbook.eventstore.commands.bus import CommandBus
-from foldbook.eventstore.commands.submission import CommandResult
+from foldbook.eventstore.commands.documents import ResultDocument
 from foldbook.eventstore.declaration import Call
 from foldbook.eventstore.events import Command
 
@@ -41,45 +38,6 @@ JSON = b"application/json"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _PLAIN = (string.ascii_letters + string.digits + "-._~/:").encode()
 _ENCODER = msgspec.json.Encoder()
-
-
-@cache
-def result_type(identity: str) -> type[msgspec.Struct]:
-    """The document that answers a command: the place of its last event in the log. The field ``identity`` names the
-    aggregate."""
-    title = "".join(word.title() for word in identity.split("_"))
-    return msgspec.defstruct(
-        f"{title}CommandResult",
-        [
-            (identity, str),
-            ("shard", int),
-            ("position", int),
-            ("sequence", int),
-            ("events", tuple[str, ...]),
-            ("command_id", UUID),
-            ("replayed", bool),
-        ],
-        frozen=True,
-        gc=False,
-    )
-
-
-class ResultDocument:
-    """Makes the documents that answer the commands of one type."""
-
-    def __init__(self, command: type[Command]) -> None:
-        self.type: Any = result_type(identity_of(command))
-
-    def __call__(self, result: CommandResult) -> Any:
-        return self.type(
-            result.aggregate_id,
-            result.shard,
-            result.position,
-            result.sequence,
-            result.events,
-            result.command_id,
-            result.replayed,
-        )
 
 
 class CommandCall:

@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 
 from foldbook.api.commands import bulk
-from foldbook.api.commands.calls import CommandCall, result_type
+from foldbook.api.commands.calls import CommandCall
 from foldbook.api.commands.envelope import CORRELATION_ID, IDEMPOTENCY_KEY, IF_MATCH, ON_BEHALF_OF, RequestHeader
 from foldbook.api.problems import GATE_PROBLEMS, MEDIA_TYPE, by_status
 from foldbook.eventstore.command_json import CommandLines, declaration_of, identity_of
+from foldbook.eventstore.commands.documents import result_type
 from foldbook.eventstore.events import Command
 
 COMMAND_PROBLEMS = (

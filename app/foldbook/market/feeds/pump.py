@@ -27,13 +27,11 @@ async def pump(source: Source, sinks: Sequence[Sink], *, waits: bool) -> int:
                 how_many = "an unknown number of" if told.count is None else told.count
                 logger.warning("%s data lost: %s", how_many, told.why)
                 continue
-            if isinstance(told, Opened):
-                continue  # A sink is told bars when they are complete.
             for sink in sinks:
                 if waits:
                     await sink.room()
                 sink.put(told)
-            count += 1
+            count += not isinstance(told, Opened)
             if count % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
     return count

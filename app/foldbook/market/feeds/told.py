@@ -41,8 +41,8 @@ class Source(Protocol):
 class Sink(Protocol):
     """Where market data goes."""
 
-    def put(self, datum: Datum) -> None:
-        """Take a datum, without waiting."""
+    def put(self, told: Datum | Opened) -> None:
+        """Take a datum, or leave it, without waiting."""
         ...
 
     async def room(self) -> None:

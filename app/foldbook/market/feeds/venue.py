@@ -13,7 +13,7 @@ from foldbook.eventstore.backoff import Backoff
 from foldbook.market.errors import MarketDataError
 from foldbook.market.feeds import wire
 from foldbook.market.feeds.backlog import Backlog
-from foldbook.market.feeds.told import Lost, Told
+from foldbook.market.feeds.told import Lost, Opened, Told
 from foldbook.market.records import Datum
 
 BATCH_MAX = 1_000
@@ -106,12 +106,14 @@ class VenueSink:
         await asyncio.wait([self._task])
         await self._session.close()
 
-    def put(self, datum: Datum) -> None:
+    def put(self, told: Datum | Opened) -> None:
         assert self._task is not None
         if self._task.done():
             self._task.result()  # raises what has ended it
+        if isinstance(told, Opened):
+            return  # The venue is told bars when they are complete.
         self._idle.clear()
-        self._backlog.put(datum)
+        self._backlog.put(told)
 
     async def room(self) -> None:
         await self._backlog.room()

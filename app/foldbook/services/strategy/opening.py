@@ -14,9 +14,10 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from foldbook.errors import IdempotencyConflict, Refusal
-from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Metadata
+from foldbook.messaging.answers import CommandFailed
+from foldbook.messaging.transport import Commands
 from foldbook.services.strategy.outbox import patiently
 from foldbook.services.strategy.world import CURRENCY
 from foldbook.strategies.errors import StrategyError
@@ -34,7 +35,7 @@ _NAMESPACE = UUID("b4f2a1f6-5a0a-4f0e-9a55-2f6d3c0f7b11")
 
 
 async def open_account(
-    bus: CommandBus,
+    bus: Commands,
     account: str,
     symbols: tuple[str, ...],
     *,
@@ -44,7 +45,8 @@ async def open_account(
     id_of: Callable[[str], UUID],
     reference: str,
 ) -> bool:
-    """Open the account with its cash, and say in which currency its symbols settle. False: it was open already.
+    """Open the account with its cash, and say in which currency its symbols settle. False: it was open already, or is
+    not ours to open.
 
     An account that somebody else opened is left as it is, and what was said before is not said otherwise.
     ``currency``: None is that of the symbols, or USD. Raises ``StrategyError`` if they settle in several.
@@ -66,8 +68,8 @@ async def open_account(
     kept_in = str(known.pop()) if known else CURRENCY
     try:
         opened = await execute(OpenAccount(**request("open")))
-    except Refusal as refusal:
-        if refusal.code != "already-exists":
+    except (Refusal, CommandFailed) as error:
+        if error.code not in ("already-exists", "forbidden"):
             raise
         return False
     for symbol, instrument in instruments.items():

@@ -9,9 +9,9 @@ from typing import NamedTuple, TypeVar
 
 from foldbook.errors import Overloaded, Refusal, StoreUnavailable
 from foldbook.eventstore.backoff import Backoff
-from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Metadata
+from foldbook.messaging.transport import Commands
 from foldbook.trading.commands import BookCommand
 
 SEND_MAX = 128
@@ -49,7 +49,7 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
             return result
 
 
-async def send(bus: CommandBus, commands: Sequence[BookCommand], metadata: Metadata) -> Sent:
+async def send(bus: Commands, commands: Sequence[BookCommand], metadata: Metadata) -> Sent:
     """Send the commands in their order. One without an answer is sent again, with all that follow it: the ids make that
     harmless."""
     position = 0

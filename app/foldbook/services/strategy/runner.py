@@ -20,10 +20,11 @@ import msgspec
 from uuid_utils.compat import uuid7
 
 from foldbook.errors import Refusal, SequenceConflict
-from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.events import Event, Metadata
 from foldbook.market.feeds.told import Opened
 from foldbook.market.records import Bar, Datum, Quote, Trade, time_of
+from foldbook.messaging.answers import CommandFailed
+from foldbook.messaging.transport import Commands
 from foldbook.services.strategy.account import Account, Starts
 from foldbook.services.strategy.outbox import patiently, send
 from foldbook.services.strategy.world import Settings, World
@@ -45,6 +46,8 @@ EVENTS_MAX = 1_000
 """Events that are read at once."""
 ANSWERS_MAX = 10_000
 """How often a strategy may answer events of its orders while neither data nor a timer comes. More has no end."""
+CORRELATION_MAX = 128
+"""Characters."""
 CONFLICTS_MAX = 20
 """How often a command that must find the account unchanged is tried."""
 
@@ -60,7 +63,7 @@ class Runner:
     def __init__(
         self,
         strategy: Strategy,
-        bus: CommandBus,
+        bus: Commands,
         account: Account,
         settings: Settings,
         *,
@@ -249,8 +252,9 @@ class Runner:
         """Cancel what is open, and say in the log that the strategy is at its end, and why.
 
         The account is not halted, as it would be in a backtest: others may trade in it. So the requests of the cancels
-        carry the reason as the message that they were made from; and a command that changes nothing, which sets the
-        trading state that is in force, has the reason in its actor: it is there even if no order was open.
+        carry the reason as what they belong to, and as the message that they were made from; and a command that changes
+        nothing, which sets the trading state that is in force, has the reason in its actor: it is there even if no
+        order was open. Over a transport the actor is the key's name, and the first of these is what remains.
         """
         self.is_running = False
         self.world.take_sent()
@@ -265,9 +269,10 @@ class Runner:
             for order in self.world.own_orders()
             if order.pending_request is not PendingRequest.CANCEL
         ]
-        sent = await send(self._bus, cancels, Metadata(actor=actor, raw_message=reason))
+        why = None if reason is None else reason[:CORRELATION_MAX]
+        sent = await send(self._bus, cancels, Metadata(actor=actor, correlation_id=why, raw_message=reason))
         await self.read(sent.position)
-        await self._say_ended(Metadata(actor=f"{actor} ({reason})"))
+        await self._say_ended(Metadata(actor=f"{actor} ({reason})", correlation_id=why))
         self._told.clear()
 
     async def _say_ended(self, metadata: Metadata) -> None:
@@ -283,6 +288,9 @@ class Runner:
             except SequenceConflict as conflict:
                 await self.read_page()
                 logger.debug("the account has changed meanwhile: %s", conflict)
+            except CommandFailed as failed:
+                logger.warning("the log could not be told that the strategy was stopped: %s", failed)
+                return
             else:
                 return
         logger.error("the log could not be told that strategy %s was stopped", self.world.strategy_id)

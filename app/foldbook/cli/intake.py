@@ -1,0 +1,28 @@
+"""``foldbook intake``: commands from RabbitMQ into the log."""
+
+from __future__ import annotations
+
+from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_stop
+from foldbook.cli.terminal import UntilStdinCloses, amqp_url, read_settings, warn_of_unknown_variables
+
+
+def intake(until_stdin_closes: UntilStdinCloses = False) -> None:
+    """Take commands from RabbitMQ, and answer them.
+
+    A command is acknowledged when it is in the log. Several intakes share the work. FOLDBOOK_AMQP_URL says where
+    RabbitMQ is.
+    """
+    import uvloop
+
+    from foldbook.engine.database import require_log
+    from foldbook.engine.intake import take_commands
+
+    settings = read_settings()
+    amqp_url(settings)
+    if until_stdin_closes:
+        end_with_stdin()
+    else:
+        warn_of_unknown_variables()
+        require_log(settings)
+    start_logging(settings)
+    run(take_commands(settings, wait_for_stop()), uvloop.new_event_loop)

@@ -1,0 +1,82 @@
+"""An error as a document: RFC 9457 problem details, the same whichever way a request came in.
+
+A code is stable; the module that raises it registers its status and title (``foldbook.errors``).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import msgspec
+
+from foldbook.errors import FoldbookError, Kind, kind_of, register
+
+logger = logging.getLogger(__name__)
+
+TYPE_PREFIX = "urn:foldbook:problem:"
+
+UNREGISTERED = Kind(409, "The command was refused")
+"""For a code that this program does not know: a replayed refusal that a newer program recorded."""
+
+register(
+    {
+        "malformed": (400, "The request cannot be read"),
+        "body-too-large": (413, "The body is too large"),
+    }
+)
+
+
+class Explained(NamedTuple):
+    """What the sender of a request is told of an error. ``details`` are named facts, ready for JSON."""
+
+    code: str
+    detail: str
+    details: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.code) or UNREGISTERED
+
+    def document(self) -> dict[str, Any]:
+        status, title = self.kind
+        members = {"type": TYPE_PREFIX + self.code, "title": title, "status": status, "detail": self.detail}
+        # A detail takes the place of none of them.
+        return {**members, **self.details, **members}
+
+
+def explain(error: Exception) -> Explained:
+    """An unexpected error is logged, and shown without details."""
+    match error:
+        case FoldbookError():
+            explained = Explained(error.code, error.detail, error.details)
+            if explained.kind.status == 500:
+                logger.error("a request failed", exc_info=error)
+            return explained
+        case msgspec.ValidationError():
+            return _of_content(str(error))
+        case msgspec.DecodeError() | UnicodeDecodeError():
+            return Explained("malformed", str(error))
+        case RecursionError():
+            return Explained("malformed", "it is nested too deeply")
+        case _:
+            logger.error("a request failed", exc_info=error)
+            return Explained("internal", "the failure was logged")
+
+
+_PATH = re.compile(r" - at `(?:key in )?\$\.?(?P<path>[^`]*)`$")
+_SHAPE = re.compile(r", got `|out of range|unknown field|missing required field|^Expected `\w+`$")
+
+
+def _of_content(message: str) -> Explained:
+    """What msgspec found. JSON of the wrong shape is malformed; a value that its field cannot hold breaks a rule of the
+    command."""
+    found = _PATH.search(message)
+    what = _PATH.sub("", message)
+    path = found["path"] if found else ""
+    if _SHAPE.search(what):
+        return Explained("malformed", what, {"path": path} if path else {})
+    return Explained("invalid-command", f"{path}: {what}", {"field": path})

@@ -1,0 +1,52 @@
+"""The answer to a command as its sender reads it: the result, or the error that the command bus would have raised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from foldbook.errors import FoldbookError, IdempotencyConflict, Overloaded, Refusal, SequenceConflict, StoreUnavailable
+from foldbook.eventstore.commands.submission import CommandResult
+from foldbook.eventstore.events import Command
+from foldbook.eventstore.problems import TYPE_PREFIX
+
+_REFUSED = (404, 409, 412, 422)
+_BUSY = (429, 503)
+
+
+class CommandFailed(FoldbookError):
+    """The command was not decided: its key may not send it, it cannot be read, or the engine failed. ``code`` says
+    which, and it will be the same if the command is sent again."""
+
+    def __init__(self, code: str, detail: str, **details: object) -> None:
+        super().__init__(detail, **details)
+        self.code = code
+
+
+def read_answer(text: bytes, command: Command) -> CommandResult:
+    """The result. Raises what the problem says, and ``StoreUnavailable`` if it says nothing that can be read."""
+    try:
+        document = msgspec.json.decode(text, type=dict[str, Any])
+        if "type" in document:
+            raise _error_of(document)
+        return msgspec.convert({**document, "aggregate_id": command.aggregate_id}, CommandResult)
+    except msgspec.MsgspecError as error:
+        raise StoreUnavailable(f"the answer cannot be read: {text[:200]!r}: {error}", in_doubt=True) from error
+
+
+def _error_of(document: dict[str, Any]) -> FoldbookError:
+    code = str(document.pop("type")).removeprefix(TYPE_PREFIX)
+    detail, status = str(document.pop("detail", code)), document.pop("status", 500)
+    document.pop("title", None)
+    if code == SequenceConflict.CODE:
+        return SequenceConflict(document["expected"], document["actual"])
+    if code == IdempotencyConflict.code:
+        return IdempotencyConflict(detail)
+    if code == StoreUnavailable.code:
+        return StoreUnavailable(detail, in_doubt=document.get("in_doubt") is True)
+    if status in _BUSY:
+        return Overloaded(detail)
+    if status in _REFUSED:
+        return Refusal(code, detail, **document)
+    return CommandFailed(code, detail, **document)
