@@ -18,10 +18,9 @@ from foldbook.trading.events import OrderCreated
 from foldbook.trading.values import ExecType
 from tests.builders import open_account, place
 from tests.messaging.sides import AmqpSide, LocalSide, amqp_side, local_side
-from tests.readside.projecting import until as until_async
 from tests.services.processes import Process, running, venue
 from tests.services.world import ACCOUNT, opened, report
-from tests.waiting import block_until
+from tests.waiting import block_until, until
 
 KNOWING = "tests/services/knowing.py:Knowing"
 ORDERS = 3_000
@@ -110,7 +109,7 @@ async def test_an_intake_that_is_killed_between_commit_and_acknowledgement_answe
                 async def is_under_way(before: int = before) -> bool:
                     return len(await log.recorded(after=before)) >= 200
 
-                await until_async(is_under_way)
+                await until(is_under_way)
                 await asyncio.to_thread(side.stop, signal.SIGKILL)
                 await asyncio.to_thread(side.start)
                 answers = await asyncio.gather(*waiting)

@@ -78,6 +78,7 @@ def _of_messaging(settings: Settings, lock_fd: int) -> Iterator[Child]:
     """What joins this engine with others over RabbitMQ."""
     if settings.amqp_url is not None:
         yield Child("the relay", ("relay",), lock_fd)
+        yield Child("the intake", ("intake",), lock_fd)
 
 
 def _is_ready(settings: Settings) -> bool:
