@@ -21,6 +21,7 @@ growth               the cost of an append to a long log and to a short one
 memory               the engine process after very many commands
 brokers_venue        the simulated venue's engine: orders, cancels, quotes and trades, without its server
 brokers              the gateway between the log and the venue: how soon an order is sent and a trade read, how many
+streams              ``/stream/events``: how soon events are seen, and what 500 clients cost the writers
 ==================== =================================================================================
 
 ``targets.py`` says what each figure must reach, ``readme.py`` generates README's table from the results, and

@@ -37,6 +37,7 @@ from bench.readme import LATEST
 from bench.rebuild import measure_rebuild
 from bench.rounds import FULL, QUICK, Sizes, Stage
 from bench.small_rounds import measure_small_rounds
+from bench.streams import measure_streams
 from bench.table import Report, Row, format_table
 from bench.throughput import MEASUREMENTS, measure_throughput
 
@@ -54,6 +55,7 @@ OTHERS: dict[str, Callable[[Stage], list[Row]]] = {
     "backtest": measure_backtest,
     "venue": measure_venue,
     "brokers": measure_brokers,
+    "streams": measure_streams,
     "messaging": measure_messaging,
     "intake": measure_intake,
     "market": measure_market,

@@ -12,7 +12,8 @@ import http.client
 import os
 import re
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import cast
 
 import msgspec
@@ -24,6 +25,7 @@ from bench.table import Slice
 
 ACCOUNTS = 100
 WARM_UP_S = 0.5
+TICK_S = 0.001
 ID_DIGITS = 10
 
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
@@ -34,6 +36,11 @@ class HttpLoad(msgspec.Struct, frozen=True, kw_only=True):
     connections: int
     seconds: float
     key: str | None = None
+    accounts: int = ACCOUNTS
+    account_prefix: str = ""
+    """Accounts that begin with it may exist already; without it they are new."""
+    rate: float | None = None
+    """Orders/s, as far as there are idle connections; without it each connection always has a request under way."""
 
 
 @dataclass
@@ -48,6 +55,8 @@ class Run:
     done: int = 0
     is_over: bool = False
     open_connections: int = 0
+    is_paced: bool = False
+    idle: list[Connection] = field(default_factory=list)
 
 
 class Connection(asyncio.Protocol):
@@ -60,7 +69,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._run.open_connections += 1
-        self._send()
+        self.go_on()
 
     def data_received(self, data: bytes) -> None:
         answer = self._answer = self._answer + data if self._answer else data
@@ -73,7 +82,7 @@ class Connection(asyncio.Protocol):
         elif len(answer) >= head + 4 + int(length[1]):
             self._answer = b""
             self._run.done += 1
-            self._send()
+            self.go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._run.open_connections -= 1
@@ -83,11 +92,16 @@ class Connection(asyncio.Protocol):
         else:
             self._fail(f"the server closed a connection: {exc}")
 
-    def _send(self) -> None:
-        run = self._run
-        if run.is_over:
+    def go_on(self) -> None:
+        if self._run.is_over:
             self._transport.close()
-            return
+        elif self._run.is_paced:
+            self._run.idle.append(self)
+        else:
+            self.send()
+
+    def send(self) -> None:
+        run = self._run
         run.sent += 1
         before, after = run.frames[run.sent % len(run.frames)]
         self._transport.write(b"%b%0*d%b" % (before, ID_DIGITS, run.sent, after))
@@ -100,17 +114,20 @@ class Connection(asyncio.Protocol):
 async def post_orders(load: HttpLoad) -> Slice:
     loop = asyncio.get_running_loop()
     tag = os.urandom(4).hex()
-    names = [f"http{tag}-{i}" for i in range(ACCOUNTS)]
+    names = [f"{load.account_prefix or f'http{tag}'}-{i}" for i in range(load.accounts)]
     _open_accounts(load, names)
     frames = [_frame(name, tag, number, load) for number, name in enumerate(names)]
-    run = Run(frames, failed=loop.create_future(), closed=loop.create_future())
+    run = Run(frames, failed=loop.create_future(), closed=loop.create_future(), is_paced=load.rate is not None)
     for _ in range(load.connections):
         await loop.create_connection(lambda: Connection(run), "127.0.0.1", load.port)
+    pacing = asyncio.create_task(_pace(run, load.rate)) if load.rate is not None else None
     await _wait(run, WARM_UP_S)
     first, stopwatch = run.done, Stopwatch()
     await _wait(run, load.seconds)
     measured = stopwatch.slice(run.done - first)
     run.is_over = True
+    if pacing is not None:
+        await pacing
     await asyncio.wait([run.closed, run.failed], return_when=asyncio.FIRST_COMPLETED)
     return measured
 
@@ -119,6 +136,18 @@ async def _wait(run: Run, seconds: float) -> None:
     done, _ = await asyncio.wait([run.failed], timeout=seconds)
     for future in done:
         future.result()
+
+
+async def _pace(run: Run, rate: float) -> None:
+    """Send what is due on connections that are idle."""
+    began_s, first = time.perf_counter(), run.sent
+    while not run.is_over:
+        due = int((time.perf_counter() - began_s) * rate) - (run.sent - first)
+        for _ in range(min(due, len(run.idle))):
+            run.idle.pop().send()
+        await asyncio.sleep(TICK_S)
+    for connection in run.idle:
+        connection.go_on()
 
 
 def _authorization(load: HttpLoad) -> dict[str, str]:
@@ -132,7 +161,7 @@ def _open_accounts(load: HttpLoad, names: list[str]) -> None:
         connection.request("POST", "/accounts", body, {"Content-Type": "application/json", **_authorization(load)})
         answer = connection.getresponse()
         said = answer.read()
-        if answer.status != 201:
+        if answer.status not in (201, 409):
             raise RuntimeError(f"POST /accounts was answered by {answer.status} {said!r}")
     connection.close()
 

@@ -41,6 +41,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     backtest_memory_ticks: int
     brokers_s: float
     brokers_accounts: int
+    streams_s: float
     relay_events: int
 
 
@@ -67,6 +68,7 @@ FULL = Sizes(
     backtest_memory_ticks=10_000_000,
     brokers_s=15,
     brokers_accounts=1_000,
+    streams_s=8,
     relay_events=100_000,
 )
 QUICK = Sizes(
@@ -92,6 +94,7 @@ QUICK = Sizes(
     backtest_memory_ticks=200_000,
     brokers_s=2,
     brokers_accounts=50,
+    streams_s=2,
     relay_events=10_000,
 )
 

@@ -101,6 +101,12 @@ READABLE_P99 = Target(unit="ms", is_cost=True)
 GATEWAY_ORDERS = Target(must=2_000, unit="orders/s")
 GATEWAY_ORDERS_PROJECTED = Target(unit="orders/s")
 
+# Streams of events.
+STREAM_P50 = Target(unit="ms", is_cost=True)
+STREAM_P99 = Target(must=200, aim=50, unit="ms", is_cost=True)
+STREAM_ALL_P99 = Target(must=200, unit="ms", is_cost=True)
+STREAM_WRITERS = Target(must=0.9, aim=0.98)
+STREAM_WRITERS_FULL = Target()
 # The relay, to a RabbitMQ on the same machine.
 RELAY = Target(must=5_000, aim=10_000, unit="events/s")
 

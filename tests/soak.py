@@ -36,6 +36,7 @@ from tests.messaging.rabbit import Rabbit, rabbit, rabbitmq_server
 from tests.proof.brokers_killed import ALL_PARTS, check, kill_under_orders, with_venue
 from tests.proof.callers import calling
 from tests.proof.crashing import WAYS, crash_in_a_burst
+from tests.proof.following import follow_under_kills
 from tests.proof.killing import EVERYTHING, PARTS, lap, shuffled
 from tests.proof.machine import drive
 from tests.proof.rebuilding import rebuild_under_load
@@ -44,6 +45,7 @@ from tests.proof.traders import trading
 CELLS_AT_ONCE = 5
 RUNS_AT_ONCE = 3
 STEPS = 40
+EVENTS_PER_S = 1_500
 EVENTS_PER_KILL = 1_600
 
 
@@ -100,6 +102,7 @@ def main(
     stages = [
         Stage("kill -9 of a part of `foldbook up` under load", rounds, 20, kill),
         Stage("server crash in a burst of appends", max(1, rounds // 4), 2, crash),
+        Stage("events read through streams while all is killed", 100_000, 3, follow),
         Stage("rebuild of all projections under full write load", 20, 1, rebuild),
         Stage("runs of the state machine", max(1, rounds * 2 // 5), 5, confuse),
         Stage("gateway killed: steps x faults x requests", len(list(all_cells())), 18, try_the_matrix),
@@ -175,6 +178,13 @@ def crash(clock: Clock) -> None:
         prepare(server.dsn)
         asyncio.run(bursts())
         clock.seen = seen_in(server.dsn)
+
+
+def follow(clock: Clock) -> None:
+    with embedded_postgres() as server:
+        prepare(server.dsn)
+        clock.seen = asyncio.run(follow_under_kills(as_role(server.dsn, ENGINE), clock.wanted, per_s=EVENTS_PER_S))
+        clock.done = clock.wanted
 
 
 def rebuild(clock: Clock) -> None:

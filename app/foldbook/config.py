@@ -103,6 +103,10 @@ class Settings(BaseSettings):
     """The body of a request."""
     ndjson_bytes_max: PositiveInt = 64 << 20
     """The body of a bulk request, which is read as a stream."""
+    streams_max: PositiveInt = 768
+    """Streams of events and of market data at once; each is a connection."""
+    streams_per_key_max: PositiveInt = 128
+    """Those of one key."""
 
     projection_interval_ms: PositiveInt = 3
     """A projection writes its tables at most this often; events that arrive in between form one range."""
@@ -229,6 +233,11 @@ def own_key(settings: Settings) -> str | None:
     there, or this user may not read it."""
     if given := os.environ.get(KEY_VARIABLE):
         return given.strip()
+    return key_in_file(settings)
+
+
+def key_in_file(settings: Settings) -> str | None:
+    """The key in the data folder. None: it is not there, or this user may not read it."""
     with suppress(OSError):
         return settings.key_file.read_text().strip()
     return None

@@ -10,6 +10,9 @@
     ├── StoreUnavailable        the database did not answer in time; the command's fate may be unknown
     ├── LeaseLost               another process holds the lease that an append needs (eventstore.postgres_store)
     ├── BrokerUnavailable       a broker did not answer a question        (brokers.port)
+    ├── Unauthenticated         a request has no key that is in force     (access.roles)
+    ├── Forbidden               a key may not do this                     (access.roles)
+    ├── AccountHidden           a key may not see the account             (access.roles)
     ├── UnknownEvent            a type or schema version that this program does not know
     ├── ProjectionError         an unknown projection, or one that is busy or failed
     ├── LogMismatch             the database's log is not the one that the settings describe
@@ -27,6 +30,9 @@
     ├── UnknownDeadLetter       there is no such dead letter              (messaging.dead_letters)
     ├── DeadLettersBusy         somebody else looks at the dead letters   (messaging.dead_letters)
     ├── DeadLetterStays         a dead letter cannot be sent again        (messaging.dead_letters)
+    ├── PositionAhead           a stream is to begin after the log's end  (eventstore.readers.tail)
+    ├── FellBehind              a reader of a stream does not keep up     (eventstore.readers.tail)
+    ├── StreamError             a stream cannot be followed               (client.follow)
     ├── Gap                     a consumer has missed events              (client.inbox)
     ├── VenueAlreadyRuns        another venue uses the data folder        (venue.store)
     ├── VenueDataError          the venue's data folder is damaged        (venue.journal)

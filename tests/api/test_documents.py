@@ -46,7 +46,7 @@ from tests.trading.executions import NOON, corrected, filled
 
 OF_ACCOUNT = "/accounts/{user}/{exchange}/{broker}"
 OF_TRADING = ("/accounts", "/fills")
-NOT_JSON = {"/metrics"}
+NOT_JSON = {"/metrics", "/stream/events", "/stream/market"}
 NEED_RABBITMQ = {"/admin/dead-letters"}  # tests/messaging/test_routes.py asks them
 QUERIES = {
     OF_ACCOUNT: [AT],

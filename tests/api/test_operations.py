@@ -197,6 +197,8 @@ async def test_the_openapi_document_describes_every_call(engine: Engine) -> None
         f"{of_account}/prices",
         f"{of_account}/prices/{{symbol}}",
         "/commands",
+        "/stream/events",
+        "/stream/market",
         "/fills",
         "/events",
         "/admin/projections",

@@ -70,6 +70,7 @@ def test_what_the_fast_path_uses_is_there() -> None:
         "_bodies",
         "_calls",
         "_gate",
+        "_incoming",
         "_others",
         "due_from_s",
         "heard_at_s",

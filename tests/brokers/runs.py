@@ -153,7 +153,7 @@ class Run:
 
     def _tell(self, message: AnyMessage) -> None:
         for report in self._exchange.apply(message).reports:
-            self.reports.append(_read(msgspec.json.encode(report_document(report))))
+            self.reports.append(_read(msgspec.json.encode(report_document(report)).decode()))
 
 
 _quantities = st.sampled_from(["0.5", "1", "2", "3"]).map(Decimal)

@@ -19,7 +19,7 @@ import pytest
 
 from foldbook.cli.exits import Exit
 from foldbook.config import Settings
-from foldbook.engine.welcome import DEFAULT_URL, FIRST_ORDER
+from foldbook.engine.welcome import DEFAULT_KEY_FILE, DEFAULT_URL, FIRST_ORDER
 from tests.machinery.engine import Engine
 
 CHECKOUT = Path(__file__).parents[2]
@@ -81,7 +81,7 @@ def test_every_command_of_a_page_runs(page: Path, engine: Engine, checkout: Path
     failures = tmp_path / "failures"
     failures.touch()
     script = tmp_path / "page.sh"
-    script.write_text(script_of(blocks(page), engine.url, tmp_path))
+    script.write_text(script_of(blocks(page), engine, tmp_path))
     (tmp_path / ".curlrc").write_text("fail-with-body\n")  # an answer of 400 or more is a failure
     folders = (each for each in os.environ["PATH"].split(os.pathsep) if not (Path(each) / "foldbook").exists())
     environment = engine.environment | {
@@ -105,12 +105,13 @@ def test_every_command_of_a_page_runs(page: Path, engine: Engine, checkout: Path
     assert (failures.read_text(), done.returncode) == ("", 0), done.stdout
 
 
-def script_of(page: list[Block], url: str, folder: Path) -> str:
+def script_of(page: list[Block], engine: Engine, folder: Path) -> str:
     """One script for a page. Each command that fails adds a line to the file ``$FAILURES``."""
     told = 'echo "$BLOCK: $BASH_COMMAND: exit code $?" >>"$FAILURES"'
     lines = []
     for number, block in enumerate(filter(lambda each: each.is_run, page)):
-        text = block.text.replace(DEFAULT_URL, url)
+        text = block.text.replace(DEFAULT_URL, engine.url)
+        text = text.replace(DEFAULT_KEY_FILE, shlex.quote(str(engine.data_dir / "operator.key")))
         lines.append(f'BLOCK={shlex.quote(block.place)}; echo "== $BLOCK"; trap {shlex.quote(told)} ERR')
         if block.language == "sql":
             file = folder / f"block-{number}.sql"
@@ -141,6 +142,11 @@ def test_readme_and_the_welcome_show_the_same_first_order() -> None:
 def test_every_exit_code_is_documented() -> None:
     rows = [f"| {code.value} | {code.meaning} |" for code in Exit]
     assert "\n".join(rows) in (CHECKOUT / "docs" / "operate.md").read_text()
+
+
+def test_no_command_shows_a_key_in_the_process_list() -> None:
+    for block in EVERY_BLOCK:
+        assert not re.search(r"curl[^\n]*(Authorization|Bearer|fbk_)", block.text), block.place
 
 
 def test_every_setting_is_documented() -> None:

@@ -78,6 +78,43 @@ class RunningVenue:
             assert (await stream.next())["kind"] == "HELLO"
             yield stream
 
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """Orders over WebSocket."""
+        async with connect(f"ws://127.0.0.1:{self.port}/orders") as connection:
+            yield Session(connection)
+
+
+class Session:
+    """Requests, and their answers."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self._lines: list[str] = []
+
+    async def send(self, *requests: dict[str, Any] | str) -> None:
+        """All of them in one frame."""
+        lines = [each if isinstance(each, str) else msgspec.json.encode(each).decode() for each in requests]
+        await self.connection.send("\n".join(lines))
+
+    async def line(self) -> str:
+        """The next answer, as it was sent."""
+        while not self._lines:
+            async with asyncio.timeout(FRAME_S):
+                self._lines = str(await self.connection.recv()).split("\n")
+        return self._lines.pop(0)
+
+    async def answer(self) -> dict[str, Any]:
+        answer: dict[str, Any] = msgspec.json.decode(await self.line())
+        return answer
+
+    async def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        """A request, and its answer."""
+        await self.send({"id": 0, "method": method, "params": params})
+        answer = await self.answer()
+        assert answer["id"] == 0
+        return answer
+
 
 class Stream:
     """Frames, one after the other."""

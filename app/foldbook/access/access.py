@@ -14,7 +14,7 @@ import msgspec
 
 from foldbook.access.commands import COMMANDS, AccessCommand, IssueKey, RevokeKey
 from foldbook.access.events import EVENT_TYPES, KeyEvent, KeyIssued, KeyRevoked
-from foldbook.access.roles import EVERY_ACCOUNT, OF_EVERY_ACCOUNT, Role, is_pattern
+from foldbook.access.roles import EVERY_ACCOUNT, OF_EVERYTHING, Role, is_pattern
 from foldbook.errors import Refusal, register
 from foldbook.eventstore.decider import Decider
 
@@ -87,7 +87,7 @@ def _check(command: IssueKey) -> None:
     for pattern in command.accounts:
         if not is_pattern(pattern):
             raise _invalid("accounts", f"{pattern!r} is not user/exchange/broker, with * for any name")
-    if not OF_EVERY_ACCOUNT.isdisjoint(command.roles) and EVERY_ACCOUNT not in command.accounts:
+    if not OF_EVERYTHING.isdisjoint(command.roles) and EVERY_ACCOUNT not in command.accounts:
         raise _invalid("accounts", f"must be {EVERY_ACCOUNT} for an auditor or an operator")
     if command.expires_at is not None and command.expires_at <= command.received_at:
         raise _invalid("expires_at", "must be in the future")

@@ -61,13 +61,12 @@ class Keyring:
             raise Unauthenticated(_REFUSED)
         return held.principal
 
-    def holder_of(self, key_id: str) -> Principal | None:
-        """The principal of a key that was shown before; None: it is not in force any more."""
-        held = self._by_id.get(key_id)
-        return None if held is None or held.key.is_expired(self._now()) else held.principal
-
     def is_live(self, principal: Principal) -> bool:
-        return principal.key_id is None or self.holder_of(principal.key_id) is principal
+        """Is the key of a principal that was told earlier still in force?"""
+        if principal.key_id is None:
+            return True
+        held = self._by_id.get(principal.key_id)
+        return held is not None and held.principal is principal and not held.key.is_expired(self._now())
 
 
 class _Held:

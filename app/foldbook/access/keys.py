@@ -13,7 +13,8 @@ from uuid import UUID
 SECRET_BYTES = 32
 
 KEY_ID = r"[0-9a-f]{12}"
-_KEY = re.compile(rf"fbk_({KEY_ID})_[0-9a-f]{{64}}")
+_KEY = re.compile(rf"fbk_{KEY_ID}_[0-9a-f]{{64}}")
+_KEY_IN = re.compile(_KEY.pattern.encode())
 
 
 def key_id_of(command_id: UUID) -> str:
@@ -25,8 +26,17 @@ def key_of(key_id: str, secret: bytes) -> str:
     return f"fbk_{key_id}_{secret.hex()}"
 
 
+def is_key_id(text: str) -> bool:
+    return re.fullmatch(KEY_ID, text) is not None
+
+
 def is_key(text: str) -> bool:
     return _KEY.fullmatch(text) is not None
+
+
+def holds_key(text: bytes) -> bool:
+    """Does a key stand in the text? Where it may be recorded or shown, it must not."""
+    return b"fbk_" in text and _KEY_IN.search(text) is not None
 
 
 def digest_of(key: str) -> str:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 
-from foldbook.access.roles import EVERY_ACCOUNT, AccountHidden, Forbidden, Role, Roles, Unauthenticated, matches
+from foldbook.access.roles import (
+    EVERY_ACCOUNT,
+    OF_EVERYTHING,
+    AccountHidden,
+    Forbidden,
+    Role,
+    Roles,
+    Unauthenticated,
+    matches,
+)
 from foldbook.eventstore.events import NO_METADATA, Command, Metadata
 
 SEEN_MAX = 10_000
@@ -27,14 +36,15 @@ class Principal:
         self.roles = roles
         self.accounts = accounts
         self.is_known = is_known
-        self.sees_all = EVERY_ACCOUNT in accounts
+        self.sees_all = not OF_EVERYTHING.isdisjoint(roles)
+        """The whole log, and not only what accounts have."""
         self.metadata = NO_METADATA if name is None else Metadata(actor=name)
         """Of commands that say nothing more of themselves."""
         self._seen: dict[str, bool] = {}
 
     @property
     def patterns(self) -> list[str] | None:
-        """The accounts, for a query; None: all."""
+        """What a query may show; None: everything."""
         return None if self.sees_all else list(self.accounts)
 
     @property
@@ -45,7 +55,7 @@ class Principal:
         return Role.OPERATOR in self.roles or not self.roles.isdisjoint(roles)
 
     def sees(self, account: str) -> bool:
-        """What is not an account, such as an aggregate of another domain, is seen by who sees all."""
+        """No pattern covers what is not named like an account, such as the keys: only auditors and operators see it."""
         if self.sees_all:
             return True
         seen = self._seen.get(account)

@@ -18,7 +18,7 @@ class Role(StrEnum):
     """What a key may do, for the accounts that it has.
 
     Everybody but ``broker`` reads. An operator may do everything, and an auditor read everything: they have every
-    account.
+    account, and see what belongs to none.
     """
 
     TRADER = "trader"
@@ -43,7 +43,7 @@ RECONCILERS: Roles = frozenset({Role.BROKER, Role.RISK})
 EVERYBODY: Roles = frozenset(Role)
 """Every key."""
 
-OF_EVERY_ACCOUNT: Roles = frozenset({Role.AUDITOR, Role.OPERATOR})
+OF_EVERYTHING: Roles = frozenset({Role.AUDITOR, Role.OPERATOR})
 """Roles that a key has for every account, or not at all."""
 
 

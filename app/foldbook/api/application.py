@@ -29,6 +29,7 @@ from foldbook.api.queries import accounts, fills, instruments, ledger, log, lots
 from foldbook.api.queries.parameters import check_query_parameters
 from foldbook.api.queries.reader import Reader
 from foldbook.api.routes import GatedRoutes, answer_problem, check_routes, metadata_of_request, principal_of_request
+from foldbook.api.streams.streams import Streams
 from foldbook.eventstore.events import Command
 from foldbook.eventstore.readers.administration import ProjectionAdmin
 
@@ -61,6 +62,7 @@ def create_application(
     verifier: LogVerifier,
     gate: Gate,
     key_admin: KeyAdmin,
+    streams: Streams,
     rabbit: Rabbit,
     running: Callable[[Litestar], AbstractAsyncContextManager[None]],
     *,
@@ -100,7 +102,7 @@ def create_application(
             requests.count(http["method"], http.get("path_template", "unknown"), message["status"])
 
     def gated(app: ASGIApp) -> ASGIApp:
-        return cast(ASGIApp, GatedRoutes(cast(Application, app), bodies))
+        return cast(ASGIApp, GatedRoutes(cast(Application, app), bodies, gate.check_live))
 
     document = openapi_document(ROUTES, tuple(sorted(dependencies)), tuple(commands))
     routes = [*ROUTES, *docs_routes(document)]
@@ -122,4 +124,6 @@ def create_application(
         for route in litestar.routes
         if isinstance(route, HTTPRoute)
     }
-    return Front(cast(Application, litestar), calls, bulk, gate, bodies, others)
+    return Front(
+        cast(Application, litestar), calls, bulk, streams.applications(gate, requests.count), gate, bodies, others
+    )

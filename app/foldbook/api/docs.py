@@ -5,6 +5,7 @@ Litestar describes its routes; the commands' declarations describe the commands.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib import metadata, resources
 
@@ -21,7 +22,9 @@ from msgspec import Struct
 from foldbook.api.commands.calls import command_calls
 from foldbook.api.commands.openapi import command_paths
 from foldbook.api.problems import Problem
-from foldbook.api.routes import may
+from foldbook.api.routes import ROLES, may
+from foldbook.api.sessions import COOKIE
+from foldbook.api.streams.openapi import stream_paths
 from foldbook.eventstore.events import Command
 
 _STATIC = resources.files("foldbook.api") / "static"
@@ -30,11 +33,32 @@ _FILES = {
     "swagger-ui.css": (_STATIC / "swagger-ui" / "swagger-ui.css", "text/css"),
     "swagger-ui-bundle.js": (_STATIC / "swagger-ui" / "swagger-ui-bundle.js", "text/javascript"),
 }
+_POLICY = (
+    # Nothing from elsewhere, and no script but from our files.
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self' 'unsafe-inline'",  # Swagger UI sets styles
+    "img-src 'self' data:",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+)
 _HEADERS = {
-    # The page may load nothing from elsewhere.
-    "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:",
+    "Content-Security-Policy": "; ".join(_POLICY),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
+_SCHEMES = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key: `fbk_...`. The first start makes one, `operator.key` in the data folder.",
+    },
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "What `POST /session` gives a page."},
+}
+"""How a request shows who sends it."""
 
 
 class Welcome(Struct, frozen=True, kw_only=True):
@@ -67,11 +91,23 @@ def openapi_document(
     )
     document = described.openapi_schema.to_schema()
     paths, schemas = command_paths(commands, command_calls(commands))
-    for path, operations in paths.items():
+    for path, operations in {**paths, **stream_paths()}.items():
         document["paths"].setdefault(path, {}).update(operations)
+    document["components"]["securitySchemes"] = _SCHEMES
+    document["security"] = [{name: []} for name in _SCHEMES]
+    for method, path in _open_to_all(routes):
+        document["paths"][path][method]["security"] = []
     # A type that both use is in both, with the same meaning.
     document["components"]["schemas"] = schemas | document["components"]["schemas"]
     return msgspec.json.encode(document)
+
+
+def _open_to_all(routes: Iterable[HTTPRouteHandler]) -> Iterator[tuple[str, str]]:
+    """Method and path of each route that needs no key."""
+    for one in routes:
+        if one.opt[ROLES] is None:
+            for path in one.paths:
+                yield from ((method.lower(), path.replace(":str}", "}")) for method in one.http_methods)
 
 
 def docs_routes(document: bytes) -> list[HTTPRouteHandler]:

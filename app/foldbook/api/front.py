@@ -1,4 +1,4 @@
-"""The front answers command calls and ``POST /commands``, on any server, and passes everything else on.
+"""The front answers command calls, ``POST /commands`` and streams, on any server, and passes everything else on.
 
 It is in front of Litestar. A path that only commands have is answered here for every method.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from foldbook.access.principal import Principal
+from foldbook.access.principal import UNKNOWN, Principal
 from foldbook.api.commands import bulk
 from foldbook.api.commands.bulk import BulkCommands
 from foldbook.api.commands.calls import CommandCall, CommandCalls
@@ -28,6 +28,11 @@ from foldbook.api.gate import (
     respond,
 )
 from foldbook.api.problems import Problem, problem_of
+from foldbook.api.streams import events, market
+from foldbook.api.streams.streams import StreamApplications
+
+_ONLY_HERE = {bulk.PATH: {"POST"}, events.PATH: {"GET"}, market.PATH: {"GET"}}
+"""The methods of paths that are answered here, beside those of commands."""
 
 
 class Front:
@@ -41,6 +46,7 @@ class Front:
         app: Application,
         calls: CommandCalls,
         bulk_commands: BulkCommands,
+        streams: StreamApplications,
         gate: Gate,
         bodies: Bodies,
         others: Mapping[str, Collection[str]],
@@ -50,17 +56,20 @@ class Front:
         self.gate = gate
         self.bodies = bodies
         self._bulk = bulk_commands
+        self._streams = streams
+        self.end_streams = streams.open.close
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._upgrade(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         method = scope["method"]
         try:
-            principal = self.gate.admit(headers_of(scope["headers"]), method)
-            if (connection := scope.get(CONNECTION)) is not None:
-                connection.claim(principal.key_id)
+            principal = self._admit(scope, method)
             path = path_of(scope).rstrip("/")
         except Exception as error:
             await respond(send, self.calls.refuse(method, "unknown", problem_of(error)))
@@ -70,10 +79,37 @@ class Front:
             await self._execute(*found, scope, receive, send)
         elif path == bulk.PATH and method == "POST":
             await self._bulk(scope, receive, send)
+        elif path == events.PATH and method == "GET":
+            await self._streams.events(scope, receive, send)
+        elif path == market.PATH and method == "GET":
+            await respond(send, self.calls.refuse(method, path, market.without_upgrade()))
         elif (here := self._without_app(method, path)) is not None:
             await respond(send, self._without_call(method, *here))
         else:
             await self._app(scope, receive, send)
+
+    def _admit(self, scope: Scope, method: str) -> Principal:
+        """Who sends the request. Raises what the gate does, and ``Problem`` if it has too many connections."""
+        principal = self.gate.admit(headers_of(scope["headers"]), method)
+        if (connection := scope.get(CONNECTION)) is not None:
+            connection.claim(principal.key_id)
+        return principal
+
+    async def _upgrade(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # The client asks to connect.
+        principal = UNKNOWN
+        try:
+            # A page of another site can ask for it, too: it is checked like a request that changes something.
+            principal = self._admit(scope, "POST")
+            path = path_of(scope).rstrip("/")
+        except Exception as error:
+            await market.refuse(scope, send, self.calls.refuse("GET", "unknown", problem_of(error), principal))
+            return
+        if path == market.PATH:
+            await self._streams.market({**scope, PRINCIPAL: principal}, receive, send)
+        else:
+            problem = Problem("not-found", "there is no such WebSocket")
+            await market.refuse(scope, send, self.calls.refuse("GET", "unknown", problem, principal))
 
     async def _execute(
         self, call: CommandCall, named: tuple[str, ...], scope: Scope, receive: Receive, send: Send
@@ -98,8 +134,8 @@ class Front:
 
     def _without_app(self, method: str, path: str) -> tuple[str, set[str]] | None:
         """Template and methods of a path that has commands, if ``app`` does not know the method there."""
-        if path == bulk.PATH:
-            return bulk.PATH, {"POST"}
+        if path in _ONLY_HERE:
+            return path, _ONLY_HERE[path]
         if not (here := self.calls.at(path)):
             return None
         template = here[0].template

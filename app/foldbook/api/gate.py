@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from foldbook.access.keyring import Keyring
+from foldbook.access.keys import holds_key
 from foldbook.access.principal import ANYONE, UNKNOWN, Principal
 from foldbook.access.roles import Unauthenticated
 from foldbook.api.hosts import Hosts
@@ -105,10 +106,6 @@ class Gate:
             self._rates.take(principal.key_id)
         return principal
 
-    def principal_of(self, key: str) -> Principal:
-        """Raises ``Unauthenticated``."""
-        return ANYONE if self.keyring is None else self.keyring.principal_of(key)
-
     def check_live(self, principal: Principal) -> None:
         """Raises ``Unauthenticated`` if the key of a request that was admitted is not in force any more."""
         if self.keyring is not None and not self.keyring.is_live(principal):
@@ -116,11 +113,12 @@ class Gate:
 
     def _in_session(self, keyring: Keyring, cookies: bytes, origin: bytes | None, method: str) -> Principal:
         """A cookie that says nothing is not an error: the browser sends it until it is told otherwise."""
-        key_id = self.sessions.key_id_of(cookies)
-        principal = None if key_id is None else keyring.holder_of(key_id)
-        if principal is not None and origin is None and method not in SAFE_METHODS:
+        principal = self.sessions.principal_of(cookies)
+        if principal is None or not keyring.is_live(principal):
+            return UNKNOWN
+        if origin is None and method not in SAFE_METHODS:
             raise Problem("foreign-origin", "a session changes something only from a page of this engine")
-        return principal or UNKNOWN
+        return principal
 
 
 def _key_in(authorization: bytes) -> str:
@@ -128,6 +126,13 @@ def _key_in(authorization: bytes) -> str:
     if found is None:
         raise Unauthenticated("the Authorization header must be: Bearer fbk_...")
     return found[1].decode("latin-1")
+
+
+def refuse_keys(text: bytes, where: str) -> None:
+    """Raises ``Problem`` for a text with a key in it: an order's reason, a line of a person who pasted the wrong thing.
+    What is sent may be recorded, and an error may show it."""
+    if holds_key(text):
+        raise Problem("malformed", f"a key stands in the {where}: send it in Authorization only, and revoke this one")
 
 
 class BodyLimits(Struct, frozen=True):

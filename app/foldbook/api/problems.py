@@ -77,6 +77,8 @@ class Problem(FoldbookError):
         self.headers = dict(headers or {})
         if self.status == 503:
             self.headers.setdefault("Retry-After", str(RETRY_AFTER_S))
+        if self.status == 401:  # RFC 9110, 15.5.2
+            self.headers.setdefault("WWW-Authenticate", "Bearer")
 
     def document(self) -> dict[str, Any]:
         return Explained(self.code, self.detail, self.details).document()

@@ -6,7 +6,7 @@ built.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from litestar import Request, Response
@@ -27,6 +27,7 @@ from foldbook.api.gate import (
     Send,
     has_body,
     headers_of,
+    refuse_keys,
 )
 from foldbook.api.paths import account_of
 from foldbook.api.problems import problem_of, problem_response
@@ -35,6 +36,7 @@ from foldbook.eventstore.events import Metadata
 from foldbook.eventstore.strict_json import refuse_repeated_keys
 
 ROLES = "roles"
+"""The option of a route that says who may call it."""
 
 
 def may(roles: Roles | None) -> dict[str, Any]:
@@ -73,15 +75,20 @@ def metadata_of_request(request: Request[Any, Any, Any]) -> Metadata:
 
 
 class GatedRoutes:
-    """An ASGI application in front of the routes of ``app``, whose framework answers what this raises."""
+    """An ASGI application in front of the routes of ``app``, whose framework answers what this raises.
 
-    def __init__(self, app: Application, bodies: Bodies) -> None:
+    ``check_live``: is the key still in force, after a body that took its time?
+    """
+
+    def __init__(self, app: Application, bodies: Bodies, check_live: Callable[[Principal], None]) -> None:
         self._app = app
         self._bodies = bodies
+        self._check_live = check_live
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             self._authorize(scope)
+            refuse_keys(b"%b?%b" % (scope["path"].encode(), scope["query_string"]), "URL")
             headers = headers_of(scope["headers"])
             is_body = has_body(headers)
             if is_body or scope["method"] not in SAFE_METHODS:
@@ -91,6 +98,7 @@ class GatedRoutes:
                     receive = _again(await self._checked_body(receive, headers), receive)
                 except ClientGone:
                     return
+                self._check_live(scope[PRINCIPAL])
         await self._app(scope, receive, send)
 
     def _authorize(self, scope: Scope) -> None:
@@ -105,6 +113,7 @@ class GatedRoutes:
 
     async def _checked_body(self, receive: Receive, headers: Headers) -> bytes:
         body = await self._bodies.read(receive, headers)
+        refuse_keys(body, "body")
         refuse_repeated_keys(body)
         return body
 

@@ -2,7 +2,7 @@
 
 A page cannot keep a key safely, and an EventSource or a WebSocket cannot send one. So whoever showed a key gets a
 cookie that no script can read and that no other site's page can send (``HttpOnly``, ``SameSite=Strict``). A session has
-the rights of its key and ends with it. The sessions are in this process only: a restart ends them.
+the rights of its key and is worth nothing without it. The sessions are in this process only: a restart ends them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ import time
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 
+from foldbook.access.principal import Principal
+
 COOKIE = "foldbook_session"
 SESSION_S = 12 * 3_600.0
 SESSIONS_MAX = 10_000
+SESSIONS_OF_KEY_MAX = 32
+"""One more ends the oldest of that key."""
 
 
 class Sessions:
@@ -23,25 +27,28 @@ class Sessions:
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
-        self._sessions: dict[str, tuple[str, float]] = {}
-        """Key id and end, by digest, in the order of their ends."""
+        self._sessions: dict[str, tuple[Principal, float]] = {}
+        """Whose it is, and its end, by digest, in the order of their ends."""
 
-    def begin(self, key_id: str) -> str:
+    def begin(self, principal: Principal) -> str:
         """The cookie's value."""
         value = secrets.token_urlsafe(32)
         self._forget_ended()
-        while len(self._sessions) >= SESSIONS_MAX:
+        own = [digest for digest, (holder, _) in self._sessions.items() if holder is principal]
+        if len(own) >= SESSIONS_OF_KEY_MAX:
+            del self._sessions[own[0]]
+        elif len(self._sessions) >= SESSIONS_MAX:
             del self._sessions[next(iter(self._sessions))]
-        self._sessions[_digest(value)] = (key_id, self._now_s() + SESSION_S)
+        self._sessions[_digest(value)] = (principal, self._now_s() + SESSION_S)
         return value
 
     def end(self, cookies: bytes) -> None:
         self._sessions.pop(_digest(_value_in(cookies)), None)
 
-    def key_id_of(self, cookies: bytes) -> str | None:
+    def principal_of(self, cookies: bytes) -> Principal | None:
         """``cookies``: the header of a request. None: there is no session, or it has ended."""
-        key_id, end_s = self._sessions.get(_digest(_value_in(cookies)), (None, 0.0))
-        return key_id if end_s > self._now_s() else None
+        principal, end_s = self._sessions.get(_digest(_value_in(cookies)), (None, 0.0))
+        return principal if end_s > self._now_s() else None
 
     def _forget_ended(self) -> None:
         now_s = self._now_s()

@@ -94,7 +94,7 @@ def client_order_id(account: str, order_id: str, leg: int, capabilities: Capabil
     the broker takes it, ``<order id>:<leg>``; else a hash of account, order and leg.
     """
     readable = f"{order_id}:{leg}"
-    if len(readable) <= capabilities.id_length_max and set(readable) <= set(capabilities.id_alphabet):
+    if len(readable) <= capabilities.id_length_max and not readable.strip(capabilities.id_alphabet):
         return readable
     alphabet = "".join(c for c in "0123456789abcdefghijklmnopqrstuvwxyz" if c in capabilities.id_alphabet)
     number = int.from_bytes(hashlib.sha256(f"{account}\0{order_id}\0{leg}".encode()).digest())

@@ -1,4 +1,5 @@
-"""The simulated venue as a broker, over its HTTP and WebSocket interface. One adapter serves all accounts."""
+"""The simulated venue as a broker: requests and reports over WebSocket, questions over HTTP. One adapter serves all
+accounts."""
 
 from __future__ import annotations
 
@@ -9,7 +10,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -34,6 +34,7 @@ from foldbook.brokers.port import (
     Terms,
 )
 from foldbook.brokers.streams import ReportStream
+from foldbook.brokers.venue_session import VenueSession
 from foldbook.trading.values import ExecType, OrderType, OrdStatus, Side, TimeInForce
 
 SEND_S = 2.0
@@ -45,7 +46,11 @@ DEDUP_S = 3_600.0
 NOT_SO_FAR = 409
 """What the venue answers to a cursor that it has not come to."""
 
-CONNECTIONS_MAX = 128
+QUESTIONS_MAX = 64
+"""At once."""
+HEARTBEAT_S = 10.0
+"""How often a WebSocket is looked at, whether the venue is still there."""
+FRAME_BYTES_MAX = 1 << 20
 
 PAGE = 1_000
 ORDERS_MAX = 100_000
@@ -139,11 +144,13 @@ class _Health(msgspec.Struct, frozen=True):
 
 class _Problem(msgspec.Struct, frozen=True):
     type: str
+    status: int
     detail: str
 
 
 _report_of = msgspec.json.Decoder(_Report).decode
 _order_of = msgspec.json.Decoder(_Order).decode
+_problem_of = msgspec.json.Decoder(_Problem).decode
 
 
 class SimulatedBroker:
@@ -153,6 +160,7 @@ class SimulatedBroker:
         self._url = url.rstrip("/")
         self._now = now
         self._session: aiohttp.ClientSession | None = None
+        self._orders = VenueSession(self._connect)
         self._is_closed = False
         self._capabilities = Capabilities(
             order_types=frozenset(OrderType),
@@ -174,7 +182,7 @@ class SimulatedBroker:
     # -- requests ------------------------------------------------------------------------------------------------
 
     async def submit(self, order: NewOrder) -> Outcome:
-        body = {
+        params = {
             "account": order.account,
             "client_order_id": order.client_order_id,
             "symbol": order.symbol,
@@ -189,7 +197,7 @@ class SimulatedBroker:
             "reduce_only": order.reduce_only,
             "trailing_offset": _text(order.trailing_offset),
         }
-        told = await self._request("/orders", body)
+        told = await self._request("submit", params)
         if not isinstance(told, _Told):
             return told
         if told.order.status is OrdStatus.REJECTED:
@@ -197,44 +205,43 @@ class SimulatedBroker:
         return _acknowledged(order.account, told, ExecType.NEW, None)
 
     async def cancel(self, order: OrderRef, request_id: str) -> Outcome:
-        body = {"account": order.account, "request_id": request_id}
-        told = await self._request(f"/orders/{quote(order.client_order_id, safe='')}/cancel", body)
+        params = {"account": order.account, "client_order_id": order.client_order_id, "request_id": request_id}
+        told = await self._request("cancel", params)
         if not isinstance(told, _Told):
             return told
         return _acknowledged(order.account, told, ExecType.CANCELED, request_id)
 
     async def replace(self, order: OrderRef, terms: Terms, request_id: str) -> Outcome:
-        body = {
+        params = {
             "account": order.account,
+            "client_order_id": order.client_order_id,
             "request_id": request_id,
             "quantity": f"{terms.quantity:f}",
             "limit_price": _text(terms.limit_price),
             "stop_price": _text(terms.stop_price),
         }
-        told = await self._request(f"/orders/{quote(order.client_order_id, safe='')}/replace", body)
+        told = await self._request("replace", params)
         if not isinstance(told, _Told):
             return told
         return _acknowledged(order.account, told, ExecType.REPLACED, request_id)
 
-    async def _request(self, path: str, body: Mapping[str, Any]) -> _Told | Refused | InDoubt:
+    async def _request(self, method: str, params: Mapping[str, Any]) -> _Told | Refused | InDoubt:
         """The order as the venue answers it; or a clear no; or nobody knows."""
-        given = {name: value for name, value in body.items() if value is not None}
         try:
-            async with self._http().post(
-                self._url + path, data=msgspec.json.encode(given), headers={"Content-Type": "application/json"}
-            ) as response:
-                content = await response.read()
+            async with asyncio.timeout(self._capabilities.send_s):
+                answer = await self._orders.ask(method, params)
         except (aiohttp.ClientError, TimeoutError, OSError, BrokerUnavailable) as error:
             return InDoubt(reason=f"{type(error).__name__}: {error}".rstrip(": "))
         try:
-            if response.status in (200, 201):
-                return _Told(_order_of(content), content.decode())
-            problem = msgspec.json.decode(content, type=_Problem)
+            if raw := bytes(answer.result).decode():
+                return _Told(_order_of(raw), raw)
+            raw = bytes(answer.error).decode()
+            problem = _problem_of(raw)
         except msgspec.MsgspecError as error:
-            return InDoubt(reason=f"an answer that makes no sense ({response.status}): {error}")
-        if 400 <= response.status < 500 and problem.type.rpartition(":")[2] in _REFUSALS:
-            return Refused(reason=problem.detail, raw=content.decode(errors="replace"))
-        return InDoubt(reason=f"{response.status}: {problem.detail}")
+            return InDoubt(reason=f"an answer that makes no sense: {error}")
+        if 400 <= problem.status < 500 and problem.type.rpartition(":")[2] in _REFUSALS:
+            return Refused(reason=problem.detail, raw=raw)
+        return InDoubt(reason=f"{problem.status}: {problem.detail}")
 
     # -- questions -----------------------------------------------------------------------------------------------
 
@@ -270,7 +277,7 @@ class SimulatedBroker:
         return Fills(
             completeness=Completeness.COMPLETE,
             began_at=began_at,
-            reports=tuple(_read(bytes(raw)) for raw in told.fills),
+            reports=tuple(_read(bytes(raw).decode()) for raw in told.fills),
             cursor=str(told.next),
             has_more=told.has_more,
         )
@@ -308,7 +315,7 @@ class SimulatedBroker:
     async def _reports(self) -> AsyncIterator[AsyncIterator[Report]]:
         health = await self._ask("/health", _Health)
         try:
-            socket = await self._http().ws_connect(f"{self._url}/reports", heartbeat=10.0, max_msg_size=1 << 20)
+            socket = await self._connect("/reports?batch=true")
             # From the first frame on, nothing is missed.
             await asyncio.wait_for(socket.receive(), self._capabilities.send_s)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -327,12 +334,15 @@ class SimulatedBroker:
 
     # -- its life ------------------------------------------------------------------------------------------------
 
+    async def _connect(self, path: str = "/orders") -> aiohttp.ClientWebSocketResponse:
+        return await self._http().ws_connect(self._url + path, heartbeat=HEARTBEAT_S, max_msg_size=FRAME_BYTES_MAX)
+
     def _http(self) -> aiohttp.ClientSession:
         if self._is_closed:
             raise BrokerUnavailable("the adapter is closed")
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+                connector=aiohttp.TCPConnector(limit=QUESTIONS_MAX),
                 timeout=aiohttp.ClientTimeout(total=self._capabilities.send_s),
                 trust_env=False,
             )
@@ -340,6 +350,7 @@ class SimulatedBroker:
 
     async def close(self) -> None:
         self._is_closed = True
+        await self._orders.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -350,10 +361,10 @@ async def _read_frames(socket: aiohttp.ClientWebSocketResponse, stream: ReportSt
     reason = "the venue has closed it"
     try:
         async for message in socket:
-            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+            if message.type is not aiohttp.WSMsgType.TEXT:
                 break
-            raw = message.data if isinstance(message.data, bytes) else message.data.encode()
-            stream.put(_read(raw))
+            for raw in message.data.split("\n"):
+                stream.put(_read(raw))
     except (msgspec.MsgspecError, ValueError) as error:
         reason = f"a report makes no sense: {error}"
     except (aiohttp.ClientError, OSError) as error:
@@ -362,11 +373,8 @@ async def _read_frames(socket: aiohttp.ClientWebSocketResponse, stream: ReportSt
         stream.end(reason)
 
 
-def _read(raw: bytes) -> Report:
-    return _told(_report_of(raw), raw)
-
-
-def _told(report: _Report, raw: bytes) -> Report:
+def _read(raw: str) -> Report:
+    report = _report_of(raw)
     return Report(
         kind=ReportKind(report.kind),
         account=report.account,
@@ -389,7 +397,7 @@ def _told(report: _Report, raw: bytes) -> Report:
         amount=report.amount,
         currency=report.currency,
         time=report.time,
-        raw=raw.decode(),
+        raw=raw,
     )
 
 

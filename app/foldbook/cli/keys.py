@@ -62,10 +62,10 @@ def list_keys(
     """List the keys in force."""
     import msgspec
 
-    from foldbook.engine.keys import all_keys, describe
+    from foldbook.engine.keys import IN_FORCE, all_keys, describe
 
     found = [(key, describe(key)) for key in run(all_keys(read_settings()))]
-    shown = [(key, state) for key, state in found if every or state == "in force"]
+    shown = [(key, state) for key, state in found if every or state == IN_FORCE]
     if as_json:
         print_json([msgspec.to_builtins(key) | {"state": state} for key, state in shown])
         return

@@ -13,6 +13,7 @@ from foldbook.cli.audit import audit
 from foldbook.cli.backtest import backtest
 from foldbook.cli.database import add_client_programs
 from foldbook.cli.engine import doctor, migrate, serve, up
+from foldbook.cli.events import events
 from foldbook.cli.exits import exit_of, explain
 from foldbook.cli.gateway import gateway
 from foldbook.cli.intake import intake
@@ -46,6 +47,7 @@ cli.add_typer(amqp, name="amqp")
 cli.add_typer(projections, name="projections")
 cli.add_typer(audit, name="audit")
 cli.add_typer(keys, name="keys")
+cli.add_typer(events, name="events")
 cli.add_typer(market, name="market")
 cli.add_typer(strategy, name="strategy")
 

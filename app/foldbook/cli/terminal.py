@@ -31,9 +31,7 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         for problem in error.errors():
-            name = str(problem["loc"][0])
-            variable = name if name.isupper() else ENVIRONMENT_PREFIX + name.upper()
-            tell(f"{variable}: {problem['msg']}")
+            tell(_variable_of(problem["loc"]) + problem["msg"].removeprefix("Value error, "))
         raise typer.Exit(Exit.USAGE) from None
 
 
@@ -43,6 +41,14 @@ def amqp_url(settings: Settings) -> str:
         tell("FOLDBOOK_AMQP_URL is not set: it names a RabbitMQ, as amqp://user:password@host:port/virtual-host")
         raise typer.Exit(Exit.USAGE)
     return settings.amqp_url.get_secret_value()
+
+
+def _variable_of(place: tuple[int | str, ...]) -> str:
+    """What begins the line about an invalid setting; nothing, if its text names what contradicts each other."""
+    if not place:
+        return ""
+    name = str(place[0])
+    return f"{name if name.isupper() else ENVIRONMENT_PREFIX + name.upper()}: "
 
 
 def warn_of_unknown_variables() -> None:

@@ -1,1 +1,1 @@
-"""What a program that uses Foldbook imports: so far, the inbox of a consumer of events."""
+"""For programs that use an engine from outside: it knows the interface, and nothing of what is behind it."""

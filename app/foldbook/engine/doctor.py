@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import platform
+import stat
+from collections.abc import Mapping
 from importlib import metadata
-from typing import Any
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
+import msgspec
 import psycopg
 
+from foldbook.access.commands import AGGREGATE_ID
+from foldbook.api.operations.keys import KeyPage
 from foldbook.brokers.port import LEASE_PREFIX
 from foldbook.config import Settings, unknown_variables
 from foldbook.engine.database import connect, log_facts
+from foldbook.engine.keys import IN_FORCE, PAGE, describe
 from foldbook.engine.lock import running_on
+from foldbook.eventstore.store import shard_of
 from foldbook.messaging.relay import RELAY
 from foldbook.postgres.binaries import DISTRIBUTION
 from foldbook.postgres.roles import ENGINE, NOT_SEPARATED, may_take_on
@@ -22,11 +31,12 @@ Report = dict[str, dict[str, Any]]
 _PROJECTIONS = "select name, shard, state, lag, skipped, error from eventstore.projection_status()"
 _LEASES = "select name, holder, is_held, status from eventstore.lease_status(%s)"
 _RELAY_LAG = "select sum(h.last_position - eventstore.checkpoint(h.shard, %s))::bigint from eventstore.heads() h"
+_KEYS = "select document from access.query_keys(%s, %s, %s)"
 
 
 def examine(settings: Settings) -> Report:
     """Facts by section. ``database.reachable`` decides the exit code."""
-    database, projections, gateways, relay = _of_database(settings)
+    found = _of_database(settings)
     return {
         "program": {
             "foldbook": metadata.version("foldbook"),
@@ -37,10 +47,11 @@ def examine(settings: Settings) -> Report:
         },
         "settings": settings.describe() | {"unknown (misspelt?)": ", ".join(unknown_variables())},
         "engine": _engine(settings),
-        "database": database,
-        "projections": projections,
-        "gateways": gateways,
-        "relay": relay,
+        "access": _access(settings) | dict(found.keys),
+        "database": found.database,
+        "projections": dict(found.projections),
+        "gateways": dict(found.gateways),
+        "relay": dict(found.relay),
     }
 
 
@@ -49,18 +60,66 @@ def _engine(settings: Settings) -> dict[str, Any]:
     return {"running": False} if holder is None else {"running": True, "pid": holder["pid"], "url": holder["url"]}
 
 
-def _of_database(settings: Settings) -> tuple[dict[str, Any], dict[str, str], dict[str, str], dict[str, str]]:
+def _access(settings: Settings) -> dict[str, Any]:
+    if settings.access == "open":
+        mode = f"open: whoever reaches {settings.host} port {settings.port} may do everything, without a key"
+    else:
+        mode = "keys: every request needs one"
+    return {"mode": mode, "key file": f"{settings.key_file}: {_file_of_key(settings.key_file)}"}
+
+
+def _file_of_key(path: Path) -> str:
+    try:
+        facts = path.lstat()
+    except FileNotFoundError:
+        return "not there; `foldbook up` makes one"
+    except OSError as error:
+        return f"cannot be looked at: {error.strerror}"
+    mode = stat.S_IMODE(facts.st_mode)
+    if not stat.S_ISREG(facts.st_mode):
+        return "not a file"
+    return f"there, mode {mode:04o}" + ("" if mode & 0o077 == 0 else ": others may read it; chmod 600, and revoke it")
+
+
+class _Found(NamedTuple):
+    """What the database says. Without a database, nothing of all others."""
+
+    database: dict[str, Any]
+    keys: Mapping[str, Any] = MappingProxyType({})
+    projections: Mapping[str, str] = MappingProxyType({})
+    gateways: Mapping[str, str] = MappingProxyType({})
+    relay: Mapping[str, str] = MappingProxyType({})
+
+
+def _of_database(settings: Settings) -> _Found:
     try:
         with connect(settings) as connection:
             server = {"reachable": True, "server": connection.info.parameter_status("server_version")}
             facts = log_facts(connection)
             if facts is None:
-                return server | {"migrated": False}, {}, {}, {}
+                return _Found(server | {"migrated": False})
             roles = "separated" if may_take_on(connection, ENGINE) else NOT_SEPARATED
             told = server | {"migrated": True} | facts._asdict() | {"roles": roles}
-            return told, _projections(connection), _gateways(settings, connection), _relay(settings, connection)
+            return _Found(
+                told,
+                _keys(connection, facts.shard_count),
+                _projections(connection),
+                _gateways(settings, connection),
+                _relay(settings, connection),
+            )
     except psycopg.OperationalError as error:
-        return {"reachable": False, "error": str(error).strip()}, {}, {}, {}
+        return _Found({"reachable": False, "error": str(error).strip()})
+
+
+def _keys(connection: psycopg.Connection[tuple[Any, ...]], shard_count: int) -> dict[str, Any]:
+    count = 0
+    after: int | None = 0
+    while after is not None:
+        row = connection.execute(_KEYS, (shard_of(AGGREGATE_ID, shard_count), after, PAGE)).fetchone()
+        page = msgspec.convert(row[0] if row else {}, KeyPage, strict=False)
+        count += [describe(key) for key in page.keys].count(IN_FORCE)
+        after = page.next
+    return {"keys in force": count}
 
 
 def _projections(connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from foldbook.access.commands import AGGREGATE_ID
 from foldbook.access.keys import digest_of
 from foldbook.access.roles import Role
 from foldbook.api.operations.keys import Issued, KeyAdmin, KeyPage, KeyRow, NewKey
-from foldbook.config import Settings, own_key
+from foldbook.config import Settings, key_in_file
 from foldbook.errors import FoldbookError, Refusal
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.events import Metadata
@@ -28,6 +28,7 @@ from foldbook.postgres.data_folder import make_data_folder, write_private
 
 PAGE = 1_000
 NAMES_MAX = 100
+IN_FORCE = "in force"
 
 _QUERY_KEYS = call("access.query_keys", 3)
 
@@ -63,9 +64,11 @@ async def all_keys(settings: Settings) -> list[KeyRow]:
 
 async def ensure_operator_key(settings: Settings) -> bool:
     """An operator's key that is in force is in the data folder afterwards. True: it was made now."""
-    key = own_key(settings)
-    if key is not None and digest_of(key) in {one.digest for one in (await _keys(settings)).live.values()}:
-        return False
+    if (shown := key_in_file(settings)) is not None:
+        digest, now = digest_of(shown), datetime.now(UTC)
+        found = [key for key in (await _keys(settings)).live.values() if key.digest == digest]
+        if any(Role.OPERATOR in key.roles and not key.is_expired(now) for key in found):
+            return False
     async with key_admin(settings) as admin:
         issued = await _first_free(admin, "operator")
     assert issued.key is not None, "the command was not sent before"
@@ -98,4 +101,4 @@ def describe(key: KeyRow) -> str:
     """Whether the key is in force, and why not."""
     if key.revoked_at is not None:
         return "revoked" if key.reason is None else f"revoked: {key.reason}"
-    return "expired" if key.expires_at is not None and key.expires_at <= datetime.now(UTC) else "in force"
+    return "expired" if key.expires_at is not None and key.expires_at <= datetime.now(UTC) else IN_FORCE

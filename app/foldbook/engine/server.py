@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
 
@@ -12,6 +13,7 @@ import uvicorn
 from foldbook.api.commands.protocol import CommandProtocol
 from foldbook.api.connections import Connections
 from foldbook.api.front import Front
+from foldbook.api.streams.protocol import StreamProtocol
 from foldbook.config import Settings
 from foldbook.engine.domains import DOMAINS, Domain
 from foldbook.engine.wiring import api
@@ -20,13 +22,30 @@ GRACE_S = 10
 """How long a stopping server waits for requests under way."""
 
 
+WEBSOCKET_MESSAGE_BYTES_MAX = 1 << 10
+"""Of a client, which has nothing to say."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, which waits for open requests. Streams have no end of their own."""
+
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_streams = end_streams
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._end_streams()
+        await super().shutdown(sockets)
+
+
 def create_app(settings: Settings | None = None, domains: Sequence[Domain] = DOMAINS) -> Front:
     """The ASGI application. Without ``settings``, they are read from the environment."""
     return api(settings or Settings(), domains)
 
 
 def create_server(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> uvicorn.Server:
-    """A server of one process, without an access log. At SIGTERM or SIGINT it answers open requests, then ends."""
+    """A server of one process, without an access log. At SIGTERM or SIGINT it ends the streams, answers open requests,
+    and ends."""
     app = create_app(settings, domains)
     connections = Connections(settings.connections_max, settings.request_timeout_s)
     config = uvicorn.Config(
@@ -35,7 +54,9 @@ def create_server(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> uv
         port=settings.port,
         loop="uvloop",
         http=cast(type[asyncio.Protocol], partial(CommandProtocol, app, connections)),
-        ws="none",
+        ws=cast(type[asyncio.Protocol], partial(StreamProtocol, connections)),
+        ws_max_size=WEBSOCKET_MESSAGE_BYTES_MAX,
+        ws_per_message_deflate=False,
         lifespan="on",
         access_log=False,
         # uvicorn logs to the program's own handlers.
@@ -45,4 +66,4 @@ def create_server(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> uv
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
-    return uvicorn.Server(config)
+    return Server(config, app.end_streams)

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from types import FrameType
 
-from foldbook.config import Settings, own_key
+from foldbook.config import Settings, key_in_file
 from foldbook.engine.address import check_address, check_venue_address
 from foldbook.engine.console import tell
 from foldbook.engine.keys import ensure_operator_key
@@ -78,13 +78,14 @@ def _of_messaging(settings: Settings, lock_fd: int) -> Iterator[Child]:
     """What joins this engine with others over RabbitMQ."""
     if settings.amqp_url is not None:
         yield Child("the relay", ("relay",), lock_fd)
+        yield Child("the intake", ("intake",), lock_fd)
 
 
 def _is_ready(settings: Settings) -> bool:
     """The API takes commands, and every gateway has begun to work."""
     if not _answers(f"{settings.url}/health/ready"):
         return False
-    told = _get(f"{settings.url}/admin/gateways", own_key(settings))
+    told = _get(f"{settings.url}/admin/gateways", key_in_file(settings))
     states = {each["broker"]: each["state"] for each in json.loads(told)["gateways"]} if told is not None else {}
     return all(states.get(kind) in ("working", "idle", "disconnected") for kind in settings.broker_kinds)
 

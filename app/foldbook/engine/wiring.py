@@ -22,6 +22,10 @@ from foldbook.api.operations.verification import LogVerifier
 from foldbook.api.queries.reader import Reader
 from foldbook.api.rates import Rates
 from foldbook.api.sessions import Sessions
+from foldbook.api.streams.market_hub import MarketHub
+from foldbook.api.streams.open_streams import OpenStreams
+from foldbook.api.streams.server_sent import event_frame
+from foldbook.api.streams.streams import Streams
 from foldbook.config import Settings
 from foldbook.engine.domains import DOMAINS, Domain, commands_of, definitions_of
 from foldbook.eventstore.commands.bus import CommandBus
@@ -32,6 +36,10 @@ from foldbook.eventstore.readers.following import Following
 from foldbook.eventstore.readers.listener import Listener
 from foldbook.eventstore.readers.read_gate import ReadGate
 from foldbook.eventstore.readers.runner import ProjectionRunner
+from foldbook.eventstore.readers.tail.history import History
+from foldbook.eventstore.readers.tail.tail import RING_BYTES_MAX, Tail
+from foldbook.market.feeds.told import Source
+from foldbook.market.feeds.venue import VenueStream
 
 BULK_WINDOW_MAX = 512
 
@@ -57,6 +65,8 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
         Sessions(),
         Rates(settings.key_requests_per_s),
     )
+    streams = event_and_market_streams(settings)
+    streams.listen(listener)
 
     @asynccontextmanager
     async def running(_: object) -> AsyncIterator[None]:
@@ -67,6 +77,7 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
                 await part.start()
                 stack.push_async_callback(part.stop)
             stack.push_async_callback(admin.stop)
+            await stack.enter_async_context(streams.running())
             await bus.start()
             stack.push_async_callback(bus.stop)
             yield
@@ -79,6 +90,7 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
         LogVerifier(settings.dsn, settings.shards),
         gate,
         KeyAdmin(bus, following),
+        streams,
         Rabbit(None if settings.amqp_url is None else settings.amqp_url.get_secret_value()),
         running,
         body_bytes_max=settings.body_bytes_max,
@@ -86,6 +98,27 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
         # A bulk request leaves most of the queue to others.
         bulk_window_max=max(1, min(BULK_WINDOW_MAX, settings.queue_max // 16)),
     )
+
+
+def event_and_market_streams(settings: Settings) -> Streams:
+    """What goes on as long as somebody listens."""
+    tails = [
+        Tail(
+            settings.dsn,
+            shard,
+            event_frame,
+            poll_interval_s=settings.poll_interval_ms / 1000,
+            bytes_max=RING_BYTES_MAX // settings.shards,
+        )
+        for shard in range(settings.shards)
+    ]
+    open_streams = OpenStreams(total_max=settings.streams_max, per_key_max=settings.streams_per_key_max)
+    return Streams(tails, History(settings.dsn, event_frame), MarketHub(lambda: market_source(settings)), open_streams)
+
+
+def market_source(settings: Settings) -> Source:
+    """Where the stream of market data comes from: all of it."""
+    return VenueStream(settings.venue_address)
 
 
 def projection_runner(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> ProjectionRunner:

@@ -1,4 +1,4 @@
-"""``python -m tests.brokers.matrix.counting_venue``: ``foldbook venue``, which remembers the requests that reach it.
+"""``python -m tests.brokers.matrix.counting_venue``: ``foldbook venue``, which remembers the requests of its sessions.
 
 ``GET /requests?account=`` lists them as they came, before any fault: what was lost later did come.
 """
@@ -18,7 +18,7 @@ from foldbook.venue.server.faults import App, Message, Receive, Send
 
 
 class Counting:
-    """The application, which is told of each order, cancel and replace once it is there whole."""
+    """The application, which is told of each order, cancel and replace once it is there."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -30,31 +30,21 @@ class Counting:
             headers = [(b"content-type", b"application/json")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": msgspec.json.encode(self._requests[account])})
-        elif scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith("/orders"):
-            await self._app(scope, await self._counted(scope["path"], receive), send)
+        elif scope["type"] == "websocket" and scope["path"] == "/orders":
+            await self._app(scope, self._counted(receive), send)
         else:
             await self._app(scope, receive, send)
 
-    async def _counted(self, path: str, receive: Receive) -> Receive:
-        """What was received, to be received again."""
-        messages: list[Message] = []
-        body = b""
-        while True:
+    def _counted(self, receive: Receive) -> Receive:
+        async def receive_and_count() -> Message:
             message = await receive()
-            messages.append(message)
-            if message["type"] != "http.request":
-                break
-            body += message["body"]
-            if not message.get("more_body"):
-                asked = msgspec.json.decode(body)
-                what = f"submit {asked['client_order_id']}" if path == "/orders" else path.removeprefix("/orders/")
-                self._requests[asked["account"]].append(what)
-                break
+            for line in (message.get("text") or "").splitlines():
+                request = msgspec.json.decode(line)
+                asked = request["params"]
+                self._requests[asked["account"]].append(f"{request['method']} {asked['client_order_id']}")
+            return message
 
-        async def again() -> Message:
-            return messages.pop(0) if messages else await receive()
-
-        return again
+        return receive_and_count
 
 
 _create_server = application.create_server

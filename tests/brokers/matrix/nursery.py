@@ -12,28 +12,24 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import aiohttp
 import msgspec
-from aiohttp.client_reqrep import ClientRequest
 from uuid_utils.compat import uuid7
 
 import foldbook.brokers.term
+import foldbook.brokers.venue_session
 from foldbook.brokers.port import Answer, NewOrder, OrderRef, OrderState, Outcome, Terms
 from foldbook.brokers.process import GatewayProcess
 from foldbook.brokers.simulated import SimulatedBroker
+from foldbook.brokers.venue_session import Connection
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.store import Proposal, Verdict
 from tests.brokers.matrix.traps import ATTEMPTS, Request, Said, Start, Step, Told, Trap
 
 T = TypeVar("T")
-
-_is_meant: ContextVar[bool] = ContextVar("is_meant", default=False)
-"""Is the request that is being sent the one that the trap is for?"""
 
 
 class Snare:
@@ -41,6 +37,8 @@ class Snare:
 
     def __init__(self, trap: Trap | None) -> None:
         self.trap = trap
+        self.is_meant = False
+        """Is a request under way that the trap is for?"""
         self.is_sent = False
 
     def set(self, trap: Trap) -> None:
@@ -75,10 +73,11 @@ class CatchingStore(PostgresStore):
         return verdicts
 
 
-class CatchingRequest(ClientRequest):
-    async def write_bytes(self, *arguments: Any) -> None:
-        await super().write_bytes(*arguments)
-        if _is_meant.get():
+class CatchingConnection(Connection):
+    async def send(self, lines: list[bytes]) -> None:
+        await super().send(lines)
+        trap = snare.trap
+        if trap is not None and snare.is_meant and any(trap.account.encode() in line for line in lines):
             snare.is_sent = True
             snare.spring(Step.DURING_SEND)
 
@@ -100,11 +99,11 @@ class CatchingBroker(SimulatedBroker):
     async def _send(self, account: str, request: Request, send: Callable[[], Awaitable[T]]) -> T:
         if not snare.is_for(account, request):
             return await send()
-        token = _is_meant.set(True)
+        snare.is_meant = True
         try:
             outcome = await send()
         finally:
-            _is_meant.reset(token)
+            snare.is_meant = False
         snare.spring(Step.AFTER_ACK)
         return outcome
 
@@ -112,11 +111,6 @@ class CatchingBroker(SimulatedBroker):
         if snare.trap is not None and snare.trap.account == account:
             snare.spring(Step.RECONCILING)
         return await super().open_orders(account)
-
-    def _http(self) -> aiohttp.ClientSession:
-        session = super()._http()
-        session._request_class = CatchingRequest
-        return session
 
 
 def now() -> datetime:
@@ -165,6 +159,7 @@ def _say(gateway: GatewayProcess, account: str | None) -> Said:
 def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     vars(foldbook.brokers.term)["PostgresStore"] = CatchingStore
+    vars(foldbook.brokers.venue_session)["Connection"] = CatchingConnection
     children: list[int] = []
     for line in sys.stdin:
         child = os.fork()

@@ -52,7 +52,7 @@ class CountingVenue(VenueProcess):
         self._wait()
 
     def requests(self, account: str) -> list[str]:
-        """What was asked for the account, such as ``submit o-1:1`` and ``o-1:1/cancel``."""
+        """What was asked for the account, such as ``submit o-1:1`` and ``cancel o-1:1``."""
         asked: list[str] = self.client.get("/requests", params={"account": account}).json()
         return asked
 

@@ -23,7 +23,19 @@ from uuid_utils.compat import uuid7
 from foldbook.access.principal import Principal, check_command
 from foldbook.api.commands.calls import Bus, CountResponse, problem_reply
 from foldbook.api.commands.envelope import IDEMPOTENCY_KEY, IF_MATCH, metadata_of
-from foldbook.api.gate import PRINCIPAL, Bodies, BodyLimits, Headers, Receive, Reply, Scope, Send, headers_of, respond
+from foldbook.api.gate import (
+    PRINCIPAL,
+    Bodies,
+    BodyLimits,
+    Headers,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    headers_of,
+    refuse_keys,
+    respond,
+)
 from foldbook.api.problems import GATE_PROBLEMS, Problem, body_too_large, problem_of
 from foldbook.api.refusals import log_refusal
 from foldbook.eventstore.command_json import CommandLines
@@ -81,6 +93,8 @@ class BulkCommands:
             await exchange.run(receive, send)
         finally:
             self._requests[principal.key_id] -= 1
+            if not self._requests[principal.key_id]:
+                del self._requests[principal.key_id]
 
     def _admit(self, scope: Scope, headers: Headers, principal: Principal) -> Metadata:
         principal.require_key()
@@ -130,6 +144,7 @@ class _Submitter:
     def submit(self, text: bytes, sender: _Sender) -> _Submitted | Problem:
         try:
             self._check_live(sender.principal)
+            refuse_keys(text, "line")
             line = self._lines.read(text, uuid7, datetime.now(UTC), sender.metadata)
             check_command(sender.principal, line.command)
             future = self._bus.submit(line.command, metadata=line.metadata, expected_sequence=line.expected_sequence)

@@ -19,7 +19,7 @@ import msgspec
 from foldbook.access.principal import UNKNOWN, Principal, roles_of
 from foldbook.api.commands.envelope import envelope_of
 from foldbook.api.escapes import name_in, segment_of
-from foldbook.api.gate import Headers, Reply
+from foldbook.api.gate import Headers, Reply, refuse_keys
 from foldbook.api.problems import MEDIA_TYPE, Problem, problem_of
 from foldbook.api.refusals import log_refusal
 from foldbook.eventstore.command_json import CommandBody, content_of, declaration_of, fields_in_path, identity_of
@@ -82,6 +82,7 @@ class CommandCall:
         principal.require_key()
         values = [read(text) for read, text in zip(self._readers, named, strict=True)]
         principal.check(self.roles, None if self._identity is None else values[self._identity])
+        refuse_keys(body, "body")
         content = self.body.decode(body)
         command_id, metadata, expected_sequence = envelope_of(headers, principal)
         form = self.body.form

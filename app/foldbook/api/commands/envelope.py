@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from foldbook.access.principal import Principal
 from foldbook.access.roles import Forbidden
-from foldbook.api.gate import Headers
+from foldbook.api.gate import Headers, refuse_keys
 from foldbook.api.problems import Problem
 from foldbook.eventstore.events import Metadata
 
@@ -103,6 +103,7 @@ def _expected_sequence(text: bytes) -> int:
 def _text(header: RequestHeader, value: bytes | None) -> str | None:
     if value is None:
         return None
+    refuse_keys(value, f"header {header.name}")
     try:
         text = value.decode()
     except UnicodeDecodeError:

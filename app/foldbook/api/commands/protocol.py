@@ -45,6 +45,8 @@ class CommandProtocol(HttpToolsProtocol):
         self._calls: CommandCalls = front.calls
         self._gate = front.gate
         self._bodies = front.bodies
+        self._incoming: _Exchange | None = None
+        """The exchange whose request is being read. A request to upgrade has no cycle: ``cycle`` is an earlier one."""
 
     # -- as one of the connections of this process ---------------------------------------------------------------
 
@@ -77,18 +79,22 @@ class CommandProtocol(HttpToolsProtocol):
         if self.due_from_s is None:
             self.due_from_s = self.heard_at_s
 
+    def handle_websocket_upgrade(self) -> None:
+        self._others.remove(self)  # The connection goes on as another protocol's.
+        super().handle_websocket_upgrade()
+
     # -- requests --------------------------------------------------------------------------------------------------
 
     def on_headers_complete(self) -> None:
-        exchange = self._begin_exchange()
+        exchange = self._incoming = self._begin_exchange()
         if exchange is None:
             super().on_headers_complete()
         else:
             self.cycle = exchange
 
     def on_body(self, body: bytes) -> None:
-        if type(self.cycle) is _Exchange:
-            self.cycle.body += body
+        if self._incoming is not None:
+            self._incoming.body += body
         else:
             if self.url == _STREAMED:  # It may take as long as it likes, but for each piece.
                 self.due_from_s = self.loop.time()
@@ -96,8 +102,8 @@ class CommandProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self.due_from_s = None
-        if type(self.cycle) is _Exchange:
-            task = self.loop.create_task(self._respond(self.cycle))
+        if self._incoming is not None:
+            task = self.loop.create_task(self._respond(self._incoming))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
         else:

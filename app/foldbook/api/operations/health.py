@@ -80,7 +80,13 @@ async def get_ready(bus: NamedDependency[Bus], reader: NamedDependency[Reader]) 
     )
 
 
-@get("/metrics", tags=["operations"], media_type=CONTENT_TYPE_LATEST, opt=may(EVERYBODY))
+@get(
+    "/metrics",
+    tags=["operations"],
+    media_type=CONTENT_TYPE_LATEST,
+    responses=problem_responses(),
+    opt=may(EVERYBODY),
+)
 async def get_metrics(
     bus: NamedDependency[Bus], reader: NamedDependency[Reader], requests: NamedDependency[Requests]
 ) -> Response[bytes]:

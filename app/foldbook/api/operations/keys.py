@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
@@ -14,8 +16,8 @@ from msgspec import Meta, Struct
 
 from foldbook.access.access import Keys
 from foldbook.access.commands import AGGREGATE_ID, HolderName, IssueKey, RevokeKey
-from foldbook.access.keys import SECRET_BYTES, digest_of, key_id_of, key_of
-from foldbook.access.roles import EVERY_ACCOUNT, NOBODY, PATTERN, Role
+from foldbook.access.keys import SECRET_BYTES, digest_of, is_key_id, key_id_of, key_of
+from foldbook.access.roles import AUDITORS, EVERY_ACCOUNT, NOBODY, PATTERN, Role
 from foldbook.api.commands.calls import Bus
 from foldbook.api.commands.envelope import IdempotencyKey, OnBehalfOf, command_id_of
 from foldbook.api.problems import problem_responses
@@ -23,9 +25,13 @@ from foldbook.api.queries.parameters import LIMIT_DEFAULT, AfterPosition, Limit
 from foldbook.api.queries.reader import Reader
 from foldbook.api.queries.responses import document_response
 from foldbook.api.routes import may
+from foldbook.errors import Refusal, StoreUnavailable
 from foldbook.eventstore.events import Metadata
 from foldbook.eventstore.readers.following import Following
 from foldbook.eventstore.store import shard_of
+
+REACH_TIMEOUT_S = 10.0
+"""How long an answer waits until this process knows the keys that it made."""
 
 Pattern = Annotated[str, Meta(pattern=rf"^{PATTERN}(?!\n)$")]
 
@@ -94,20 +100,29 @@ class KeyAdmin:
             digest=digest_of(key),
         )
         result = await self._bus.execute(command, metadata=metadata)
-        await self._reach(result.sequence)
+        with suppress(StoreUnavailable):  # The key is issued, and this is the only time that it can be shown.
+            await self._reach(result.sequence)
         shown = None if result.replayed else key
         return Issued(id=key_id, name=new.name, key=shown, position=result.position, replayed=result.replayed)
 
     async def revoke(self, key_id: str, reason: str | None, command_id: UUID, metadata: Metadata) -> Revoked:
-        """When this returns, this process refuses the key. Raises ``Refusal``, and what the bus raises."""
+        """When this returns, this process refuses the key. Raises ``Refusal``, ``StoreUnavailable``, and what the bus
+        raises."""
+        if not is_key_id(key_id):  # It may be the key itself, which a refused command would keep.
+            raise Refusal("unknown-key", "the id of a key is what stands between its two underscores")
         command = RevokeKey(command_id=command_id, received_at=datetime.now(UTC), key_id=key_id, reason=reason)
         result = await self._bus.execute(command, metadata=metadata)
         await self._reach(result.sequence)
         return Revoked(id=key_id, position=result.position)
 
     async def _reach(self, sequence: int) -> None:
-        if self._following is not None:
-            await self._following.reach(sequence)
+        if self._following is None:
+            return
+        try:
+            async with asyncio.timeout(REACH_TIMEOUT_S):
+                await self._following.reach(sequence)
+        except TimeoutError:
+            raise StoreUnavailable("it is on record, and this process has not read it yet: ask again") from None
 
 
 _PROBLEMS = ("malformed", "invalid-command", "idempotency-conflict", "overloaded", "unavailable")
@@ -132,7 +147,7 @@ async def issue_key(
     return Response(issued, status_code=200 if issued.replayed else 201, headers={"Cache-Control": "no-store"})
 
 
-@get("/keys", tags=["keys"], responses=problem_responses("malformed", "unavailable"), opt=may(NOBODY))
+@get("/keys", tags=["keys"], responses=problem_responses("malformed", "unavailable"), opt=may(AUDITORS))
 async def get_keys(
     reader: NamedDependency[Reader], after: AfterPosition = 0, limit: Limit = LIMIT_DEFAULT
 ) -> Response[KeyPage]:

@@ -6,19 +6,14 @@ from typing import Any
 
 from litestar import Request, Response, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
 from msgspec import Struct
 
 from foldbook.access.principal import Principal
-from foldbook.access.roles import EVERYBODY, Role
+from foldbook.access.roles import EVERYBODY, Role, Unauthenticated
 from foldbook.api.gate import Gate
 from foldbook.api.problems import problem_responses
 from foldbook.api.routes import may
 from foldbook.api.sessions import cookie
-
-
-class ShownKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    key: str
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -33,18 +28,19 @@ def _session_of(principal: Principal) -> Session:
     return Session(name=principal.name, roles=sorted(principal.roles), accounts=list(principal.accounts))
 
 
-@post("/session", tags=["keys"], status_code=201, responses=problem_responses("malformed"), opt=may(None))
+@post("/session", tags=["keys"], status_code=201, responses=problem_responses(), opt=may(EVERYBODY))
 async def begin_session(
-    request: Request[Any, Any, Any], gate: NamedDependency[Gate], data: JSONBody[ShownKey]
+    request: Request[Any, Any, Any], gate: NamedDependency[Gate], principal: NamedDependency[Principal]
 ) -> Response[Session]:
-    """Begin a session with a key: later requests of this browser carry its cookie.
+    """Begin a session with the key in the Authorization header: later requests of this browser carry its cookie.
 
     It ends after 12 hours, with its key, or when the engine is started again."""
-    principal = gate.principal_of(data.key)
     headers = {"Cache-Control": "no-store"}
     if principal.key_id is not None:
+        if "authorization" not in request.headers:
+            raise Unauthenticated("a session begins with a key, not with another session")
         is_secure = request.headers.get("origin", "").startswith("https:")
-        headers["Set-Cookie"] = cookie(gate.sessions.begin(principal.key_id), is_secure=is_secure)
+        headers["Set-Cookie"] = cookie(gate.sessions.begin(principal), is_secure=is_secure)
     return Response(_session_of(principal), status_code=201, headers=headers)
 
 

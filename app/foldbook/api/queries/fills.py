@@ -57,13 +57,13 @@ async def get_fills(
     Without an account, the fills are of all accounts that the key has, and come from all shards. `min_position` belongs
     to one shard, so it needs an account unless the log has a single shard.
     """
+    if account is not None:
+        principal.check(READERS, account)
     shard = 0 if reader.shard_count == 1 else None if account is None else reader.shard_of(account)
     if shard is not None:
         await reader.reach(PROJECTION, shard, min_position)
     elif min_position is not None:
         raise malformed("min_position", "needs an account: the log has several shards")
-    if account is not None:
-        principal.check(READERS, account)
     filters = (shard, account, strategy, symbol, principal.patterns)
     if group_by is None:
         after_shard, after_position = key_of("after", after or "0:0", _FILL_KEY)

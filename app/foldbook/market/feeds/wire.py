@@ -6,6 +6,7 @@ Amounts are strings. Times are RFC 3339 in UTC, to the microsecond.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 from foldbook.eventstore.times import parse_time
 from foldbook.market.errors import MarketDataError
 from foldbook.market.feeds.told import Lost, Opened, Told
-from foldbook.market.records import Bar, Datum, Quote, Trade, ns_of
+from foldbook.market.records import Bar, Datum, Quote, Trade, ns_of, time_of
 from foldbook.trading.values import Side
 
 _NS_PER_S = 1_000_000_000
@@ -23,9 +24,32 @@ PATHS: dict[type[Datum], str] = {Quote: "/quotes", Trade: "/trades", Bar: "/bars
 """Where a venue takes each kind of datum."""
 
 
+_KINDS: dict[type[Datum], str] = {Quote: "QUOTE", Trade: "TRADE", Bar: "BAR"}
+
+
 def encode(data: list[Datum]) -> bytes:
     """The body of a request that tells data of one kind."""
     return msgspec.json.encode([_document(datum) for datum in data])
+
+
+def frame_of(told: Told, now: datetime) -> bytes:
+    """The frame of a stream that tells it; ``decode`` reads it. ``now``: when a loss is told."""
+    match told:
+        case Lost():
+            count = {} if told.count is None else {"count": told.count}
+            return msgspec.json.encode({"kind": "LOST", "time": _utc(now), **count})
+        case Opened():
+            time = _utc(time_of(told.time_ns))
+            return msgspec.json.encode(
+                {"kind": "OPEN", "time": time, "symbol": told.symbol, "price": f"{told.price:f}"}
+            )
+        case _:
+            return msgspec.json.encode({"kind": _KINDS[type(told)], **_document(told), "time": _utc(told.time)})
+
+
+def hello_frame(now: datetime) -> bytes:
+    """The first frame of a stream: from then on, what is lost is told."""
+    return msgspec.json.encode({"kind": "HELLO", "time": _utc(now)})
 
 
 def decode(frame: str | bytes) -> Told | None:
@@ -55,6 +79,10 @@ def _document(datum: Datum) -> dict[str, str | int]:
     known = {name: _text(value) for name, value in told.items() if value is not None}
     length = {"interval_s": datum.interval_ns // _NS_PER_S} if isinstance(datum, Bar) else {}
     return {"symbol": datum.symbol, "time": datum.time.isoformat(), **known, **length}
+
+
+def _utc(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
 
 
 def _text(value: object) -> str:
@@ -101,6 +129,8 @@ def _opened(document: dict[str, Any]) -> Opened:
 
 
 def _lost(document: dict[str, Any]) -> Lost:
+    if "count" not in document:
+        return Lost(None, "the source of the stream was away")
     return Lost(int(document["count"]), "the venue skipped data because it was not read fast enough")
 
 

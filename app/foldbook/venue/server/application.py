@@ -17,6 +17,7 @@ from websockets.http11 import Request
 from foldbook.venue.server import account_routes, market_routes, order_routes, stream_routes
 from foldbook.venue.server.docs import docs_routes
 from foldbook.venue.server.faults import App, FaultyAnswers
+from foldbook.venue.server.order_session import enter_orders
 from foldbook.venue.server.problems import answer_problem
 from foldbook.venue.server.venue import Venue, VenueOptions
 from foldbook.venue.store import Store
@@ -62,7 +63,7 @@ def create_application(venue: Venue, store: Store) -> App:
                 store.close()
 
     litestar = Litestar(
-        [*ROUTES, *stream_routes.ROUTES, *docs_routes(ROUTES, ("venue",))],
+        [*ROUTES, enter_orders, *stream_routes.ROUTES, *docs_routes(ROUTES, ("venue",))],
         dependencies={"venue": Provide(lambda: venue, sync_to_thread=False)},
         exception_handlers={Exception: answer_problem},
         lifespan=[running],
@@ -88,7 +89,7 @@ def create_server(store: Store, options: VenueOptions, port: int) -> uvicorn.Ser
         loop="uvloop",
         http=VenueProtocol,
         ws=VenueWebSocketProtocol,
-        ws_max_size=1 << 10,
+        ws_max_size=BODY_BYTES_MAX,
         lifespan="on",
         access_log=False,
         log_config=None,

@@ -63,6 +63,32 @@ class ReplaceBody(_Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stop_price: Amount | None = None
 
 
+class CancelParams(CancelBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    client_order_id: ClientOrderId
+
+
+class ReplaceParams(ReplaceBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    client_order_id: ClientOrderId
+
+
+class RequestKey(Struct, frozen=True):
+    """What matches an answer to its request in a session: the client's own, and unique among those under way."""
+
+    id: int | Annotated[str, Meta(max_length=128)]
+
+
+class SubmitRequest(RequestKey, frozen=True, forbid_unknown_fields=True, tag_field="method", tag="submit"):
+    params: OrderBody
+
+
+class CancelRequest(RequestKey, frozen=True, forbid_unknown_fields=True, tag_field="method", tag="cancel"):
+    params: CancelParams
+
+
+class ReplaceRequest(RequestKey, frozen=True, forbid_unknown_fields=True, tag_field="method", tag="replace"):
+    params: ReplaceParams
+
+
 class QuoteBody(_Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     symbol: Symbol
     bid: Amount

@@ -39,8 +39,8 @@ def openapi_document(routes: tuple[HTTPRouteHandler, ...], injected: tuple[str, 
         openapi_config=OpenAPIConfig(
             title="Foldbook venue",
             version=metadata.version("foldbook"),
-            description="A simulated exchange. Streams: /reports and /market, over WebSocket. Errors are problem "
-            "details (RFC 9457).",
+            description="A simulated exchange. Over WebSocket, /orders takes many orders on one connection, and "
+            "/reports and /market are streams. Errors are problem details (RFC 9457).",
             use_handler_docstrings=True,
             render_plugins=[JsonRenderPlugin()],
         ),

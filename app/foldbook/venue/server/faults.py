@@ -1,7 +1,8 @@
 """What goes wrong on request: the venue is as good as it can be, and this layer makes it as bad as it is told to be.
 
-Faults of answers are a layer around the application: the request is done, or not, and then its answer is lost, late,
-wrong or none. Faults of reports are a layer before the listeners. Each is for the next so many times.
+Faults of answers are a layer around the application, and a step of a session: the request is done, or not, and then
+its answer is lost, late, wrong or none. Faults of reports are a layer before the listeners. Each is for the next so
+many times.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ REORDER_S = 0.2
 """How long a report waits for the one that is to overtake it."""
 REFUSE_LATE_S = 0.05
 """When an order that was taken is refused late."""
+NONSENSE = b"<html>we'll be right back</html>"
 
 
 class Scope(StrEnum):
@@ -71,6 +73,15 @@ class FaultBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     scope: Scope = Scope.ANY
 
 
+class Wrong(StrEnum):
+    """What can go wrong with an answer, by the name of the fault. The first that is left happens."""
+
+    LOSE_REQUEST = "lose_request"
+    LOSE_ACK = "lose_ack"
+    STATUS_500 = "status_500"
+    NONSENSE = "nonsense"
+
+
 class Faults:
     """What is left of the faults that were asked for."""
 
@@ -90,8 +101,17 @@ class Faults:
         left = self.left
         return bool(left.drop or left.repeat or left.reorder or left.disconnect)
 
-    def concern(self, scope: Scope) -> bool:
-        return self.left.scope in (Scope.ANY, scope)
+    def of_answer(self, scope: Scope) -> tuple[Wrong | None, float]:
+        """What goes wrong with the answer to a request, however it came; or how much later it comes, in seconds."""
+        if self.left.scope not in (Scope.ANY, scope):
+            return None, 0.0
+        for wrong in Wrong:
+            if self.take(wrong):
+                return wrong, 0.0
+        delay_ms = self.left.delay_ms
+        if self.take("hang"):
+            delay_ms += self.left.hang_ms
+        return None, delay_ms / 1000
 
 
 class FaultyAnswers:
@@ -103,26 +123,21 @@ class FaultyAnswers:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         kind = _kind_of(scope) if scope["type"] == "http" else None
-        faults = self._faults
-        if kind is None or not faults.concern(kind):
-            await self._app(scope, receive, send)
-            return
-        delay_s = faults.left.delay_ms / 1000
-        if faults.take("lose_request"):
-            await _hang_up(scope, receive)
-        elif faults.take("lose_ack"):
-            await self._app(scope, receive, _swallow)
-            await _hang_up(scope, receive)
-        elif faults.take("status_500"):
-            await self._app(scope, receive, _swallow)
-            await _answer(send, 500, b"Internal Server Error")
-        elif faults.take("nonsense"):
-            await self._app(scope, receive, _swallow)
-            await _answer(send, 200, b"<html>we'll be right back</html>")
-        else:
-            if faults.take("hang"):
-                delay_s += faults.left.hang_ms / 1000
-            await self._app(scope, receive, _after(delay_s, receive, send) if delay_s else send)
+        wrong, delay_s = (None, 0.0) if kind is None else self._faults.of_answer(kind)
+        match wrong:
+            case Wrong.LOSE_REQUEST:
+                await _hang_up(scope, receive)
+            case Wrong.LOSE_ACK:
+                await self._app(scope, receive, _swallow)
+                await _hang_up(scope, receive)
+            case Wrong.STATUS_500:
+                await self._app(scope, receive, _swallow)
+                await _answer(send, 500, b"Internal Server Error")
+            case Wrong.NONSENSE:
+                await self._app(scope, receive, _swallow)
+                await _answer(send, 200, NONSENSE)
+            case None:
+                await self._app(scope, receive, _after(delay_s, receive, send) if delay_s else send)
 
 
 def _kind_of(scope: MutableMapping[str, Any]) -> Scope | None:

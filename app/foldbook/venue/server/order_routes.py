@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Literal
 
 from litestar import Response, get, post
 from litestar.params import Parameter
 from msgspec import Struct
 
-from foldbook.market.records import ns_of
-from foldbook.trading.values import amount
-from foldbook.venue.messages import Cancel, Replace, Submit
-from foldbook.venue.records import Answer, Order
+from foldbook.venue.records import Order
+from foldbook.venue.server import orders
 from foldbook.venue.server.bodies import CancelBody, OrderBody, ReplaceBody
 from foldbook.venue.server.documents import OrderDocument, order_document, time_text
 from foldbook.venue.server.problems import VenueProblem, problem_responses
@@ -34,29 +30,8 @@ class Orders(Struct, frozen=True, kw_only=True, omit_defaults=True):
 @post("/orders", status_code=201, responses=problem_responses("malformed", "invalid-request", "order-rejected"))
 async def submit_order(data: OrderBody, venue: Venue) -> Response[OrderDocument]:
     """Submit an order. A client order id that the account has used is the same order, which is answered with 200."""
-    answer = await venue.submit(
-        Submit(
-            venue.now_ns(),
-            data.account,
-            data.client_order_id,
-            data.symbol,
-            data.side,
-            data.order_type,
-            amount(data.quantity),
-            _amount(data.limit_price),
-            _amount(data.stop_price),
-            data.time_in_force,
-            _ns(data.expire_at),
-            data.post_only,
-            data.reduce_only,
-            _amount(data.trailing_offset),
-            venue.options.deduplicates,
-        )
-    )
-    order = _order_of(answer)
-    return Response(
-        order_document(order, is_duplicate=answer.is_duplicate), status_code=200 if answer.is_duplicate else 201
-    )
+    order = await venue.durably(lambda: orders.submit(venue, data))
+    return Response(order, status_code=200 if order.duplicate else 201)
 
 
 @post(
@@ -66,8 +41,7 @@ async def submit_order(data: OrderBody, venue: Venue) -> Response[OrderDocument]
 )
 async def cancel_order(client_order_id: str, data: CancelBody, venue: Venue) -> OrderDocument:
     """Cancel an order."""
-    answer = await venue.do(Cancel(venue.now_ns(), data.account, client_order_id, data.request_id))
-    return order_document(_order_of(answer))
+    return await venue.durably(lambda: orders.cancel(venue, client_order_id, data))
 
 
 @post(
@@ -77,21 +51,7 @@ async def cancel_order(client_order_id: str, data: CancelBody, venue: Venue) -> 
 )
 async def replace_order(client_order_id: str, data: ReplaceBody, venue: Venue) -> OrderDocument:
     """Change an order's quantity or prices."""
-    if not venue.options.replaces:
-        raise VenueProblem("unsupported", "this venue replaces no orders: cancel it, and submit another")
-    answer = await venue.do(
-        Replace(
-            venue.now_ns(),
-            data.account,
-            client_order_id,
-            data.request_id,
-            _amount(data.quantity),
-            _amount(data.limit_price),
-            _amount(data.stop_price),
-            venue.options.replace_moves_id,
-        )
-    )
-    return order_document(_order_of(answer))
+    return await venue.durably(lambda: orders.replace(venue, client_order_id, data))
 
 
 @get("/orders")
@@ -149,24 +109,6 @@ async def get_order(venue_order_id: str, venue: Venue) -> OrderDocument:
     document = order_document(order)
     await venue.durable()
     return document
-
-
-def _order_of(answer: Answer) -> Order:
-    """The order that is answered with. Raises ``VenueProblem`` for a refusal."""
-    order = answer.order
-    if answer.refusal is not None:
-        details = {} if order is None else {"order_status": order.status, "order": order_document(order)}
-        raise VenueProblem(answer.refusal, answer.reason or answer.refusal, **details)
-    assert order is not None
-    return order
-
-
-def _amount(text: str | None) -> Decimal | None:
-    return None if text is None else amount(text)
-
-
-def _ns(time: datetime | None) -> int | None:
-    return None if time is None else ns_of(time)
 
 
 ROUTES = (submit_order, cancel_order, replace_order, get_orders, get_order)

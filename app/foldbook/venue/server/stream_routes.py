@@ -10,7 +10,7 @@ from litestar import WebSocket, websocket
 
 from foldbook.venue.data import quote_told
 from foldbook.venue.server.documents import market_frame, time_text
-from foldbook.venue.server.streams import Listener, MarketListener, ReportListener
+from foldbook.venue.server.streams import BATCH_MAX, Listener, MarketListener, ReportListener
 from foldbook.venue.server.venue import Venue
 
 Socket: TypeAlias = WebSocket[Any, Any, Any]
@@ -23,10 +23,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 @websocket("/reports")
-async def stream_reports(socket: Socket, venue: Venue, account: str | None = None) -> None:
-    """Reports as they happen, of an account or of all; first HELLO, as soon as none will be missed."""
+async def stream_reports(socket: Socket, venue: Venue, account: str | None = None, batch: bool = False) -> None:
+    """Reports as they happen, of an account or of all; first HELLO, as soon as none will be missed. ``batch``: what
+    waits is sent together, a line each."""
     await socket.accept()
-    listener = ReportListener(account)
+    listener = ReportListener(account, batch_max=BATCH_MAX if batch else 1)
     listener.add(venue.hello())
     venue.telling.listeners.add(listener)
     try:

@@ -18,6 +18,8 @@ WAITING_MAX = 10_000
 """Reports that may wait for one listener."""
 MARKET_WAITING_MAX = 1_000
 """Symbols and kinds of data, likewise."""
+BATCH_MAX = 500
+"""Reports in one frame, for those who take several."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -50,11 +52,13 @@ class Listener:
 
 
 class ReportListener(Listener):
-    """What waits to be sent to one listener. ``account``: whose reports; None: everybody's."""
+    """What waits to be sent to one listener. ``account``: whose reports; None: everybody's. ``batch_max``: so many of
+    them in a frame, a line each."""
 
-    def __init__(self, account: str | None, waiting_max: int = WAITING_MAX) -> None:
+    def __init__(self, account: str | None, *, waiting_max: int = WAITING_MAX, batch_max: int = 1) -> None:
         super().__init__()
         self.account = account
+        self._batch_max = batch_max
         self._waiting: deque[bytes] = deque()
         self._waiting_max = waiting_max
 
@@ -69,7 +73,9 @@ class ReportListener(Listener):
         self._waiting.clear()
 
     def _take(self) -> bytes | None:
-        return self._waiting.popleft() if self._waiting else None
+        if not self._waiting:
+            return None
+        return b"\n".join(self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_max)))
 
 
 class MarketListener(Listener):

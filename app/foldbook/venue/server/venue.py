@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from enum import StrEnum
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -32,6 +33,8 @@ SYMBOLS_MAX = 100_000
 EXPIRY_S = 0.2
 """How often it is looked at what expires."""
 _encode = msgspec.json.Encoder().encode
+
+T = TypeVar("T")
 
 
 class Clock(StrEnum):
@@ -81,15 +84,27 @@ class Venue:
 
     async def do(self, message: AnyMessage) -> Answer:
         """Apply a message; when this returns, it is on disk. Raises ``VenueStopped``."""
-        answer = self._apply(message)
-        await self._commits.durable()
-        return answer
+        return await self.durably(lambda: self.apply(message))
+
+    async def durably(self, do: Callable[[], T]) -> T:
+        """What ``do`` returns or raises, once it is on disk. Raises ``VenueStopped``."""
+        try:
+            return do()
+        finally:
+            await self._commits.durable()
 
     async def durable(self) -> None:
-        """Wait until all that has happened is on disk."""
+        """Wait until all that has happened is on disk. Raises ``VenueStopped``."""
         await self._commits.durable()
 
-    async def submit(self, message: Submit) -> Answer:
+    def apply(self, message: AnyMessage) -> Answer:
+        """Apply a message. What came of it may be told when it is on disk."""
+        answer = self.exchange.apply(message)
+        if not answer.is_duplicate and (answer.reports or answer.refusal is None):
+            self._commits.add(message, answer.reports)
+        return answer
+
+    def submit(self, message: Submit) -> Answer:
         """Likewise for an order, with the faults of orders. Raises ``VenueProblem``."""
         self.check_symbol(message.symbol)
         if self._is_known(message) and self.faults.take("forget_dedup"):
@@ -97,10 +112,9 @@ class Venue:
         is_new = not (message.is_deduplicated and self._is_known(message))
         if is_new and self.faults.take("refuse_late"):
             message = msgspec.structs.replace(message, is_refused_late=True)
-        answer = self._apply(message)
+        answer = self.apply(message)
         if message.is_refused_late and answer.order is not None:
             asyncio.get_running_loop().call_later(REFUSE_LATE_S, self._refuse_late, answer.order)
-        await self._commits.durable()
         return answer
 
     def check_symbol(self, symbol: str) -> None:
@@ -114,7 +128,7 @@ class Venue:
         return account is not None and message.client_order_id in account.by_client_id
 
     def _refuse_late(self, order: Order) -> None:
-        self._apply(RefuseLate(self.now_ns(), order.key))
+        self.apply(RefuseLate(self.now_ns(), order.key))
 
     async def tell_data(self, data: Iterable[Datum]) -> None:
         """Market data. It need not be on disk at once, unless something happened because of it."""
@@ -135,19 +149,13 @@ class Venue:
             if listener.wants(symbol):
                 listener.add(kind, symbol, frame)
 
-    def _apply(self, message: AnyMessage) -> Answer:
-        answer = self.exchange.apply(message)
-        if not answer.is_duplicate and (answer.reports or answer.refusal is None):
-            self._commits.add(message, answer.reports)
-        return answer
-
     # -- its life ------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Run until ``stop``."""
         matching, options = self.exchange.matching, self.options
         if (matching.desk.costs, matching.path) != (options.costs, options.path):
-            self._apply(Configure(self.now_ns(), options.costs, options.path))
+            self.apply(Configure(self.now_ns(), options.costs, options.path))
         for order in [order for order in self.exchange.orders.values() if order.is_held]:
             self._refuse_late(order)
         expiring = asyncio.create_task(self._expire())
@@ -161,7 +169,7 @@ class Venue:
             await asyncio.sleep(EXPIRY_S)
             due_ns = self.exchange.matching.next_expiry_ns()
             if due_ns is not None and due_ns <= self.now_ns():
-                self._apply(Expire(self.now_ns()))
+                self.apply(Expire(self.now_ns()))
 
     def stop(self) -> None:
         """End the streams, and ``run`` when everything is written."""

@@ -1,0 +1,14 @@
+create or replace function eventstore.stream_start(p_shard integer, p_after bigint default null)
+returns table (log_id text, head bigint, after bigint, "commit" bigint, hash text)
+language sql
+stable
+as $$
+    select i.log_id::text, h.last_position, a.after, c.number, encode(coalesce(m.hash, sha256(''::bytea)), 'hex')
+    from eventstore.log_info i
+    cross join eventstore.head(p_shard) h
+    cross join lateral (select coalesce(p_after, h.last_position)) a (after)
+    cross join lateral (select eventstore.commit_of(p_shard, a.after)) c (number)
+    left join eventstore.commits m on m.shard = p_shard and m.number = c.number;
+$$;
+comment on function eventstore.stream_start is
+    'Which log it is that is read after a position, or after its head: its id, and the commit up to that position, with its hash.';
