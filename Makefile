@@ -36,10 +36,13 @@ define install
 @echo "done."
 endef
 
-.PHONY: up test lint bench soak clean
+.PHONY: up demo test lint bench soak clean
 
 up: $(RUNTIME)
 	@exec $(BIN)/foldbook up
+
+demo: $(RUNTIME)
+	@exec $(BIN)/foldbook demo $(ARGS)
 
 test: $(DEVELOPMENT)
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)

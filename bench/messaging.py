@@ -16,9 +16,10 @@ from bench.arena import Arena, engine
 from bench.rounds import Stage
 from bench.table import Row, Slice
 from bench.targets import RELAY
+from foldbook.engine.rabbit import rabbitmq_server
 from foldbook.messaging.connection import connected
 from foldbook.messaging.topology import EVENTS, declare, topology
-from tests.messaging.rabbit import Rabbit, rabbit, rabbitmq_server
+from tests.messaging.rabbit import Rabbit, rabbit
 
 WHAT = "events relayed to RabbitMQ, each confirmed"
 ROUNDS_MAX = 3

@@ -15,9 +15,10 @@ from bench.messaging_intake_load import IntakeLoad
 from bench.rounds import Stage
 from bench.table import Row, Slice
 from bench.targets import INTAKE
+from foldbook.engine.rabbit import rabbitmq_server
 from foldbook.messaging.connection import connected
 from foldbook.messaging.topology import commands_queue, declare, topology
-from tests.messaging.rabbit import Rabbit, rabbit, rabbitmq_server
+from tests.messaging.rabbit import Rabbit, rabbit
 
 WHAT = "commands over RabbitMQ, each durable and answered"
 WINDOW = 1_000

@@ -16,7 +16,8 @@ from bench.messaging_market_load import Got, MarketLoad
 from bench.rounds import Stage
 from bench.table import Row, Slice
 from bench.targets import MARKET
-from tests.messaging.rabbit import Rabbit, rabbit, rabbitmq_server
+from foldbook.engine.rabbit import rabbitmq_server
+from tests.messaging.rabbit import Rabbit, rabbit
 
 CONSUMERS = 5
 SYMBOLS = 20

@@ -22,6 +22,7 @@ from typing import Annotated
 import psycopg
 import typer
 
+from foldbook.engine.rabbit import rabbitmq_server
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.postgres.embedded import SETTINGS
 from foldbook.postgres.roles import ENGINE, as_role
@@ -32,7 +33,7 @@ from tests.conftest import Postgres, embedded_postgres, name_of, prepare
 from tests.eventstore.test_store_contract import opened
 from tests.machinery.engine import Engine
 from tests.messaging.ordeal import under_way
-from tests.messaging.rabbit import Rabbit, rabbit, rabbitmq_server
+from tests.messaging.rabbit import Rabbit, rabbit
 from tests.proof.brokers_killed import ALL_PARTS, check, kill_under_orders, with_venue
 from tests.proof.callers import calling
 from tests.proof.crashing import WAYS, crash_in_a_burst

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from foldbook.engine.rabbit import rabbitmq_server
 from tests.leaving_out import leave_out
-from tests.messaging.rabbit import Rabbit, rabbit, rabbitmq_server
+from tests.messaging.rabbit import Rabbit, rabbit
 
 
 @pytest.fixture(scope="session")

@@ -99,8 +99,9 @@ class LocalSide(_Processes):
 
         def is_ready() -> bool:
             assert process.process.poll() is None, process.said
+            headers = {"Authorization": f"Bearer {self.operator}"}
             try:
-                return httpx.get(f"{self._url}/health/ready", trust_env=False).status_code in (200, 503)
+                return httpx.get(f"{self._url}/accounts", headers=headers, trust_env=False).status_code == 200
             except httpx.TransportError:
                 return False
 

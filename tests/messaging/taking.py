@@ -70,17 +70,10 @@ async def intake(
     taking = Intake(url, bus, messages, shard_count, **options)
     await taking.start()
     try:
-        await holds(lambda: taking.state == "connected")
+        await until(lambda: taking.state == "connected")
         yield taking
     finally:
         await taking.stop()
-
-
-async def holds(what: Any) -> None:
-    async def it_does() -> bool:
-        return bool(what())
-
-    await until(it_does)
 
 
 class Sender:
@@ -131,7 +124,7 @@ class Sender:
         return await self.answer_to(str(command.command_id))
 
     async def answer_to(self, correlation_id: str) -> dict[str, Any]:
-        await holds(lambda: correlation_id in self.answers)
+        await until(lambda: correlation_id in self.answers)
         return self.answers.pop(correlation_id)
 
 

@@ -28,7 +28,6 @@ from tests.messaging.taking import (
     UNKNOWN,
     Sender,
     buried,
-    holds,
     intake,
     keyring,
     new_id,
@@ -68,7 +67,7 @@ async def test_the_commands_of_a_sender_keep_their_order_and_share_commits(amqp_
         orders = [place(f"o-{n}") for n in range(300)]
         before = log.bus.commits_total
         await asyncio.gather(*(trader.send(order) for order in orders))
-        await holds(lambda: taking.counts.answered == 301)
+        await until(lambda: taking.counts.answered == 301)
         created = [event.order_id for event in await log.events() if isinstance(event, OrderCreated)]
         assert created == [order.order_id for order in orders]
         assert log.bus.commits_total - before < 150
@@ -225,7 +224,7 @@ async def test_while_the_database_is_away_commands_wait_and_keep_their_order(amq
             commands = [open_account(), *(place(f"o-{n}") for n in range(30))]
             for command in commands:
                 await trader.send(command)
-            await holds(lambda: bus.refused >= 3)
+            await until(lambda: bus.refused >= 3)
             assert trader.answers == {}
             bus.is_away = False
             answers = [await trader.answer_to(str(command.command_id)) for command in commands]
@@ -238,7 +237,7 @@ async def test_what_expires_while_the_database_is_away_is_not_done(amqp_url: str
         bus = Away(log.bus)
         async with intake(amqp_url, bus):
             await trader.send(open_account(), expiration="200")
-            await holds(lambda: bus.refused >= 1)
+            await until(lambda: bus.refused >= 1)
             (letter,) = await buried(amqp_url, 1)
             assert letter.code == "expired"
             bus.is_away = False
@@ -269,7 +268,7 @@ async def test_what_was_not_acknowledged_comes_again_and_is_answered_with_the_fi
         async with intake(amqp_url, bus) as taking:
             command = open_account()
             await trader.send(command)
-            await holds(lambda: bus.done)
+            await until(lambda: bool(bus.done))
             bus.is_away = False
             taking._link._connection.transport.connection._writer_task.cancel()  # type: ignore[union-attr]
             answer = await trader.answer_to(str(command.command_id))
@@ -284,13 +283,13 @@ async def test_it_outlives_rabbitmq(rabbitmq: Rabbit, database: str) -> None:
         async with sender(url) as trader:
             await trader.ask(open_account())
             await trader.send(place("o-1"), reply_to=None)
-            await holds(lambda: taking.counts.answered == 2)
+            await until(lambda: taking.counts.answered == 2)
         # A quorum queue that is not a second old does not outlive a kill; this takes two.
         assert commands_queue(0) in await asyncio.to_thread(rabbitmq.queues, url.rpartition("/")[2])
         await asyncio.to_thread(rabbitmq.kill)
-        await holds(lambda: taking.state == "disconnected")
+        await until(lambda: taking.state == "disconnected")
         await asyncio.to_thread(rabbitmq.start)
-        await holds(lambda: taking.state == "connected")
+        await until(lambda: taking.state == "connected")
         async with sender(url) as trader:
             await until(partial(is_taken, trader, place("o-2")))
         assert len(await log.recorded()) == 3

@@ -19,7 +19,7 @@ from foldbook.messaging.topology import MARKET
 from foldbook.trading.values import Side
 from tests.market.feeding import NOON_NS, S
 from tests.messaging.rabbit import Rabbit
-from tests.messaging.taking import holds
+from tests.waiting import until
 
 VENUE = "simulated"
 
@@ -71,14 +71,14 @@ async def reading(url: str, *symbols: str, **options: int) -> AsyncIterator[Read
 @asynccontextmanager
 async def publishing(url: str, waiting_max: int = WAITING_MAX) -> AsyncIterator[AmqpSink]:
     async with AmqpSink(url, VENUE, repeat_s=0.1, waiting_max=waiting_max) as sink:
-        await holds(lambda: sink.state == "connected")
+        await until(lambda: sink.state == "connected")
         yield sink
 
 
 async def heard(sink: AmqpSink, *readers: Reader) -> None:
     """Each of them has begun to listen."""
     sink.put(quote(0, "HEARD"))
-    await holds(lambda: all(reader.bids("HEARD") for reader in readers))
+    await until(lambda: all(reader.bids("HEARD") for reader in readers))
 
 
 async def test_the_data_of_a_symbol_keep_their_order_whatever_their_kind(amqp_url: str) -> None:
@@ -92,7 +92,7 @@ async def test_the_data_of_a_symbol_keep_their_order_whatever_their_kind(amqp_ur
         for one in told:
             sink.put(one)
             sink.put(quote(0, "Y"))
-        await holds(lambda: len(reader.data) >= len(told) + 1)
+        await until(lambda: len(reader.data) >= len(told) + 1)
     assert [one for one in reader.data if one.symbol == "X"] == told
     assert reader.lost == []
 
@@ -106,17 +106,17 @@ async def test_who_is_slow_loses_old_data_is_told_how_many_and_stalls_nobody(amq
     ):
         for n in range(5):
             sink.put(quote(n, f"S{n}"))
-        await holds(lambda: len(slow.data) == len(fast.data) == 5)
+        await until(lambda: len(slow.data) == len(fast.data) == 5)
         slow.pace_s = 0.01
         for n in range(5, count):
             sink.put(quote(n, f"S{n % 5}"))
             if n % 100 == 0:
                 await asyncio.sleep(0)
-        await holds(lambda: len(fast.data) == count)
+        await until(lambda: len(fast.data) == count)
         assert sink.dropped == 0
         assert fast.lost == []
         slow.pace_s = 0
-        await holds(lambda: len(slow.data) + slow.count_lost == count)
+        await until(lambda: len(slow.data) + slow.count_lost == count)
         assert slow.count_lost > 0
         assert [slow.bids(f"S{n}")[-1] for n in range(5)] == [count - 5 + n for n in range(5)], "the latest is there"
 
@@ -128,9 +128,9 @@ async def test_who_comes_late_is_told_the_last_quotes(amqp_url: str) -> None:
         sink.put(Trade("X", NOON_NS, "5"))
         await sink.drain()
         async with reading(amqp_url) as reader:
-            await holds(lambda: reader.data)
+            await until(lambda: bool(reader.data))
             sink.put(quote(10))
-            await holds(lambda: len(reader.data) >= 2)
+            await until(lambda: len(reader.data) >= 2)
             assert reader.bids() == [9, 10]
             assert reader.lost == []
 
@@ -143,7 +143,7 @@ async def test_while_rabbitmq_takes_nothing_data_is_dropped_and_counted_and_nobo
         await asyncio.to_thread(rabbitmq.raise_memory_alarm)
         try:
             sink.put(quote(0))  # An alarm reaches a connection when it publishes.
-            await holds(lambda: sink.state == "blocked")
+            await until(lambda: sink.state == "blocked")
             began_s = time.monotonic()
             for n in range(1, count):
                 sink.put(quote(n))
@@ -151,8 +151,8 @@ async def test_while_rabbitmq_takes_nothing_data_is_dropped_and_counted_and_nobo
             assert sink.dropped > count - 200
         finally:
             await asyncio.to_thread(rabbitmq.clear_memory_alarm)
-        await holds(lambda: reader.bids()[-1:] == [count - 1])
-        await holds(lambda: len(reader.bids()) + reader.count_lost == count)
+        await until(lambda: reader.bids()[-1:] == [count - 1])
+        await until(lambda: len(reader.bids()) + reader.count_lost == count)
         assert reader.count_lost == sink.dropped
 
 
@@ -161,13 +161,13 @@ async def test_after_rabbitmq_was_away_it_is_told_how_many_were_lost(rabbitmq: R
     async with publishing(url) as sink, reading(url) as reader:
         await heard(sink, reader)
         await asyncio.to_thread(rabbitmq.kill)
-        await holds(lambda: sink.state == "disconnected")
+        await until(lambda: sink.state == "disconnected")
         for n in range(100):
             sink.put(quote(n))
         await asyncio.to_thread(rabbitmq.start)
-        await holds(lambda: reader.bids() == [99])
+        await until(lambda: reader.bids() == [99])
         sink.put(quote(100))
-        await holds(lambda: reader.bids() == [99, 100])
+        await until(lambda: reader.bids() == [99, 100])
         assert reader.lost == [], "what came before the first that it heard of a key is not its loss"
         assert sink.dropped == 99
 
@@ -177,11 +177,11 @@ async def test_a_publisher_that_begins_anew_is_told(amqp_url: str) -> None:
         async with publishing(amqp_url) as first:
             await heard(first, reader)
             first.put(quote(1))
-            await holds(lambda: reader.bids() == [1])
+            await until(lambda: reader.bids() == [1])
         async with publishing(amqp_url) as second:
             second.put(quote(2))
-            await holds(lambda: reader.bids() == [1, 2])
-            await holds(lambda: reader.lost == [Lost(None, "the publisher has begun anew")])
+            await until(lambda: reader.bids() == [1, 2])
+            await until(lambda: reader.lost == [Lost(None, "the publisher has begun anew")])
 
 
 async def test_nonsense_is_passed_over(amqp_url: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -191,7 +191,7 @@ async def test_nonsense_is_passed_over(amqp_url: str, caplog: pytest.LogCaptureF
             exchange = await channel.get_exchange(MARKET)
             await exchange.publish(aio_pika.Message(b"\xff nonsense"), "quote.simulated.X")
         sink.put(quote(1))
-        await holds(lambda: reader.bids() == [1])
+        await until(lambda: reader.bids() == [1])
     assert "market data that cannot be read" in caplog.text
 
 

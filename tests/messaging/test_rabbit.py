@@ -5,7 +5,8 @@ from __future__ import annotations
 import aio_pika
 import psutil
 
-from tests.messaging.rabbit import Rabbit, rabbit, rabbitmq_server
+from foldbook.engine.rabbit import rabbitmq_server
+from tests.messaging.rabbit import Rabbit, rabbit
 
 
 async def test_it_keeps_what_it_confirmed_when_it_is_killed(rabbitmq: Rabbit, amqp_url: str) -> None:

@@ -22,7 +22,7 @@ from tests.builders import cancel, open_account, place
 from tests.conftest import Postgres
 from tests.market.feeding import NOON_NS, S
 from tests.messaging.sides import Side, amqp_side, local_side
-from tests.messaging.taking import UNKNOWN, holds
+from tests.messaging.taking import UNKNOWN
 from tests.services.world import opened
 from tests.waiting import until
 
@@ -155,10 +155,10 @@ async def test_a_hint_comes_when_the_log_has_something_new(side: Side, account: 
         listening = side.transport(side.operator)
         listening.listen(account, hint)
         async with listening:
-            await holds(lambda: hints > 0)  # when it has begun to listen
+            await until(lambda: hints > 0)  # when it has begun to listen
             before = hints
             await log.execute(open_account(account))
-            await holds(lambda: hints > before)
+            await until(lambda: hints > before)
 
 
 DATA: list[Datum] = [
@@ -192,7 +192,7 @@ async def test_market_data_is_as_it_was(side: Side, transport: Transport) -> Non
         await until(is_heard)
         for datum in DATA:
             sink.put(datum)
-        await holds(lambda: DATA[-1] in found["BTCUSDT"] and DATA[2] in found["ETHUSDT"])
+        await until(lambda: DATA[-1] in found["BTCUSDT"] and DATA[2] in found["ETHUSDT"])
     reading.cancel()
     await asyncio.wait([reading])
     assert found["BTCUSDT"] == [datum for datum in DATA if datum.symbol == "BTCUSDT"]

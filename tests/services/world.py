@@ -22,7 +22,7 @@ from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import AggregateKey, Event, RecordedEvent
 from foldbook.eventstore.postgres_store import PostgresStore
-from foldbook.market.feeds.told import Opened
+from foldbook.market.feeds.told import Opened, Source
 from foldbook.market.records import Datum, Quote, Trade, time_of
 from foldbook.services.strategy.account import Account, Start, Starts
 from foldbook.services.strategy.opening import id_in, open_account
@@ -89,6 +89,29 @@ async def opened(dsn: str, limits: BusLimits | None = None) -> AsyncIterator[Log
     finally:
         await log.bus.stop()
         await log.store.close()
+
+
+class Direct:
+    """A transport for a service in this process: straight into the log."""
+
+    def __init__(self, dsn: str, source: Source) -> None:
+        self._store = PostgresStore(dsn)
+        self.commands = CommandBus(self._store, ORDER_BOOK)
+        self._source = source
+
+    def market(self, symbols: Sequence[str]) -> Source:
+        return self._source
+
+    def listen(self, account: str, hint: Callable[[], None]) -> None:
+        """It polls."""
+
+    async def __aenter__(self) -> Direct:
+        await self.commands.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.commands.stop()
+        await self._store.close()
 
 
 def decoded(recorded: RecordedEvent) -> Event:

@@ -12,6 +12,7 @@ from foldbook.cli.amqp import amqp
 from foldbook.cli.audit import audit
 from foldbook.cli.backtest import backtest
 from foldbook.cli.database import add_client_programs
+from foldbook.cli.demo import demo
 from foldbook.cli.engine import doctor, migrate, serve, up
 from foldbook.cli.events import events
 from foldbook.cli.exits import exit_of, explain
@@ -37,7 +38,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (up, serve, gateway, relay, intake, migrate, doctor):
+for command in (up, serve, gateway, relay, intake, migrate, doctor, demo):
     cli.command()(command)
 add_client_programs(cli)
 cli.command("replay")(replay_account)

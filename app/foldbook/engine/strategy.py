@@ -72,9 +72,8 @@ async def run_strategy(
     )
     service = StrategyService(runner, transport.market(job.symbols), poll_interval_s=settings.poll_interval_ms / 1000)
     transport.listen(job.account, service.hint)
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(store.close)
-        await stack.enter_async_context(transport)
+
+    async def work() -> None:
         is_new = await open_account(
             transport.commands,
             job.account,
@@ -86,12 +85,17 @@ async def run_strategy(
             reference=f"strategy:{strategy_id}",
         )
         say(f"{strategy_id} in {job.account}" + (f", opened with {job.cash:f}" if is_new else ""))
-        running = asyncio.create_task(service.run(read_tables(settings.dsn)))
+        await service.run(read_tables(settings.dsn))
+
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        await stack.enter_async_context(transport)
+        running = asyncio.create_task(work())
         stopping = asyncio.create_task(stopped)
         await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         service.stop()
-        # It is not waited for without end: while the database is away, it tries again.
+        # It is not waited for without end: while the engine or the database is away, it tries again.
         await asyncio.wait([running], timeout=GRACE_S)
         running.cancel()
         await asyncio.wait([running])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -58,9 +59,11 @@ class Supervisor:
                 raise SupervisorError(f"the API was not ready within {READY_TIMEOUT_S} s; see above")
             time.sleep(POLL_S)
 
-    def watch(self) -> None:
-        """Restart parts that end, until a signal. Raises :class:`SupervisorError` for a part that keeps ending."""
-        while True:
+    def watch(self, seconds: float = math.inf) -> None:
+        """Restart parts that end, for so long, or until a signal. Raises :class:`SupervisorError` for a part that keeps
+        ending."""
+        ends_s = time.monotonic() + seconds
+        while time.monotonic() < ends_s:
             time.sleep(POLL_S)
             for part in self.parts:
                 if (code := part.exit_code()) is not None:

@@ -18,7 +18,7 @@ from foldbook.engine.address import check_address, check_venue_address
 from foldbook.engine.console import tell
 from foldbook.engine.keys import ensure_operator_key
 from foldbook.engine.lock import lock
-from foldbook.engine.parts import Child, Database
+from foldbook.engine.parts import Child, Database, Part
 from foldbook.engine.supervisor import READY_TIMEOUT_S, STOP_SIGNALS, Supervisor
 from foldbook.engine.welcome import welcome
 from foldbook.postgres.embedded import EmbeddedPostgres
@@ -31,18 +31,29 @@ class Stopped(BaseException):
 
 
 def up(settings: Settings) -> None:
-    """Run until SIGINT, SIGTERM or SIGHUP; then stop everything and return.
+    """Run until SIGINT, SIGTERM or SIGHUP; then stop everything and return. Raises what ``running`` raises."""
+    with contextlib.suppress(Stopped), running(settings) as (supervisor, _):
+        print(welcome(settings), flush=True)
+        supervisor.watch()
+
+
+@contextlib.contextmanager
+def running(settings: Settings, *before: Part) -> Iterator[tuple[Supervisor, int]]:
+    """Everything, started and ready, ``before`` first: its supervisor, and the lock that its parts share. At the end
+    all of it has stopped. From its beginning, SIGINT, SIGTERM and SIGHUP raise ``Stopped``.
 
     Raises ``AlreadyRunning``, ``AddressError``, ``SupervisorError``, and what the embedded server and the migrations
     raise.
     """
     for number in STOP_SIGNALS:
         signal.signal(number, _stop)
-    with contextlib.suppress(Stopped), lock(settings.data_dir, settings.url) as lock_fd:
+    with lock(settings.data_dir, settings.url) as lock_fd:
         check_address(settings)
         if _starts_venue(settings):
             check_venue_address(settings)
         with Supervisor() as supervisor:
+            for part in before:
+                supervisor.start(part)
             if settings.is_embedded:
                 supervisor.start(Database(EmbeddedPostgres(settings.data_dir)))
             if not migrate(settings.owner_dsn, settings.shards):
@@ -54,8 +65,7 @@ def up(settings: Settings) -> None:
             for part in (*_of_brokers(settings, lock_fd), *_of_messaging(settings, lock_fd)):
                 supervisor.start(part)
             supervisor.wait_until(lambda: _is_ready(settings))
-            print(welcome(settings), flush=True)
-            supervisor.watch()
+            yield supervisor, lock_fd
 
 
 def _starts_venue(settings: Settings) -> bool:
@@ -75,9 +85,14 @@ def _of_brokers(settings: Settings, lock_fd: int) -> Iterator[Child]:
 
 
 def _of_messaging(settings: Settings, lock_fd: int) -> Iterator[Child]:
-    """What joins this engine with others over RabbitMQ."""
-    if settings.amqp_url is not None:
-        yield Child("the relay", ("relay",), lock_fd)
+    """What joins this engine with others over RabbitMQ: events out, commands in, and the venue's market data out."""
+    if settings.amqp_url is None:
+        return
+    yield Child("the relay", ("relay",), lock_fd)
+    yield Child("the intake", ("intake",), lock_fd)
+    if "simulated" in settings.broker_kinds:
+        published = ("market", "run", "venue", "--to", "amqp", "--no-prices", "--venue", settings.venue_address)
+        yield Child("the market data for RabbitMQ", published, lock_fd)
         yield Child("the intake", ("intake",), lock_fd)
 
 
