@@ -154,7 +154,7 @@ def kill(clock: Clock) -> None:
                 print(f"  {clock.done}: {clock.seen}", flush=True)
 
     folder = Path(tempfile.mkdtemp(prefix="foldbook-soak-"))
-    engine = Engine(folder / "data")
+    engine = Engine(folder / "data", "open")
     engine.environment |= {"FOLDBOOK_BROKERS": ""}  # The callers are the broker, too.
     print(f"  in {folder}", flush=True)
     try:
@@ -268,7 +268,7 @@ def kill_with_venue(clock: Clock) -> None:
                 print(f"  {clock.done}: {clock.seen}, {traders.unanswered} requests unanswered", flush=True)
 
     folder = Path(tempfile.mkdtemp(prefix="foldbook-soak-"))
-    engine = Engine(folder / "data")
+    engine = Engine(folder / "data", "open")
     venue_url = with_venue(engine)
     print(f"  in {folder}", flush=True)
     try:

@@ -18,7 +18,7 @@ from tests.waiting import block_until
 class Engine:
     """A running ``foldbook up`` and what it printed."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, access: str = "keys") -> None:
         with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as another:
             self.port, self.venue_port = free.getsockname()[1], another.getsockname()[1]
         self.data_dir = data_dir
@@ -28,7 +28,7 @@ class Engine:
             "FOLDBOOK_VENUE_PORT": str(self.venue_port),
             "FOLDBOOK_DATA_DIR": str(data_dir),
             "DATABASE_URL": "",
-            "FOLDBOOK_ACCESS": "keys",
+            "FOLDBOOK_ACCESS": access,
         }
         self.process: subprocess.Popen[str] | None = None
         self.said = ""

@@ -11,6 +11,7 @@ from foldbook.config import Settings, default_data_dir, masked, nearest_variable
 
 
 def test_each_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FOLDBOOK_ACCESS", "keys")
     monkeypatch.setenv("FOLDBOOK_HOST", "0.0.0.0")
     monkeypatch.setenv("FOLDBOOK_PORT", "8123")
     monkeypatch.setenv("FOLDBOOK_DATA_DIR", str(tmp_path))
@@ -46,6 +47,7 @@ def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str
 
 
 def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FOLDBOOK_ACCESS")
     variables = Settings().describe()
     for name in (*variables, "FOLDBOOK_DATABASE_URL"):
         monkeypatch.setenv(name, "")

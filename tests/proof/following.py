@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.trading.book import ORDER_BOOK
 from tests.builders import open_account, place
-from tests.waiting import block_until
+from tests.waiting import block_until, free_port
 
 ACCOUNTS = [f"u{n}/x/simulated" for n in range(10)]
 AT_ONCE = 50
@@ -46,8 +45,7 @@ class Served:
     """``foldbook serve`` on a port that stays the same."""
 
     def __init__(self, dsn: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._environment = os.environ | {
             "DATABASE_URL": dsn,

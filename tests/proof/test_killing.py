@@ -16,7 +16,7 @@ __all__ = ["engine"]
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_what_was_acknowledged_survives_the_kill_of_every_part(engine: Engine) -> None:
     # The callers are the broker, too.
-    engine.environment |= {"FOLDBOOK_BROKERS": ""}
+    engine.environment |= {"FOLDBOOK_BROKERS": "", "FOLDBOOK_ACCESS": "open"}
     engine.start()
     async with calling(engine.url) as callers:
         await lap(engine, callers, shuffled((*PARTS, "the API")))

@@ -105,7 +105,7 @@ TRADED = [
 def totals(connection: psycopg.Connection[Any], by: str, after: str = "//", limit: int = 100) -> dict[str, Any]:
     currency, strategy, symbol = after.split("/", 2)
     row = connection.execute(
-        "select document from trading.query_fill_totals(0, %s, null, null, %s, %s, %s, %s, %s, %s)",
+        "select document from trading.query_fill_totals(0, %s, null, null, null, %s, %s, %s, %s, %s, %s)",
         [ALICE, "strategy" in by, "symbol" in by, strategy, symbol, currency, limit],
     ).fetchone()
     assert row is not None

@@ -16,8 +16,9 @@ from foldbook.access.roles import Role
 from foldbook.api.operations.keys import KeyAdmin, NewKey
 from foldbook.engine.keys import key_admin
 from foldbook.eventstore.events import Metadata
-from tests.api.conftest import ACCOUNT, Engine, assert_problem, serving, settings_for, until
+from tests.api.conftest import ACCOUNT, Engine, assert_problem, serving, settings_for
 from tests.streams.conftest import listening, streams_of, told
+from tests.waiting import until
 
 BOB = "bob/binance/simulated"
 

@@ -9,8 +9,9 @@ import tracemalloc
 
 import pytest
 
-from tests.api.conftest import ACCOUNT, AT, Engine, assert_problem, order, serving, settings_for, until
+from tests.api.conftest import ACCOUNT, AT, Engine, assert_problem, order, serving, settings_for
 from tests.streams.conftest import beat_often, connect, listening, streams_of, told
+from tests.waiting import until
 
 AT_ONCE = 100
 CLIENTS = 1_000

@@ -19,9 +19,10 @@ from foldbook.market.feeds import wire
 from foldbook.market.feeds.told import Lost, Opened, Told
 from foldbook.market.records import Bar, Quote, Trade
 from foldbook.trading.values import Side
-from tests.api.conftest import Engine, assert_problem, until
+from tests.api.conftest import Engine, assert_problem
 from tests.market.feeding import NOON_NS, S
 from tests.streams.conftest import streams_of
+from tests.waiting import until
 
 WAIT_S = 30
 NOON = "2026-01-02T12:00:00Z"

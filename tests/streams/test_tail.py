@@ -19,8 +19,8 @@ from foldbook.eventstore.readers.tail.ring import Entry, Interests, Range, Ring
 from foldbook.eventstore.readers.tail.selection import Selection, View
 from foldbook.eventstore.readers.tail.tail import FellBehind, Follower, Tail
 from foldbook.trading.book import ORDER_BOOK
-from tests.api.conftest import until
 from tests.builders import key, open_account, place
+from tests.waiting import until
 
 ACCOUNTS = [f"u{n}/x/live" for n in range(5)]
 ONE, TWO = AggregateKey("t", "1"), AggregateKey("t", "2")

@@ -1,6 +1,6 @@
 API=http://127.0.0.1:8000
 ACCOUNT=$API/accounts/alice/binance/simulated
-KEY=$(cat ~/.local/share/foldbook/operator.key)
+KEY=$(cat ~/.local/share/foldbook/operator.key /var/lib/foldbook/operator.key 2>/dev/null | head -n 1)
 call() { printf 'Authorization: Bearer %s\nContent-Type: application/json\n' "$KEY" | curl -sS -H @- "$@"; }
 call $API/accounts -d '{"user": "alice", "exchange": "binance", "broker": "simulated"}'; echo
 call $ACCOUNT/orders -d '{"order_id": "o-1", "strategy_id": "trend", "symbol": "BTCUSDT",

@@ -18,7 +18,7 @@ from foldbook.postgres.binaries import client_program
 
 FIRST_ORDER = Path(__file__).with_name("first_order.sh")
 DEFAULT_URL = "http://127.0.0.1:8000"
-DEFAULT_KEY_FILE = "~/.local/share/foldbook/operator.key"
+DEFAULT_KEY_FILE = "~/.local/share/foldbook/operator.key /var/lib/foldbook/operator.key 2>/dev/null | head -n 1"
 
 
 def welcome(settings: Settings) -> str:
