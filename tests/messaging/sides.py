@@ -74,9 +74,9 @@ class _Processes:
         return done.stdout.strip()
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        assert self._takes is not None
-        self._takes.stop(how)
-        self._takes = None
+        if self._takes is not None:
+            self._takes.stop(how)
+            self._takes = None
 
 
 class LocalSide(_Processes):
@@ -99,9 +99,9 @@ class LocalSide(_Processes):
 
         def is_ready() -> bool:
             assert process.process.poll() is None, process.said
-            headers = {"Authorization": f"Bearer {self.operator}"}
+            headers = {"Authorization": f"Bearer {self.operator}", "Content-Type": "application/x-ndjson"}
             try:
-                return httpx.get(f"{self._url}/accounts", headers=headers, trust_env=False).status_code == 200
+                return httpx.post(f"{self._url}/commands", headers=headers, trust_env=False).status_code == 200
             except httpx.TransportError:
                 return False
 
@@ -146,8 +146,8 @@ async def _consumers(url: str, queue: str) -> int:
 def local_side(folder: Path, dsn: str) -> Iterator[LocalSide]:
     with venue(folder) as venue_url:
         side = LocalSide(folder, dsn, venue_url)
-        side.start()
         try:
+            side.start()
             yield side
         finally:
             side.stop(signal.SIGKILL)
@@ -157,8 +157,8 @@ def local_side(folder: Path, dsn: str) -> Iterator[LocalSide]:
 def amqp_side(folder: Path, dsn: str, amqp_url: str) -> Iterator[AmqpSide]:
     side = AmqpSide(folder, dsn, amqp_url)
     relay = side.process("relay")
-    side.start()
     try:
+        side.start()
         yield side
     finally:
         side.stop(signal.SIGKILL)
