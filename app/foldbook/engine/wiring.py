@@ -40,6 +40,7 @@ from foldbook.eventstore.readers.tail.history import History
 from foldbook.eventstore.readers.tail.tail import RING_BYTES_MAX, Tail
 from foldbook.market.feeds.told import Source
 from foldbook.market.feeds.venue import VenueStream
+from foldbook.messaging.amqp_market import AmqpSource
 
 BULK_WINDOW_MAX = 512
 
@@ -117,7 +118,9 @@ def event_and_market_streams(settings: Settings) -> Streams:
 
 
 def market_source(settings: Settings) -> Source:
-    """Where the stream of market data comes from: all of it."""
+    """Where the stream of market data comes from: what is published to RabbitMQ, or without one the venue's own."""
+    if settings.amqp_url is not None:
+        return AmqpSource(settings.amqp_url.get_secret_value())
     return VenueStream(settings.venue_address)
 
 
