@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 from foldbook.access.access import ACCESS, KEYS_MAX, PATTERNS_MAX, Keys
 from foldbook.access.commands import AGGREGATE_ID, HolderName, IssueKey, RevokeKey
 from foldbook.access.events import KeyIssued, KeyRevoked
-from foldbook.access.keys import digest_of, holds_key, is_key, key_id_of, key_of
+from foldbook.access.keys import digest_of, holds_key, is_key, key_id_of, key_of, without_keys
 from foldbook.access.roles import EVERY_ACCOUNT, Role
 from foldbook.eventstore.specification import Specification
 from foldbook.eventstore.store import shard_of
@@ -162,8 +162,10 @@ def test_where_a_key_is_found() -> None:
     key = key_of("0123456789ab", bytes(32)).encode()
     for text in (key, b'{"reason":"' + key + b'"}', b"x" + key, key + b"0"):
         assert holds_key(text), text
+        assert without_keys(text) == text.replace(key, b"fbk_***")
     for text in (b"", b"fbk_", key[:-1], key.replace(b"_", b" ")):
         assert not holds_key(text), text
+        assert without_keys(text) == text
 
 
 def test_all_keys_are_one_aggregate() -> None:

@@ -37,6 +37,7 @@ IN_PATHS = {
     "name": "none",
     "key_id": "0" * 12,
     "doubt_id": "none",
+    "letter_id": "019a0000-0000-7000-8000-000000000000",
 }
 ORDER = {"strategy_id": "s", "symbol": "BTC-USDT", "side": "BUY", "order_type": "MARKET", "quantity": "1"}
 OF_ACCOUNT = "/accounts/{user}/{exchange}/{broker}"
@@ -66,6 +67,7 @@ BODIES: dict[str, Any] = {
     "POST /admin/projections/{name}/verify": {},
     "POST /admin/projections/{name}/skip": {"position": 1, "reason": "x"},
     "POST /admin/doubts/{doubt_id}/resolve": {"outcome": "REJECTED"},
+    "POST /admin/dead-letters/{letter_id}/retry": {},
     "POST /keys": {"name": "NEW", "roles": ["reader"]},
     "DELETE /keys/{key_id}": None,
     "POST /session": {},

@@ -278,7 +278,7 @@ async def test_the_page_comes_from_here_alone(engine: Engine) -> None:
     page = await engine.client.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
     assert "://" not in page.text
-    assert page.headers["content-security-policy"].startswith("default-src 'self'")
+    assert page.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
     files = re.findall(r'(?:src|href)="(/[^"]*)"', page.text)
     assert len(files) == 3
     for path in files:

@@ -32,7 +32,8 @@ def test_the_printed_lines_work_and_ctrl_c_ends_everything(engine: Engine) -> No
 
     printed = re.search(r"^A first order.*?\n(.*?)^Ctrl-C", engine.said, re.DOTALL | re.MULTILINE)
     assert printed is not None
-    assert printed[1].count("curl ") == 4
+    assert printed[1].count("call $") == 4
+    assert "fbk_" not in engine.said
     said = shell(printed[1])
     assert '["OrderCreated"]' in said
     assert '"cum_qty":"1.5"' in said.replace(" ", "")
@@ -132,7 +133,7 @@ def test_on_a_database_whose_owner_may_make_no_roles(engine: Engine, own_postgre
         superuser.execute("create database tenancy owner tenant")
     engine.environment |= {"DATABASE_URL": own_postgres.dsn.replace("foldbook@/foldbook", "tenant:x@/tenancy")}
     engine.start()
-    assert engine.said.count("roles: not separated") == 5, "by the migration, and by who connects: four processes"
+    assert engine.said.count("roles: not separated") == 6, "by the migration, and by who connects: five processes"
     assert "grant foldbook_engine, foldbook_auditor to <login>" in engine.said
     engine.place_and_read("all-the-same")
     doctor = [sys.executable, "-m", "foldbook.cli", "doctor"]

@@ -13,7 +13,7 @@ from foldbook.api.application import ROUTES
 from foldbook.api.commands import bulk
 from foldbook.api.commands.calls import command_calls
 from foldbook.api.docs import docs_routes
-from foldbook.api.routes import roles_of_route
+from foldbook.api.routes import roles_of_route, templates_of
 from foldbook.api.streams import events, market
 from foldbook.eventstore.events import Command
 
@@ -64,8 +64,7 @@ def ways_in(commands: Iterable[type[Command]]) -> list[Way]:
         Way("GET", market.PATH, EVERYBODY),
     ]
     for route in (*ROUTES, *docs_routes(b"")):
-        for path in sorted(route.paths):
-            template = path.replace(":str}", "}")
+        for template in templates_of(route):
             account = _BY_PARAMETER.get(template) or _in_path(template)
             ways += [Way(method, template, roles_of_route(route), account) for method in sorted(route.http_methods)]
     return ways

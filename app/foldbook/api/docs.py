@@ -22,7 +22,7 @@ from msgspec import Struct
 from foldbook.api.commands.calls import command_calls
 from foldbook.api.commands.openapi import command_paths
 from foldbook.api.problems import Problem
-from foldbook.api.routes import ROLES, may
+from foldbook.api.routes import may, roles_of_route, templates_of
 from foldbook.api.sessions import COOKIE
 from foldbook.api.streams.openapi import stream_paths
 from foldbook.eventstore.events import Command
@@ -105,9 +105,8 @@ def openapi_document(
 def _open_to_all(routes: Iterable[HTTPRouteHandler]) -> Iterator[tuple[str, str]]:
     """Method and path of each route that needs no key."""
     for one in routes:
-        if one.opt[ROLES] is None:
-            for path in one.paths:
-                yield from ((method.lower(), path.replace(":str}", "}")) for method in one.http_methods)
+        if roles_of_route(one) is None:
+            yield from ((method.lower(), path) for path in templates_of(one) for method in one.http_methods)
 
 
 def docs_routes(document: bytes) -> list[HTTPRouteHandler]:

@@ -316,8 +316,9 @@ class SimulatedBroker:
         health = await self._ask("/health", _Health)
         try:
             socket = await self._connect("/reports?batch=true")
-            # From the first frame on, nothing is missed.
-            await asyncio.wait_for(socket.receive(), self._capabilities.send_s)
+            # From the first frame on, nothing is missed. (wait_for of Python 3.11 may forget that it was canceled.)
+            async with asyncio.timeout(self._capabilities.send_s):
+                await socket.receive()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise BrokerUnavailable(f"the venue's stream cannot be reached: {error}") from error
         self._capabilities = msgspec.structs.replace(

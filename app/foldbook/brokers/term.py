@@ -286,7 +286,8 @@ class Term:
             try:
                 if own is None or own.is_closed():
                     own = await connect(self._dsn)
-                await asyncio.wait_for(lease.renew(own), lease.pause_s * 2)
+                async with asyncio.timeout(lease.pause_s * 2):
+                    await lease.renew(own)
             except LeaseLost:
                 raise
             except UNREACHABLE as error:
@@ -315,7 +316,8 @@ class Term:
                 rows = await self._pool.fetch(_OPEN_RECONCILIATIONS, self._kind)
                 await asyncio.gather(*(self._reconcile(row["account"], row["requested"]) for row in rows))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._requested.wait(), REQUESTS_EVERY_S)
+                async with asyncio.timeout(REQUESTS_EVERY_S):
+                    await self._requested.wait()
 
     async def reconcile(self, account: str) -> Reconciliation:
         """Compare an account with its broker. Raises ``BrokerUnavailable``, also if the account is not worked."""

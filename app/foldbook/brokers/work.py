@@ -179,7 +179,8 @@ class AccountWork:
     async def change(self, timeout_s: float) -> None:
         """Wait until something is heard from the log, but not for longer."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
 
     # -- what the events ask for -----------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from foldbook.cli.intake import intake
 from foldbook.cli.keys import keys
 from foldbook.cli.lifetime import describe
 from foldbook.cli.market import market
-from foldbook.cli.projections import projections
+from foldbook.cli.projections import projections, run_all
 from foldbook.cli.relay import relay
 from foldbook.cli.replay import replay_account
 from foldbook.cli.strategy import strategy
@@ -45,6 +45,7 @@ cli.command("replay")(replay_account)
 cli.command()(backtest)
 cli.command()(venue)
 cli.add_typer(amqp, name="amqp")
+cli.command("project")(run_all)
 cli.add_typer(projections, name="projections")
 cli.add_typer(audit, name="audit")
 cli.add_typer(keys, name="keys")

@@ -93,7 +93,6 @@ def _of_messaging(settings: Settings, lock_fd: int) -> Iterator[Child]:
     if "simulated" in settings.broker_kinds:
         published = ("market", "run", "venue", "--to", "amqp", "--no-prices", "--venue", settings.venue_address)
         yield Child("the market data for RabbitMQ", published, lock_fd)
-        yield Child("the intake", ("intake",), lock_fd)
 
 
 def _is_ready(settings: Settings) -> bool:

@@ -106,4 +106,5 @@ class Lease:
                 raise LeaseLost(f"the lease {self._name} is not held")
             changed = self._changed
             with suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), self.pause_s)
+                async with asyncio.timeout(self.pause_s):
+                    await changed.wait()

@@ -28,6 +28,7 @@ import msgspec
 from pamqp import commands as spec
 
 from foldbook.access.keyring import Keyring
+from foldbook.access.keys import holds_key
 from foldbook.access.principal import ANYONE, Principal, check_command
 from foldbook.access.roles import Forbidden, Unauthenticated
 from foldbook.errors import FoldbookError, register
@@ -109,6 +110,8 @@ class CommandMessages:
         principal = self._principal_of(headers)
         if len(body) > BODY_BYTES_MAX:
             raise Poison("body-too-large", f"a command may have at most {BODY_BYTES_MAX} bytes")
+        if holds_key(body):
+            raise Poison("malformed", "a key stands in the command: send it as authorization only, and revoke this one")
         now = self.now()
         line = self._lines.read(body, lambda: _id_of(properties), now, metadata_of(headers, principal))
         command = line.command
@@ -160,6 +163,8 @@ def _text(headers: Mapping[str, Any], name: str) -> str | None:
     text = headers.get(name)
     if text is not None and not (isinstance(text, str) and _TEXT.fullmatch(text)):
         raise Poison("malformed", f"{name} must be 1 to 128 characters without control characters", field=name)
+    if text is not None and holds_key(text.encode()):
+        raise Poison("malformed", f"a key stands in {name}: send it as authorization only", field=name)
     return text
 
 

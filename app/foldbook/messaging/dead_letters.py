@@ -31,6 +31,7 @@ from aiormq.exceptions import ChannelAccessRefused, DeliveryError, PublishError
 from pamqp import commands as spec
 from uuid_utils.compat import uuid7
 
+from foldbook.access.keys import without_keys
 from foldbook.errors import FoldbookError
 from foldbook.messaging.connection import CALL_TIMEOUT_S, underlay
 from foldbook.messaging.topology import DEAD, DEAD_QUEUE
@@ -111,11 +112,11 @@ async def bury(channel: aiormq.abc.AbstractChannel, message: Undelivered, code: 
         type=told.message_type,
         content_type=told.content_type,
         headers=_kept(told.headers or {}),
-        body=message.body[:BODY_BYTES_MAX],
+        body=without_keys(message.body[:BODY_BYTES_MAX]),
         is_cut=len(message.body) > BODY_BYTES_MAX,
     )
     await channel.basic_publish(
-        msgspec.json.encode(letter),
+        without_keys(msgspec.json.encode(letter)),
         exchange=DEAD,
         routing_key=DEAD,
         properties=spec.Basic.Properties(
