@@ -117,13 +117,14 @@ def test_the_table_is_the_fold(connection: psycopg.Connection[Row], asked: list[
     rows = expected(life.events)
     assert stored(connection, "whole") == rows
     assert stored(connection, "cut") == rows
-    for order_id in ORDER_IDS:  # the book remembers what is open, and what a pending request may open
-        is_live = order_id in rows and (rows[order_id]["is_open"] or _is_filled_and_asked(rows[order_id]))
+    for order_id in ORDER_IDS:  # the book remembers what is open, and what a pending replace may open
+        is_live = order_id in rows and (rows[order_id]["is_open"] or _may_open_again(rows[order_id]))
         assert (order_id in life.book.orders) == is_live
 
 
-def _is_filled_and_asked(row: Row) -> bool:
-    return (row["working_state"], row["pending_request"] != "NONE") == ("FILLED", True)
+def _may_open_again(row: Row) -> bool:
+    wanted: Decimal | None = row["requested_quantity"]
+    return row["working_state"] == "FILLED" and wanted is not None and wanted > row["cum_qty"]
 
 
 def test_a_life_with_everything_in_it(connection: psycopg.Connection[Row]) -> None:
