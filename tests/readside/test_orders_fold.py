@@ -63,7 +63,7 @@ def expected(events: list[Event]) -> dict[str, Row]:
 
 
 def _row(order: Order, sequence: int) -> Row:
-    asked = [request for request in order.requests if request.quantity is not None]
+    asked = order.requested
     return {
         "quantity": order.quantity,
         "limit_price": order.limit_price,
@@ -71,9 +71,9 @@ def _row(order: Order, sequence: int) -> Row:
         "working_state": order.working_state,
         "is_open": order.is_open,
         "pending_request": order.pending_request,
-        "requested_quantity": asked[-1].quantity if asked else None,
-        "requested_limit_price": asked[-1].limit_price if asked else None,
-        "requested_stop_price": asked[-1].stop_price if asked else None,
+        "requested_quantity": None if asked is None else asked.quantity,
+        "requested_limit_price": None if asked is None else asked.limit_price,
+        "requested_stop_price": None if asked is None else asked.stop_price,
         "leaves_qty": order.leaves_qty,
         "leaves_cash": order.leaves_cash,
         "overfill_qty": order.overfill_qty,
