@@ -45,7 +45,7 @@ demo: $(RUNTIME)
 	@exec $(BIN)/foldbook demo $(ARGS)
 
 test: $(DEVELOPMENT)
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff check .
