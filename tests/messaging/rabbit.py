@@ -64,6 +64,10 @@ class Rabbit(RabbitServer):
     def delete_queue(self, name: str, virtual_host: str = "/") -> None:
         self.ctl("delete_queue", "--vhost", virtual_host, name)
 
+    def remembers(self, queue: str) -> bool:
+        """Would it know a quorum queue after a kill? It takes RabbitMQ a second to write down that there is one."""
+        return any(queue.encode() in written.read_bytes() for written in self.folder.rglob("names.dets"))
+
     def queues(self, virtual_host: str = "/") -> dict[str, int]:
         """How many messages each queue holds."""
         listed = self.ctl("list_queues", "--vhost", virtual_host, "--no-table-headers", "name", "messages")

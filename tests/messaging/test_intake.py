@@ -289,9 +289,7 @@ async def test_it_outlives_rabbitmq(rabbitmq: Rabbit, database: str) -> None:
             await trader.ask(open_account())
             await trader.send(place("o-1"), reply_to=None)
             await until(lambda: taking.counts.answered == 2)
-        # A quorum queue that is some seconds old outlives a kill; each of these looks takes one or two.
-        for _ in range(4):
-            assert commands_queue(0) in await asyncio.to_thread(rabbitmq.queues, url.rpartition("/")[2])
+        await until(lambda: rabbitmq.remembers(f"{url.rpartition('/')[2]}_{commands_queue(0)}"))
         await asyncio.to_thread(rabbitmq.kill)
         await until(lambda: taking.state == "disconnected")
         await asyncio.to_thread(rabbitmq.start)
