@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
@@ -27,6 +26,7 @@ from yarl import URL
 
 from foldbook.errors import FoldbookError
 from foldbook.eventstore.backoff import Backoff
+from foldbook.eventstore.readers.reconnecting import Loop, cancel
 
 CONNECT_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 10.0
@@ -36,12 +36,9 @@ HEARTBEAT_S = 10
 """A peer that died without closing is noticed after three of them."""
 BACKOFF_S_MIN = 0.1
 BACKOFF_S_MAX = 5.0
-CANCEL_INTERVAL_S = 0.5
 
 RABBIT_UNREACHABLE = (OSError, TimeoutError, AMQPError, aiormq.exceptions.AMQPError)
 """What a lost, restarting or refusing RabbitMQ raises."""
-
-logger = logging.getLogger(__name__)
 
 # Each attempt to connect would log a traceback, and so would each loss. ``RabbitLink`` says both once.
 for _name in ("aiormq", "aio_pika"):
@@ -103,13 +100,8 @@ def is_blocked(connection: AbstractConnection) -> bool:
     return True
 
 
-class RabbitLink:
-    """Runs ``work`` on its own connection until stopped.
-
-    ``work`` returns when ``stopping`` is set. When the connection is lost, it is cancelled, and called again with the
-    next one. If it returns earlier, or raises, the connection is closed and a new one opened after a pause. It calls
-    ``is_well`` when the connection does what it is for. No error ends the link.
-    """
+class RabbitLink(Loop):
+    """Runs ``work`` on its own connection to RabbitMQ until stopped. When the connection is lost, it is cancelled."""
 
     def __init__(
         self,
@@ -119,16 +111,10 @@ class RabbitLink:
         *,
         backoff: Backoff | None = None,
     ) -> None:
-        self._name = name
+        super().__init__(name, "lost RabbitMQ", RABBIT_UNREACHABLE, backoff or Backoff(BACKOFF_S_MIN, BACKOFF_S_MAX))
         self._url = url
         self._work = work
-        self._backoff = backoff or Backoff(BACKOFF_S_MIN, BACKOFF_S_MAX)
-        self._task: asyncio.Task[None] | None = None
         self._connection: AbstractConnection | None = None
-        self._lost_at_s: float | None = None
-        self.error: str | None = None
-        """Why it is not connected, or why its work failed; None while all is well."""
-        self.stopping = asyncio.Event()
 
     @property
     def state(self) -> str:
@@ -137,85 +123,23 @@ class RabbitLink:
             return "disconnected"
         return "blocked" if is_blocked(self._connection) else "connected"
 
-    async def start(self) -> None:
-        """Begin, in a task. Returns at once."""
-        self._task = asyncio.create_task(self._run(), name=self._name)
-
-    async def stop(self, grace_s: float = 0.0) -> None:
-        """Stop, and close the connection. ``work`` has ``grace_s`` seconds to return; then it is cancelled."""
-        self.stopping.set()
-        if self._task is None:
-            return
-        if self._connection is not None and grace_s > 0:
-            await asyncio.wait([self._task], timeout=grace_s)
-        while not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=CANCEL_INTERVAL_S)
-
-    def is_well(self) -> None:
-        """The connection works: a loss, if there was one, is over."""
-        self._backoff.reset()
-        self.error = None
-        if self._lost_at_s is not None:
-            logger.info("%s is connected again, after %.1f s", self._name, time.monotonic() - self._lost_at_s)
-            self._lost_at_s = None
-
-    async def _run(self) -> None:
-        while not self.stopping.is_set():
-            try:
-                await self._connected()
-                if self.stopping.is_set():
-                    return
-                self._lost(ConnectionError("the connection ended"))
-            except Exception as error:
-                self._lost(error)
-            except asyncio.CancelledError as error:
-                if is_cancelled():
-                    raise
-                self._lost(error)  # A library may raise one that nobody asked for.
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.stopping.wait(), self._backoff.next_s())
-
     async def _connected(self) -> None:
         connection = await connect(self._url, self._name)
         work = asyncio.ensure_future(self._work(connection))
         closing = underlay(connection).closing
-        self._connection = connection
+        self._connection, self._is_working = connection, True
         try:
             await asyncio.wait([work, closing], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._connection = None
-            await _end(work)
+            self._connection, self._is_working = None, False
+            await cancel(work)
+            if not work.cancelled():
+                work.exception()  # It is raised below, unless something else is.
             closing.cancel()
             await close(connection)
         if work.cancelled():
             raise ConnectionError("RabbitMQ closed the connection")
         work.result()
-
-    def _lost(self, error: BaseException) -> None:
-        self.error = _reason(error)
-        if self._lost_at_s is not None:
-            return
-        self._lost_at_s = time.monotonic()
-        if isinstance(error, (FoldbookError, *RABBIT_UNREACHABLE)):
-            logger.warning("%s lost RabbitMQ and keeps trying: %s", self._name, self.error)
-        else:
-            logger.error("%s failed and keeps trying", self._name, exc_info=error)
-
-
-def is_cancelled() -> bool:
-    """Was the task that asks cancelled?"""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-async def _end(task: asyncio.Future[None]) -> None:
-    """Cancel it, until it has ended, in whatever way."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=CANCEL_INTERVAL_S)
-    if not task.cancelled():
-        task.exception()
 
 
 def _place(url: str) -> str:

@@ -3,12 +3,18 @@ returns table (log_id text, head bigint, after bigint, "commit" bigint, hash tex
 language sql
 stable
 as $$
-    select i.log_id::text, h.last_position, a.after, c.number, encode(coalesce(m.hash, sha256(''::bytea)), 'hex')
+    select
+        i.log_id::text,
+        h.last_position,
+        a.after,
+        coalesce(m.number, 0),
+        encode(coalesce(m.hash, sha256(''::bytea)), 'hex')
     from eventstore.log_info i
     cross join eventstore.head(p_shard) h
     cross join lateral (select coalesce(p_after, h.last_position)) a (after)
-    cross join lateral (select eventstore.commit_of(p_shard, a.after)) c (number)
-    left join eventstore.commits m on m.shard = p_shard and m.number = c.number;
+    left join eventstore.events e on e.shard = p_shard and e.position = a.after
+    left join eventstore.commands c on c.shard = p_shard and c.command_id = e.command_id
+    left join eventstore.commits m on m.shard = p_shard and m.number = c."commit";
 $$;
 comment on function eventstore.stream_start is
-    'Which log it is that is read after a position, or after its head: its id, and the commit up to that position, with its hash.';
+    'Which log it is that is read after a position, or after its head: its id, and the commit that wrote the position, with its hash; commit 0 for position 0.';

@@ -1,7 +1,8 @@
-"""The loop that keeps a reader connected: connect, work, and after a loss connect again.
+"""The loop that keeps something connected: connect, work, and after a loss connect again.
 
-Every long-lived reader runs in one: the listener, the subscriptions, the read gate. A loss is logged once, however many
-attempts follow, and so is the recovery. No error ends the loop: a reader that silently stopped would be worse.
+Every long-lived reader of the database runs in one: the listener, the subscriptions, the read gate; and so does
+whatever is connected to RabbitMQ. A loss is logged once, however many attempts follow, and so is the recovery. No error
+ends the loop: a reader that silently stopped would be worse.
 """
 
 from __future__ import annotations
@@ -23,32 +24,26 @@ CANCEL_INTERVAL_S = 0.5
 logger = logging.getLogger(__name__)
 
 
-class Reconnecting:
-    """Runs ``work`` on its own connection until stopped.
+class Loop:
+    """Calls ``_connected`` until stopped. That connects, works, and returns when ``stopping`` is set; if it returns
+    earlier, or raises, it is called again after a pause.
 
-    ``work`` calls ``is_well`` as soon as the connection works, which ends a loss. It returns when ``stopping`` is set.
-    If it returns earlier, or raises, the connection is closed and a new one is opened after a pause. ``name``
-    identifies the reader in log messages.
+    Whoever works calls ``is_well`` as soon as the connection does what it is for, which ends a loss. ``name``
+    identifies it in log messages, ``lost`` says there what has happened, and ``expected`` is what a loss raises.
     """
 
-    def __init__(
-        self,
-        name: str,
-        dsn: str,
-        work: Callable[[Connection], Awaitable[None]],
-        *,
-        connect: Callable[[str], Awaitable[Connection]] = connect,
-        backoff: Backoff | None = None,
-    ) -> None:
+    def __init__(self, name: str, lost: str, expected: tuple[type[Exception], ...], backoff: Backoff) -> None:
         self._name = name
-        self._dsn = dsn
-        self._work = work
-        self._connect = connect
-        self._backoff = backoff or Backoff(BACKOFF_S_MIN, BACKOFF_S_MAX)
+        self._says_lost = lost
+        self._expected: tuple[type[Exception], ...] = (FoldbookError, *expected)
+        self._backoff = backoff
         self._task: asyncio.Task[None] | None = None
         self._is_working = False
+        """It is connected."""
         self._lost_at_s: float | None = None
         self._is_failure_logged = False
+        self.error: str | None = None
+        """Why it is not connected, or why its work failed; None while all is well."""
         self.stopping = asyncio.Event()
 
     async def start(self) -> None:
@@ -56,20 +51,19 @@ class Reconnecting:
         self._task = asyncio.create_task(self._run(), name=self._name)
 
     async def stop(self, grace_s: float = 0.0) -> None:
-        """Stop, and close the connection. ``work`` has ``grace_s`` seconds to return; then it is cancelled."""
+        """Stop, and close the connection. The work has ``grace_s`` seconds to return; then it is cancelled."""
         self.stopping.set()
         if self._task is None:
             return
         if self._is_working and grace_s > 0:
             await asyncio.wait([self._task], timeout=grace_s)
-        while not self._task.done():  # wait_for swallows a cancellation if its future is done at the same moment.
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=CANCEL_INTERVAL_S)
+        await cancel(self._task)
 
     def is_well(self) -> None:
         """The connection works: a loss, if there was one, is over."""
         self._backoff.reset()
         self._is_failure_logged = False
+        self.error = None
         if self._lost_at_s is not None:
             logger.info("%s is connected again, after %.1f s", self._name, time.monotonic() - self._lost_at_s)
             self._lost_at_s = None
@@ -78,6 +72,9 @@ class Reconnecting:
         """Sleep, but not beyond a stop."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.stopping.wait(), seconds)
+
+    async def _connected(self) -> None:
+        raise NotImplementedError
 
     async def _run(self) -> None:
         while not self.stopping.is_set():
@@ -94,6 +91,37 @@ class Reconnecting:
                 self._lost(error)  # A library may raise one that nobody asked for.
             await self.pause(self._backoff.next_s())
 
+    def _lost(self, error: BaseException) -> None:
+        self.error = str(error) or type(error).__name__
+        is_expected = isinstance(error, self._expected)
+        if is_expected and self._lost_at_s is None:
+            logger.warning("%s %s and keeps trying: %s", self._name, self._says_lost, self.error)
+        if not is_expected and not self._is_failure_logged:
+            self._is_failure_logged = True
+            logger.error("%s failed and keeps trying", self._name, exc_info=error)
+        if self._lost_at_s is None:
+            self._lost_at_s = time.monotonic()
+
+
+class Reconnecting(Loop):
+    """Runs ``work`` on its own connection to the database until stopped."""
+
+    def __init__(
+        self,
+        name: str,
+        dsn: str,
+        work: Callable[[Connection], Awaitable[None]],
+        *,
+        connect: Callable[[str], Awaitable[Connection]] = connect,
+        backoff: Backoff | None = None,
+    ) -> None:
+        super().__init__(
+            name, "lost its connection to the database", UNREACHABLE, backoff or Backoff(BACKOFF_S_MIN, BACKOFF_S_MAX)
+        )
+        self._dsn = dsn
+        self._work = work
+        self._connect = connect
+
     async def _connected(self) -> None:
         connection = await self._connect(self._dsn)
         try:
@@ -103,16 +131,13 @@ class Reconnecting:
             self._is_working = False
             connection.terminate()
 
-    def _lost(self, error: BaseException) -> None:
-        is_expected = isinstance(error, (FoldbookError, *UNREACHABLE))
-        if is_expected and self._lost_at_s is None:
-            why = str(error) or type(error).__name__
-            logger.warning("%s lost its connection to the database and keeps trying: %s", self._name, why)
-        if not is_expected and not self._is_failure_logged:
-            self._is_failure_logged = True
-            logger.error("%s failed and keeps trying", self._name, exc_info=error)
-        if self._lost_at_s is None:
-            self._lost_at_s = time.monotonic()
+
+async def cancel(task: asyncio.Future[None]) -> None:
+    """Cancel it until it has ended, in whatever way: wait_for swallows a cancellation if its future is done at the same
+    moment."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_INTERVAL_S)
 
 
 def _is_cancelled() -> bool:
