@@ -22,9 +22,9 @@ from bench.table import Slice
 from foldbook.eventstore.command_writing import line_of
 from foldbook.eventstore.events import NO_METADATA, Command
 from foldbook.messaging.amqp_commands import REPLY_TO
-from foldbook.messaging.connection import connected
+from foldbook.messaging.connection import PERSISTENT, connected
 from foldbook.messaging.consuming import Consumer, Delivered
-from foldbook.messaging.pipeline import PERSISTENT, Pipeline, properties
+from foldbook.messaging.pipeline import Pipeline, properties
 from foldbook.messaging.topology import COMMANDS
 
 ACCOUNTS = 100

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -20,7 +20,8 @@ async def connected(engine: Engine) -> AsyncIterator[tuple[asyncio.StreamReader,
         yield reader, writer
     finally:
         writer.close()
-        await writer.wait_closed()
+        with suppress(ConnectionError):  # The server may have closed it first.
+            await writer.wait_closed()
 
 
 def post(order_id: str, *headers: str, path: str = f"{AT}/orders", **fields: object) -> bytes:

@@ -19,7 +19,7 @@ AGGREGATE_ID = "keys"
 """All keys are one aggregate: who could do what, and when, is one history."""
 
 HolderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,63}(?!\n)$")]
-KeyReason = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,200}(?!\n)$")]
+REASON_PATTERN = r"^[^\x00-\x1f\x7f]{1,200}(?!\n)$"
 
 
 class AccessCommand(Command, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ class RevokeKey(AccessCommand, frozen=True, kw_only=True):
     """Revoke a key, for good."""
 
     key_id: str
-    reason: KeyReason | None = None
+    reason: Annotated[str, Meta(pattern=REASON_PATTERN)] | None = None
 
     @property
     def subject(self) -> str:

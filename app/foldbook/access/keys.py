@@ -10,10 +10,13 @@ import hashlib
 import re
 from uuid import UUID
 
+from foldbook.access.roles import Unauthenticated
+
 SECRET_BYTES = 32
 
 KEY_ID = r"[0-9a-f]{12}"
 _KEY = re.compile(rf"fbk_{KEY_ID}_[0-9a-f]{{64}}")
+_BEARER = re.compile(r"[Bb]earer +(\S{1,200}) *")
 _KEY_IN = re.compile(_KEY.pattern.encode())
 
 
@@ -41,6 +44,13 @@ def holds_key(text: bytes) -> bool:
 
 def without_keys(text: bytes) -> bytes:
     return _KEY_IN.sub(b"fbk_***", text) if b"fbk_" in text else text
+
+
+def shown_in(authorization: str) -> str:
+    """The key in a header Authorization (RFC 6750, 2.1). Raises ``Unauthenticated``."""
+    if (found := _BEARER.fullmatch(authorization)) is None:
+        raise Unauthenticated("the Authorization header must be: Bearer fbk_...")
+    return found[1]
 
 
 def digest_of(key: str) -> str:

@@ -77,8 +77,18 @@ class Principal:
         if account is not None and not self.sees(account):
             raise AccountHidden(account)
         if not self.may(roles):
-            wanted = ", ".join(sorted({Role.OPERATOR, *roles}))
-            raise Forbidden(f"this needs the role {wanted.replace(', ', ' or ')}")
+            raise Forbidden(f"this needs the role {' or '.join(sorted({Role.OPERATOR, *roles}))}")
+
+    def metadata_of(self, on_behalf_of: str | None, correlation_id: str | None) -> Metadata:
+        """Of commands that say for whom they are sent, or what they belong to. Raises ``Forbidden`` if somebody else
+        than an operator names whom."""
+        if on_behalf_of is None and correlation_id is None:
+            return self.metadata
+        if on_behalf_of is not None and not self.is_operator:
+            raise Forbidden("X-Actor says on whose behalf an operator asks; the actor is the key's name")
+        if self.name is None:  # There are no keys, and so nobody else to name.
+            return Metadata(actor=on_behalf_of, correlation_id=correlation_id)
+        return Metadata(actor=self.name, on_behalf_of=on_behalf_of, correlation_id=correlation_id)
 
 
 def check_command(principal: Principal, command: Command) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from foldbook.access.keyring import Keyring
-from foldbook.access.keys import holds_key
+from foldbook.access.keys import holds_key, shown_in
 from foldbook.access.principal import ANYONE, UNKNOWN, Principal
 from foldbook.access.roles import Unauthenticated
 from foldbook.api.hosts import Hosts
@@ -50,7 +50,6 @@ _SINGULAR = frozenset(
         b"x-correlation-id",
     }
 )
-_BEARER = re.compile(rb"[Bb]earer +(\S{1,200}) *")
 
 
 def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
@@ -97,7 +96,7 @@ class Gate:
             return ANYONE
         authorization = get(b"authorization")
         if authorization is not None:
-            principal = self.keyring.principal_of(_key_in(authorization))
+            principal = self.keyring.principal_of(shown_in(authorization.decode("latin-1")))
         elif (cookies := get(b"cookie")) is not None:
             principal = self._in_session(self.keyring, cookies, origin, method)
         else:
@@ -119,13 +118,6 @@ class Gate:
         if origin is None and method not in SAFE_METHODS:
             raise Problem("foreign-origin", "a session changes something only from a page of this engine")
         return principal
-
-
-def _key_in(authorization: bytes) -> str:
-    found = _BEARER.fullmatch(authorization)
-    if found is None:
-        raise Unauthenticated("the Authorization header must be: Bearer fbk_...")
-    return found[1].decode("latin-1")
 
 
 def refuse_keys(text: bytes, where: str) -> None:

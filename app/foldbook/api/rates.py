@@ -20,10 +20,10 @@ class Rates:
     def __init__(self, per_s: int, now_s: Callable[[], float] = time.monotonic) -> None:
         self._per_s = per_s
         self._now_s = now_s
-        self._buckets: dict[str | None, list[float]] = {}
+        self._buckets: dict[str, list[float]] = {}
         """What is left, and when that was."""
 
-    def take(self, key_id: str | None) -> None:
+    def take(self, key_id: str) -> None:
         """Raises ``Problem``."""
         now_s = self._now_s()
         bucket = self._buckets.get(key_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from foldbook.cli.exits import Exit
-from foldbook.cli.lifetime import end_with_stdin, run_server, start_logging
+from foldbook.cli.lifetime import begin, run_server
 from foldbook.cli.terminal import Json, UntilStdinCloses, print_json, read_settings, warn_of_unknown_variables
 from foldbook.engine.address import check_address
 from foldbook.engine.console import tell
@@ -26,17 +26,11 @@ def up() -> None:
 
 def serve(until_stdin_closes: UntilStdinCloses = False) -> None:
     """Serve only the API, on a migrated database."""
-    from foldbook.engine.database import require_log
     from foldbook.engine.server import create_server
 
     settings = read_settings()
-    if until_stdin_closes:
-        end_with_stdin()
-    else:
-        warn_of_unknown_variables()
-        require_log(settings)
+    begin(settings, until_stdin_closes=until_stdin_closes, needs_log=True)
     check_address(settings)
-    start_logging(settings)
     server = create_server(settings)
     run_server(server)
 

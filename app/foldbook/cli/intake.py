@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 
-from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_stop
-from foldbook.cli.terminal import UntilStdinCloses, amqp_url, read_settings, warn_of_unknown_variables
+from foldbook.cli.lifetime import begin, run, wait_for_stop
+from foldbook.cli.terminal import UntilStdinCloses, amqp_url, read_settings
 
 YOUNG_MAX = 50_000
 """Young objects at which Python looks for cycles among them. Its own 700 are fewer than the commands under way have, so
@@ -20,16 +20,10 @@ def intake(until_stdin_closes: UntilStdinCloses = False) -> None:
     """
     import uvloop
 
-    from foldbook.engine.database import require_log
     from foldbook.engine.intake import take_commands
 
     settings = read_settings()
     amqp_url(settings)
-    if until_stdin_closes:
-        end_with_stdin()
-    else:
-        warn_of_unknown_variables()
-        require_log(settings)
-    start_logging(settings)
+    begin(settings, until_stdin_closes=until_stdin_closes, needs_log=True)
     gc.set_threshold(YOUNG_MAX, *gc.get_threshold()[1:])
     run(take_commands(settings, wait_for_stop()), uvloop.new_event_loop)

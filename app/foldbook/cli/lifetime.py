@@ -17,6 +17,7 @@ import asyncpg
 import typer
 
 from foldbook.cli.exits import Exit
+from foldbook.cli.terminal import warn_of_unknown_variables
 from foldbook.config import Settings
 from foldbook.errors import LogMismatch, StoreUnavailable
 from foldbook.postgres.connection import UNREACHABLE
@@ -64,6 +65,23 @@ def describe(error: OSError) -> str:
     return f"{os.fsdecode(error.filename)}: {error.strerror}"
 
 
+def begin(settings: Settings, *, until_stdin_closes: bool, needs_log: bool = False) -> None:
+    """What every process that keeps running begins with.
+
+    A supervisor has looked at the variables and at the log before it started this one, which ends with it. Raises what
+    ``require_log`` does.
+    """
+    if until_stdin_closes:
+        _end_with_stdin()
+    else:
+        warn_of_unknown_variables()
+        if needs_log:
+            from foldbook.engine.database import require_log
+
+            require_log(settings)
+    start_logging(settings)
+
+
 def start_logging(settings: Settings) -> None:
     """Log to standard error, for a process that keeps running."""
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -77,7 +95,7 @@ async def wait_for_stop() -> None:
     await stopping.wait()
 
 
-def end_with_stdin() -> None:
+def _end_with_stdin() -> None:
     """Stop this process when standard input closes, because its supervisor is gone; force it after ``GRACE_S``."""
 
     def watch() -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_stop
+from foldbook.cli.lifetime import begin, run, wait_for_stop
 from foldbook.cli.options import file_of, symbols_of
-from foldbook.cli.terminal import UntilStdinCloses, amqp_url, read_settings, warn_of_unknown_variables
+from foldbook.cli.terminal import UntilStdinCloses, amqp_url, read_settings
 from foldbook.config import Settings
 
 if TYPE_CHECKING:
@@ -72,11 +72,7 @@ def run_feed(
         venue=venue,
         price_interval_s=price_interval if prices else None,
     )
-    if until_stdin_closes:
-        end_with_stdin()
-    else:
-        warn_of_unknown_variables()
-    start_logging(settings)
+    begin(settings, until_stdin_closes=until_stdin_closes)
 
     async def work() -> Fed | None:
         return await until_stopped(settings, job, wait_for_stop())

@@ -12,14 +12,13 @@ import msgspec
 import typer
 
 from foldbook.cli.exits import Exit
-from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_stop
+from foldbook.cli.lifetime import begin, run, wait_for_stop
 from foldbook.cli.terminal import (
     Json,
     UntilStdinCloses,
     print_json,
     print_rows,
     read_settings,
-    warn_of_unknown_variables,
 )
 from foldbook.engine.console import tell
 from foldbook.eventstore.readers.administration import ProjectionAdmin
@@ -134,12 +133,8 @@ def skip(
 @projections.command("run")
 def run_all(until_stdin_closes: UntilStdinCloses = False) -> None:
     """Keep all projections up to date until stopped."""
-    if until_stdin_closes:
-        end_with_stdin()
-    else:
-        warn_of_unknown_variables()
     settings = read_settings()
-    start_logging(settings)
+    begin(settings, until_stdin_closes=until_stdin_closes)
 
     async def work() -> None:
         from foldbook.engine.wiring import projection_runner

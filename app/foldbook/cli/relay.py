@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_stop
-from foldbook.cli.terminal import UntilStdinCloses, amqp_url, read_settings, warn_of_unknown_variables
+from foldbook.cli.lifetime import begin, run, wait_for_stop
+from foldbook.cli.terminal import UntilStdinCloses, amqp_url, read_settings
 
 
 def relay(until_stdin_closes: UntilStdinCloses = False) -> None:
@@ -14,15 +14,9 @@ def relay(until_stdin_closes: UntilStdinCloses = False) -> None:
     """
     import uvloop
 
-    from foldbook.engine.database import require_log
     from foldbook.engine.relay import relay as run_relay
 
     settings = read_settings()
     amqp_url(settings)
-    if until_stdin_closes:
-        end_with_stdin()
-    else:
-        warn_of_unknown_variables()
-        require_log(settings)
-    start_logging(settings)
+    begin(settings, until_stdin_closes=until_stdin_closes, needs_log=True)
     run(run_relay(settings, wait_for_stop()), uvloop.new_event_loop)

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from foldbook.cli.exits import Exit
-from foldbook.cli.lifetime import end_with_stdin, run, start_logging, wait_for_stop
+from foldbook.cli.lifetime import begin, run, wait_for_stop
 from foldbook.cli.options import number_of, pair_of, symbols_of
-from foldbook.cli.terminal import UntilStdinCloses, amqp_url, read_settings, warn_of_unknown_variables
+from foldbook.cli.terminal import UntilStdinCloses, amqp_url, read_settings
 from foldbook.engine.console import tell
 from foldbook.engine.transports import Way, default_way
 from foldbook.trading.values import is_account
@@ -67,11 +67,7 @@ def run_service(
         venue_url=venue or settings.venue_address,
         is_data_clock=clock == "data",
     )
-    if until_stdin_closes:
-        end_with_stdin()
-    else:
-        warn_of_unknown_variables()
-    start_logging(settings)
+    begin(settings, until_stdin_closes=until_stdin_closes)
 
     async def work() -> str | None:
         return await run_strategy(settings, job, wait_for_stop(), _say)

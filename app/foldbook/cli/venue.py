@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from foldbook.cli.lifetime import end_with_stdin, run_server, start_logging
-from foldbook.cli.terminal import UntilStdinCloses, read_settings, warn_of_unknown_variables
+from foldbook.cli.lifetime import begin, run_server
+from foldbook.cli.terminal import UntilStdinCloses, read_settings
 from foldbook.trading.checks import is_amount
 from foldbook.venue.orders import Costs
 from foldbook.venue.orders import Path as BarPath
@@ -47,11 +47,7 @@ def venue(
         path=path,
     )
     settings = read_settings()
-    if until_stdin_closes:
-        end_with_stdin()
-    else:
-        warn_of_unknown_variables()
-    start_logging(settings)
+    begin(settings, until_stdin_closes=until_stdin_closes)
     store = Store(data_dir)
     server = create_server(store, options, port)
     run_server(server)

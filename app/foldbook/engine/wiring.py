@@ -7,11 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 
-from foldbook.access.access import ACCESS
-from foldbook.access.commands import AGGREGATE_ID as KEYS
-from foldbook.access.keyring import Keyring
 from foldbook.api.application import create_application
 from foldbook.api.front import Front
 from foldbook.api.gate import Gate
@@ -27,12 +23,10 @@ from foldbook.api.streams.open_streams import OpenStreams
 from foldbook.api.streams.server_sent import event_frame
 from foldbook.api.streams.streams import Streams
 from foldbook.config import Settings
+from foldbook.engine.bus import command_bus, followed_keys
 from foldbook.engine.domains import DOMAINS, Domain, commands_of, definitions_of
-from foldbook.eventstore.commands.bus import CommandBus
-from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.readers.administration import ProjectionAdmin
-from foldbook.eventstore.readers.following import Following
 from foldbook.eventstore.readers.listener import Listener
 from foldbook.eventstore.readers.read_gate import ReadGate
 from foldbook.eventstore.readers.runner import ProjectionRunner
@@ -48,18 +42,13 @@ BULK_WINDOW_MAX = 512
 def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
     """The HTTP interface, with the bus and the readers behind it. They run as long as the server does."""
     store = PostgresStore(settings.dsn)
-    limits = BusLimits(
-        queue_max=settings.queue_max, batch_max=settings.batch_max, aggregates_max=settings.aggregates_max
-    )
-    bus = CommandBus(store, *(domain.decider for domain in domains), shard_count=settings.shards, limits=limits)
+    bus = command_bus(settings, store, domains)
     listener = Listener(settings.dsn)
     read_gate = ReadGate(settings.dsn)
     read_gate.listen(listener)
     reader = Reader(settings.dsn, read_gate, settings.shards)
     admin = projection_admin(settings, domains)
-    keyring = Keyring(lambda: datetime.now(UTC))
-    following = Following(settings.dsn, ACCESS, KEYS, settings.shards, keyring.follow)
-    following.listen(listener)
+    keyring, following = followed_keys(settings, listener)
     gate = Gate(
         Hosts(hosts_of(settings.host, settings.allowed_hosts.split(","))),
         None if settings.access == "open" else keyring,

@@ -18,12 +18,12 @@ from foldbook.eventstore.command_writing import line_of
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import NO_METADATA, Command, Metadata
 from foldbook.eventstore.store import shard_of
-from foldbook.messaging.answers import read_answer
+from foldbook.messaging.answers import settle
 from foldbook.messaging.command_messages import CORRELATION_ID, ON_BEHALF_OF
-from foldbook.messaging.connection import CONNECT_TIMEOUT_S, RABBIT_UNREACHABLE, RabbitLink
+from foldbook.messaging.connection import CONNECT_TIMEOUT_S, PERSISTENT, RABBIT_UNREACHABLE, RabbitLink
 from foldbook.messaging.consuming import Consumer, Delivered
 from foldbook.messaging.dead_letters import AUTHORIZATION
-from foldbook.messaging.pipeline import PERSISTENT, properties
+from foldbook.messaging.pipeline import properties
 from foldbook.messaging.topology import COMMANDS
 
 WAITING_MAX = 10_000
@@ -137,12 +137,8 @@ class AmqpCommands:
 
     def _answered(self, answer: Delivered) -> None:
         waiting = self._waiting.pop(answer.properties.correlation_id or "", None)
-        if waiting is None or waiting.future.done():
-            return
-        try:
-            waiting.future.set_result(read_answer(answer.body, waiting.command))
-        except FoldbookError as error:
-            waiting.future.set_exception(error)
+        if waiting is not None:
+            settle(waiting.future, answer.body, waiting.command)
 
     async def _sweep(self) -> None:
         """Those that wait too long."""

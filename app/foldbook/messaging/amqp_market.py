@@ -107,8 +107,10 @@ class AmqpSink:
         self._repeat_s = repeat_s
         self._link = RabbitLink("the market data out", url, self._publish)
         self._series: dict[tuple[type[Datum | Opened], str], _Series] = {}
+        self._symbols: set[str] = set()
+        """Those that were put at any time."""
         self._waiting: dict[str, list[_Numbered]] = {}
-        """By symbol."""
+        """By symbol; none is empty."""
         self._count = 0
         self._arrived = asyncio.Event()
         self._left = asyncio.Event()
@@ -138,9 +140,10 @@ class AmqpSink:
             self._trim()
         waiting = self._waiting.get(told.symbol)
         if waiting is None:
-            if len(self._waiting) >= SYMBOLS_MAX:
+            if told.symbol not in self._symbols and len(self._symbols) >= SYMBOLS_MAX:
                 self._drop(1)
                 return
+            self._symbols.add(told.symbol)
             waiting = self._waiting[told.symbol] = []
         place = (type(told), told.symbol)
         series = self._series.get(place)
@@ -188,12 +191,11 @@ class AmqpSink:
 
     def _messages(self, pipeline: Pipeline) -> Iterator[bytes]:
         """All that waits, as messages."""
-        taken = [waiting for waiting in self._waiting.values() if waiting]
-        self._waiting = {symbol: [] for symbol in self._waiting}
+        taken, self._waiting = self._waiting, {}
         self._count = 0
         self._arrived.clear()
         self._left.set()
-        for waiting in taken:
+        for waiting in taken.values():
             for run in _runs(waiting):
                 series = run[0].series
                 body = encode(series.symbol, self._epoch, run[0].sequence, run[0].datum, [one.datum for one in run])

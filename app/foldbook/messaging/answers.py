@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -22,6 +23,16 @@ class CommandFailed(FoldbookError):
     def __init__(self, code: str, detail: str, **details: object) -> None:
         super().__init__(detail, **details)
         self.code = code
+
+
+def settle(future: asyncio.Future[CommandResult], text: bytes, command: Command) -> None:
+    """What is answered becomes the future's, unless nobody waits for it any more."""
+    if future.done():
+        return
+    try:
+        future.set_result(read_answer(text, command))
+    except FoldbookError as error:
+        future.set_exception(error)
 
 
 def read_answer(text: bytes, command: Command) -> CommandResult:

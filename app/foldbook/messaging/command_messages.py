@@ -28,9 +28,9 @@ import msgspec
 from pamqp import commands as spec
 
 from foldbook.access.keyring import Keyring
-from foldbook.access.keys import holds_key
+from foldbook.access.keys import holds_key, shown_in
 from foldbook.access.principal import ANYONE, Principal, check_command
-from foldbook.access.roles import Forbidden, Unauthenticated
+from foldbook.access.roles import Unauthenticated
 from foldbook.errors import FoldbookError, register
 from foldbook.eventstore.command_json import CommandLines, Line
 from foldbook.eventstore.commands.documents import ResultDocument
@@ -50,7 +50,6 @@ DELIVERIES_MAX = 10
 """A message that ended whoever took it so often is not tried again."""
 OWN_QUEUES = "foldbook."
 
-_BEARER = re.compile(r"[Bb]earer +(\S{1,200}) *")
 _TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
 
 register(
@@ -137,26 +136,15 @@ class CommandMessages:
         authorization = headers.get(AUTHORIZATION)
         if authorization is None:
             raise Unauthenticated("the message has no key: send the header authorization: Bearer fbk_...")
-        found = _BEARER.fullmatch(authorization) if isinstance(authorization, str) else None
-        if found is None:
-            raise Unauthenticated("the header authorization must be: Bearer fbk_...")
-        return self._keyring.principal_of(found[1])
+        return self._keyring.principal_of(shown_in(str(authorization)))
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=str)  # a detail of any type can be shown
 
 
 def metadata_of(headers: Mapping[str, Any], principal: Principal) -> Metadata:
-    """Raises ``Poison`` for a header that cannot be read, and ``Forbidden`` if somebody else than an operator names an
-    actor."""
-    named, correlation_id = _text(headers, ON_BEHALF_OF), _text(headers, CORRELATION_ID)
-    if named is None and correlation_id is None:
-        return principal.metadata
-    if named is not None and not principal.is_operator:
-        raise Forbidden(f"{ON_BEHALF_OF} says on whose behalf an operator asks; the actor is the key's name")
-    if principal.name is None:  # There are no keys, and so nobody else to name.
-        return Metadata(actor=named, correlation_id=correlation_id)
-    return Metadata(actor=principal.name, on_behalf_of=named, correlation_id=correlation_id)
+    """Raises ``Poison`` for a header that cannot be read, and what ``Principal.metadata_of`` does."""
+    return principal.metadata_of(_text(headers, ON_BEHALF_OF), _text(headers, CORRELATION_ID))
 
 
 def _text(headers: Mapping[str, Any], name: str) -> str | None:

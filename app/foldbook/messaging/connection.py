@@ -16,6 +16,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import aio_pika
@@ -32,10 +33,14 @@ CONNECT_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 10.0
 """To declare something, to open a channel."""
 CLOSE_TIMEOUT_S = 5.0
+TRANSIENT, PERSISTENT = 1, 2
+"""Delivery modes."""
 HEARTBEAT_S = 10
 """A peer that died without closing is noticed after three of them."""
 BACKOFF_S_MIN = 0.1
 BACKOFF_S_MAX = 5.0
+
+C = TypeVar("C", bound=aiormq.Channel)
 
 RABBIT_UNREACHABLE = (OSError, TimeoutError, AMQPError, aiormq.exceptions.AMQPError)
 """What a lost, restarting or refusing RabbitMQ raises."""
@@ -87,6 +92,14 @@ def underlay(connection: AbstractConnection) -> aiormq.abc.AbstractConnection:
     """The connection below aio-pika's."""
     assert connection.transport is not None, "it is connected"
     return connection.transport.connection
+
+
+def add_channel(connection: AbstractConnection, make: Callable[[aiormq.abc.AbstractConnection, int], C]) -> C:
+    """A channel of a class of our own, made with the connection below and the next number; it is not open yet."""
+    below = underlay(connection)
+    number = max(below.channels, default=0) + 1
+    channel = below.channels[number] = make(below, number)
+    return channel
 
 
 def is_blocked(connection: AbstractConnection) -> bool:

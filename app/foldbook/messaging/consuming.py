@@ -13,7 +13,7 @@ from pamqp import commands
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
-from foldbook.messaging.connection import CALL_TIMEOUT_S, underlay
+from foldbook.messaging.connection import CALL_TIMEOUT_S, add_channel
 
 FRAMES_MAX = 1_000
 """Frames from RabbitMQ that wait to be looked at."""
@@ -65,10 +65,11 @@ class Consumer(aiormq.Channel):
     ) -> Consumer:
         """``prefetch``: so many messages are here without being acknowledged; None: none is ever acknowledged.
         ``is_confirming``: what is published on it is confirmed."""
-        below = underlay(connection)
-        number = max(below.channels, default=0) + 1
-        consumer = below.channels[number] = cls(
-            below, number, queue, deliver, is_confirming=is_confirming, no_ack=prefetch is None
+        consumer = add_channel(
+            connection,
+            lambda below, number: cls(
+                below, number, queue, deliver, is_confirming=is_confirming, no_ack=prefetch is None
+            ),
         )
         await consumer.open(timeout=CALL_TIMEOUT_S)
         if prefetch is not None:

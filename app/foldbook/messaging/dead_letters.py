@@ -33,7 +33,7 @@ from uuid_utils.compat import uuid7
 
 from foldbook.access.keys import without_keys
 from foldbook.errors import FoldbookError
-from foldbook.messaging.connection import CALL_TIMEOUT_S, underlay
+from foldbook.messaging.connection import CALL_TIMEOUT_S, PERSISTENT, underlay
 from foldbook.messaging.topology import DEAD, DEAD_QUEUE
 
 AUTHORIZATION = "authorization"
@@ -44,7 +44,6 @@ NOT_KEPT = {AUTHORIZATION, "x-delivery-count"}
 BODY_BYTES_MAX = 1 << 20
 """What is kept of a body."""
 REASON_MAX = 1_000
-PERSISTENT = 2
 
 
 class UnknownDeadLetter(FoldbookError, code="unknown-dead-letter", status=404, title="There is no such dead letter"):

@@ -18,7 +18,7 @@ from foldbook.eventstore.events import NO_METADATA, Command, Metadata
 from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
 from foldbook.market.feeds.told import Source
 from foldbook.market.feeds.venue import VenueStream
-from foldbook.messaging.answers import read_answer
+from foldbook.messaging.answers import settle
 
 WAITING_MAX = 10_000
 """Commands that wait; one more is refused with ``Overloaded``."""
@@ -128,12 +128,7 @@ def _said(metadata: Metadata) -> dict[str, str]:
 
 
 def _settle(waiting: _Waiting, text: bytes) -> None:
-    if waiting.future.done():
-        return
-    try:
-        waiting.future.set_result(read_answer(text, waiting.command))
-    except FoldbookError as error:
-        waiting.future.set_exception(error)
+    settle(waiting.future, text, waiting.command)
 
 
 def _fail(waiting: deque[_Waiting], error: FoldbookError) -> None:

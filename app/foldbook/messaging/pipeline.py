@@ -13,14 +13,11 @@ from aiormq.abc import ChannelFrame
 from pamqp import commands
 from pamqp.frame import marshal
 
-from foldbook.messaging.connection import underlay
+from foldbook.messaging.connection import TRANSIENT, underlay
 from foldbook.messaging.publishing import Outgoing, frames
 
 FRAME_OVERHEAD_BYTES = 8
 """What a frame has besides its payload (AMQP 0-9-1, 4.2.3)."""
-
-TRANSIENT, PERSISTENT = 1, 2
-"""Delivery modes."""
 
 
 def properties(

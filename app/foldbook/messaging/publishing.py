@@ -23,7 +23,7 @@ from pamqp.frame import marshal
 from pamqp.header import ContentHeader
 
 from foldbook.errors import FoldbookError
-from foldbook.messaging.connection import CALL_TIMEOUT_S, underlay
+from foldbook.messaging.connection import CALL_TIMEOUT_S, add_channel
 
 FRAMES_MAX = 10
 """Frames from RabbitMQ that wait to be looked at."""
@@ -77,9 +77,7 @@ class Publisher(aiormq.Channel):
 
     @classmethod
     async def open_on(cls, connection: AbstractConnection, progressed: Callable[[], None]) -> Publisher:
-        below = underlay(connection)
-        number = max(below.channels, default=0) + 1
-        channel = below.channels[number] = cls(below, number, progressed)
+        channel = add_channel(connection, lambda below, number: cls(below, number, progressed))
         await channel.open(timeout=CALL_TIMEOUT_S)
         return channel
 

@@ -21,7 +21,7 @@ from pamqp import commands as spec
 
 from foldbook.eventstore.lease import Lease
 from foldbook.eventstore.readers.subscription import SETTINGS
-from foldbook.messaging.connection import RabbitLink
+from foldbook.messaging.connection import PERSISTENT, RabbitLink
 from foldbook.messaging.publishing import Outgoing, Publisher
 from foldbook.messaging.topology import EVENTS, event_key
 from foldbook.postgres.calls import call
@@ -40,8 +40,6 @@ CHECKPOINT_INTERVAL_S = 0.2
 CONFIRM_TIMEOUT_S = 30.0
 """RabbitMQ that confirms nothing for so long, without being blocked, is given up."""
 STOP_TIMEOUT_S = 3.0
-
-PERSISTENT = 2
 
 _BEGIN = call("eventstore.subscription_begin", 2)
 _EVENTS = call("eventstore.relay_events", 3)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
-from foldbook.errors import LogMismatch
+from foldbook.errors import LogMismatch, StoreUnavailable
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
@@ -33,6 +33,16 @@ UNREACHABLE = (
     asyncpg.ReadOnlySQLTransactionError,
 )
 """What a lost, restarting or exhausted server raises: nothing was wrong with the request."""
+
+
+@contextmanager
+def unreachable_as_unavailable() -> Iterator[None]:
+    """Raises ``StoreUnavailable`` for everything that asyncpg raises if the database cannot be reached."""
+    try:
+        yield
+    except UNREACHABLE as error:
+        raise StoreUnavailable(f"the database cannot be reached: {error}") from error
+
 
 # A session of the engine sets what it depends on when it connects, whatever the database or the role says.
 _SERVER_SETTINGS = {

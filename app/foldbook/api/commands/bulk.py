@@ -222,7 +222,8 @@ class _Exchange:
         while self._unread_bytes > UNREAD_BYTES_MAX:
             self._is_room.clear()
             try:
-                await asyncio.wait_for(self._is_room.wait(), STALLED_MAX_S)
+                async with asyncio.timeout(STALLED_MAX_S):
+                    await self._is_room.wait()
             except TimeoutError:
                 raise _Gone from None
         self._unread_bytes += len(chunk)

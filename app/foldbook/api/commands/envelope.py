@@ -10,7 +10,6 @@ from litestar.params import HeaderParameter
 from uuid_utils.compat import uuid7
 
 from foldbook.access.principal import Principal
-from foldbook.access.roles import Forbidden
 from foldbook.api.gate import Headers, refuse_keys
 from foldbook.api.problems import Problem
 from foldbook.eventstore.events import Metadata
@@ -60,19 +59,12 @@ def envelope_of(headers: Headers, principal: Principal) -> Envelope:
 
 
 def metadata_of(headers: Headers, principal: Principal) -> Metadata:
-    """Who asked for it, and what it belongs to. Raises ``Problem`` naming the header that cannot be read, and
-    ``Forbidden`` if somebody else than an operator names an actor."""
+    """Who asked for it, and what it belongs to. Raises ``Problem`` naming the header that cannot be read, and what
+    ``Principal.metadata_of`` does."""
     named, correlation_id = headers.get(b"x-actor"), headers.get(b"x-correlation-id")
     if named is None and correlation_id is None:
         return principal.metadata
-    on_behalf_of = _text(ON_BEHALF_OF, named)
-    if on_behalf_of is not None and not principal.is_operator:
-        raise Forbidden("X-Actor says on whose behalf an operator asks; the actor is the key's name")
-    if principal.name is None:  # There are no keys, and so nobody else to name.
-        return Metadata(actor=on_behalf_of, correlation_id=_text(CORRELATION_ID, correlation_id))
-    return Metadata(
-        actor=principal.name, on_behalf_of=on_behalf_of, correlation_id=_text(CORRELATION_ID, correlation_id)
-    )
+    return principal.metadata_of(_text(ON_BEHALF_OF, named), _text(CORRELATION_ID, correlation_id))
 
 
 def asked_by(metadata: Metadata) -> str | None:

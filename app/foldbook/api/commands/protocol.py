@@ -124,9 +124,9 @@ class CommandProtocol(HttpToolsProtocol):
             headers = headers_of(self.headers)
             if not self._is_plain(headers):
                 return None
-            principal = self._gate.admit(headers)
-            self.claim(principal.key_id)
             self._bodies.check(headers)
+            principal = self._gate.admit(headers)  # Last: it counts the request, and the other way does, too.
+            self.claim(principal.key_id)
         except FoldbookError:
             return None
         return _Exchange(*found, principal, headers)

@@ -14,8 +14,8 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
-from foldbook.access.access import Keys
-from foldbook.access.commands import AGGREGATE_ID, HolderName, IssueKey, RevokeKey
+from foldbook.access.access import PATTERNS_MAX, Keys
+from foldbook.access.commands import AGGREGATE_ID, REASON_PATTERN, HolderName, IssueKey, RevokeKey
 from foldbook.access.keys import SECRET_BYTES, digest_of, is_key_id, key_id_of, key_of
 from foldbook.access.roles import AUDITORS, EVERY_ACCOUNT, NOBODY, PATTERN, Role
 from foldbook.api.commands.calls import Bus
@@ -41,7 +41,7 @@ class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: HolderName
     roles: Annotated[list[Role], Meta(min_length=1, max_length=len(Role))]
-    accounts: Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=100)] = (EVERY_ACCOUNT,)
+    accounts: Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=PATTERNS_MAX)] = (EVERY_ACCOUNT,)
     expires_at: Annotated[datetime, Meta(tz=True)] | None = None
 
 
@@ -167,7 +167,7 @@ async def revoke_key(
     key_admin: NamedDependency[KeyAdmin],
     metadata: NamedDependency[Metadata],
     key_id: FromPath[str],
-    reason: Annotated[str | None, QueryParameter(pattern=r"^[^\x00-\x1f\x7f]{1,200}(?!\n)$")] = None,
+    reason: Annotated[str | None, QueryParameter(pattern=REASON_PATTERN)] = None,
     idempotency_key: IdempotencyKey = None,
     x_actor: OnBehalfOf = None,
 ) -> Revoked:

@@ -15,13 +15,14 @@ from msgspec import Meta, Raw, Struct, structs
 from foldbook.access.roles import AUDITORS, NOBODY
 from foldbook.api.commands.envelope import OnBehalfOf, asked_by
 from foldbook.api.problems import problem_responses
-from foldbook.api.queries.reader import Reader, unreachable_as_unavailable
+from foldbook.api.queries.reader import Reader
 from foldbook.api.queries.responses import compact
 from foldbook.api.routes import may
 from foldbook.eventstore.events import Metadata
 from foldbook.eventstore.readers.administration import ProjectionAdmin
 from foldbook.eventstore.readers.copies import Verification
 from foldbook.eventstore.readers.status import Failure, ProjectionStatus, Run, projection_status
+from foldbook.postgres.connection import unreachable_as_unavailable
 
 CALL_PROBLEMS = ("unknown-projection", "projection-busy", "unavailable")
 

@@ -14,6 +14,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter
 from msgspec import Struct, json
 
+from foldbook.access.keys import shown_in
 from foldbook.access.principal import Principal
 from foldbook.access.roles import AUDITORS, NOBODY, Unauthenticated
 from foldbook.api.problems import Problem, problem_responses
@@ -123,7 +124,7 @@ async def retry_dead_letter(
     """Send the message again to where it came from, with the key of this request. A command is done only once."""
     if authorization is None and principal.key_id is not None:
         raise Unauthenticated("a session is not enough to send a message: it needs the key, as Authorization: Bearer")
-    key = None if authorization is None else authorization.split()[-1]
+    key = None if authorization is None else shown_in(authorization)
     async with rabbit.connected() as connection:
         sent = await retry(connection, letter_id, key)
     return SentAgain(id=sent.id, exchange=sent.exchange, routing_key=sent.routing_key, message_id=sent.message_id)

@@ -11,11 +11,11 @@ from msgspec import Struct
 from foldbook.access.roles import AUDITORS
 from foldbook.api.problems import problem_responses
 from foldbook.api.queries.parameters import Shard, check_shard
-from foldbook.api.queries.reader import unreachable_as_unavailable
 from foldbook.api.routes import may
 from foldbook.audit.report import ShardReport
 from foldbook.audit.verify import verify
 from foldbook.errors import Overloaded
+from foldbook.postgres.connection import unreachable_as_unavailable
 
 RETRY_AFTER_S = 10
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -19,7 +19,7 @@ from foldbook.errors import StoreUnavailable
 from foldbook.eventstore.readers.read_gate import ReadGate
 from foldbook.eventstore.store import shard_of
 from foldbook.postgres.calls import call
-from foldbook.postgres.connection import UNREACHABLE, create_pool
+from foldbook.postgres.connection import create_pool, unreachable_as_unavailable
 
 CONNECTIONS_MAX = 8
 ACQUIRE_TIMEOUT_S = 5.0
@@ -29,15 +29,6 @@ HEAD_PAUSE_S = 0.02
 Row = Any
 """A row of a ``query_*`` function. ``document``: the JSON document that HTTP sends, as bytes, or None if the thing does
 not exist. ``position``: the position of the log that it shows."""
-
-
-@contextmanager
-def unreachable_as_unavailable() -> Iterator[None]:
-    """Raises ``StoreUnavailable`` for everything that asyncpg raises if the database cannot be reached."""
-    try:
-        yield
-    except UNREACHABLE as error:
-        raise StoreUnavailable(f"the database cannot be reached: {error}") from error
 
 
 class Reader:

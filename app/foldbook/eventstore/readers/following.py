@@ -72,8 +72,7 @@ class Following(Generic[S]):
         while not self._loop.stopping.is_set():
             self._woken.clear()
             after = max(self._sequence, 0)
-            key = (self._shard, [self._decider.name], [self._aggregate_id], [after])
-            rows = await connection.fetch(_READ, *key)
+            rows = await connection.fetch(_READ, self._shard, [self._decider.name], [self._aggregate_id], [after])
             self._loop.is_well()
             await self._fold(rows, after)
             await self._loop.pause(PAUSE_S)

@@ -130,7 +130,8 @@ class StrategyService:
             pause_s = min(pause_s, due_s)
         if not self._is_hinted and not len(self._backlog):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), pause_s)
+                async with asyncio.timeout(pause_s):  # wait_for of Python 3.11 may forget that it was canceled
+                    await self._woken.wait()
         return True
 
     async def _read_market(self) -> None:

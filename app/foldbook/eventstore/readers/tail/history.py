@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import asyncpg
 import msgspec
 
-from foldbook.errors import FoldbookError, StoreUnavailable
+from foldbook.errors import FoldbookError
 from foldbook.eventstore.readers.tail.ring import Frame, entries_of
 from foldbook.eventstore.readers.tail.selection import Selection
 from foldbook.postgres.calls import call
-from foldbook.postgres.connection import UNREACHABLE, create_pool
+from foldbook.postgres.connection import create_pool, unreachable_as_unavailable
 
 CONNECTIONS_MAX = 4
 ACQUIRE_TIMEOUT_S = 30.0
@@ -63,10 +63,8 @@ class History:
         self._pool: asyncpg.Pool[Any] | None = None
 
     async def start(self) -> None:
-        try:
+        with unreachable_as_unavailable():
             self._pool = await create_pool(self._dsn, min_size=0, max_size=self._connections_max)
-        except UNREACHABLE as error:
-            raise StoreUnavailable(f"the database cannot be reached: {error}") from error
 
     async def stop(self) -> None:
         if self._pool is not None:
@@ -104,11 +102,9 @@ class History:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
         assert self._pool is not None, "start was not called"
-        try:
+        with unreachable_as_unavailable():
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
                 yield connection
-        except UNREACHABLE as error:
-            raise StoreUnavailable(f"the database cannot be reached: {error}") from error
 
 
 def reached(rows: list[Any], limit: int) -> int:
