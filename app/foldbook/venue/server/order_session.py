@@ -18,6 +18,7 @@ from foldbook.venue.server.bodies import CancelRequest, ReplaceRequest, RequestK
 from foldbook.venue.server.documents import OrderDocument
 from foldbook.venue.server.faults import NONSENSE, Scope, Wrong
 from foldbook.venue.server.problems import problem_of
+from foldbook.venue.server.streams import until_one_ends
 from foldbook.venue.server.venue import Venue
 
 Socket: TypeAlias = WebSocket[Any, Any, Any]
@@ -50,13 +51,7 @@ async def enter_orders(socket: Socket, venue: Venue) -> None:
     """Submits, cancels and replaces, until the client leaves, or a fault has the venue hang up."""
     await socket.accept()
     session = OrderSession(socket, venue)
-    tasks = asyncio.create_task(session.read()), asyncio.create_task(session.answer())
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    await until_one_ends(session.read(), session.answer())
 
 
 class OrderSession:

@@ -10,7 +10,7 @@ from litestar import WebSocket, websocket
 
 from foldbook.venue.data import quote_told
 from foldbook.venue.server.documents import market_frame, time_text
-from foldbook.venue.server.streams import BATCH_MAX, Listener, MarketListener, ReportListener
+from foldbook.venue.server.streams import BATCH_MAX, Listener, MarketListener, ReportListener, until_one_ends
 from foldbook.venue.server.venue import Venue
 
 Socket: TypeAlias = WebSocket[Any, Any, Any]
@@ -54,16 +54,7 @@ async def stream_market(socket: Socket, venue: Venue, symbols: str | None = None
 
 async def _send(socket: Socket, listener: Listener) -> None:
     """Send what comes until the stream ends, or the client leaves."""
-    sending = asyncio.create_task(_send_all(socket, listener))
-    leaving = asyncio.create_task(_until_left(socket))
-    ending = asyncio.create_task(listener.ended.wait())
-    tasks = (sending, leaving, ending)
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    await until_one_ends(_send_all(socket, listener), _until_left(socket), listener.ended.wait())
     if listener.ended.is_set():
         await _close(socket, listener.why_ended)
 

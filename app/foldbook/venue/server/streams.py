@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import msgspec
 
@@ -21,6 +22,17 @@ MARKET_WAITING_MAX = 1_000
 BATCH_MAX = 500
 """Reports in one frame, for those who take several."""
 _encode = msgspec.json.Encoder().encode
+
+
+async def until_one_ends(*works: Coroutine[Any, Any, object]) -> None:
+    """Run them at once until one of them ends, in whatever way. Then none is left."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Listener:
