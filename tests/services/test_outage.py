@@ -31,12 +31,13 @@ async def test_a_strategy_outlives_its_database(
 
         await until(lambda: has_bought(1))
         await asyncio.to_thread(own_postgres.stop)
-        source.give(quote(2))
 
         async def has_noticed() -> bool:
             return "the log does not answer" in caplog.text
 
         await until(has_noticed)
+        source.give(quote(2))
+        await until(source.is_taken)
         assert len(strategy.quotes) == 1, "it is told nothing while it could not act"
         await asyncio.to_thread(own_postgres.start)
         await until(lambda: has_bought(2))

@@ -34,6 +34,10 @@ class Held:
         for one in told:
             self._queue.put_nowait(one)
 
+    def is_taken(self) -> bool:
+        """Everything that was given is on its way to the strategy."""
+        return self._queue.empty()
+
     async def stream(self) -> AsyncGenerator[Told, None]:
         while (told := await self._queue.get()) is not None:
             yield told
