@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from foldbook.engine.rabbit import free_port
 from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.postgres.migrations import migrate
 
@@ -209,13 +209,6 @@ def _environment(dsn: str, folder: Path) -> dict[str, str]:
 def tell(text: str) -> None:
     """Progress, on standard error; the table goes to standard output."""
     print(text, file=sys.stderr, flush=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -27,7 +27,7 @@ import psutil
 import psycopg
 import uvloop
 
-from bench.arena import ROOT, STOP_TIMEOUT_S, Arena, engine, free_port, run_child, tell
+from bench.arena import ROOT, STOP_TIMEOUT_S, Arena, engine, run_child, tell
 from bench.brokers_gateway import GatewayTask, Stamps
 from bench.brokers_load import OrderLoad, OrderTally
 from bench.latency import CATCH_UP_S, RangeReader, wait_for_projections
@@ -41,6 +41,7 @@ from bench.targets import (
     SENT_P50,
     SENT_P99,
 )
+from foldbook.engine.rabbit import free_port
 
 MODEST_RATE = 100.0
 MODEST_ACCOUNTS = 20

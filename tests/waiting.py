@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Awaitable, Callable
 
@@ -26,10 +25,3 @@ def block_until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline, f"still waiting after {PATIENCE_S} s"
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    """A port of this machine for a process that listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from tests.waiting import free_port
+from foldbook.engine.rabbit import free_port
 
 READY_TIMEOUT_S = 60
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import httpx
 from aio_pika.exceptions import ChannelNotFoundEntity
 
+from foldbook.engine.rabbit import free_port
 from foldbook.market.feeds.told import Sink
 from foldbook.market.feeds.venue import VenueSink
 from foldbook.messaging.amqp import AmqpTransport
@@ -25,7 +26,7 @@ from foldbook.messaging.local import LocalTransport
 from foldbook.messaging.topology import commands_queue
 from foldbook.messaging.transport import Transport
 from tests.services.processes import CHECKOUT, Process, venue
-from tests.waiting import block_until, free_port
+from tests.waiting import block_until
 
 
 class Side(Protocol):

@@ -9,10 +9,11 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractConnection
 
+from foldbook.engine.rabbit import free_port
 from foldbook.eventstore.backoff import Backoff
 from foldbook.messaging.connection import RabbitLink, RabbitUnavailable, connected
 from tests.messaging.rabbit import Rabbit
-from tests.waiting import free_port, until
+from tests.waiting import until
 
 PATIENCE_S = 60
 

@@ -6,11 +6,11 @@ import msgspec
 from pamqp import commands as spec
 from pydantic import SecretStr
 
+from foldbook.engine.rabbit import free_port
 from foldbook.messaging.connection import connected, underlay
 from foldbook.messaging.dead_letters import AUTHORIZATION, Undelivered, bury
 from foldbook.messaging.topology import COMMANDS, commands_queue, declare, topology
 from tests.api.conftest import assert_problem, serving, settings_for
-from tests.waiting import free_port
 
 
 async def test_a_letter_is_listed_and_sent_again_with_the_key_of_the_request(amqp_url: str, database: str) -> None:

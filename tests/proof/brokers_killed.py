@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import psutil
 
+from foldbook.engine.rabbit import free_port
 from foldbook.eventstore.events import AggregateKey, Event
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.postgres.embedded import EmbeddedPostgres
@@ -31,7 +32,7 @@ from tests.proof.killing import EVERYTHING, PARTS, is_whole, kill
 from tests.proof.soundness import assert_sound
 from tests.proof.traders import ACCOUNTS, Traders
 from tests.readside.projecting import assert_equal_to_fresh_folds, caught_up, connected
-from tests.waiting import free_port, until
+from tests.waiting import until
 
 ALL_PARTS = (*PARTS, "the gateway", "the venue", EVERYTHING)
 

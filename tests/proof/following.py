@@ -19,11 +19,12 @@ import httpx
 import psycopg
 
 from foldbook.client.follow import follow
+from foldbook.engine.rabbit import free_port
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.trading.book import ORDER_BOOK
 from tests.builders import open_account, place
-from tests.waiting import block_until, free_port
+from tests.waiting import block_until
 
 ACCOUNTS = [f"u{n}/x/simulated" for n in range(10)]
 AT_ONCE = 50

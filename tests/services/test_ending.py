@@ -10,12 +10,12 @@ from pydantic import SecretStr
 
 from foldbook.config import Settings
 from foldbook.engine import strategy as engine
+from foldbook.engine.rabbit import free_port
 from foldbook.engine.strategy import StrategyJob, run_strategy
 from foldbook.engine.transports import Way, transport_of
 from foldbook.services.strategy.service import StrategyService
 from tests.market.feeding import Listed
 from tests.services.world import ACCOUNT, SYMBOL, Direct
-from tests.waiting import free_port
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ import httpx
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 
+from foldbook.engine.rabbit import free_port
 from foldbook.resources import ROOT
-from tests.waiting import free_port
 
 START_S = 60
 STOP_S = 30

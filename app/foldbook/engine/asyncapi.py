@@ -18,6 +18,7 @@ from foldbook.engine.domains import DOMAINS, commands_of
 from foldbook.eventstore.command_json import CommandLines, identity_of
 from foldbook.eventstore.commands.documents import result_type
 from foldbook.messaging.command_messages import CORRELATION_ID, ON_BEHALF_OF
+from foldbook.messaging.connection import PERSISTENT, TRANSIENT
 from foldbook.messaging.dead_letters import AUTHORIZATION, DeadLetter
 from foldbook.messaging.market_messages import Bars, Opens, Quotes, Trades
 from foldbook.messaging.topology import COMMANDS, DEAD, EVENTS, MARKET, Exchange, topology
@@ -25,7 +26,6 @@ from foldbook.messaging.topology import COMMANDS, DEAD, EVENTS, MARKET, Exchange
 Json = dict[str, Any]
 
 BINDING_VERSION = "0.3.0"
-TRANSIENT, PERSISTENT = 1, 2
 
 _SCHEMA = "#/components/schemas/{name}"
 

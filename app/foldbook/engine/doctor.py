@@ -30,7 +30,7 @@ Report = dict[str, dict[str, Any]]
 
 _PROJECTIONS = "select name, shard, state, lag, skipped, error from eventstore.projection_status()"
 _LEASES = "select name, holder, is_held, status from eventstore.lease_status(%s)"
-_RELAY_LAG = "select sum(h.last_position - eventstore.checkpoint(h.shard, %s))::bigint from eventstore.heads() h"
+_SHARDS = "select lag from eventstore.subscription_status(%s)"
 _KEYS = "select document from access.query_keys(%s, %s, %s)"
 
 
@@ -138,7 +138,7 @@ def _relay(settings: Settings, connection: psycopg.Connection[tuple[Any, ...]]) 
     """By name; none, if the settings name no RabbitMQ and there never was a relay."""
     told = {} if settings.amqp_url is None else {RELAY: "nobody relays the log: is `foldbook relay` running?"}
     for name, holder, is_held, status in connection.execute(_LEASES, (RELAY,)):
-        (lag,) = connection.execute(_RELAY_LAG, (RELAY,)).fetchone() or (0,)
+        lag = sum(lag for (lag,) in connection.execute(_SHARDS, (RELAY,)))
         parts = [status.get("state", "starting") if is_held else f"dead: the last was {holder}", f"{lag} behind"]
         if status.get("unrouted"):
             parts.append(f"{status['unrouted']} events were for no queue")

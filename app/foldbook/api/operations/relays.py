@@ -28,8 +28,7 @@ from foldbook.messaging.relay_process import RelayStatus
 from foldbook.postgres.calls import call
 
 _LEASES = call("eventstore.lease_status", 1)
-_HEADS = call("eventstore.heads", 0)
-_CHECKPOINTS = call("eventstore.checkpoints", 0)
+_SHARDS = call("eventstore.subscription_status", 1)
 
 register({"no-rabbitmq": (409, "The engine knows no RabbitMQ")})
 
@@ -137,24 +136,12 @@ async def relay_statuses(reader: Reader) -> list[RelayRow]:
     """Raises ``StoreUnavailable``."""
     async with reader.connection() as connection:
         leases = await connection.fetch(_LEASES, RELAY)
-        heads = {row["shard"]: row["last_position"] for row in await connection.fetch(_HEADS)}
-        checkpoints = {
-            row["shard"]: row["checkpoint"] for row in await connection.fetch(_CHECKPOINTS) if row["name"] == RELAY
-        }
-    return [_row(lease, heads, checkpoints) for lease in leases]
+        shards = [ShardStatus(**row) for row in await connection.fetch(_SHARDS, RELAY)]
+    return [_row(lease, shards) for lease in leases]
 
 
-def _row(lease: Any, heads: dict[int, int], checkpoints: dict[int, int]) -> RelayRow:
+def _row(lease: Any, shards: list[ShardStatus]) -> RelayRow:
     told = json.decode(lease["status"], type=RelayStatus)
-    shards = [
-        ShardStatus(
-            shard=shard,
-            checkpoint=checkpoints.get(shard, 0),
-            head=head,
-            lag=max(head - checkpoints.get(shard, 0), 0),
-        )
-        for shard, head in heads.items()
-    ]
     return RelayRow(
         name=lease["name"],
         state=told.state if lease["is_held"] else "dead",
