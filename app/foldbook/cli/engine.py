@@ -49,19 +49,24 @@ def migrate() -> None:
 
 
 def doctor(as_json: Json = False) -> None:
-    """Print versions, settings, and the state of the engine.
+    """Print what is wrong, why it matters and what mends it; then versions, settings, and the state of the engine.
 
     Secrets are not printed.
     """
-    from foldbook.engine.doctor import examine
+    from foldbook.engine.doctor.examine import examine
 
     report = examine(read_settings())
     if as_json:
-        print_json(report)
+        print_json(report.document())
     else:
-        for title, facts in report.items():
+        for finding in report.findings:
+            typer.secho(finding.problem, fg="red", bold=True)
+            typer.echo(f"  why   {finding.why}\n  mend  {finding.mend}\n")
+        for title, facts in report.sections.items():
             typer.secho(title, bold=True)
             for name, value in facts.items():
                 typer.echo(f"  {name:<36} {value}")
-    if not report["database"]["reachable"]:
+    if not report.is_reachable:
         raise typer.Exit(Exit.UNREACHABLE)
+    if report.findings:
+        raise typer.Exit(Exit.UNWELL)

@@ -26,6 +26,7 @@ class Exit(IntEnum):
     UNREACHABLE = 4, "the database cannot be reached"
     DIFFERENT = 5, "a verification found a difference"
     OTHER_LOG = 6, "the database's log is not the one that the settings describe, or there is none"
+    UNWELL = 7, "doctor found something wrong, and says what mends it"
 
 
 _OF_ERRORS: dict[type[Exception], Exit] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,8 @@ from foldbook.api.operations.keys import KeyPage
 from foldbook.brokers.port import LEASE_PREFIX
 from foldbook.config import Settings, unknown_variables
 from foldbook.engine.database import connect, log_facts
+from foldbook.engine.doctor.checks import CHECKS
+from foldbook.engine.doctor.finding import Finding, Patient
 from foldbook.engine.keys import IN_FORCE, PAGE, describe
 from foldbook.engine.lock import running_on
 from foldbook.eventstore.store import shard_of
@@ -26,7 +28,18 @@ from foldbook.postgres.binaries import DISTRIBUTION
 from foldbook.postgres.roles import ENGINE, NOT_SEPARATED, may_take_on
 from foldbook.resources import ROOT
 
-Report = dict[str, dict[str, Any]]
+
+class Report(NamedTuple):
+    """``sections``: facts by section. ``findings``: what is wrong. ``is_reachable``: the database is."""
+
+    sections: dict[str, dict[str, Any]]
+    findings: list[Finding]
+    is_reachable: bool
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"findings": [finding._asdict() for finding in self.findings], **self.sections}
+
 
 _PROJECTIONS = "select name, shard, state, lag, skipped, error from eventstore.projection_status()"
 _LEASES = "select name, holder, is_held, status from eventstore.lease_status(%s)"
@@ -34,10 +47,24 @@ _SHARDS = "select lag from eventstore.subscription_status(%s)"
 _KEYS = "select document from access.query_keys(%s, %s, %s)"
 
 
+NOT_MIGRATED = Finding(
+    "the database has no log of this version", "no process of this version can work with it", "foldbook migrate"
+)
+
+
+def unreachable(why: str) -> Finding:
+    """The database, for this reason."""
+    return Finding(
+        f"the database cannot be reached: {why}",
+        "no command can be taken, and nothing be asked",
+        "start it (`foldbook up` starts the embedded one), or correct DATABASE_URL",
+    )
+
+
 def examine(settings: Settings) -> Report:
-    """Facts by section. ``database.reachable`` decides the exit code."""
+    """Everything that can be seen from here."""
     found = _of_database(settings)
-    return {
+    sections: dict[str, dict[str, Any]] = {
         "program": {
             "foldbook": metadata.version("foldbook"),
             "python": platform.python_version(),
@@ -53,6 +80,7 @@ def examine(settings: Settings) -> Report:
         "gateways": dict(found.gateways),
         "relay": dict(found.relay),
     }
+    return Report(sections, list(found.findings), found.database["reachable"])
 
 
 def _engine(settings: Settings) -> dict[str, Any]:
@@ -89,6 +117,7 @@ class _Found(NamedTuple):
     projections: Mapping[str, str] = MappingProxyType({})
     gateways: Mapping[str, str] = MappingProxyType({})
     relay: Mapping[str, str] = MappingProxyType({})
+    findings: Sequence[Finding] = ()
 
 
 def _of_database(settings: Settings) -> _Found:
@@ -97,7 +126,7 @@ def _of_database(settings: Settings) -> _Found:
             server = {"reachable": True, "server": connection.info.parameter_status("server_version")}
             facts = log_facts(connection)
             if facts is None:
-                return _Found(server | {"migrated": False})
+                return _Found(server | {"migrated": False}, findings=[NOT_MIGRATED])
             roles = "separated" if may_take_on(connection, ENGINE) else NOT_SEPARATED
             told = server | {"migrated": True} | facts._asdict() | {"roles": roles}
             return _Found(
@@ -106,9 +135,11 @@ def _of_database(settings: Settings) -> _Found:
                 _projections(connection),
                 _gateways(settings, connection),
                 _relay(settings, connection),
+                [finding for check in CHECKS for finding in check(Patient(settings, connection))],
             )
     except psycopg.OperationalError as error:
-        return _Found({"reachable": False, "error": str(error).strip()})
+        why = str(error).strip()
+        return _Found({"reachable": False, "error": why}, findings=[unreachable(why)])
 
 
 def _keys(connection: psycopg.Connection[tuple[Any, ...]], shard_count: int) -> dict[str, Any]:
