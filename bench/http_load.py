@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -56,7 +57,7 @@ class Run:
     is_over: bool = False
     open_connections: int = 0
     is_paced: bool = False
-    idle: list[Connection] = field(default_factory=list)
+    idle: deque[Connection] = field(default_factory=deque)
 
 
 class Connection(asyncio.Protocol):
@@ -139,12 +140,12 @@ async def _wait(run: Run, seconds: float) -> None:
 
 
 async def _pace(run: Run, rate: float) -> None:
-    """Send what is due on connections that are idle."""
+    """Send what is due, on the connection that has been idle the longest: in the end the server would close it."""
     began_s, first = time.perf_counter(), run.sent
     while not run.is_over:
         due = int((time.perf_counter() - began_s) * rate) - (run.sent - first)
         for _ in range(min(due, len(run.idle))):
-            run.idle.pop().send()
+            run.idle.popleft().send()
         await asyncio.sleep(TICK_S)
     for connection in run.idle:
         connection.go_on()
