@@ -250,8 +250,6 @@ def try_cells(clock: Clock, cells: Iterable[Cell], ordeal: Ordeal) -> None:
         )
     clock.done, clock.seen = matrix.tried, matrix.summary()
     print(table(matrix.table()))
-    for cell, failure in matrix.failures.items():
-        print(f"{cell}\n{failure}")
     assert not matrix.failures, f"{len(matrix.failures)} cells did not hold"
 
 

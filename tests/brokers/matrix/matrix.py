@@ -94,6 +94,7 @@ async def _try_batch(
                 matrix.held[cell] = await until_caught(stand, cell, ordeal)
             except Exception as error:
                 matrix.failures[cell] = "".join(traceback.format_exception(error))
+                print(f"{cell}\n{matrix.failures[cell]}", flush=True)
                 return
 
 

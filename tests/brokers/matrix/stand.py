@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -104,9 +104,10 @@ class CaughtGateway:
     async def end(self) -> None:
         """Let it end in order: the next takes over at once."""
         self._writer.close()
-        async with asyncio.timeout(WAIT_S):
-            while self.process.is_running() and self.process.status() != psutil.STATUS_ZOMBIE:
-                await asyncio.sleep(0.02)
+        with suppress(psutil.NoSuchProcess):
+            async with asyncio.timeout(WAIT_S):
+                while self.process.is_running() and self.process.status() != psutil.STATUS_ZOMBIE:
+                    await asyncio.sleep(0.02)
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
