@@ -26,7 +26,7 @@ from foldbook.trading.book import ORDER_BOOK
 from foldbook.trading.events import EVENT_TYPES
 from foldbook.trading.order import Order
 from foldbook.trading.order_events import evolve_order
-from foldbook.trading.values import ZERO, ExecType, OrdStatus
+from foldbook.trading.values import ZERO, ExecType, OrdStatus, PendingRequest
 from tests.machinery.engine import Engine
 from tests.proof.killing import EVERYTHING, PARTS, is_whole, kill
 from tests.proof.soundness import assert_sound
@@ -206,7 +206,7 @@ def _orders_differ(orders: dict[str, Order], at_venue: list[Row]) -> Iterator[st
     for order_id in by_order.keys() - orders.keys():
         yield f"{order_id} is at the venue, and not in the book"
     for order_id, order in orders.items():
-        if order.doubts or (order.requests and not _is_unanswered(order)):
+        if order.doubts or (order.pending_request is not PendingRequest.NONE and not _is_unanswered(order)):
             yield f"{order_id}: {order.status}, {order.doubts or order.requests}"
         legs = by_order.get(order_id, [])
         if not legs:
