@@ -234,7 +234,7 @@ def try_cells(clock: Clock, cells: Iterable[Cell], ordeal: Ordeal) -> None:
         return clock.goes_on
 
     # It is killed, but never with its machine.
-    with embedded_postgres({**SETTINGS, "fsync": "off"}) as server:
+    with embedded_postgres({**SETTINGS, "fsync": "off", "max_connections": "300"}) as server:
         postgres = Postgres(server.dsn, server.superuser_dsn)
         template = postgres.create_database()
         prepare(template)

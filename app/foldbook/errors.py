@@ -12,6 +12,7 @@
     ├── BrokerUnavailable       a broker did not answer a question        (brokers.port)
     ├── Unauthenticated         a request has no key that is in force     (access.roles)
     ├── Forbidden               a key may not do this                     (access.roles)
+    ├── RateLimited             a key sends too many requests             (access.rates)
     ├── AccountHidden           a key may not see the account             (access.roles)
     ├── UnknownEvent            a type or schema version that this program does not know
     ├── ProjectionError         an unknown projection, or one that is busy or failed

@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import pytest
 
+from foldbook.access.rates import BUCKETS_MAX, RateLimited, Rates
 from foldbook.access.roles import Role
 from foldbook.api.commands.bulk import REQUESTS_OF_KEY_MAX
-from foldbook.api.problems import Problem
-from foldbook.api.rates import BUCKETS_MAX, Rates
+from foldbook.api.problems import problem_of
 from tests.access.conftest import Guarded, bearer, guarded_settings, guarding
 from tests.access.wire import JSON, json_body, read_answer, send
 
@@ -30,7 +30,7 @@ class Clock:
 def taken(rates: Rates, key_id: str, times: int) -> int:
     """How many requests of so many are let through."""
     count = 0
-    with suppress(Problem):
+    with suppress(RateLimited):
         for _ in range(times):
             rates.take(key_id)
             count += 1
@@ -52,10 +52,11 @@ def test_who_is_refused_is_told_when_to_ask_again() -> None:
     clock = Clock()
     rates = Rates(1, clock)
     rates.take("a")
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(RateLimited) as caught:
         rates.take("a")
-    assert (caught.value.status, caught.value.code) == (429, "rate-limited")
-    clock.now_s += float(caught.value.headers["Retry-After"])
+    problem = problem_of(caught.value)
+    assert (problem.status, problem.code) == (429, "rate-limited")
+    clock.now_s += float(problem.headers["Retry-After"])
     rates.take("a")
 
 

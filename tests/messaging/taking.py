@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from uuid_utils.compat import uuid7
 from foldbook.access.access import Key, Keys
 from foldbook.access.keyring import Keyring
 from foldbook.access.keys import digest_of, key_of
+from foldbook.access.rates import Rates
 from foldbook.access.roles import EVERY_ACCOUNT, Role
 from foldbook.engine.domains import DOMAINS, commands_of
 from foldbook.eventstore.command_writing import line_of
@@ -63,10 +65,11 @@ def keyring() -> Keyring:
 
 @asynccontextmanager
 async def intake(
-    url: str, bus: Commands, keys: Keyring | None = None, shard_count: int = 1, **options: Any
+    url: str, bus: Commands, keys: Keyring | None = None, shard_count: int = 1, per_s: int = 10_000, **options: Any
 ) -> AsyncIterator[Intake]:
     """Until it has finished what it took."""
-    messages = CommandMessages(commands_of(DOMAINS), keys or keyring(), shard_count, now)
+    rates = Rates(per_s, time.monotonic)
+    messages = CommandMessages(commands_of(DOMAINS), keys or keyring(), rates, shard_count, now)
     taking = Intake(url, bus, messages, shard_count, **options)
     await taking.start()
     try:

@@ -122,6 +122,25 @@ async def test_who_may_not_is_told_so_and_the_message_is_buried_without_its_key(
         assert len(await log.recorded()) == 1
 
 
+async def test_a_key_that_sends_too_many_is_told_so_and_others_are_served(amqp_url: str, database: str) -> None:
+    async with opened(database) as log, intake(amqp_url, log.bus, per_s=3) as taking, sender(amqp_url) as trader:
+        await log.execute(open_account())
+        orders = [place(f"o-{n}") for n in range(40)]
+        await asyncio.gather(*(trader.send(order, key=TRADER) for order in orders))
+        await until(lambda: len(trader.answers) == 40)
+        limited = [a for a in trader.answers.values() if a.get("type") == "urn:foldbook:problem:rate-limited"]
+        assert 0 < len(limited) < 40
+        assert taking.counts.limited == len(limited)
+        assert len(await log.recorded()) == 1 + 40 - len(limited)
+        assert "type" not in await trader.ask(place("o-of-another-key"))
+        # Nobody would hear of the answer: it is kept, to be sent again.
+        for n in range(40):
+            await trader.send(place(f"p-{n}"), key=TRADER, reply_to=None)
+        await until(lambda: taking.counts.buried > 0)
+        (letter, *_) = await buried(amqp_url, 1)
+        assert letter.code == "rate-limited"
+
+
 async def test_a_revoked_key_is_refused_at_once(amqp_url: str, database: str) -> None:
     keys = keyring()
     async with opened(database) as log, intake(amqp_url, log.bus, keys), sender(amqp_url) as trader:

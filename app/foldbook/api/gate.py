@@ -15,10 +15,10 @@ from msgspec import Struct
 from foldbook.access.keyring import Keyring
 from foldbook.access.keys import holds_key, shown_in
 from foldbook.access.principal import ANYONE, UNKNOWN, Principal
+from foldbook.access.rates import Rates
 from foldbook.access.roles import Unauthenticated
 from foldbook.api.hosts import Hosts
 from foldbook.api.problems import Problem, body_too_large
-from foldbook.api.rates import Rates
 from foldbook.api.sessions import Sessions
 
 Message = dict[str, Any]

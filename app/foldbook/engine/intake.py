@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 
+from foldbook.access.rates import Rates
 from foldbook.config import Settings
 from foldbook.engine.bus import command_bus, followed_keys, utc_now
 from foldbook.engine.domains import DOMAINS, Domain, commands_of
@@ -22,7 +24,11 @@ async def take_commands(settings: Settings, until: Awaitable[None], domains: Seq
     listener = Listener(settings.dsn)
     keyring, following = followed_keys(settings, listener)
     messages = CommandMessages(
-        commands_of(domains), None if settings.access == "open" else keyring, settings.shards, utc_now
+        commands_of(domains),
+        None if settings.access == "open" else keyring,
+        Rates(settings.key_requests_per_s, time.monotonic),
+        settings.shards,
+        utc_now,
     )
     intake = Intake(settings.amqp_url.get_secret_value(), bus, messages, settings.shards)
     async with AsyncExitStack() as stack:

@@ -5,9 +5,11 @@ Nothing imports this but the command line and ``foldbook.engine.server``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from foldbook.access.rates import Rates
 from foldbook.api.application import create_application
 from foldbook.api.front import Front
 from foldbook.api.gate import Gate
@@ -16,7 +18,6 @@ from foldbook.api.operations.keys import KeyAdmin
 from foldbook.api.operations.relays import Rabbit
 from foldbook.api.operations.verification import LogVerifier
 from foldbook.api.queries.reader import Reader
-from foldbook.api.rates import Rates
 from foldbook.api.sessions import Sessions
 from foldbook.api.streams.market_hub import MarketHub
 from foldbook.api.streams.open_streams import OpenStreams
@@ -53,7 +54,7 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
         Hosts(hosts_of(settings.host, settings.allowed_hosts.split(","))),
         None if settings.access == "open" else keyring,
         Sessions(),
-        Rates(settings.key_requests_per_s),
+        Rates(settings.key_requests_per_s, time.monotonic),
     )
     streams = event_and_market_streams(settings)
     streams.listen(listener)

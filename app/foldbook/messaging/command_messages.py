@@ -30,6 +30,7 @@ from pamqp import commands as spec
 from foldbook.access.keyring import Keyring
 from foldbook.access.keys import holds_key, shown_in
 from foldbook.access.principal import ANYONE, Principal, check_command
+from foldbook.access.rates import Rates
 from foldbook.access.roles import Unauthenticated
 from foldbook.errors import FoldbookError, register
 from foldbook.eventstore.command_json import CommandLines, Line
@@ -82,12 +83,14 @@ class Asked(NamedTuple):
 
 
 class CommandMessages:
-    """Reads commands from messages, and writes their answers. ``keyring`` None: the engine is open to all."""
+    """Reads commands from messages, and writes their answers. ``keyring`` None: the engine is open to all, and
+    nobody's requests are counted."""
 
     def __init__(
         self,
         commands: Iterable[type[Command]],
         keyring: Keyring | None,
+        rates: Rates,
         shard_count: int,
         now: Callable[[], datetime],
     ) -> None:
@@ -95,11 +98,13 @@ class CommandMessages:
         self._lines = CommandLines(commands)
         self._documents = {command: ResultDocument(command) for command in commands}
         self._keyring = keyring
+        self._rates = rates
         self._shard_count = shard_count
         self.now = now
 
     def read(self, shard: int, properties: spec.Basic.Properties, body: bytes) -> Asked:
-        """Raises what is wrong with it, of any kind, and ``StoreUnavailable`` if nobody knows the keys yet."""
+        """Raises what is wrong with it, of any kind; ``RateLimited``, if only its sender's pace is; and
+        ``StoreUnavailable`` if nobody knows the keys yet."""
         headers = properties.headers or {}
         if properties.reply_to is not None and reply_to_of(properties) is None:
             raise Poison("malformed", "reply_to must be a queue of the sender's", field="reply_to")
@@ -136,7 +141,10 @@ class CommandMessages:
         authorization = headers.get(AUTHORIZATION)
         if authorization is None:
             raise Unauthenticated("the message has no key: send the header authorization: Bearer fbk_...")
-        return self._keyring.principal_of(shown_in(str(authorization)))
+        principal = self._keyring.principal_of(shown_in(str(authorization)))
+        if principal.key_id is not None:
+            self._rates.take(principal.key_id)
+        return principal
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=str)  # a detail of any type can be shown

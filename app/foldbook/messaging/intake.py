@@ -19,6 +19,7 @@ from functools import partial
 import aiormq
 from aio_pika.abc import AbstractConnection
 
+from foldbook.access.rates import RateLimited
 from foldbook.errors import IdempotencyConflict, Overloaded, Refusal, StoreUnavailable
 from foldbook.eventstore.backoff import Backoff
 from foldbook.eventstore.commands.submission import CommandResult
@@ -100,10 +101,12 @@ class Intake:
 
 
 class Counts:
-    """Since the start: commands that were ``answered`` by the bus, and messages that were ``buried``."""
+    """Since the start: commands that were ``answered`` by the bus, refused because their key sends too many
+    (``limited``), and messages that were ``buried``."""
 
     def __init__(self) -> None:
         self.answered = 0
+        self.limited = 0
         self.buried = 0
 
 
@@ -182,6 +185,8 @@ class _Desk:
             future = self._bus.submit(line.command, metadata=line.metadata, expected_sequence=line.expected_sequence)
         except _LATER as error:
             self._put_off(taken, error)
+        except RateLimited as error:
+            self._refuse(taken, error)
         except Exception as error:
             self._bury(taken, error)
         else:
@@ -235,6 +240,14 @@ class _Desk:
             self._frames.append(self._pipeline.publish("", reply_to, document, answer))
         taken.is_done = True
         self._progress.set()
+
+    def _refuse(self, taken: _Taken, error: RateLimited) -> None:
+        """Its sender can send it again, if he is told. It does not wait here, where it would hold up all others."""
+        if reply_to_of(taken.delivered.properties) is None:
+            self._bury(taken, error)
+        else:
+            self._counts.limited += 1
+            self._answer(taken, self._messages.problem(explain(error)))
 
     def _bury(self, taken: _Taken, error: Exception) -> None:
         task = asyncio.create_task(self._buried(taken, error))

@@ -1,30 +1,32 @@
-"""How often a key may send requests: a token bucket for each."""
+"""How often a key may ask: a token bucket for each."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 
-from foldbook.api.problems import Problem
-from foldbook.errors import register
-
-register({"rate-limited": (429, "The key sends too many requests")})
+from foldbook.errors import FoldbookError
 
 BUCKETS_MAX = 2_000
 
 
-class Rates:
-    """``per_s``: requests of one key in a second. As many may come at once."""
+class RateLimited(FoldbookError, code="rate-limited", status=429, title="The key sends too many requests"):
+    def __init__(self, per_s: int, retry_after_s: int) -> None:
+        super().__init__(f"a key may send {per_s} requests in a second")
+        self.retry_after_s = retry_after_s
 
-    def __init__(self, per_s: int, now_s: Callable[[], float] = time.monotonic) -> None:
+
+class Rates:
+    """``per_s``: requests of one key in a second. As many may come at once. ``now_s``: a clock that never goes back."""
+
+    def __init__(self, per_s: int, now_s: Callable[[], float]) -> None:
         self._per_s = per_s
         self._now_s = now_s
         self._buckets: dict[str, list[float]] = {}
         """What is left, and when that was."""
 
     def take(self, key_id: str) -> None:
-        """Raises ``Problem``."""
+        """Raises ``RateLimited``."""
         now_s = self._now_s()
         bucket = self._buckets.get(key_id)
         if bucket is None:
@@ -35,10 +37,5 @@ class Rates:
         bucket[1] = now_s
         if left < 1:
             bucket[0] = left
-            wait_s = math.ceil((1 - left) / self._per_s)
-            raise Problem(
-                "rate-limited",
-                f"a key may send {self._per_s} requests in a second",
-                headers={"Retry-After": str(wait_s)},
-            )
+            raise RateLimited(self._per_s, math.ceil((1 - left) / self._per_s))
         bucket[0] = left - 1
