@@ -173,7 +173,10 @@ async def catch(stand: Stand, cell: Cell, how: Catch) -> CaughtGateway:
     await stand.world.faults(**FAULTS[cell.fault], scope=_SCOPES[cell.request])
     if cell.may_end_first:
         await stand.execute(place(ORDER_ID, account, symbol=stand.world.symbol, received_at=now()))
-    await stand.execute(_asked(stand, cell))
+    try:
+        await stand.execute(_asked(stand, cell))
+    except Refusal:  # The venue has refused the order already.
+        assert cell.may_end_first
     return standby
 
 

@@ -101,11 +101,10 @@ class CatchingBroker(SimulatedBroker):
             return await send()
         snare.is_meant = True
         try:
-            outcome = await send()
-        finally:
+            return await send()
+        finally:  # Also if the answer is that there was none in time.
             snare.is_meant = False
-        snare.spring(Step.AFTER_ACK)
-        return outcome
+            snare.spring(Step.AFTER_ACK)
 
     async def open_orders(self, account: str) -> Answer[OrderState]:
         if snare.trap is not None and snare.trap.account == account:
