@@ -15,9 +15,12 @@ from foldbook.trading.book import ORDER_BOOK
 
 @pytest.fixture(params=["memory", "postgres"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[EventStore]:
-    opened: EventStore = (
-        MemoryStore() if request.param == "memory" else PostgresStore(request.getfixturevalue("database"))
-    )
+    opened: EventStore = MemoryStore()
+    if request.param == "postgres":
+        dsn = request.getfixturevalue("database")
+        async with postgres_connection(dsn) as connection:
+            await connection.execute("insert into eventstore.shards values (1)")
+        opened = PostgresStore(dsn)
     yield opened
     await opened.close()
 
