@@ -108,10 +108,12 @@ class _Stream:
         self.checkpoint = after
         self._log_id: str | None = None
         self._position = -1
+        self._sealed: tuple[str, int, str] | None = None
+        """A checkpoint that was told with the hash of its commit, and its position."""
 
     async def connection(self, session: aiohttp.ClientSession) -> AsyncGenerator[StreamEvent | None, None]:
         """What one connection brings; None: something that is no event."""
-        given = self._parameters | ({} if self.checkpoint is None else {"after": self.checkpoint})
+        given = self._parameters | self._begin()
         async with session.get(self._url, params=given, headers=self._headers, allow_redirects=False) as response:
             if response.status != 200:
                 await _refused(response)
@@ -120,17 +122,28 @@ class _Stream:
                 for message in parser.feed(piece):
                     yield self._read(message)
 
+    def _begin(self) -> dict[str, str]:
+        """Where to begin. After the last seal if there was one: so the engine notices if the log is another one."""
+        if self._sealed is not None:
+            after, _, hash_ = self._sealed
+            return {"after": after, "hash": hash_}
+        return {} if self.checkpoint is None else {"after": self.checkpoint}
+
     def _read(self, message: Message) -> StreamEvent | None:
         if message.event == "log":
             self._check_log(msgspec.json.decode(message.data)["log_id"])
         elif message.event == "caught-up" and self._caught_up is not None:
             self._caught_up(message.id)
         shard, _, position = message.id.partition(":")
-        if message.id:
+        if message.id and int(position) >= self._position:
             self.checkpoint = message.id
-        if not message.data or message.event in ("log", "caught-up"):
+        if message.event == "sealed":
+            self._sealed = (message.id, int(position), msgspec.json.decode(message.data)["hash"])
+        if not message.data or message.event in ("log", "caught-up", "sealed"):
             return None
         if int(position) <= self._position:
+            if self._sealed is not None and int(position) > self._sealed[1]:
+                return None  # After the seal, and told before the connection was lost.
             raise StreamError(f"the engine told {message.id} after {shard}:{self._position}")
         self._position = int(position)
         return StreamEvent(shard=int(shard), position=self._position, type=message.event, document=message.data)

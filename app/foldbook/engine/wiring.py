@@ -20,7 +20,7 @@ from foldbook.api.rates import Rates
 from foldbook.api.sessions import Sessions
 from foldbook.api.streams.market_hub import MarketHub
 from foldbook.api.streams.open_streams import OpenStreams
-from foldbook.api.streams.server_sent import event_frame
+from foldbook.api.streams.server_sent import event_frame, seal_frame
 from foldbook.api.streams.streams import Streams
 from foldbook.config import Settings
 from foldbook.engine.bus import command_bus, followed_keys
@@ -97,6 +97,7 @@ def event_and_market_streams(settings: Settings) -> Streams:
             settings.dsn,
             shard,
             event_frame,
+            seal_frame,
             poll_interval_s=settings.poll_interval_ms / 1000,
             bytes_max=RING_BYTES_MAX // settings.shards,
         )

@@ -34,6 +34,15 @@ class PositionAhead(
     pass
 
 
+class LogChanged(
+    FoldbookError,
+    code="log-changed",
+    status=409,
+    title="The log is not the one that was read",
+):
+    """It has another commit where the reader has been. Read it anew, and compare."""
+
+
 class Start(msgspec.Struct, frozen=True, kw_only=True):
     """Which log is read, and where. ``commit`` wrote the position ``after``; ``hash``, in hex, seals it and all
     before it."""
@@ -70,12 +79,16 @@ class History:
         if self._pool is not None:
             self._pool.terminate()
 
-    async def begin(self, shard: int, after: int | None) -> Start:
-        """``after`` None: at the head. Raises ``PositionAhead``, and ``StoreUnavailable``."""
+    async def begin(self, shard: int, after: int | None, expected_hash: str | None = None) -> Start:
+        """``after`` None: at the head. ``expected_hash``: what the reader knows of the commit that wrote that position.
+
+        Raises ``PositionAhead``, ``LogChanged`` and ``StoreUnavailable``.
+        """
         async with self._connection() as connection:
             row = await connection.fetchrow(_START, shard, after)
         start = Start(shard=shard, **row)
         _check(start.after, start.head)
+        check_hash(start, expected_hash)
         return start
 
     async def read(self, shard: int, after: int, selection: Selection) -> Page:
@@ -116,6 +129,17 @@ def reached(rows: list[Any], limit: int) -> int:
     else:
         found = last["head"] if last["searched_to"] is None else last["searched_to"]
     return found
+
+
+def check_hash(start: Start, expected_hash: str | None) -> None:
+    """Raises ``LogChanged``."""
+    if expected_hash not in (None, start.hash):
+        raise LogChanged(
+            f"position {start.after} of shard {start.shard} was written by commit {start.commit} with the hash "
+            f"{start.hash}, not {expected_hash}",
+            commit=start.commit,
+            hash=start.hash,
+        )
 
 
 def _check(after: int, head: int) -> None:
