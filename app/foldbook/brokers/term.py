@@ -247,7 +247,7 @@ class Term:
         if not self._ended.done():
             self._ended.set_exception(error)
 
-    def _meet_another_server(self) -> None:
+    async def _meet_another_server(self) -> None:
         """The books may have more than its log."""
         self.end(BrokerUnavailable("the log is on another server: the books are read again"))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from foldbook.api.application import create_application
 from foldbook.api.front import Front
@@ -27,7 +28,7 @@ from foldbook.engine.bus import command_bus, followed_keys
 from foldbook.engine.domains import DOMAINS, Domain, commands_of, definitions_of
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.readers.administration import ProjectionAdmin
-from foldbook.eventstore.readers.listener import Listener
+from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
 from foldbook.eventstore.readers.read_gate import ReadGate
 from foldbook.eventstore.readers.runner import ProjectionRunner
 from foldbook.eventstore.readers.tail.history import History
@@ -44,6 +45,7 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
     store = PostgresStore(settings.dsn)
     bus = command_bus(settings, store, domains)
     listener = Listener(settings.dsn)
+    listener.listen(LOG_CHANNEL, bus.hint)
     read_gate = ReadGate(settings.dsn)
     read_gate.listen(listener)
     reader = Reader(settings.dsn, read_gate, settings.shards)
@@ -57,6 +59,7 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
     )
     streams = event_and_market_streams(settings)
     streams.listen(listener)
+    store.on_another_run = partial(_drop_connections, reader, streams)
 
     @asynccontextmanager
     async def running(_: object) -> AsyncIterator[None]:
@@ -88,6 +91,12 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
         # A bulk request leaves most of the queue to others.
         bulk_window_max=max(1, min(BULK_WINDOW_MAX, settings.queue_max // 16)),
     )
+
+
+async def _drop_connections(reader: Reader, streams: Streams) -> None:
+    """They may lead to a server that is not the log's any more."""
+    await reader.drop_connections()
+    await streams.drop_connections()
 
 
 def event_and_market_streams(settings: Settings) -> Streams:

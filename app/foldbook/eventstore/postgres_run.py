@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 class ServerRun:
     """``number`` counts the runs that were met, from 0. ``changed`` is called when another one begins."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[], Awaitable[None]]) -> None:
         self.number = 0
         self.shard_count: int | None = None
         self.losses: deque[Loss] = deque(maxlen=LOSSES_MAX)
@@ -64,14 +64,14 @@ class ServerRun:
             is_other = self._started_at not in (None, row["started_at"])
             self._log_id, self._started_at, self.shard_count = row["log_id"], row["started_at"], row["shard_count"]
             if is_other:
-                self._begin()
+                await self._begin()
                 await self._compare(connection)
 
     async def check(self, connection: Connection) -> None:
         """Look whether the log has what was seen of it. If not, a new run begins: the log was put back in place."""
         async with self._admitting:
             if await self._compare(connection):
-                self._begin()
+                await self._begin()
 
     def check_shards(self, shard_count: int) -> None:
         """Raises ``LogMismatch``."""
@@ -81,10 +81,10 @@ class ServerRun:
                 f"{shard_count}: set FOLDBOOK_SHARDS={self.shard_count}"
             )
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
         self.number += 1
         logger.warning("the log is on another server, or on one that was started again: all cached states are dropped")
-        self._changed()
+        await self._changed()
 
     async def _compare(self, connection: Connection) -> bool:
         """Whether something is lost."""

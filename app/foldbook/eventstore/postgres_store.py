@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import Any, NamedTuple
@@ -58,7 +58,7 @@ class PostgresStore:
     """``EventStore`` over asyncpg: one connection per shard for appends, a small pool for reads.
 
     Under a ``lease``, an append raises ``LeaseLost`` once that has another epoch. All connections lead to the same run
-    of the same server. ``on_another_run`` is called when that is another one.
+    of the same server. ``on_another_run`` is awaited when that is another one.
     """
 
     def __init__(self, dsn: str, *, read_connections_max: int = 4, lease: LeaseEpoch | None = None) -> None:
@@ -70,7 +70,7 @@ class PostgresStore:
         self._pool: asyncpg.Pool[Any] | None = None
         self._pool_lock = asyncio.Lock()
         self._server = ServerRun(self._drop_connections)
-        self.on_another_run: Callable[[], None] = lambda: None
+        self.on_another_run: Callable[[], Awaitable[None]] | None = None
 
     @property
     def run(self) -> int:
@@ -167,9 +167,10 @@ class PostgresStore:
             self._pool.terminate()
             self._pool = None
 
-    def _drop_connections(self) -> None:
+    async def _drop_connections(self) -> None:
         self._close_connections()
-        self.on_another_run()
+        if self.on_another_run is not None:
+            await self.on_another_run()
 
     async def _read(self, query: str, *arguments: object) -> list[Any]:
         async with self._reading() as connection:

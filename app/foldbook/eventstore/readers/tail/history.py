@@ -75,6 +75,11 @@ class History:
         with unreachable_as_unavailable():
             self._pool = await create_pool(self._dsn, min_size=0, max_size=self._connections_max)
 
+    async def drop_connections(self) -> None:
+        """Each is opened again before it is used again."""
+        if self._pool is not None:
+            await self._pool.expire_connections()
+
     async def stop(self) -> None:
         if self._pool is not None:
             self._pool.terminate()
