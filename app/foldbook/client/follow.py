@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 
 from foldbook.client.server_sent import Message, Parser
-from foldbook.errors import FoldbookError
+from foldbook.errors import FoldbookError, LogChanged
 from foldbook.eventstore.backoff import Backoff
 
 SILENT_MAX_S = 45.0
@@ -64,7 +64,8 @@ async def follow(
     """The events after a checkpoint, ``<shard>:<position>``, then those that come. ``after`` None: from the beginning;
     ``now``: only those that come.
 
-    ``caught_up`` is called with the checkpoint whenever the present is reached. Raises ``StreamError``.
+    ``caught_up`` is called with the checkpoint whenever the present is reached. Raises ``StreamError``, and
+    ``LogChanged`` if the log does not have what was told, as after a failover to a replica that lagged behind.
     """
     stream = _Stream(url, key, after, {"account": account, "type": type}, caught_up)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENT_MAX_S)
@@ -159,8 +160,12 @@ async def _refused(response: aiohttp.ClientResponse) -> None:
     text = await response.text()
     if response.status >= 500 or response.status in _TRANSIENT:
         raise aiohttp.ClientPayloadError(f"status {response.status}: {text[:200]}")
+    code = None
     try:
-        detail = msgspec.json.decode(text)["detail"]
+        problem = msgspec.json.decode(text)
+        detail, code = problem["detail"], problem.get("code")
     except (msgspec.DecodeError, KeyError, TypeError):
         detail = text[:200]
+    if code == LogChanged.code:
+        raise LogChanged(detail)
     raise StreamError(f"{response.status}: {detail}")

@@ -61,8 +61,8 @@ def log_facts(connection: psycopg.Connection[tuple[Any, ...]]) -> LogFacts | Non
 
 
 def require_log(settings: Settings) -> None:
-    """Raises ``StoreUnavailable`` if the database cannot be reached, and ``LogMismatch`` if it was not migrated, or if its
-    log has another number of shards than the settings say."""
+    """Raises ``StoreUnavailable`` if the database cannot be reached, and ``LogMismatch`` if it was not migrated, or has
+    a log with another number of shards than the settings say."""
     try:
         with connect(settings) as connection:
             facts = log_facts(connection)

@@ -40,7 +40,7 @@ CommitHash = Annotated[
     str | None,
     QueryParameter(
         pattern=r"^[0-9a-f]{64}(?!\n)$",
-        description="`sealed.hash` of the page before, `after` being its `sealed.position`: 409 if the log has another.",
+        description="`sealed.hash` of a page whose `sealed.position` is `after`: 409 if the log has another.",
     ),
 ]
 AfterSymbol = Annotated[str | None, QueryParameter(pattern=SYMBOL_PATTERN, description="`next` of the previous page.")]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import asyncpg
 import msgspec
 
-from foldbook.errors import FoldbookError
+from foldbook.errors import FoldbookError, LogChanged
 from foldbook.eventstore.readers.tail.ring import Frame, entries_of
 from foldbook.eventstore.readers.tail.selection import Selection
 from foldbook.postgres.calls import call
@@ -32,15 +32,6 @@ class PositionAhead(
     title="The log has not reached this position",
 ):
     pass
-
-
-class LogChanged(
-    FoldbookError,
-    code="log-changed",
-    status=409,
-    title="The log is not the one that was read",
-):
-    """It has another commit where the reader has been. Read it anew, and compare."""
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from foldbook.errors import FoldbookError, StoreUnavailable
+from foldbook.errors import FoldbookError, LogChanged, StoreUnavailable
 from foldbook.eventstore.readers.reconnecting import Reconnecting
 from foldbook.eventstore.readers.server_watch import ServerWatch
-from foldbook.eventstore.readers.tail.history import History, LogChanged, Start, reached
+from foldbook.eventstore.readers.tail.history import History, Start, reached
 from foldbook.eventstore.readers.tail.ring import Frame, Interests, Range, Ring, entries_of
 from foldbook.eventstore.readers.tail.selection import Selection
 from foldbook.postgres.calls import call
