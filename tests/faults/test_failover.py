@@ -8,15 +8,21 @@ import psycopg
 import pytest
 
 from foldbook.audit.verify import verify
+from foldbook.client.follow import follow
+from foldbook.engine.doctor.checks import losses
+from foldbook.engine.doctor.finding import Patient
+from foldbook.engine.losses import open_losses, settle
+from foldbook.errors import LogChanged
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.trading.book import ORDER_BOOK
+from tests.api.conftest import ACCOUNT, assert_problem, projecting, serving, settings_for
 from tests.builders import open_account, place, trade
 from tests.faults.failing_over import Pair
 from tests.machinery.servers import servers
 from tests.proof.soundness import assert_sound
-from tests.waiting import block_until
+from tests.waiting import block_until, until
 
 LIMITS = BusLimits(outage_max_s=60)
 
@@ -64,3 +70,53 @@ async def test_an_engine_forgets_what_a_lagging_replica_never_had(major: int) ->
         assert told == [(2, 4), (2, 5)]
         report = await verify(pair.dsn)
         assert report.ok
+
+
+async def test_whoever_reads_is_told_that_the_log_is_another_one() -> None:
+    """An engine, its streams and whoever asks it, when a replica that lagged behind takes over."""
+    with servers(18) as rack:
+        pair = Pair(rack)
+        settings = settings_for(pair.dsn)
+        async with projecting(settings), serving(settings) as engine:
+            await engine.open()
+            await engine.place("kept")
+            stream = follow(f"http://127.0.0.1:{engine.address[1]}")
+            assert [(await anext(stream)).position for _ in range(2)] == [1, 2]
+            kept = (await engine.get("/events"))["sealed"]
+            block_until(lambda: pair.replica.has_replayed(pair.primary))
+            await asyncio.to_thread(pair.replica.stop)
+            await engine.place("lost-1")
+            await engine.place("lost-2")
+            assert [(await anext(stream)).position for _ in range(2)] == [3, 4]
+            lost = (await engine.get("/events"))["sealed"]
+            await asyncio.to_thread(pair.primary.kill)
+            await asyncio.to_thread(pair.replica.start)
+            await asyncio.to_thread(pair.replica.promote)
+
+            async def is_told() -> bool:
+                ready = await engine.client.get("/health/ready")
+                return ready.status_code == 200 and bool(ready.json()["lost"])
+
+            await until(is_told)  # nobody has sent a command
+            ready = (await engine.client.get("/health/ready")).json()
+            assert [(one["after_position"], one["last_position"]) for one in ready["lost"]] == [(2, 4)]
+            assert "foldbook_lost_positions_total 2.0" in (await engine.client.get("/metrics")).text
+            for n in range(3):
+                assert (await engine.place(f"new-{n}"))["sequence"] == n + 3
+            with pytest.raises(LogChanged):
+                async with asyncio.timeout(60):
+                    await anext(stream)
+
+            goes_on = {"after": kept["position"], "hash": kept["hash"]}
+            assert [e["position"] for e in (await engine.get("/events", **goes_on))["events"]] == [3, 4, 5]
+            for call, after in (("/events", lost["position"]), ("/stream/events", f"0:{lost['position']}")):
+                refused = await engine.client.get(call, params={"after": after, "hash": lost["hash"]})
+                assert_problem(refused, 409, "log-changed", commit=4)
+            orders = await engine.get(f"/accounts/{ACCOUNT}/orders", min_position=5)
+            assert sorted(order["order_id"] for order in orders["orders"]) == ["kept", "new-0", "new-1", "new-2"]
+        with psycopg.connect(pair.replica.dsn, autocommit=True) as connection:
+            (finding,) = losses.check(Patient(settings, connection))
+            assert finding.problem.startswith("positions 3 to 4 of shard 0 are not in the log")
+            (one,) = open_losses(connection)
+            settle(connection, one.number)
+            assert not list(losses.check(Patient(settings, connection)))

@@ -163,7 +163,7 @@ async def _refused(response: aiohttp.ClientResponse) -> None:
     code = None
     try:
         problem = msgspec.json.decode(text)
-        detail, code = problem["detail"], problem.get("code")
+        detail, code = problem["detail"], str(problem.get("type", "")).rpartition(":")[2]
     except (msgspec.DecodeError, KeyError, TypeError):
         detail = text[:200]
     if code == LogChanged.code:

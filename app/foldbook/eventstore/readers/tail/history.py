@@ -83,7 +83,8 @@ class History:
         async with self._connection() as connection:
             row = await connection.fetchrow(_START, shard, after)
         start = Start(shard=shard, **row)
-        _check(start.after, start.head)
+        if expected_hash is None:
+            _check(start.after, start.head)
         check_hash(start, expected_hash)
         return start
 
