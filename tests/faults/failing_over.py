@@ -53,6 +53,10 @@ class Pair:
     def fail_over(self) -> None:
         """The primary is killed, and the replica takes over with what it has."""
         self.primary.kill()
+        self.take_over()
+
+    def take_over(self) -> None:
+        """The replica becomes the primary."""
         self.replica.promote()
         # A primary of its own, which waits for nobody.
         self.replica.execute("alter system set synchronous_standby_names = ''")

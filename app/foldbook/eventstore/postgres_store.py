@@ -69,6 +69,8 @@ class PostgresStore:
         self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pool: asyncpg.Pool[Any] | None = None
         self._pool_lock = asyncio.Lock()
+        self._promised: dict[int, int] = {}
+        """The run that ``ready`` returned last, of each shard."""
         self._server = ServerRun(self._drop_connections)
         self.on_another_run: Callable[[], Awaitable[None]] | None = None
 
@@ -83,6 +85,7 @@ class PostgresStore:
     async def ready(self, shard: int, shard_count: int) -> int:
         await self._writer(shard)
         self._server.check_shards(shard_count)
+        self._promised[shard] = self._server.number
         return self._server.number
 
     async def check(self) -> None:
@@ -91,9 +94,8 @@ class PostgresStore:
 
     async def append(self, shard: int, proposals: Sequence[Proposal]) -> list[Verdict]:
         async with self._turns[shard]:
-            run = self._server.number
             writer = await self._writer(shard)
-            if self._server.number != run:
+            if self._promised.get(shard, self._server.number) != self._server.number:
                 raise StoreUnavailable("the server is another one than a moment ago")
             try:
                 rows = await _until_notified(writer, shard, proposals)
