@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -17,7 +18,10 @@ from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.trading.book import ORDER_BOOK
+from foldbook.trading.values import OrdStatus
 from tests.api.conftest import ACCOUNT, assert_problem, projecting, serving, settings_for
+from tests.brokers.gateway_world import gateway_world, now
+from tests.brokers.venue_process import venue_process
 from tests.builders import open_account, place, trade
 from tests.faults.failing_over import Pair
 from tests.machinery.servers import servers
@@ -120,3 +124,54 @@ async def test_whoever_reads_is_told_that_the_log_is_another_one() -> None:
             (one,) = open_losses(connection)
             settle(connection, one.number)
             assert not list(losses.check(Patient(settings, connection)))
+
+
+async def test_a_gateway_reads_its_books_again_and_tells_what_only_the_venue_has(tmp_path: Path) -> None:
+    with servers(18) as rack, venue_process(tmp_path) as venue:
+        pair = Pair(rack)
+        async with gateway_world(pair.dsn, venue) as world:
+
+            async def work(order_id: str) -> None:
+                order = place(order_id, world.account, received_at=now(), symbol=world.symbol)
+                await world.execute(order)
+                await world.order_is(order_id, lambda o: o.stage is OrdStatus.NEW)
+
+            await work("kept")
+            block_until(lambda: pair.replica.has_replayed(pair.primary))
+            await asyncio.to_thread(pair.replica.stop)
+            await work("lost")
+            await asyncio.to_thread(pair.primary.kill)
+            await asyncio.to_thread(pair.replica.start)
+            await asyncio.to_thread(pair.replica.promote)
+
+            await work("after")
+            assert await world.types("lost") == []
+            assert (await world.order("kept")).stage is OrdStatus.NEW
+            gateway = world.gateway
+            assert gateway is not None
+            await until(lambda: gateway.term is not None and len(gateway.term.status()["orphans"]) == 1)
+            (loss,) = world.bus.losses
+            assert loss.last_position > loss.after_position
+            assert len(venue.orders(world.account)) == 3, "and none was sent twice"
+
+
+async def test_a_log_that_was_put_back_in_place_is_read_again(database: str) -> None:
+    """The server runs on, and its log has less than it had: a dump was restored over it, say."""
+    store = PostgresStore(database)
+    bus = CommandBus(store, ORDER_BOOK)
+    await bus.start()
+    await bus.execute(open_account())
+    for n in range(5):
+        await bus.execute(place(f"o-{n}"))
+    with psycopg.connect(database) as connection:
+        for table, what in (("events", "position > 3"), ("commands", '"commit" > 3'), ("commits", "number > 3")):
+            connection.execute(f"alter table eventstore.{table} disable trigger refuse_change")
+            connection.execute(f"delete from eventstore.{table} where {what}")
+            connection.execute(f"alter table eventstore.{table} enable always trigger refuse_change")
+    again = await bus.execute(place("o-4"))
+    assert (again.position, again.sequence) == (4, 4)
+    await until(lambda: bool(bus.losses))
+    (loss,) = bus.losses
+    assert (loss.after_position, loss.last_position) == (3, 6)
+    await bus.stop()
+    await store.close()

@@ -104,7 +104,7 @@ class _Stream:
     ) -> None:
         self._url = f"{url.rstrip('/')}/stream/events"
         self._headers = {"Accept": "text/event-stream"} | ({} if key is None else {"Authorization": f"Bearer {key}"})
-        self._parameters = {name: text for name, text in filters.items() if text is not None}
+        self._parameters = {"seals": "true"} | {name: text for name, text in filters.items() if text is not None}
         self._caught_up = caught_up
         self.checkpoint = after
         self._log_id: str | None = None

@@ -33,13 +33,15 @@ logger = logging.getLogger(__name__)
 
 
 class ServerRun:
-    """``number`` counts the runs that were met, from 0. ``changed`` is called when another one begins."""
+    """``number`` counts the runs that were met, from 0. When another one begins,
+    ``drop_connections`` is called, and ``changed`` once it is known what was lost."""
 
-    def __init__(self, changed: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, drop_connections: Callable[[], None], changed: Callable[[], Awaitable[None]]) -> None:
         self.number = 0
         self.shard_count: int | None = None
         self.losses: deque[Loss] = deque(maxlen=LOSSES_MAX)
         self.seen: defaultdict[int, Seen] = defaultdict(Seen)
+        self._drop_connections = drop_connections
         self._changed = changed
         self._log_id: str | None = None
         self._started_at: datetime | None = None
@@ -64,14 +66,16 @@ class ServerRun:
             is_other = self._started_at not in (None, row["started_at"])
             self._log_id, self._started_at, self.shard_count = row["log_id"], row["started_at"], row["shard_count"]
             if is_other:
-                await self._begin()
+                self._begin()
                 await self._compare(connection)
+                await self._changed()
 
     async def check(self, connection: Connection) -> None:
         """Look whether the log has what was seen of it. If not, a new run begins: the log was put back in place."""
         async with self._admitting:
             if await self._compare(connection):
-                await self._begin()
+                self._begin()
+                await self._changed()
 
     def check_shards(self, shard_count: int) -> None:
         """Raises ``LogMismatch``."""
@@ -81,10 +85,10 @@ class ServerRun:
                 f"{shard_count}: set FOLDBOOK_SHARDS={self.shard_count}"
             )
 
-    async def _begin(self) -> None:
+    def _begin(self) -> None:
         self.number += 1
         logger.warning("the log is on another server, or on one that was started again: all cached states are dropped")
-        await self._changed()
+        self._drop_connections()
 
     async def _compare(self, connection: Connection) -> bool:
         """Whether something is lost."""

@@ -58,7 +58,7 @@ class PostgresStore:
     """``EventStore`` over asyncpg: one connection per shard for appends, a small pool for reads.
 
     Under a ``lease``, an append raises ``LeaseLost`` once that has another epoch. All connections lead to the same run
-    of the same server. ``on_another_run`` is awaited when that is another one.
+    of the same server. ``on_another_run`` is awaited when that is another one, and ``losses`` are known.
     """
 
     def __init__(self, dsn: str, *, read_connections_max: int = 4, lease: LeaseEpoch | None = None) -> None:
@@ -71,7 +71,7 @@ class PostgresStore:
         self._pool_lock = asyncio.Lock()
         self._promised: dict[int, int] = {}
         """The run that ``ready`` returned last, of each shard."""
-        self._server = ServerRun(self._drop_connections)
+        self._server = ServerRun(self._close_connections, self._tell)
         self.on_another_run: Callable[[], Awaitable[None]] | None = None
 
     @property
@@ -169,8 +169,7 @@ class PostgresStore:
             self._pool.terminate()
             self._pool = None
 
-    async def _drop_connections(self) -> None:
-        self._close_connections()
+    async def _tell(self) -> None:
         if self.on_another_run is not None:
             await self.on_another_run()
 

@@ -95,9 +95,11 @@ class Tail:
         await self._loop.stop()
 
     @contextmanager
-    def followed(self, history: History, selection: Selection, position: int) -> Iterator[Follower]:
-        """A reader of what comes after ``position``."""
-        follower = Follower(self, history, selection, position)
+    def followed(
+        self, history: History, selection: Selection, position: int, *, wants_seals: bool = False
+    ) -> Iterator[Follower]:
+        """A reader of what comes after ``position``. ``wants_seals``: it is told which commits that ends with."""
+        follower = Follower(self, history, selection, position, wants_seals=wants_seals)
         self._followers.add(follower)
         self.interests.add(selection)
         self._is_followed.set()
@@ -204,7 +206,8 @@ class Tail:
 class Follower:
     """A reader: first of the past, in pages, then of the ring."""
 
-    def __init__(self, tail: Tail, history: History, selection: Selection, position: int) -> None:
+    def __init__(self, tail: Tail, history: History, selection: Selection, position: int, *, wants_seals: bool) -> None:
+        self._wants_seals = wants_seals
         self.selection = selection
         self.position = position
         """What is selected up to it was taken."""
@@ -273,7 +276,9 @@ class Follower:
                 size += len(frames)
                 if size >= CHUNK_BYTES_MAX:
                     break
-        return b"".join((*parts, seal))
+        if self._wants_seals:
+            parts.append(seal)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _wait(self, idle_s: float) -> bool:
         """Until there is something. False: for so long there was nothing."""
