@@ -9,7 +9,11 @@ import sys
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
+from foldbook.config import Settings
+from foldbook.engine.doctor.checks import shards
+from foldbook.engine.doctor.finding import Patient
 from foldbook.errors import LogMismatch
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.postgres_store import PostgresStore
@@ -44,6 +48,16 @@ async def test_a_shard_that_is_not_the_logs_takes_no_command(database: str) -> N
     await store.close()
     with psycopg.connect(database) as connection:
         assert connection.execute("select count(*) from eventstore.commits").fetchone() == (0,)
+
+
+def test_doctor_says_so(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        told = list(shards.check(Patient(Settings(database_url=SecretStr(database), shards=4), connection)))
+        assert [finding.mend for finding in told] == ["set FOLDBOOK_SHARDS=1"]
+        connection.execute("delete from eventstore.shards")
+        (finding,) = shards.check(Patient(Settings(database_url=SecretStr(database)), connection))
+        assert finding.mend == "foldbook migrate"
+    migrate(database, 1)
 
 
 async def test_a_log_of_several_shards_takes_commands_in_each(empty_database: str) -> None:
