@@ -37,6 +37,7 @@ from tests.messaging.rabbit import Rabbit, rabbit
 from tests.proof.brokers_killed import ALL_PARTS, check, kill_under_orders, with_venue
 from tests.proof.callers import calling
 from tests.proof.crashing import WAYS, crash_in_a_burst
+from tests.proof.failover import fail_over_under_load
 from tests.proof.following import follow_under_kills
 from tests.proof.killing import EVERYTHING, PARTS, lap, shuffled
 from tests.proof.machine import drive
@@ -46,6 +47,7 @@ from tests.proof.traders import trading
 CELLS_AT_ONCE = 5
 RUNS_AT_ONCE = 3
 STEPS = 40
+MAJORS = (18, 15)
 EVENTS_PER_S = 1_500
 EVENTS_PER_KILL = 1_600
 
@@ -109,6 +111,8 @@ def main(
         Stage("gateway killed: steps x faults x requests", len(list(all_cells())), 18, try_the_matrix),
         Stage("gateway stopped, and too late", len(list(without_faults())), 3, try_two_gateways),
         Stage("kill -9 of PostgreSQL, API, gateway, venue under orders", rounds, 14, kill_with_venue),
+        Stage("failover to a synchronous replica under load", max(1, rounds // 20), 2, fail_over_synchronously),
+        Stage("failover to a replica that lagged behind", max(1, rounds // 20), 2, fail_over_asynchronously),
         Stage("kill -9 of RabbitMQ while 20,000 events pass", max(1, rounds // 20), 2, kill_rabbitmq),
     ]
     stages = [stage for stage in stages if only in stage.name]
@@ -298,6 +302,20 @@ def kill_rabbitmq(clock: Clock) -> None:
     with embedded_postgres() as server, rabbit(program) as rabbitmq:
         prepare(server.dsn)
         asyncio.run(kills(rabbitmq, server.dsn))
+
+
+def fail_over_synchronously(clock: Clock) -> None:
+    fail_over(clock, is_synchronous=True)
+
+
+def fail_over_asynchronously(clock: Clock) -> None:
+    fail_over(clock, is_synchronous=False)
+
+
+def fail_over(clock: Clock, *, is_synchronous: bool) -> None:
+    while clock.goes_on:
+        clock.seen = asyncio.run(fail_over_under_load(is_synchronous=is_synchronous, major=MAJORS[clock.done % 2]))
+        clock.done += 1
 
 
 def seen_in(dsn: str) -> str:

@@ -17,6 +17,7 @@
     ├── UnknownEvent            a type or schema version that this program does not know
     ├── ProjectionError         an unknown projection, or one that is busy or failed
     ├── LogMismatch             the database's log is not the one that the settings describe
+    ├── LogChanged              the log is not the one that a reader has read before
     ├── MigrationError          the database refused a migration          (postgres.migrations)
     ├── EmbeddedPostgresError   the embedded server cannot be run         (postgres.binaries)
     ├── MarketDataError         a file of market data cannot be used      (market.errors)
@@ -169,6 +170,11 @@ class LogMismatch(
     FoldbookError, code="log-mismatch", status=500, title="The database's log is not the one that the settings describe"
 ):
     pass
+
+
+class LogChanged(FoldbookError, code="log-changed", status=409, title="The log is not the one that was read"):
+    """It has something else where the reader has been, as after a failover to a replica that lagged behind. Read it
+    anew, and compare."""
 
 
 register(

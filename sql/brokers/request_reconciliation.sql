@@ -13,7 +13,7 @@ begin
         requested = brokers.reconciliations.requested + 1,
         requested_at = clock_timestamp()
     returning requested into v_number;
-    perform pg_notify('foldbook_reconcile', p_account);
+    perform eventstore.notify('foldbook_reconcile', p_account);
     return v_number;
 end
 $$;

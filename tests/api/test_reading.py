@@ -253,17 +253,23 @@ async def test_a_search_by_type_ends_early_and_goes_on_with_next(database: str) 
         )
         connection.execute("insert into eventstore.commits values (0, 1, 1, 150000, now(), '', '')")
     async with serving(settings_for(database)) as engine:
-        assert await engine.get("/events", type="Rare") == {"head": 150_000, "events": [], "next": 100_000}
+
+        async def page(**asked: object) -> dict[str, Any]:
+            found = await engine.get("/events", **asked)
+            del found["sealed"]
+            return found
+
+        assert await page(type="Rare") == {"head": 150_000, "events": [], "next": 100_000}
         rest = await engine.get("/events", type="Rare", after=100_000)
         assert [event["position"] for event in rest["events"]] == [150_000]
         assert "next" not in rest
-        assert await engine.get("/events", type="Never", after=50_000) == {"head": 150_000, "events": []}
+        assert await page(type="Never", after=50_000) == {"head": 150_000, "events": []}
         assert (await engine.get("/events", type="Common", limit=1))["next"] == 1
         # The events of one aggregate are searched in the same way, and those of another are not counted.
-        of_one = await engine.get("/events", type="Rare", aggregate_id="a")
+        of_one = await page(type="Rare", aggregate_id="a")
         assert of_one == {"head": 150_000, "events": [], "next": 100_000}
-        assert await engine.get("/events", type="Rare", aggregate_id="b") == {"head": 150_000, "events": []}
-        of_type = await engine.get("/events", aggregate_type="order_book")
+        assert await page(type="Rare", aggregate_id="b") == {"head": 150_000, "events": []}
+        of_type = await page(aggregate_type="order_book")
         assert of_type == {"head": 150_000, "events": [], "next": 100_000}
 
 

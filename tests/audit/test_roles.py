@@ -9,6 +9,7 @@ import sys
 
 import psycopg
 import pytest
+from psycopg.errors import InsufficientPrivilege
 
 from foldbook.audit.verify import verify
 from foldbook.errors import FoldbookError
@@ -129,7 +130,29 @@ def test_functions_with_more_rights_than_their_caller_look_nowhere_else(shared_l
     """
     assert ask(shared_ledger, loose) == []
     named = "select count(*) from pg_proc where prosecdef and pronamespace = 'eventstore'::regnamespace"
-    assert ask(shared_ledger, named) == [(7,)], "append in three ways, leases, and the schemas of shadow copies"
+    assert ask(shared_ledger, named) == [(8,)], "append in three ways, leases, losses, and the schemas of shadow copies"
+
+
+async def test_nobody_else_can_hold_the_lock_of_a_shard(database: str) -> None:
+    for role in (AUDITOR, ENGINE):
+        for statement in (
+            "select from eventstore.shards for key share",
+            "select from eventstore.shards for no key update",
+            "select eventstore.lock_shard(0)",
+            "lock table eventstore.shards in row exclusive mode",
+            "lock table eventstore.commits in row exclusive mode",
+        ):
+            with psycopg.connect(as_role(database, role)) as connection, pytest.raises(InsufficientPrivilege):
+                connection.execute(statement.encode())
+    with psycopg.connect(as_role(database, AUDITOR)) as connection:
+        connection.execute("select pg_advisory_lock(1178553163, 0)")
+        connection.execute("select pg_advisory_lock(1178553162)")
+        store = PostgresStore(as_role(database, ENGINE))
+        bus = CommandBus(store, ORDER_BOOK)
+        await bus.start()
+        assert (await bus.execute(open_account())).position == 1
+        await bus.stop()
+        await store.close()
 
 
 async def test_the_engine_trades_projects_and_rebuilds(database: str) -> None:

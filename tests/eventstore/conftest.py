@@ -10,14 +10,19 @@ from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.memory_store import MemoryStore
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.store import EventStore
+from foldbook.postgres.connection import connect
 from foldbook.trading.book import ORDER_BOOK
 
 
 @pytest.fixture(params=["memory", "postgres"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[EventStore]:
-    opened: EventStore = (
-        MemoryStore() if request.param == "memory" else PostgresStore(request.getfixturevalue("database"))
-    )
+    opened: EventStore = MemoryStore()
+    if request.param == "postgres":
+        dsn = request.getfixturevalue("database")
+        connection = await connect(dsn)
+        await connection.execute("insert into eventstore.shards values (1)")
+        await connection.close()
+        opened = PostgresStore(dsn)
     yield opened
     await opened.close()
 

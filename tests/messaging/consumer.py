@@ -62,7 +62,7 @@ class Consumer:
     ) -> None:
         try:
             async with database.transaction():
-                if await self._inbox.accept(database, place):
+                if await self._inbox.accept(database, place, event):
                     await database.execute(
                         "insert into effect (shard, position, type) values ($1, $2, $3)", *place[1:], event["type"]
                     )

@@ -257,7 +257,7 @@ class TwoEngines(RuleBasedStateMachine):
         connection = await connect(self._dsn)
         try:
             if is_held:
-                await connection.execute("select pg_advisory_lock(eventstore.append_lock_class(), 0)")
+                await connection.execute("begin; select from eventstore.shards where shard = 0 for no key update")
             yield connection
         finally:
             await connection.close()

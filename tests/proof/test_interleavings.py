@@ -68,9 +68,8 @@ async def waiting_appends(dsn: str, count: int) -> None:
     async def wait() -> bool:
         with connected(dsn) as connection:
             row = connection.execute(
-                "select count(*) from pg_locks l join pg_database d on d.oid = l.database"
-                " where d.datname = current_database() and l.locktype = 'advisory'"
-                " and l.classid = eventstore.append_lock_class() and not l.granted"
+                "select count(distinct l.pid) from pg_locks l join pg_stat_activity a on a.pid = l.pid"
+                " where a.datname = current_database() and l.locktype in ('transactionid', 'tuple') and not l.granted"
             ).fetchone()
         return row == (count,)
 

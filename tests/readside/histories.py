@@ -20,7 +20,7 @@ OPEN = ("CREATED", "NEW", "PARTIALLY_FILLED")
 
 WRITE = """
 with lock as materialized (
-    select pg_advisory_xact_lock(eventstore.append_lock_class(), 0)
+    select from eventstore.shards s where s.shard = 0 for no key update
 ),
 head as materialized (
     select h.* from lock, eventstore.head(0) h

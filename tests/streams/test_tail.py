@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from foldbook.errors import LogChanged
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.postgres_store import PostgresStore
@@ -165,7 +166,7 @@ async def test_a_log_that_ends_before_what_was_read_is_another_one(database: str
             assert await follower.take(0.01) == b""
             assert tail.ring is not None
             tail.ring.end = 7
-            with pytest.raises(PositionAhead):
+            with pytest.raises(LogChanged):
                 while True:
                     await follower.take(0.05)
         with pytest.raises(PositionAhead):

@@ -10,8 +10,10 @@ from itertools import groupby
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from foldbook.brokers.port import BrokerUnavailable
 from foldbook.eventstore.events import Event
 from foldbook.eventstore.readers.reconnecting import Reconnecting
+from foldbook.eventstore.readers.server_watch import ServerWatch
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import Connection
 from foldbook.trading.events import EVENT_TYPES
@@ -53,6 +55,7 @@ class LogReader:
         self._hear = hear
         self._failed = failed
         self._poll_interval_s = poll_interval_s
+        self._watch = ServerWatch()
         self._woken = asyncio.Event()
         self._loop = Reconnecting(f"the gateway's reader of shard {shard}", dsn, self._read)
 
@@ -70,6 +73,9 @@ class LogReader:
         await self._loop.stop()
 
     async def _read(self, connection: Connection) -> None:
+        if await self._watch.is_another(connection):
+            self._failed(BrokerUnavailable("the log is on another server, which may have less than was read"))
+            return
         self._loop.is_well()
         while not self._loop.stopping.is_set():
             self._woken.clear()

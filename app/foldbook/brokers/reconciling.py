@@ -42,7 +42,7 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     mismatches: dict[str, tuple[str, str]]
     """By symbol: the quantity in the book, and at the broker."""
     orphans: tuple[str, ...] = ()
-    """Open orders at the broker that are closed in the book, by their client order id."""
+    """Open orders at the broker that are closed in the book, or not known to it, by their client order id."""
 
 
 class Reconciling:
@@ -99,7 +99,8 @@ class Reconciling:
             sorted(
                 client_id
                 for client_id in by_client_id.keys() - known
-                if work.ids[client_id] is not None and work.ids[client_id] not in work.book.orders
+                # Not known at all: the log has lost it, or somebody else has sent it. It is open all the same.
+                if work.ids[client_id] not in work.book.orders
             )
         )
 

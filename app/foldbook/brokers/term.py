@@ -91,6 +91,7 @@ class Term:
         self._assignment = assignment
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._store = PostgresStore(self._dsn, lease=lease.as_epoch)
+        self._store.on_another_run = self._meet_another_server
         limits = BusLimits(aggregates_max=100_000)
         self._bus = CommandBus(self._store, ORDER_BOOK, shard_count=self._shard_count, limits=limits, heard=self._heard)
         self._listener = Listener(self._dsn)
@@ -245,6 +246,10 @@ class Term:
         """Something went wrong that a new beginning from the log puts right."""
         if not self._ended.done():
             self._ended.set_exception(error)
+
+    async def _meet_another_server(self) -> None:
+        """The books may have more than its log."""
+        self.end(BrokerUnavailable("the log is on another server: the books are read again"))
 
     def _run(self, work: Any, name: str) -> None:
         task = asyncio.create_task(work, name=name)

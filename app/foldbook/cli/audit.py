@@ -156,3 +156,28 @@ def _print(report: Report) -> None:
             typer.echo(f"  position {f.position}, commit {f.commit or '-'}: {f.problem}: {f.detail}")
     for guard in report.missing_guards:
         tell(f"not protected: {guard}")
+
+
+@audit.command()
+def losses(
+    settle: Annotated[bool, typer.Option("--settle", help="They are dealt with: doctor tells them no more.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What a process saw in the log and the log does not have, as after a failover to a replica that lagged behind."""
+    from foldbook.engine.database import connect, require_log
+    from foldbook.engine.losses import open_losses
+    from foldbook.engine.losses import settle as settle_losses
+
+    settings = read_settings()
+    require_log(settings)
+    with connect(settings) as connection:
+        found = open_losses(connection)
+        if settle and found:
+            settle_losses(connection, found[-1].number)
+    if as_json:
+        print_json([loss._asdict() for loss in found])
+        return
+    for loss in found:
+        typer.echo(f"{loss.found_at}  {loss.what}, seen by {loss.process}" + (": settled" if settle else ""))
+    if not found:
+        typer.echo("nothing is known to be lost")

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -68,16 +69,17 @@ def describe(error: OSError) -> str:
 def begin(settings: Settings, *, until_stdin_closes: bool, needs_log: bool = False) -> None:
     """What every process that keeps running begins with.
 
-    A supervisor has looked at the variables and at the log before it started this one, which ends with it. Raises what
-    ``require_log`` does.
+    A supervisor has looked at the variables before it started this one, which ends with it. Raises what ``require_log``
+    does.
     """
     if until_stdin_closes:
         _end_with_stdin()
     else:
         warn_of_unknown_variables()
-        if needs_log:
-            from foldbook.engine.database import require_log
+    if needs_log:
+        from foldbook.engine.database import require_log
 
+        with suppress(StoreUnavailable) if until_stdin_closes else nullcontext():  # It waits for the database.
             require_log(settings)
     start_logging(settings)
 

@@ -72,7 +72,7 @@ def run_feed(
         venue=venue,
         price_interval_s=price_interval if prices else None,
     )
-    begin(settings, until_stdin_closes=until_stdin_closes)
+    begin(settings, until_stdin_closes=until_stdin_closes, needs_log=prices)
 
     async def work() -> Fed | None:
         return await until_stopped(settings, job, wait_for_stop())

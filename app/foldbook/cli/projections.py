@@ -134,7 +134,7 @@ def skip(
 def run_all(until_stdin_closes: UntilStdinCloses = False) -> None:
     """Keep all projections up to date until stopped."""
     settings = read_settings()
-    begin(settings, until_stdin_closes=until_stdin_closes)
+    begin(settings, until_stdin_closes=until_stdin_closes, needs_log=True)
 
     async def work() -> None:
         from foldbook.engine.wiring import projection_runner

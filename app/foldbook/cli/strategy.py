@@ -67,7 +67,7 @@ def run_service(
         venue_url=venue or settings.venue_address,
         is_data_clock=clock == "data",
     )
-    begin(settings, until_stdin_closes=until_stdin_closes)
+    begin(settings, until_stdin_closes=until_stdin_closes, needs_log=True)
 
     async def work() -> str | None:
         return await run_strategy(settings, job, wait_for_stop(), _say)

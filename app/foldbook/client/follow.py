@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 
 from foldbook.client.server_sent import Message, Parser
-from foldbook.errors import FoldbookError
+from foldbook.errors import FoldbookError, LogChanged
 from foldbook.eventstore.backoff import Backoff
 
 SILENT_MAX_S = 45.0
@@ -64,7 +64,8 @@ async def follow(
     """The events after a checkpoint, ``<shard>:<position>``, then those that come. ``after`` None: from the beginning;
     ``now``: only those that come.
 
-    ``caught_up`` is called with the checkpoint whenever the present is reached. Raises ``StreamError``.
+    ``caught_up`` is called with the checkpoint whenever the present is reached. Raises ``StreamError``, and
+    ``LogChanged`` if the log does not have what was told, as after a failover to a replica that lagged behind.
     """
     stream = _Stream(url, key, after, {"account": account, "type": type}, caught_up)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENT_MAX_S)
@@ -103,15 +104,17 @@ class _Stream:
     ) -> None:
         self._url = f"{url.rstrip('/')}/stream/events"
         self._headers = {"Accept": "text/event-stream"} | ({} if key is None else {"Authorization": f"Bearer {key}"})
-        self._parameters = {name: text for name, text in filters.items() if text is not None}
+        self._parameters = {"seals": "true"} | {name: text for name, text in filters.items() if text is not None}
         self._caught_up = caught_up
         self.checkpoint = after
         self._log_id: str | None = None
         self._position = -1
+        self._sealed: tuple[str, int, str] | None = None
+        """A checkpoint that was told with the hash of its commit, and its position."""
 
     async def connection(self, session: aiohttp.ClientSession) -> AsyncGenerator[StreamEvent | None, None]:
         """What one connection brings; None: something that is no event."""
-        given = self._parameters | ({} if self.checkpoint is None else {"after": self.checkpoint})
+        given = self._parameters | self._begin()
         async with session.get(self._url, params=given, headers=self._headers, allow_redirects=False) as response:
             if response.status != 200:
                 await _refused(response)
@@ -120,17 +123,28 @@ class _Stream:
                 for message in parser.feed(piece):
                     yield self._read(message)
 
+    def _begin(self) -> dict[str, str]:
+        """Where to begin. After the last seal if there was one: so the engine notices if the log is another one."""
+        if self._sealed is not None:
+            after, _, hash_ = self._sealed
+            return {"after": after, "hash": hash_}
+        return {} if self.checkpoint is None else {"after": self.checkpoint}
+
     def _read(self, message: Message) -> StreamEvent | None:
         if message.event == "log":
             self._check_log(msgspec.json.decode(message.data)["log_id"])
         elif message.event == "caught-up" and self._caught_up is not None:
             self._caught_up(message.id)
         shard, _, position = message.id.partition(":")
-        if message.id:
+        if message.id and int(position) >= self._position:
             self.checkpoint = message.id
-        if not message.data or message.event in ("log", "caught-up"):
+        if message.event == "sealed":
+            self._sealed = (message.id, int(position), msgspec.json.decode(message.data)["hash"])
+        if not message.data or message.event in ("log", "caught-up", "sealed"):
             return None
         if int(position) <= self._position:
+            if self._sealed is not None and int(position) > self._sealed[1]:
+                return None  # After the seal, and told before the connection was lost.
             raise StreamError(f"the engine told {message.id} after {shard}:{self._position}")
         self._position = int(position)
         return StreamEvent(shard=int(shard), position=self._position, type=message.event, document=message.data)
@@ -146,8 +160,12 @@ async def _refused(response: aiohttp.ClientResponse) -> None:
     text = await response.text()
     if response.status >= 500 or response.status in _TRANSIENT:
         raise aiohttp.ClientPayloadError(f"status {response.status}: {text[:200]}")
+    code = None
     try:
-        detail = msgspec.json.decode(text)["detail"]
+        problem = msgspec.json.decode(text)
+        detail, code = problem["detail"], str(problem.get("type", "")).rpartition(":")[2]
     except (msgspec.DecodeError, KeyError, TypeError):
         detail = text[:200]
+    if code == LogChanged.code:
+        raise LogChanged(detail)
     raise StreamError(f"{response.status}: {detail}")

@@ -61,7 +61,8 @@ def log_facts(connection: psycopg.Connection[tuple[Any, ...]]) -> LogFacts | Non
 
 
 def require_log(settings: Settings) -> None:
-    """Raises ``StoreUnavailable`` if the database cannot be reached, ``LogMismatch`` if it was not migrated."""
+    """Raises ``StoreUnavailable`` if the database cannot be reached, and ``LogMismatch`` if it was not migrated, or has
+    a log with another number of shards than the settings say."""
     try:
         with connect(settings) as connection:
             facts = log_facts(connection)
@@ -69,3 +70,8 @@ def require_log(settings: Settings) -> None:
         raise StoreUnavailable(f"the database can't be reached: {str(error).strip()}") from error
     if facts is None:
         raise LogMismatch("this version's log is not in the database: run `foldbook migrate`")
+    if facts.shard_count != settings.shards:
+        raise LogMismatch(
+            f"this log has {facts.shard_count} shards, fixed when it was created, but the settings say "
+            f"{settings.shards}: set FOLDBOOK_SHARDS={facts.shard_count}, or use another database"
+        )

@@ -72,6 +72,15 @@ async def run_strategy(
     )
     service = StrategyService(runner, transport.market(job.symbols), poll_interval_s=settings.poll_interval_ms / 1000)
     transport.listen(job.account, service.hint)
+    lost: list[str] = []
+
+    async def end_if_lost() -> None:
+        """What the strategy rests on is partly gone; a new start reads its account again."""
+        if store.losses:
+            lost.append(f"the log does not have any more what it saw: {store.losses[-1].describe()}; start it again")
+            service.stop()
+
+    store.on_another_run = end_if_lost
 
     async def work() -> None:
         is_new = await open_account(
@@ -101,8 +110,8 @@ async def run_strategy(
         await asyncio.wait([running])
         if running.cancelled():
             say(f"{strategy_id} was interrupted; what it sent last may not be in the log")
-            return runner.error
+            return runner.error or next(iter(lost), None)
         running.result()
     held = ", ".join(f"{account.book.position_qty(symbol):f} {symbol}" for symbol in job.symbols)
     say(f"{strategy_id} has ended; position {held}")
-    return runner.error
+    return runner.error or next(iter(lost), None)

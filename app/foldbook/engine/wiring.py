@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from foldbook.access.rates import Rates
 from foldbook.api.application import create_application
@@ -21,14 +22,14 @@ from foldbook.api.queries.reader import Reader
 from foldbook.api.sessions import Sessions
 from foldbook.api.streams.market_hub import MarketHub
 from foldbook.api.streams.open_streams import OpenStreams
-from foldbook.api.streams.server_sent import event_frame
+from foldbook.api.streams.server_sent import event_frame, seal_frame
 from foldbook.api.streams.streams import Streams
 from foldbook.config import Settings
 from foldbook.engine.bus import command_bus, followed_keys
 from foldbook.engine.domains import DOMAINS, Domain, commands_of, definitions_of
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.readers.administration import ProjectionAdmin
-from foldbook.eventstore.readers.listener import Listener
+from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
 from foldbook.eventstore.readers.read_gate import ReadGate
 from foldbook.eventstore.readers.runner import ProjectionRunner
 from foldbook.eventstore.readers.tail.history import History
@@ -45,6 +46,7 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
     store = PostgresStore(settings.dsn)
     bus = command_bus(settings, store, domains)
     listener = Listener(settings.dsn)
+    listener.listen(LOG_CHANNEL, bus.hint)
     read_gate = ReadGate(settings.dsn)
     read_gate.listen(listener)
     reader = Reader(settings.dsn, read_gate, settings.shards)
@@ -58,6 +60,7 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
     )
     streams = event_and_market_streams(settings)
     streams.listen(listener)
+    store.on_another_run = partial(_drop_connections, reader, streams)
 
     @asynccontextmanager
     async def running(_: object) -> AsyncIterator[None]:
@@ -91,6 +94,12 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
     )
 
 
+async def _drop_connections(reader: Reader, streams: Streams) -> None:
+    """They may lead to a server that is not the log's any more."""
+    await reader.drop_connections()
+    await streams.drop_connections()
+
+
 def event_and_market_streams(settings: Settings) -> Streams:
     """What goes on as long as somebody listens."""
     tails = [
@@ -98,6 +107,7 @@ def event_and_market_streams(settings: Settings) -> Streams:
             settings.dsn,
             shard,
             event_frame,
+            seal_frame,
             poll_interval_s=settings.poll_interval_ms / 1000,
             bytes_max=RING_BYTES_MAX // settings.shards,
         )

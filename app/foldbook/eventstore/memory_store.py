@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from foldbook.eventstore.events import AggregateKey, RecordedEvent
+from foldbook.eventstore.seen import Loss
 from foldbook.eventstore.store import Fate, FirstResult, Proposal, Snapshot, StoredEvent, SubjectEvent, Verdict
 
 
@@ -29,6 +30,14 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
         self._shards: dict[int, _Shard] = defaultdict(_Shard)
+        self.run = 0
+        self.losses: Sequence[Loss] = ()
+
+    async def ready(self, shard: int, shard_count: int) -> int:
+        return self.run
+
+    async def check(self) -> None:
+        pass
 
     async def append(self, shard: int, proposals: Sequence[Proposal]) -> list[Verdict]:
         log = self._shards[shard]

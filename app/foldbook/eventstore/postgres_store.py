@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -12,8 +13,10 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from foldbook.errors import FoldbookError, StoreUnavailable
+from foldbook.errors import FoldbookError, LogMismatch, StoreUnavailable
 from foldbook.eventstore.events import AggregateKey, RecordedEvent
+from foldbook.eventstore.postgres_run import ServerRun, commit_in
+from foldbook.eventstore.seen import Commit, Loss
 from foldbook.eventstore.store import Fate, FirstResult, Proposal, Snapshot, StoredEvent, SubjectEvent, Verdict
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import UNREACHABLE, connect, create_pool
@@ -29,9 +32,15 @@ _COMMAND_RESULTS = call("eventstore.command_results", 2)
 _READ_SNAPSHOTS = call("eventstore.read_snapshots", 4)
 _WRITE_SNAPSHOT = call("eventstore.write_snapshot", 6)
 _READ_LOG = call("eventstore.read_log", 6)
+_HEAD = call("eventstore.head", 1)
 
 
 LEASE_LOST = "FB015"
+NO_SUCH_SHARD = "FB016"
+
+NOTIFYING_MAX = 3
+"""Times an append is sent if the queue of notifications is full. From the second on, append sees that and notifies
+nobody, unless the queue was emptied and filled again meanwhile."""
 
 
 class LeaseLost(FoldbookError, code="lease-lost", status=503, title="Another process has taken the lease"):
@@ -48,7 +57,8 @@ class LeaseEpoch(NamedTuple):
 class PostgresStore:
     """``EventStore`` over asyncpg: one connection per shard for appends, a small pool for reads.
 
-    Under a ``lease``, an append raises ``LeaseLost`` once that has another epoch.
+    Under a ``lease``, an append raises ``LeaseLost`` once that has another epoch. All connections lead to the same run
+    of the same server. ``on_another_run`` is awaited when that is another one, and ``losses`` are known.
     """
 
     def __init__(self, dsn: str, *, read_connections_max: int = 4, lease: LeaseEpoch | None = None) -> None:
@@ -59,32 +69,65 @@ class PostgresStore:
         self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pool: asyncpg.Pool[Any] | None = None
         self._pool_lock = asyncio.Lock()
+        self._promised: dict[int, int] = {}
+        """The run that ``ready`` returned last, of each shard."""
+        self._server = ServerRun(self._close_connections, self._tell)
+        self.on_another_run: Callable[[], Awaitable[None]] | None = None
+
+    @property
+    def run(self) -> int:
+        return self._server.number
+
+    @property
+    def losses(self) -> Sequence[Loss]:
+        return self._server.losses
+
+    async def ready(self, shard: int, shard_count: int) -> int:
+        await self._writer(shard)
+        self._server.check_shards(shard_count)
+        self._promised[shard] = self._server.number
+        return self._server.number
+
+    async def check(self) -> None:
+        async with self._reading() as connection:
+            await self._server.check(connection)
 
     async def append(self, shard: int, proposals: Sequence[Proposal]) -> list[Verdict]:
         async with self._turns[shard]:
             writer = await self._writer(shard)
+            if self._promised.get(shard, self._server.number) != self._server.number:
+                raise StoreUnavailable("the server is another one than a moment ago")
             try:
-                rows = await writer.append(shard, proposals)
+                rows = await _until_notified(writer, shard, proposals)
             except UNREACHABLE as error:
                 writer.connection.terminate()
                 raise StoreUnavailable(f"the connection broke during an append: {error}", in_doubt=True) from error
             except asyncpg.PostgresError as error:
                 if error.sqlstate == LEASE_LOST:
                     raise LeaseLost(str(error)) from error
+                if error.sqlstate == NO_SUCH_SHARD:
+                    raise LogMismatch(f"{error}; set FOLDBOOK_SHARDS to that") from error
                 raise
-        return [Verdict(_FATES[fate], position, sequence, same) for fate, position, sequence, same in rows]
+            if (commit := commit_in(rows)) is not None:
+                self._server.seen[shard].see(commit)
+        return [Verdict(_FATES[fate], position, sequence, same) for fate, position, sequence, same, _, _ in rows]
 
     async def _writer(self, shard: int) -> _Writer:
         writer = self._writers.get(shard)
         if writer is None or writer.connection.is_closed():
             try:
-                writer = self._writers[shard] = await _Writer.open(self._dsn, self._lease)
+                writer = await _Writer.open(self._dsn, self._lease, self._server)
             except UNREACHABLE as error:
                 raise StoreUnavailable(f"no connection to the log: {error}") from error
+            self._writers[shard] = writer
         return writer
 
     async def read_aggregates(self, shard: int, after: Sequence[tuple[AggregateKey, int]]) -> list[StoredEvent]:
-        rows = await self._read(_READ_AGGREGATES, shard, *_columns_of_keys(after))
+        async with self._reading() as connection:
+            rows = await connection.fetch(_READ_AGGREGATES, shard, *_columns_of_keys(after))
+            # Later than the events, so that it covers them; and where they were read.
+            head = await connection.fetchrow(_HEAD, shard)
+            self._server.seen[shard].see(Commit(head["number"], head["last_position"], head["hash"]))
         return [StoredEvent(*row) for row in rows]
 
     async def read_subjects(self, shard: int, subjects: Sequence[tuple[AggregateKey, str]]) -> list[SubjectEvent]:
@@ -116,6 +159,9 @@ class PostgresStore:
         ]
 
     async def close(self) -> None:
+        self._close_connections()
+
+    def _close_connections(self) -> None:
         for writer in self._writers.values():
             writer.connection.terminate()
         self._writers.clear()
@@ -123,13 +169,25 @@ class PostgresStore:
             self._pool.terminate()
             self._pool = None
 
+    async def _tell(self) -> None:
+        if self.on_another_run is not None:
+            await self.on_another_run()
+
     async def _read(self, query: str, *arguments: object) -> list[Any]:
+        async with self._reading() as connection:
+            rows: list[Any] = await connection.fetch(query, *arguments)
+            return rows
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Any]:
         try:
             async with self._pool_lock:
                 if self._pool is None:
-                    self._pool = await create_pool(self._dsn, min_size=0, max_size=self._read_connections_max)
-            rows: list[Any] = await self._pool.fetch(query, *arguments)
-            return rows
+                    self._pool = await create_pool(
+                        self._dsn, min_size=0, max_size=self._read_connections_max, admit=self._server.admit
+                    )
+            async with self._pool.acquire() as connection:
+                yield connection
         except UNREACHABLE as error:
             raise StoreUnavailable(f"the log cannot be read: {error}") from error
 
@@ -144,9 +202,14 @@ class _Writer:
         self._lease = lease
 
     @classmethod
-    async def open(cls, dsn: str, lease: LeaseEpoch | None) -> _Writer:
+    async def open(cls, dsn: str, lease: LeaseEpoch | None, server: ServerRun) -> _Writer:
         connection = await connect(dsn)
-        return cls(connection, await connection.prepare(_APPEND_ONE), lease)
+        try:
+            await server.admit(connection)
+            return cls(connection, await connection.prepare(_APPEND_ONE), lease)
+        except BaseException:
+            connection.terminate()
+            raise
 
     async def append(self, shard: int, proposals: Sequence[Proposal]) -> Sequence[Any]:
         if self._lease is not None:
@@ -155,6 +218,17 @@ class _Writer:
             rows: Sequence[Any] = await self._append_one.fetch(shard, *_scalars(proposals[0]))
             return rows
         return await self.connection.fetch(APPEND, shard, *columns(proposals))
+
+
+async def _until_notified(writer: _Writer, shard: int, proposals: Sequence[Proposal]) -> Sequence[Any]:
+    """Append; again if the queue of notifications was full, in which case nothing was written."""
+    for attempt in range(1, NOTIFYING_MAX + 1):
+        try:
+            return await writer.append(shard, proposals)
+        except asyncpg.ProgramLimitExceededError:
+            if attempt == NOTIFYING_MAX:
+                raise
+    raise AssertionError
 
 
 def _columns_of_keys(keyed: Sequence[tuple[AggregateKey, Any]]) -> tuple[list[str], list[str], list[Any]]:

@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 
 from foldbook.eventstore.events import AggregateKey, Command, Event, RecordedEvent
+from foldbook.eventstore.seen import Loss
 
 
 def shard_of(aggregate_id: str, shard_count: int) -> int:
@@ -38,6 +39,11 @@ class Proposal:
     metadata: bytes
     events: Sequence[Event]
     reason: bytes | None = None
+
+    @property
+    def last_sequence(self) -> int:
+        """That of its last event, if it is appended where it expects to be."""
+        return (self.expected_sequence or 0) + len(self.events)
 
 
 class Fate(Enum):
@@ -124,6 +130,28 @@ class EventStore(Protocol):
     Every method raises ``StoreUnavailable`` if the log cannot be reached in time; ``in_doubt`` then says whether an
     append may have happened.
     """
+
+    @property
+    def run(self) -> int:
+        """Counts the servers, and the starts of one, that were met. What was read under an earlier number may not be in
+        the log any more, as after a failover to a replica that lagged behind."""
+        ...
+
+    @property
+    def losses(self) -> Sequence[Loss]:
+        """What was seen in the log and is not there any more; bounded."""
+        ...
+
+    async def ready(self, shard: int, shard_count: int) -> int:
+        """Be connected for an append. Returns ``run``, which does not change until that begins.
+
+        Raises ``LogMismatch`` if the log has another number of shards.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Look whether the log has what was seen of it; if it has not, ``run`` and ``losses`` tell."""
+        ...
 
     async def append(self, shard: int, proposals: Sequence[Proposal]) -> list[Verdict]:
         """Append the proposals that still hold, in one transaction, and return a verdict for each, in order.

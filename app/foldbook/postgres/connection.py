@@ -6,7 +6,7 @@ wire, jsonb is its text after one version byte (``jsonb_send``, version 1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -103,9 +103,17 @@ async def connect(
     return connection
 
 
-async def create_pool(dsn: str, *, min_size: int, max_size: int) -> asyncpg.Pool[Any]:
-    """Connections for queries. ``max_size`` bounds how many run at once. Raises :class:`LogMismatch` if the role is
-    missing."""
+async def create_pool(
+    dsn: str, *, min_size: int, max_size: int, admit: Callable[[Connection], Awaitable[None]] | None = None
+) -> asyncpg.Pool[Any]:
+    """Connections for queries. ``max_size`` bounds how many run at once. ``admit`` is called with each new one, and may
+    raise. Raises :class:`LogMismatch` if the role is missing."""
+
+    async def begin(connection: Connection) -> None:
+        await set_codecs(connection)
+        if admit is not None:
+            await admit(connection)
+
     with _in_its_role():
         pool: asyncpg.Pool[Any] = await asyncpg.create_pool(
             dsn,
@@ -114,6 +122,6 @@ async def create_pool(dsn: str, *, min_size: int, max_size: int) -> asyncpg.Pool
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
             server_settings=_SERVER_SETTINGS,
-            init=set_codecs,
+            init=begin,
         )
     return pool

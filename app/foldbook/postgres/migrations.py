@@ -231,3 +231,6 @@ def _identify_log(connection: Connection, shard_count: int) -> None:
             f"this log has {found[0]} shards, fixed when it was created, but the settings say {shard_count}: "
             f"set FOLDBOOK_SHARDS={found[0]}, or use another database"
         )
+    connection.execute(
+        "insert into eventstore.shards (shard) select generate_series(0, %s - 1) on conflict do nothing", [shard_count]
+    )

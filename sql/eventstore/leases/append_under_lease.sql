@@ -22,7 +22,9 @@ create or replace function eventstore.append_under_lease(
     p_metadata jsonb[],
     p_occurred_at timestamptz[]
 )
-returns table (verdict text, "position" bigint, sequence bigint, is_same_content boolean)
+returns table (
+    verdict text, "position" bigint, sequence bigint, is_same_content boolean, "commit" bigint, hash bytea
+)
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp

@@ -20,7 +20,9 @@ create or replace function eventstore.append(
     p_metadata jsonb[],
     p_occurred_at timestamptz[]
 )
-returns table (verdict text, "position" bigint, sequence bigint, is_same_content boolean)
+returns table (
+    verdict text, "position" bigint, sequence bigint, is_same_content boolean, "commit" bigint, hash bytea
+)
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -153,9 +155,13 @@ begin
         from sealed p
         where p.is_appended
         having count(*) > 0
-        returning case
-            when last_position >= first_position then pg_notify('foldbook_log', p_shard || ':' || last_position)
-        end
+        returning
+            number,
+            hash,
+            case
+                when last_position >= first_position
+                    then eventstore.notify('foldbook_log', p_shard || ':' || last_position)
+            end
     )
     select
         case
@@ -165,8 +171,11 @@ begin
         end,
         case when p.is_appended then p.position + greatest(p.event_count - 1, 0) end,
         case when p.is_appended then p.sequence + greatest(p.event_count - 1, 0) else p.stored_sequence end,
-        p.known_fingerprint = p.fingerprint
+        p.known_fingerprint = p.fingerprint,
+        case when p.ordinal = 1 then coalesce(n.number, v_head.number) end,
+        case when p.ordinal = 1 then coalesce(n.hash, v_head.hash) end
     from sealed p
+    left join new_commit n on true
     where p.event_index = 0
     order by p.ordinal;
 end

@@ -18,7 +18,9 @@ create or replace function eventstore.append_one(
     p_metadata jsonb,
     p_occurred_at timestamptz
 )
-returns table (verdict text, "position" bigint, sequence bigint, is_same_content boolean)
+returns table (
+    verdict text, "position" bigint, sequence bigint, is_same_content boolean, "commit" bigint, hash bytea
+)
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -36,6 +38,7 @@ declare
     v_is_plain boolean;
     v_event_hash bytea;
     v_command_hash bytea;
+    v_hash bytea;
 begin
     v_head := eventstore.lock_shard(p_shard);
 
@@ -98,15 +101,13 @@ begin
         p_shard, p_command_id, p_aggregate_type, p_aggregate_id, p_command_type, p_fingerprint, p_actor, 'accepted',
         null, v_position, 1, v_number, v_now, v_command_hash
     );
-    insert into eventstore.commits
-    values (
-        p_shard, v_number, v_position, v_position, v_now, v_head.hash,
-        eventstore.commit_hash(
-            v_head.hash, p_shard, v_number, v_position, v_position, v_now, v_command_hash || v_event_hash
-        )
+    v_hash := eventstore.commit_hash(
+        v_head.hash, p_shard, v_number, v_position, v_position, v_now, v_command_hash || v_event_hash
     );
-    perform pg_notify('foldbook_log', p_shard || ':' || v_position);
-    return query select 'appended', v_position, v_sequence, null::boolean;
+    insert into eventstore.commits
+    values (p_shard, v_number, v_position, v_position, v_now, v_head.hash, v_hash);
+    perform eventstore.notify('foldbook_log', p_shard || ':' || v_position);
+    return query select 'appended', v_position, v_sequence, null::boolean, v_number, v_hash;
 end
 $$;
 comment on function eventstore.append_one is

@@ -12,7 +12,7 @@ begin
         updated_at = clock_timestamp()
     where s.shard = p_shard
         and s.name = p_subscription;
-    perform pg_notify('foldbook_checkpoint', concat_ws(':', p_subscription, p_shard, p_checkpoint));
+    perform eventstore.notify('foldbook_checkpoint', concat_ws(':', p_subscription, p_shard, p_checkpoint));
 end
 $$;
 comment on function eventstore.subscription_move(text, integer, bigint, jsonb) is

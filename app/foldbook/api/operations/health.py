@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Literal, TypeVar
 
 from litestar import Response, get
@@ -23,6 +24,7 @@ from foldbook.api.queries.reader import Reader
 from foldbook.api.routes import may
 from foldbook.errors import StoreUnavailable
 from foldbook.eventstore.readers.status import ProjectionStatus
+from foldbook.eventstore.seen import Loss
 from foldbook.resources import projection_files
 
 ANSWER_TIMEOUT_S = 2.0
@@ -40,15 +42,28 @@ class RelayReady(Struct, frozen=True, kw_only=True):
     lag: int
 
 
+class Lost(Struct, frozen=True, kw_only=True):
+    """What this process saw in the log and the log does not have: the positions after ``after_position`` up to
+    ``last_position``, and the commits after ``after_commit`` up to ``last_commit``."""
+
+    shard: int
+    after_position: int
+    last_position: int
+    after_commit: int
+    last_commit: int
+    found_at: datetime
+
+
 class Ready(Struct, frozen=True, kw_only=True):
     """``gateways``: the state of each, by kind of broker. ``doubts``: requests to brokers of which nobody knows what
-    became of them. ``relays``: the state of the relay to RabbitMQ, and how many events it is behind. The engine takes
-    commands whatever these say."""
+    became of them. ``relays``: the state of the relay to RabbitMQ, and how many events it is behind. ``lost``:
+    what a failover or a restore took from the log. The engine takes commands whatever these say."""
 
     status: Literal["ready"] = "ready"
     gateways: dict[str, str]
     doubts: int
     relays: dict[str, RelayReady]
+    lost: list[Lost] = []
 
 
 @get("/health/live", tags=["operations"], opt=may(None))
@@ -77,6 +92,7 @@ async def get_ready(bus: NamedDependency[Bus], reader: NamedDependency[Reader]) 
         gateways={each.broker: each.state for each in gateways},
         doubts=sum(doubts.values()),
         relays={each.name: RelayReady(state=each.state, lag=each.lag) for each in relays},
+        lost=[_lost(loss) for loss in bus.losses],
     )
 
 
@@ -101,6 +117,17 @@ async def get_metrics(
         relays = await _in_time(relay_statuses(reader))
     told = exposition(bus, requests, projections, gateways, doubts, relays)
     return Response(told, media_type=CONTENT_TYPE_LATEST)
+
+
+def _lost(loss: Loss) -> Lost:
+    return Lost(
+        shard=loss.shard,
+        after_position=loss.after_position,
+        last_position=loss.last_position,
+        after_commit=loss.after_commit,
+        last_commit=loss.last_commit,
+        found_at=loss.found_at,
+    )
 
 
 CALLS = (get_live, get_ready, get_metrics)

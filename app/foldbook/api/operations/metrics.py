@@ -56,6 +56,11 @@ class _Snapshot(Collector):
         yield CounterMetricFamily(
             "foldbook_conflicts", "Commands decided again because another writer came first", bus.conflicts_total
         )
+        yield CounterMetricFamily(
+            "foldbook_lost_positions",
+            "Positions that this process saw and the log does not have any more",
+            sum(loss.last_position - loss.after_position for loss in bus.losses),
+        )
         requests = CounterMetricFamily(
             "foldbook_http_requests", "HTTP requests answered", labels=("method", "path", "status")
         )

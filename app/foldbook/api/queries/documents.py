@@ -168,11 +168,23 @@ class History(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     next: int | None = None
 
 
+class Sealed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a reader can keep of a log, to notice later that it is another one. ``commit`` wrote ``position``; ``hash``
+    seals it and all before it."""
+
+    log_id: str
+    position: int
+    commit: int
+    hash: str
+
+
 class EventPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A page of the log. ``head``: the last position of the shard. With ``next``, ``events`` may be short or empty."""
+    """A page of the log. ``head``: the last position of the shard. With ``next``, ``events`` may be short or empty.
+    ``sealed``: where the last event of the page was written; without events, the position after which was asked."""
 
     events: list[RecordedEvent]
     head: int
+    sealed: Sealed
     next: int | None = None
 
 

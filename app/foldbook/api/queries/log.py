@@ -11,6 +11,7 @@ from foldbook.api.queries.documents import EventPage
 from foldbook.api.queries.parameters import (
     LIMIT_MAX,
     AfterPosition,
+    CommitHash,
     Limit,
     MinPosition,
     Shard,
@@ -19,9 +20,10 @@ from foldbook.api.queries.parameters import (
 )
 from foldbook.api.queries.reader import Reader
 from foldbook.api.queries.responses import document_response, query
+from foldbook.eventstore.readers.tail.history import Start, check_hash
 
 
-@query("/events")
+@query("/events", "log-changed")
 async def get_events(
     reader: NamedDependency[Reader],
     principal: NamedDependency[Principal],
@@ -33,6 +35,7 @@ async def get_events(
     aggregate_id: TextFilter = None,
     subject: TextFilter = None,
     min_position: MinPosition = None,
+    hash: CommitHash = None,  # noqa: A002 - likewise
 ) -> Response[EventPage]:
     """The log of a shard, ascending, with its head.
 
@@ -40,11 +43,16 @@ async def get_events(
 
     With a `type` or an `aggregate_type`, a call examines at most 100,000 events, because types have no index. The page
     may then be short or empty, and `next` says where to continue. Only a page without `next` is the last.
+
+    `sealed` says which commit wrote the last event of the page. A reader that sends its `position` as `after` and its
+    `hash` is told (409) if the log is not the one that it read, as after a failover to a replica that lagged behind.
     """
     check_shard(shard, reader.shard_count)
     if aggregate_id is not None:
         principal.check(READERS, aggregate_id)
     await reader.reach_head(shard, min_position)
+    if hash is not None:
+        check_hash(Start(shard=shard, **await reader.ask("eventstore.stream_start", shard, after)), hash)
     row = await reader.ask(
         "eventstore.query_events",
         *(shard, after, limit, type, aggregate_type, aggregate_id, subject),

@@ -36,6 +36,13 @@ MinPosition = Annotated[
 Limit = Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX)]
 Shard = Annotated[int, QueryParameter(ge=0, le=SHARD_MAX)]
 AfterPosition = Annotated[int, QueryParameter(ge=0, le=POSITION_MAX, description="`next` of the previous page.")]
+CommitHash = Annotated[
+    str | None,
+    QueryParameter(
+        pattern=r"^[0-9a-f]{64}(?!\n)$",
+        description="`sealed.hash` of a page whose `sealed.position` is `after`: 409 if the log has another.",
+    ),
+]
 AfterSymbol = Annotated[str | None, QueryParameter(pattern=SYMBOL_PATTERN, description="`next` of the previous page.")]
 NameFilter = Annotated[str | None, QueryParameter(pattern=NAME_PATTERN)]
 SymbolFilter = Annotated[

@@ -48,6 +48,11 @@ class Reader:
         if self._pool is not None:
             self._pool.terminate()
 
+    async def drop_connections(self) -> None:
+        """Each is opened again before it is used again."""
+        if self._pool is not None:
+            await self._pool.expire_connections()
+
     def shard_of(self, account: str) -> int:
         return shard_of(account, self.shard_count)
 

@@ -26,12 +26,12 @@ _PROBLEMS = ("malformed", "unavailable", "projection-behind")
 Declare = Callable[[Callable[..., Any]], HTTPRouteHandler]
 
 
-def query(path: str) -> Declare:
-    """Declare the handler of a query."""
+def query(path: str, *problems: str) -> Declare:
+    """Declare the handler of a query. ``problems``: its codes in addition to those of every query."""
     return get(
         path,
         tags=["queries"],
-        responses=problem_responses("unknown-account", *_PROBLEMS),
+        responses=problem_responses(*problems, "unknown-account", *_PROBLEMS),
         response_headers=_POSITION,
         opt=may(READERS),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -35,12 +35,14 @@ from foldbook.trading.values import is_account
 PATH = "/stream/events"
 HEARTBEAT_S = 15.0
 PROBLEMS = (
-    "malformed", "unknown-account", "position-ahead", "too-many-streams", "overloaded", "unavailable",
+    "malformed", "unknown-account", "position-ahead", "log-changed", "too-many-streams", "overloaded", "unavailable",
 )  # fmt: skip
 
-_PARAMETERS = ("after", "account", "type")
+_PARAMETERS = ("after", "account", "type", "hash", "seals")
 _AFTER = re.compile(r"([0-9]{1,4}):([0-9]{1,19}|now)|now")
+_POSITION = re.compile(r"[0-9]{1,4}:[0-9]{1,19}")
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,199}")
+_HASH = re.compile(r"[0-9a-f]{64}")
 _LAST_EVENT_ID = b"last-event-id"
 _HEADERS = [
     (b"content-type", MEDIA_TYPE.encode()),
@@ -59,6 +61,9 @@ class Asked(NamedTuple):
     after: int | None
     account: str | None
     type: str | None
+    hash: str | None = None
+    """Of the commit that wrote the position ``after``, as the client knows it."""
+    wants_seals: bool = False
 
 
 class EventStream:
@@ -108,9 +113,11 @@ class EventStream:
         slow."""
         selection = selection_of(principal, asked.account, asked.type)
         try:
-            start = await self._history.begin(asked.shard, asked.after)
+            start = await self._history.begin(asked.shard, asked.after, asked.hash)
             with (
-                self._tails[start.shard].followed(self._history, selection, start.after) as follower,
+                self._tails[start.shard].followed(
+                    self._history, selection, start.after, wants_seals=asked.wants_seals
+                ) as follower,
                 watched(response.send, self._stalled_s) as send,
             ):
                 self._count("GET", PATH, 200)
@@ -165,6 +172,23 @@ def _part(frames: bytes) -> Message:
     return {"type": "http.response.body", "body": frames, "more_body": True}
 
 
+def _hash_in(given: Mapping[str, str]) -> str | None:
+    if (text := given.get("hash")) is None:
+        return None
+    if not _HASH.fullmatch(text):
+        raise malformed("hash", "is not the hash of a commit")
+    if not _POSITION.fullmatch(given.get("after", "")):
+        raise malformed("hash", "needs a position in after")
+    return text
+
+
+def _wants_seals(given: Mapping[str, str]) -> bool:
+    text = given.get("seals", "false")
+    if text not in ("true", "false"):
+        raise malformed("seals", "is true or false")
+    return text == "true"
+
+
 def read_request(query: bytes, headers: Headers, principal: Principal, shard_count: int) -> Asked:
     """Raises ``Problem``."""
     given = parameters_in(query, _PARAMETERS)
@@ -175,12 +199,14 @@ def read_request(query: bytes, headers: Headers, principal: Principal, shard_cou
         principal.check(READERS, account)
     if type_ is not None and not _TYPE.fullmatch(type_):
         raise malformed("type", "is not the name of a type of events")
+    hash_, wants_seals = _hash_in(given), _wants_seals(given)
     name = "after"
     if headers.get(_LAST_EVENT_ID):
         name, after = "Last-Event-ID", headers[_LAST_EVENT_ID].decode("latin-1")
+        hash_ = None  # It belongs to the position in the address.
     shard = 0 if account is None else shard_of(account, shard_count)
     if not after:
-        return Asked(shard, 0, account, type_)
+        return Asked(shard, 0, account, type_, hash_, wants_seals)
     if (found := _AFTER.fullmatch(after)) is None:
         raise malformed(name, "is <shard>:<position>, the id of an event, or now")
     if found[1] is not None:
@@ -193,4 +219,4 @@ def read_request(query: bytes, headers: Headers, principal: Principal, shard_cou
     position = None if after.endswith("now") else int(found[2])
     if position is not None and position > POSITION_MAX:
         raise malformed(name, "is not a position")
-    return Asked(shard, position, account, type_)
+    return Asked(shard, position, account, type_, hash_, wants_seals)

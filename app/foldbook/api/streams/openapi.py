@@ -55,6 +55,17 @@ _EVENTS: Json = {
         ),
         _parameter("account", "Only the events of this account.", {"pattern": ACCOUNT_PATTERN}),
         _parameter("type", "Only events of this type.", {"examples": ["OrderFilled"]}),
+        _parameter(
+            "hash",
+            "The hash of the commit that wrote the position in `after`, as `sealed` or `GET /events` told it: "
+            "409 if the log has another, as after a failover to a replica that lagged behind.",
+            {"pattern": "^[0-9a-f]{64}$"},
+        ),
+        _parameter(
+            "seals",
+            "Whether to send `sealed` messages: which commit wrote the last of the events before.",
+            {"enum": ["true", "false"], "default": "false"},
+        ),
         _parameter("Last-Event-ID", "Wins over `after`: browsers send it when they connect again.", {}, "header"),
     ],
     "responses": {

@@ -31,6 +31,17 @@ def start_frame(start: Start) -> bytes:
     return b"retry: %d\nid: %d:%d\nevent: log\ndata: %b\n\n" % (RETRY_MS, start.shard, start.after, _encode(start))
 
 
+def seal_frame(end: Start) -> bytes:
+    """Which commit wrote the position up to which everything was told: what to send as ``after`` and ``hash`` later."""
+    return b'id: %d:%d\nevent: sealed\ndata: {"position":%d,"commit":%d,"hash":"%b"}\n\n' % (
+        end.shard,
+        end.after,
+        end.after,
+        end.commit,
+        end.hash.encode(),
+    )
+
+
 def caught_up_frame(shard: int, position: int) -> bytes:
     return b'id: %d:%d\nevent: caught-up\ndata: {"position":%d}\n\n' % (shard, position, position)
 

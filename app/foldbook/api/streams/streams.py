@@ -39,6 +39,9 @@ class Streams:
         for tail in self._tails:
             listener.listen(LOG_CHANNEL, tail.hint)
 
+    async def drop_connections(self) -> None:
+        await self._history.drop_connections()
+
     def applications(self, gate: Gate, count: CountResponse) -> StreamApplications:
         """Behind ``gate``. When a key is revoked, its streams end."""
         if gate.keyring is not None:

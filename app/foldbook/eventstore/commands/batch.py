@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from foldbook.errors import StoreUnavailable
+from foldbook.errors import FoldbookError, StoreUnavailable
 from foldbook.eventstore.commands.submission import Submission
 from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.store import Proposal, Verdict
 
 State = Any
 """Of an aggregate: what its decider makes it."""
+
+
+class Overtaken(FoldbookError):
+    """The server is another one than when a command was decided, so that it has to be decided again."""
 
 
 @dataclass(slots=True, eq=False)
@@ -25,12 +29,14 @@ class Batch:
     command_ids: set[UUID] = field(default_factory=set)
     touched: set[tuple[AggregateKey, str | None]] = field(default_factory=set)
     """Aggregate and subject of every event: what the log does not know yet."""
+    run: int = 0
+    """The store's run whose states it was decided on."""
     after: dict[AggregateKey, tuple[State, int]] = field(default_factory=dict)
     """Each aggregate's state and sequence once this batch is appended."""
 
     def without(self, keys: Collection[AggregateKey]) -> Batch:
         """The same without the commands of these aggregates."""
-        kept = Batch()
+        kept = Batch(run=self.run)
         for submission, proposal in zip(self.submissions, self.proposals, strict=True):
             if submission.aggregate_key not in keys:
                 kept.add(submission, proposal)

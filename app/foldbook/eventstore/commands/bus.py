@@ -11,6 +11,7 @@ decided after it for that aggregate goes back to the front of the queue, the tai
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from foldbook.eventstore.commands.shard_bus import BusLimits, ShardBus
@@ -18,6 +19,7 @@ from foldbook.eventstore.commands.state_cache import Heard
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.events import NO_METADATA, Command, Metadata
+from foldbook.eventstore.seen import Loss
 from foldbook.eventstore.store import EventStore, shard_of
 
 
@@ -41,7 +43,10 @@ class CommandBus:
             raise ValueError("two deciders have the same name")
         self._aggregate_types = by_type.keys()
         self._shard_count = shard_count
-        self._shards = [ShardBus(store, by_type, shard, limits or BusLimits(), heard) for shard in range(shard_count)]
+        self._store = store
+        self._shards = [
+            ShardBus(store, by_type, shard, shard_count, limits or BusLimits(), heard) for shard in range(shard_count)
+        ]
 
     async def start(self) -> None:
         for shard in self._shards:
@@ -70,6 +75,17 @@ class CommandBus:
     ) -> CommandResult:
         """``submit``, and wait for the result."""
         return await self.submit(command, metadata=metadata, expected_sequence=expected_sequence)
+
+    def hint(self, payload: str | None) -> None:
+        """Take a notification; None: a connection to the database was lost, and there may be another server now."""
+        if payload is None:
+            for shard in self._shards:
+                shard.look_for_another_run()
+
+    @property
+    def losses(self) -> Sequence[Loss]:
+        """What this process saw in the log and the log does not have any more."""
+        return self._store.losses
 
     @property
     def is_running(self) -> bool:

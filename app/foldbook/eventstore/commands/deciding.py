@@ -41,6 +41,8 @@ class DecisionMaker:
         """Move commands from the queue into the batch, decided, as far as that is possible now.
 
         ``flight``: the batch that is being appended. A command that has to wait for it stays at the front of the queue.
+        Nothing is decided if the store begins another run meanwhile.
+
         Raises ``StoreUnavailable`` when a state cannot be read; the commands concerned are told.
         """
         if not queue:
@@ -57,6 +59,9 @@ class DecisionMaker:
                 window = _without_unreadable(window, await self._states.load(keys))
             forgotten = self._forgotten(window, batch, flight)
             past: Past = await self._states.recall(forgotten) if forgotten else {}
+            if self._states.is_overtaken:
+                return
+            batch.run = self._states.run
             for submission in window:
                 if not self._decide(submission, batch, flight, past):
                     break

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from foldbook.errors import IdempotencyConflict
+from foldbook.eventstore.commands.batch import Overtaken
 from foldbook.eventstore.commands.refusals import refusal_from_json
 from foldbook.eventstore.commands.submission import CommandResult, Submission
 from foldbook.eventstore.events import Command
@@ -28,6 +29,8 @@ class Results:
         """``is_resent``: the batch was sent more than once, so that a duplicate may be its own echo."""
         lookups: list[tuple[Submission, Proposal, Verdict]] = []
         for submission, proposal, verdict in decided:
+            if isinstance(verdict, Overtaken):
+                continue  # It is decided again.
             if isinstance(verdict, Exception):
                 submission.fail(verdict)
             elif verdict.fate is Fate.APPENDED and proposal.reason is not None:
@@ -68,7 +71,10 @@ class Results:
                 if first.reason is not None:
                     submission.fail(refusal_from_json(first.reason))
                 elif first.event_types:
-                    is_echo = is_resent and first.sequence == (proposal.expected_sequence or 0) + len(proposal.events)
+                    echoes = {submission.doubtful_sequence}
+                    if is_resent:
+                        echoes.add(proposal.last_sequence)
+                    is_echo = first.sequence in echoes
                     submission.succeed(self._result(submission.command, first, is_replayed=not is_echo))
                 elif submission.command.subject is None:
                     submission.succeed(self._unchanged(submission.command, first, verdict))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from foldbook.errors import Overloaded, StoreUnavailable
+from foldbook.errors import FoldbookError, Overloaded, StoreUnavailable
 from foldbook.eventstore.commands.appending import Appender
-from foldbook.eventstore.commands.batch import Batch, Landing, State
+from foldbook.eventstore.commands.batch import Batch, Landing, Overtaken, State
 from foldbook.eventstore.commands.deciding import DecisionMaker
 from foldbook.eventstore.commands.results import Results
 from foldbook.eventstore.commands.state_cache import Heard, StateCache
@@ -50,10 +51,13 @@ class ShardBus:
         store: EventStore,
         deciders: Mapping[str, Decider[State]],
         shard: int,
+        shard_count: int,
         limits: BusLimits,
         heard: Heard | None = None,
     ) -> None:
+        self._store = store
         self._shard = shard
+        self._shard_count = shard_count
         self._limits = limits
         self.states = StateCache(
             store,
@@ -65,7 +69,7 @@ class ShardBus:
             heard=heard,
         )
         self._decisions = DecisionMaker(deciders, self.states, limits.batch_max)
-        self._appender = Appender(store, shard, limits.outage_max_s)
+        self._appender = Appender(store, shard, shard_count, limits.outage_max_s)
         self._results = Results(store, shard, limits.outage_max_s)
         self.queue: deque[Submission] = deque()
         self._batch = Batch()
@@ -74,6 +78,7 @@ class ShardBus:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_stopping = False
+        self._looks: set[asyncio.Task[None]] = set()
         self.commands_total = 0
         self.conflicts_total = 0
 
@@ -94,6 +99,8 @@ class ShardBus:
         self._wake.set()
         if self._task is not None:
             await self._task
+        for look in self._looks:
+            look.cancel()
         await self._results.finish()
         await self.states.finish()
 
@@ -108,6 +115,22 @@ class ShardBus:
         self.queue.append(Submission(command, key, metadata, expected_sequence, future))
         self._wake.set()
         return future
+
+    def look(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Have the store look at its log, beside everything else."""
+        task = asyncio.create_task(self._look(call), name=f"look-{self._shard}")
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
+
+    async def _look(self, call: Callable[[], Awaitable[object]]) -> None:
+        with suppress(FoldbookError):  # The next append meets it too.
+            await call()
+        self._wake.set()
+
+    def look_for_another_run(self) -> None:
+        """Somebody else has lost a connection."""
+        if not self._looks:
+            self.look(lambda: self._store.ready(self._shard, self._shard_count))
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
@@ -126,11 +149,15 @@ class ShardBus:
     async def _serve(self) -> None:
         while True:
             self._wake.clear()
+            if self.states.is_overtaken:
+                self._begin_run()
             try:
                 await self._decisions.fill(self._batch, self.flight, self.queue)
             except StoreUnavailable as error:
                 _fail_all(error, self.queue)
                 self.queue.clear()
+            if self.states.is_overtaken:
+                continue
             if self._append_task is not None and self._append_task.done():
                 self._land(self._append_task.result())
             elif self._append_task is None and self._batch.submissions:
@@ -139,6 +166,13 @@ class ShardBus:
                 return
             else:
                 await self._wake.wait()
+
+    def _begin_run(self) -> None:
+        """The server is another one: what is decided and not sent is decided again, on what that server has. What is in
+        flight comes back as ``Overtaken``."""
+        self.states.begin_run()
+        self.queue.extendleft(reversed(self._batch.submissions))
+        self._batch = Batch()
 
     def _send(self) -> None:
         # A task, even for a single command: without one it costs 10 us less, and nothing can be decided meanwhile.
@@ -166,20 +200,26 @@ class ShardBus:
 
     def _after_conflicts(self, landed: Batch, landing: Landing, batch: Batch) -> Batch:
         """Take over what was appended; what rests on anything else goes back to the queue. Returns the next batch."""
-        broken: dict[AggregateKey, int] = {}
+        broken: dict[AggregateKey, int | None] = {}
         again: list[Submission] = []
         for submission, proposal, verdict in zip(landed.submissions, landed.proposals, landing.verdicts, strict=True):
             key = submission.aggregate_key
             if isinstance(verdict, Exception):
-                broken.setdefault(key, 0)
+                broken.setdefault(key, None)
+                if isinstance(verdict, Overtaken):
+                    again.append(submission)
+                    submission.attempts += 1
+                    submission.doubtful_sequence = proposal.last_sequence if landing.is_resent else None
             elif verdict.fate is Fate.CONFLICT:
-                broken[key] = max(broken.get(key, 0), verdict.sequence)
+                broken[key] = max(broken.get(key) or 0, verdict.sequence)
                 again.append(submission)
                 submission.attempts += 1
                 submission.is_subject_taken = proposal.absent_subject is not None
             elif verdict.fate is Fate.DUPLICATE and proposal.events:
-                broken[key] = max(broken.get(key, 0), verdict.sequence)
-        self.states.store(landed.after, broken)
+                broken[key] = max(broken.get(key) or 0, verdict.sequence)
+        if landed.run == self.states.run and self.states.store(landed.after, broken):
+            logger.error("the log of shard %d has less than it had: everything cached is checked", self._shard)
+            self.look(self._store.check)
         if broken:
             self.conflicts_total += len(again)
             again += [submission for submission in batch.submissions if submission.aggregate_key in broken]

@@ -76,6 +76,22 @@ class StateCache:
         self._codecs = {name: StateCodec(d.state_type, d.fold_version) for name, d in deciders.items()}
         self._snapshotter = Snapshotter(store, shard, self._codecs)
         self._aggregates: OrderedDict[AggregateKey, Aggregate] = OrderedDict()
+        self._run = store.run
+
+    @property
+    def run(self) -> int:
+        """The store's run in which the states were read."""
+        return self._run
+
+    @property
+    def is_overtaken(self) -> bool:
+        """The log may not have what these states are made of."""
+        return self._run != self._store.run
+
+    def begin_run(self) -> None:
+        """Forget everything."""
+        self._run = self._store.run
+        self._aggregates.clear()
 
     def __getitem__(self, key: AggregateKey) -> Aggregate:
         """A state that was loaded; it counts as used."""
@@ -97,7 +113,7 @@ class StateCache:
 
     def hear(self, keys: Iterable[AggregateKey]) -> None:
         """Take over what was heard of these, where it is more than is here and nothing is under way."""
-        if self._heard is None:
+        if self._heard is None or self._run > 0:  # Whoever hears may have heard it in an earlier run.
             return
         for key in keys:
             heard = self._heard(key)
@@ -193,9 +209,13 @@ class StateCache:
 
     # -- keeping up ------------------------------------------------------------------------------------------------
 
-    def store(self, after: Mapping[AggregateKey, tuple[State, int]], broken: Mapping[AggregateKey, int]) -> None:
+    def store(
+        self, after: Mapping[AggregateKey, tuple[State, int]], broken: Mapping[AggregateKey, int | None]
+    ) -> list[AggregateKey]:
         """These states and sequences are what the log has now; of the broken it has something else, at least up to
-        these sequences."""
+        these sequences, as far as they are known. Returns those of which the log has less than was here: they are
+        forgotten."""
+        gone: list[AggregateKey] = []
         for key, (state, sequence) in after.items():
             if key in broken:
                 continue
@@ -204,12 +224,17 @@ class StateCache:
             is_due = sequence - aggregate.snapshot_sequence >= self._snapshot_every
             if is_due and self._snapshotter.want(key, state, sequence):
                 aggregate.snapshot_sequence = sequence
-        for key, sequence in broken.items():
+        for key, known in broken.items():
             if key in self._aggregates:
                 aggregate = self._aggregates[key]
                 aggregate.go_back()
+                if known is not None and known < aggregate.stored_sequence:
+                    del self._aggregates[key]
+                    gone.append(key)
+                    continue
                 # What broke without another event being there is read again too.
-                aggregate.log_sequence = max(sequence, aggregate.stored_sequence + 1)
+                aggregate.log_sequence = max(known or 0, aggregate.stored_sequence + 1)
+        return gone
 
     def go_back(self, keys: Iterable[AggregateKey]) -> None:
         """Nothing that was decided for these will be appended."""

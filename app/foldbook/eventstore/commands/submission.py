@@ -40,6 +40,8 @@ class Submission:
     attempts: int = 0
     is_subject_taken: bool = False
     """Its subject was thought to be new, and the log knew better."""
+    doubtful_sequence: int | None = None
+    """The sequence of its last event, if an append that nobody knows the end of was done after all."""
 
     @property
     def subject_key(self) -> tuple[AggregateKey, str | None]:

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
 from foldbook.eventstore.readers.reconnecting import Reconnecting
+from foldbook.eventstore.readers.server_watch import ServerWatch
 from foldbook.eventstore.store import shard_of
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import Connection
@@ -48,6 +49,7 @@ class Following(Generic[S]):
         self._state = decider.initial
         self._sequence = -1
         """Of the last event that was folded; -1: nothing was read yet."""
+        self._watch = ServerWatch()
         self._woken = asyncio.Event()
         self._moved = asyncio.Condition()
         self._loop = Reconnecting(f"the reader of {aggregate_id}", dsn, self._follow)
@@ -69,6 +71,8 @@ class Following(Generic[S]):
             await self._moved.wait_for(lambda: self._sequence >= sequence)
 
     async def _follow(self, connection: Connection) -> None:
+        if await self._watch.is_another(connection):
+            self._state, self._sequence = self._decider.initial, -1  # It may have less than was read.
         while not self._loop.stopping.is_set():
             self._woken.clear()
             after = max(self._sequence, 0)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import asyncpg
 import msgspec
 
-from foldbook.errors import FoldbookError
+from foldbook.errors import FoldbookError, LogChanged
 from foldbook.eventstore.readers.tail.ring import Frame, entries_of
 from foldbook.eventstore.readers.tail.selection import Selection
 from foldbook.postgres.calls import call
@@ -66,16 +66,26 @@ class History:
         with unreachable_as_unavailable():
             self._pool = await create_pool(self._dsn, min_size=0, max_size=self._connections_max)
 
+    async def drop_connections(self) -> None:
+        """Each is opened again before it is used again."""
+        if self._pool is not None:
+            await self._pool.expire_connections()
+
     async def stop(self) -> None:
         if self._pool is not None:
             self._pool.terminate()
 
-    async def begin(self, shard: int, after: int | None) -> Start:
-        """``after`` None: at the head. Raises ``PositionAhead``, and ``StoreUnavailable``."""
+    async def begin(self, shard: int, after: int | None, expected_hash: str | None = None) -> Start:
+        """``after`` None: at the head. ``expected_hash``: what the reader knows of the commit that wrote that position.
+
+        Raises ``PositionAhead``, ``LogChanged`` and ``StoreUnavailable``.
+        """
         async with self._connection() as connection:
             row = await connection.fetchrow(_START, shard, after)
         start = Start(shard=shard, **row)
-        _check(start.after, start.head)
+        if expected_hash is None:
+            _check(start.after, start.head)
+        check_hash(start, expected_hash)
         return start
 
     async def read(self, shard: int, after: int, selection: Selection) -> Page:
@@ -116,6 +126,17 @@ def reached(rows: list[Any], limit: int) -> int:
     else:
         found = last["head"] if last["searched_to"] is None else last["searched_to"]
     return found
+
+
+def check_hash(start: Start, expected_hash: str | None) -> None:
+    """Raises ``LogChanged``."""
+    if expected_hash not in (None, start.hash):
+        raise LogChanged(
+            f"position {start.after} of shard {start.shard} was written by commit {start.commit} with the hash "
+            f"{start.hash}, not {expected_hash}",
+            commit=start.commit,
+            hash=start.hash,
+        )
 
 
 def _check(after: int, head: int) -> None:

@@ -33,17 +33,24 @@ def entries_of(shard: int, rows: Iterable[Any], frame: Frame) -> list[Entry]:
 
 
 class Range:
-    """The events of (after, to]. ``selected``: for each selection that has some there, those."""
+    """The events of (after, to]. ``selected``: for each selection that has some there, those. ``seal``: a frame that
+    says which commit they end with."""
 
-    __slots__ = ("_joined", "after", "bytes", "entries", "selected", "to")
+    __slots__ = ("_joined", "after", "bytes", "entries", "seal", "selected", "to")
 
     def __init__(
-        self, after: int, to: int, entries: Sequence[Entry], selected: Mapping[Selection, Sequence[Entry]]
+        self,
+        after: int,
+        to: int,
+        entries: Sequence[Entry],
+        selected: Mapping[Selection, Sequence[Entry]],
+        seal: bytes = b"",
     ) -> None:
         self.after = after
         self.to = to
         self.entries = entries
         self.selected = selected
+        self.seal = seal
         self.bytes = sum(len(entry.frame) for entry in entries)
         self._joined: dict[Selection, bytes] = {}
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from foldbook.errors import FoldbookError, StoreUnavailable
+from foldbook.errors import FoldbookError, LogChanged, StoreUnavailable
 from foldbook.eventstore.readers.reconnecting import Reconnecting
-from foldbook.eventstore.readers.tail.history import History, PositionAhead, reached
+from foldbook.eventstore.readers.server_watch import ServerWatch
+from foldbook.eventstore.readers.tail.history import History, Start, reached
 from foldbook.eventstore.readers.tail.ring import Frame, Interests, Range, Ring, entries_of
 from foldbook.eventstore.readers.tail.selection import Selection
 from foldbook.postgres.calls import call
@@ -38,6 +39,10 @@ READY_TIMEOUT_S = 5.0
 
 _HEAD = call("eventstore.head", 1)
 _READ_EVENTS = call("eventstore.read_events", 3)
+_START = call("eventstore.stream_start", 2)
+
+Seal = Callable[[Start], bytes]
+"""Encodes which commit a range ends with."""
 
 
 class FellBehind(
@@ -54,6 +59,7 @@ class Tail:
         dsn: str,
         shard: int,
         frame: Frame,
+        seal: Seal = lambda _: b"",
         *,
         interval_s: float = INTERVAL_S,
         poll_interval_s: float = POLL_INTERVAL_S,
@@ -64,6 +70,10 @@ class Tail:
         self.interests = Interests()
         self.ring: Ring | None = None
         self._frame = frame
+        self._seal = seal
+        self._watch = ServerWatch()
+        self._end: Start | None = None
+        """Where the ring ends, and the commit that wrote it."""
         self._interval_s = interval_s
         self._poll_interval_s = poll_interval_s
         self._events_max = events_max
@@ -85,9 +95,11 @@ class Tail:
         await self._loop.stop()
 
     @contextmanager
-    def followed(self, history: History, selection: Selection, position: int) -> Iterator[Follower]:
-        """A reader of what comes after ``position``."""
-        follower = Follower(self, history, selection, position)
+    def followed(
+        self, history: History, selection: Selection, position: int, *, wants_seals: bool = False
+    ) -> Iterator[Follower]:
+        """A reader of what comes after ``position``. ``wants_seals``: it is told which commits that ends with."""
+        follower = Follower(self, history, selection, position, wants_seals=wants_seals)
         self._followers.add(follower)
         self.interests.add(selection)
         self._is_followed.set()
@@ -109,6 +121,8 @@ class Tail:
         return self.ring
 
     async def _read(self, connection: Connection) -> None:
+        if await self._watch.is_another(connection) and not await self._has_end(connection):
+            self._begin_again()
         while not self._loop.stopping.is_set():
             self._loop.is_well()
             if not self._followers:
@@ -118,6 +132,18 @@ class Tail:
             else:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), self._poll_interval_s)
+
+    async def _has_end(self, connection: Connection) -> bool:
+        """Whether the log has the commit that the ring ends with."""
+        if self.ring is None or self._end is None:
+            return True
+        found = await self._start(connection, self.ring.end)
+        return (found.log_id, found.commit, found.hash) == (self._end.log_id, self._end.commit, self._end.hash)
+
+    async def _start(self, connection: Connection, position: int) -> Start:
+        row = await connection.fetchrow(_START, self.shard, position)
+        assert row is not None
+        return Start(shard=self.shard, **row)
 
     async def _rest(self) -> None:
         self.ring = None
@@ -131,6 +157,7 @@ class Tail:
         if self.ring is None:
             head = await connection.fetchrow(_HEAD, self.shard)
             assert head is not None
+            self._end = await self._start(connection, head["last_position"])
             self.ring = Ring(head["last_position"], events_max=self._events_max, bytes_max=self._bytes_max)
             self._is_ready.set()
         rows = await connection.fetch(_READ_EVENTS, self.shard, self.ring.end, RANGE_EVENTS_MAX)
@@ -138,6 +165,7 @@ class Tail:
         if to < self.ring.end:
             self._begin_again()
         elif to > self.ring.end:
+            self._end = await self._start(connection, to)
             began_s = time.thread_time()
             self._publish(to, rows)
             await asyncio.sleep(0)  # Those who were waiting send what they are woken for.
@@ -149,14 +177,15 @@ class Tail:
     def _publish(self, to: int, rows: list[Any]) -> None:
         assert self.ring is not None
         entries = entries_of(self.shard, rows, self._frame)
-        new = Range(self.ring.end, to, entries, self.interests.select(entries))
+        assert self._end is not None
+        new = Range(self.ring.end, to, entries, self.interests.select(entries), self._seal(self._end))
         self.ring.add(new)
         for selection in new.selected:
             for follower in self._waiting.pop(selection, ()):
                 follower.wake(new.after)
 
     def _begin_again(self) -> None:
-        """The log ends before what was read: it is another one. Nobody may go on as if it were not."""
+        """The log does not have what was read: it is another one. Nobody may go on as if it were not."""
         self.ring = None
         self._is_ready.clear()
         for follower in self._followers:
@@ -177,7 +206,8 @@ class Tail:
 class Follower:
     """A reader: first of the past, in pages, then of the ring."""
 
-    def __init__(self, tail: Tail, history: History, selection: Selection, position: int) -> None:
+    def __init__(self, tail: Tail, history: History, selection: Selection, position: int, *, wants_seals: bool) -> None:
+        self._wants_seals = wants_seals
         self.selection = selection
         self.position = position
         """What is selected up to it was taken."""
@@ -202,7 +232,7 @@ class Follower:
         """The next frames, and ``position`` moves to the last of them. Empty if for ``idle_s`` there was nothing, if
         nothing was found on a part of the way through the past, or if that ends here.
 
-        Raises ``FellBehind``, ``PositionAhead`` and ``StoreUnavailable``: the reader can come back.
+        Raises ``FellBehind``, ``LogChanged``, ``PositionAhead`` and ``StoreUnavailable``: the reader can come back.
         """
         self._check_log()
         if self._present is None:
@@ -219,7 +249,7 @@ class Follower:
 
     def _check_log(self) -> None:
         if self.is_lost:
-            raise PositionAhead("the log ends before what was read: it is another one")
+            raise LogChanged("the log does not have what was read: it is another one")
 
     async def _enter_present(self) -> bool:
         ring = await self._tail.ready()
@@ -236,14 +266,18 @@ class Follower:
             raise FellBehind(f"position {self.position} is no longer at hand: begin again after it")
         parts: list[bytes] = []
         size = 0
+        seal = b""
         for one in ring.after(self.position):
             frames = one.frames(self.selection, self.position)
             self.position = one.to
             if frames:
                 parts.append(frames)
+                seal = one.seal
                 size += len(frames)
                 if size >= CHUNK_BYTES_MAX:
                     break
+        if self._wants_seals:
+            parts.append(seal)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _wait(self, idle_s: float) -> bool:

@@ -1,0 +1,123 @@
+"""Which run of which server a store is connected to, and whether its log is the one that this process saw before.
+
+Every new connection is asked. One that leads to another server, or to one that was started again, begins a new run:
+nothing that was read before it is believed any more, and all other connections go, because they may still lead to the
+server before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+
+from foldbook.errors import LogMismatch, StoreUnavailable
+from foldbook.eventstore.seen import Commit, Loss, Seen
+from foldbook.postgres.calls import call
+from foldbook.postgres.connection import Connection
+
+LOSSES_MAX = 100
+
+_IDENTITY = call("eventstore.server_identity", 0)
+_FIND = call("eventstore.find_commits", 3)
+_RECORD = call("eventstore.record_loss", 6)
+
+logger = logging.getLogger(__name__)
+
+
+class ServerRun:
+    """``number`` counts the runs that were met, from 0. When another one begins,
+    ``drop_connections`` is called, and ``changed`` once it is known what was lost."""
+
+    def __init__(self, drop_connections: Callable[[], None], changed: Callable[[], Awaitable[None]]) -> None:
+        self.number = 0
+        self.shard_count: int | None = None
+        self.losses: deque[Loss] = deque(maxlen=LOSSES_MAX)
+        self.seen: defaultdict[int, Seen] = defaultdict(Seen)
+        self._drop_connections = drop_connections
+        self._changed = changed
+        self._log_id: str | None = None
+        self._started_at: datetime | None = None
+        self._admitting = asyncio.Lock()
+
+    async def admit(self, connection: Connection) -> None:
+        """Look where a new connection leads.
+
+        Raises ``StoreUnavailable`` for a replica, and ``LogMismatch`` for another log than before.
+        """
+        async with self._admitting:
+            row = await connection.fetchrow(_IDENTITY)
+            if row is None:
+                raise LogMismatch("this version's log is not in the database: run `foldbook migrate`")
+            if row["is_in_recovery"]:
+                raise StoreUnavailable("the server is a replica, which takes no commands")
+            if self._log_id not in (None, row["log_id"]):
+                raise LogMismatch(
+                    f"the database now has the log {row['log_id']}, and this process began with {self._log_id}: "
+                    "start it again if that is meant"
+                )
+            is_other = self._started_at not in (None, row["started_at"])
+            self._log_id, self._started_at, self.shard_count = row["log_id"], row["started_at"], row["shard_count"]
+            if is_other:
+                self._begin()
+                await self._compare(connection)
+                await self._changed()
+
+    async def check(self, connection: Connection) -> None:
+        """Look whether the log has what was seen of it. If not, a new run begins: the log was put back in place."""
+        async with self._admitting:
+            if await self._compare(connection):
+                self._begin()
+                await self._changed()
+
+    def check_shards(self, shard_count: int) -> None:
+        """Raises ``LogMismatch``."""
+        if self.shard_count != shard_count:
+            raise LogMismatch(
+                f"this log has {self.shard_count} shards, fixed when it was created, but this process was told "
+                f"{shard_count}: set FOLDBOOK_SHARDS={self.shard_count}"
+            )
+
+    def _begin(self) -> None:
+        self.number += 1
+        logger.warning("the log is on another server, or on one that was started again: all cached states are dropped")
+        self._drop_connections()
+
+    async def _compare(self, connection: Connection) -> bool:
+        """Whether something is lost."""
+        found = False
+        for shard, seen in self.seen.items():
+            commits = seen.remembered()
+            rows = await connection.fetch(_FIND, shard, [c.number for c in commits], [c.hash for c in commits])
+            loss = seen.compare(shard, dict(rows), datetime.now(UTC))
+            if loss is not None:
+                found = True
+                self.losses.append(loss)
+                logger.error("the log does not have what this process saw: %s", loss.describe())
+                await _record(connection, loss)
+        return found
+
+
+async def _record(connection: Connection, loss: Loss) -> None:
+    """For ``foldbook doctor``. Without it the loss is told by this process only."""
+    process = f"process {os.getpid()} on {socket.gethostname()}"
+    arguments: tuple[Any, ...] = (loss.after_position, loss.last_position, loss.last_commit, loss.hash, process)
+    try:
+        await connection.execute(_RECORD, loss.shard, *arguments)
+    except asyncpg.PostgresError as error:
+        logger.warning("the loss was not recorded: %s", error)
+
+
+def commit_in(rows: Any) -> Commit | None:
+    """The commit that an append made, in what it returned. None: it made none."""
+    for row in reversed(rows):
+        if (position := row["position"]) is not None:
+            return Commit(rows[0]["commit"], position, rows[0]["hash"])
+    return None
