@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from foldbook.config import Settings, default_data_dir, masked, nearest_variable, unknown_variables
+from foldbook.config import Settings, default_data_dir, nearest_variable, unknown_variables
+from foldbook.postgres.urls import masked
 
 
 def test_each_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_secrets_are_not_shown() -> None:
     ("url", "shown"),
     [
         ("postgresql://me@db:5432/foldbook", "postgresql://me@db:5432/foldbook"),
-        ("postgresql://me:se@cr:et@db/foldbook", "postgresql://me:***@db/foldbook"),
+        ("postgresql://me:se@cr:et@db/foldbook", "postgresql://***"),
         ("postgresql:///foldbook?host=/run&password=secret", "postgresql:///foldbook?host=/run&password=***"),
         ("postgresql://me@/foldbook?sslpassword=secret&port=1", "postgresql://me@/foldbook?sslpassword=***&port=1"),
     ],

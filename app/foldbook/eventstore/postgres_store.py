@@ -17,6 +17,7 @@ from foldbook.eventstore.events import AggregateKey, RecordedEvent
 from foldbook.eventstore.store import Fate, FirstResult, Proposal, Snapshot, StoredEvent, SubjectEvent, Verdict
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import UNREACHABLE, connect, create_pool
+from foldbook.postgres.sqlstates import raise_if_unavailable
 
 _FATES = {fate.value: fate for fate in Fate}
 
@@ -71,6 +72,7 @@ class PostgresStore:
             except asyncpg.PostgresError as error:
                 if error.sqlstate == LEASE_LOST:
                     raise LeaseLost(str(error)) from error
+                raise_if_unavailable(error)
                 raise
         return [Verdict(_FATES[fate], position, sequence, same) for fate, position, sequence, same in rows]
 
@@ -132,6 +134,9 @@ class PostgresStore:
             return rows
         except UNREACHABLE as error:
             raise StoreUnavailable(f"the log cannot be read: {error}") from error
+        except asyncpg.PostgresError as error:
+            raise_if_unavailable(error)
+            raise
 
 
 class _Writer:

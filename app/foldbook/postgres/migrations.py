@@ -12,7 +12,6 @@ import hashlib
 import re
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import sqlalchemy
@@ -22,16 +21,15 @@ from alembic.util import CommandError
 from psycopg import sql
 
 from foldbook.errors import FoldbookError, LogMismatch, StoreUnavailable
+from foldbook.postgres.blocking import Connection, connect
+from foldbook.postgres.sqlstates import UNREACHABLE_CLASSES
 from foldbook.resources import ROOT, alembic_folder, code_files, projection_files
 
 OLDEST_SERVER = 150000
-CONNECT_TIMEOUT_S = 10
 EARLIER_SHAPES = ("0001", "0002")
 
 MIGRATION_LOCK = 1178553162
 """The advisory lock of a migration. SQL functions return the other numbers, but none exists when this one is taken."""
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 # The body of a query names read tables, which its projection creates later.
 _BEGIN = f"""
@@ -105,9 +103,6 @@ _SCHEMA_OF_FOLDER = {"security": "eventstore", "upcasters": _UPCASTERS}
 """A folder of ``sql/`` is a schema of the same name, except for these."""
 
 
-_UNREACHABLE = ("08", "53", "57")  # connection exception, insufficient resources, operator intervention
-
-
 class MigrationError(FoldbookError, code="migration", title="The database refused the migration"):
     """The database refused a statement; nothing was changed."""
 
@@ -124,15 +119,13 @@ def migrate(dsn: str, shard_count: int) -> bool:
         return _migrate(dsn, shard_count)
     except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
         refusal = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
-        if (getattr(refusal, "sqlstate", None) or "08")[:2] in _UNREACHABLE:
+        if (getattr(refusal, "sqlstate", None) or "08")[:2] in UNREACHABLE_CLASSES:
             raise StoreUnavailable(f"the database can't be reached: {str(refusal).strip()}") from error
         raise MigrationError(f"the database refused the migration: {str(refusal).strip()}") from error
 
 
 def _migrate(dsn: str, shard_count: int) -> bool:
-    connection: Connection = psycopg.connect(
-        dsn, connect_timeout=CONNECT_TIMEOUT_S, application_name="foldbook migrate", client_encoding="utf8"
-    )
+    connection: Connection = connect(dsn, application_name="foldbook migrate")
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://", creator=lambda: connection, poolclass=sqlalchemy.NullPool
     )
