@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeAlias
 
+import asyncpg
 import psycopg
 
 from foldbook.postgres import sessions
-from foldbook.postgres.connection import connect as connect_in_loop
-from foldbook.postgres.urls import parse
+from foldbook.postgres.pooling import LOST_STATEMENT, Probe, pooled
+from foldbook.postgres.urls import DatabaseUrl, parse
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
@@ -33,19 +35,11 @@ def connect(dsn: str, *, application_name: str | None = None) -> Connection:
         arguments["application_name"] = application_name
     connection = psycopg.connect(**arguments, autocommit=True)  # what a transaction sets ends with its rollback
     try:
-        asked = sessions.wanted(url.settings, {}, url.role)
-        connection.execute(_SET, asked.to_set)
-        row = connection.execute(_LOOK, [asked.to_look_at]).fetchone()
-        assert row is not None
-        found = sessions.Found(*row)
-        if found.backend != connection.info.backend_pid:
-            _refuse_pooling(dsn)
-        sessions.check(asked, found)
-        connection.autocommit = False
-    except psycopg.ProgrammingError as error:
+        _prepare(connection, url)
+    except psycopg.Error as error:
         connection.close()
-        if error.sqlstate in sessions.LOST_STATEMENT:
-            raise sessions.pooled(str(error)) from error
+        if error.sqlstate in LOST_STATEMENT:
+            raise pooled(error) from error
         raise
     except BaseException:
         connection.close()
@@ -53,11 +47,26 @@ def connect(dsn: str, *, application_name: str | None = None) -> Connection:
     return connection
 
 
-def _refuse_pooling(dsn: str) -> None:
-    """There is a pooler. A session in an event loop finds out which kind it is."""
+def _prepare(connection: Connection, url: DatabaseUrl) -> None:
+    asked = sessions.wanted(url.settings, {}, url.role)
+    connection.execute(_SET, asked.to_set)
+    found = _look(connection, asked)
+    if found.backend != connection.info.backend_pid:
+        with ThreadPoolExecutor(1) as thread:  # also where a loop runs already
+            found = thread.submit(asyncio.run, _refuse_pooling(connection, asked, url)).result()
+    sessions.check(asked, found)
+    connection.autocommit = False
 
-    async def find_out() -> None:
-        (await connect_in_loop(dsn)).terminate()
 
-    with ThreadPoolExecutor(1) as thread:  # also where a loop runs already
-        thread.submit(asyncio.run, find_out()).result()
+def _look(connection: Connection, asked: sessions.Wanted) -> sessions.Found:
+    row = connection.execute(_LOOK, [asked.to_look_at]).fetchone()
+    assert row is not None
+    return sessions.Found(*row)
+
+
+async def _refuse_pooling(connection: Connection, asked: sessions.Wanted, url: DatabaseUrl) -> sessions.Found:
+    other: asyncpg.Connection[Any] = await asyncpg.connect(**url.for_asyncpg())
+    try:
+        return await Probe(other, partial(asyncio.to_thread, _look, connection, asked)).run()
+    finally:
+        other.terminate()

@@ -6,10 +6,8 @@ wire, jsonb is its text after one version byte (``jsonb_send``, version 1).
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -18,6 +16,7 @@ import asyncpg
 
 from foldbook.errors import LogMismatch
 from foldbook.postgres import sessions
+from foldbook.postgres.pooling import Probe, pooled
 from foldbook.postgres.sqlstates import UNREACHABLE, unreachable_as_unavailable
 from foldbook.postgres.urls import DatabaseUrl, parse
 
@@ -26,12 +25,9 @@ __all__ = ["COMMAND_TIMEOUT_S", "UNREACHABLE", "Connection", "connect", "create_
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 COMMAND_TIMEOUT_S = 30.0
-PROBE_TIMEOUT_S = 2.0
-PROBES = 3
 
 _SET = sessions.SET.format(names="$1", values="$2")
 _LOOK = sessions.LOOK.format(names="$1")
-_BACKEND = "select pg_catalog.pg_backend_pid()"
 
 
 def _jsonb_to_wire(value: bytes) -> bytes:
@@ -97,7 +93,7 @@ async def _prepare(connection: Any, *, url: DatabaseUrl, settings: Mapping[str, 
             # What answered is not what the connection was made to: there is a pooler.
             found = await _refuse_pooling(connection, asked, url)
     except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError) as error:
-        raise sessions.pooled(str(error)) from error
+        raise pooled(error) from error
     sessions.check(asked, found)
     _keep_alive(connection, url)
     await set_codecs(connection)
@@ -119,46 +115,11 @@ async def _look(connection: Connection, asked: sessions.Wanted) -> sessions.Foun
 
 
 async def _refuse_pooling(connection: Connection, asked: sessions.Wanted, url: DatabaseUrl) -> sessions.Found:
-    """Refuses a pooler that is not in session mode: while another session of ours holds a transaction, this one must
-    keep the server connection that it had, and what it has set there. Returns what was found last."""
-    first = found = await _look(connection, asked)
     other: Connection = await asyncpg.connect(**url.for_asyncpg(), command_timeout=COMMAND_TIMEOUT_S)
     try:
-        for _ in range(PROBES):
-            async with _holding(other) as held:
-                found = await _look(connection, asked)
-            if found.backend != first.backend or held == [first.backend]:
-                raise sessions.pooled("two sessions had the same server connection")
+        return await Probe(other, partial(_look, connection, asked)).run()
     finally:
         other.terminate()
-    return found
-
-
-@asynccontextmanager
-async def _holding(other: Connection) -> AsyncIterator[list[int]]:
-    """While the other session is in a transaction: its server connection. Nothing, if the pooler has none left for it;
-    then it keeps ours for us."""
-    held: list[int] = []
-
-    async def begin() -> None:
-        try:
-            await other.execute("begin")
-        except asyncpg.PostgresError as error:
-            raise sessions.pooled(str(error)) from error
-        held.append(await other.fetchval(_BACKEND))
-
-    beginning = asyncio.ensure_future(begin())
-    try:
-        await asyncio.wait([beginning], timeout=PROBE_TIMEOUT_S)
-        if beginning.done():
-            beginning.result()
-        yield held
-        if held:
-            await other.execute("rollback")
-    finally:
-        if not beginning.done():
-            beginning.cancel()
-            await asyncio.wait([beginning])
 
 
 def _keep_alive(connection: Connection, url: DatabaseUrl) -> None:

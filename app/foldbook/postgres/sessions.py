@@ -164,19 +164,3 @@ def check(asked: Wanted, found: Found) -> None:
 def _is_as_good(name: str, wanted: str, found: str) -> bool:
     pinned, stronger = STRONGER.get(name, (wanted, ()))
     return found == wanted or (wanted == pinned and found in stronger)
-
-
-POOLED = (
-    "DATABASE_URL leads to a pooler that gives a session another server connection for each transaction (pgbouncer: "
-    "pool_mode = transaction or statement). Settings, locks, notifications and prepared statements are lost there: use "
-    "a direct connection or session pooling"
-)
-
-
-LOST_STATEMENT = ("26000", "42P05")
-"""A statement that a session prepared is unknown, or its name is taken: another session has its server connection."""
-
-
-def pooled(evidence: str) -> SessionRefused:
-    """The refusal of a pooler that is not in session mode."""
-    return SessionRefused(f"{POOLED} ({evidence})")
