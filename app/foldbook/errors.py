@@ -154,7 +154,11 @@ class StoreUnavailable(FoldbookError, code="unavailable", status=503, title="The
 class SessionRefused(
     StoreUnavailable, code="session-refused", status=503, title="The database does not give the session that is needed"
 ):
-    """What results, promises and hashes depend on is not as it must be. ``detail`` names it, and what to do."""
+    """What results, promises and hashes depend on is not as it must be: ``problem`` names it, ``mend`` what to do."""
+
+    def __init__(self, problem: str, mend: str) -> None:
+        super().__init__(f"{problem}: {mend}")
+        self.problem, self.mend = problem, mend
 
 
 class DatabaseError(FoldbookError, code="database-error", status=500, title="The database refused a statement"):
@@ -177,7 +181,7 @@ class ProjectionError(FoldbookError):
 
 
 class LogMismatch(
-    FoldbookError, code="log-mismatch", status=500, title="The database's log is not the one that the settings describe"
+    FoldbookError, code="log-mismatch", status=503, title="The database's log is not the one that the settings describe"
 ):
     pass
 

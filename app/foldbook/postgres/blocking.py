@@ -15,6 +15,7 @@ import psycopg
 
 from foldbook.postgres import sessions
 from foldbook.postgres.pooling import LOST_STATEMENT, Probe, pooled
+from foldbook.postgres.program import WHOSE_CODE, refuse_newer
 from foldbook.postgres.urls import DatabaseUrl, parse
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
@@ -27,7 +28,8 @@ def connect(dsn: str, *, application_name: str | None = None) -> Connection:
     """A session with the pinned settings, in the role that the URL names.
 
     Raises ``psycopg.Error`` if the database cannot be reached or has no such role,
-    :class:`~foldbook.errors.SessionRefused` if it does not give such a session, and ``UrlError``.
+    :class:`~foldbook.errors.SessionRefused` if it does not give such a session, :class:`~foldbook.errors.LogMismatch`
+    if a newer program has migrated it, and ``UrlError``.
     """
     url = parse(dsn)
     arguments = url.for_psycopg()
@@ -55,6 +57,8 @@ def _prepare(connection: Connection, url: DatabaseUrl) -> None:
         with ThreadPoolExecutor(1) as thread:  # also where a loop runs already
             found = thread.submit(asyncio.run, _refuse_pooling(connection, asked, url)).result()
     sessions.check(asked, found)
+    if found.knows_program:
+        refuse_newer(*(connection.execute(WHOSE_CODE).fetchone() or (None,)))
     connection.autocommit = False
 
 

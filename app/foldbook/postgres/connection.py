@@ -17,6 +17,7 @@ import asyncpg
 from foldbook.errors import LogMismatch
 from foldbook.postgres import sessions
 from foldbook.postgres.pooling import Probe, pooled
+from foldbook.postgres.program import WHOSE_CODE, refuse_newer
 from foldbook.postgres.sqlstates import UNREACHABLE, unreachable_as_unavailable
 from foldbook.postgres.urls import DatabaseUrl, parse
 
@@ -52,8 +53,9 @@ async def connect(
     """One connection, for a reader or writer that keeps it.
 
     A statement that takes longer than ``command_timeout_s`` is canceled and raises ``TimeoutError``. ``settings`` are
-    session settings that differ from the pinned ones. Raises :class:`LogMismatch` if the role is missing,
-    :class:`~foldbook.errors.SessionRefused` if the database does not give such a session, and ``UrlError``.
+    session settings that differ from the pinned ones, as ``SHOW`` shows them. Raises :class:`LogMismatch` if the role
+    is missing or a newer program has migrated the database, :class:`~foldbook.errors.SessionRefused` if the database
+    does not give such a session, and ``UrlError``.
     """
     url = parse(dsn)
     connection: Connection = await asyncpg.connect(**url.for_asyncpg(), command_timeout=command_timeout_s)
@@ -95,6 +97,8 @@ async def _prepare(connection: Any, *, url: DatabaseUrl, settings: Mapping[str, 
     except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError) as error:
         raise pooled(error) from error
     sessions.check(asked, found)
+    if found.knows_program:
+        refuse_newer(await connection.fetchval(WHOSE_CODE))
     _keep_alive(connection, url)
     await set_codecs(connection)
 

@@ -22,6 +22,7 @@ from psycopg import sql
 
 from foldbook.errors import FoldbookError, LogMismatch, StoreUnavailable
 from foldbook.postgres.blocking import Connection, connect
+from foldbook.postgres.program import VERSION
 from foldbook.postgres.sqlstates import UNREACHABLE_CLASSES
 from foldbook.resources import ROOT, alembic_folder, code_files, projection_files
 
@@ -137,11 +138,13 @@ def _migrate(dsn: str, shard_count: int) -> bool:
         for schema in code_schemas():
             connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
         _upgrade_tables(session)
-        _replace_code(connection)
+        is_replaced = _replace_code(connection)
         separated = connection.execute("select eventstore.grant_access(%s)", [code_schemas()]).fetchone()
         projections = [path.stem for path in projection_files()]
         connection.execute("select eventstore.projection_retire(%s)", [projections])
         _identify_log(connection, shard_count)
+        if is_replaced:
+            connection.execute("update eventstore.log_info set program = %s", [VERSION])
     assert separated is not None
     return bool(separated[0])
 
@@ -169,12 +172,13 @@ def _upgrade_tables(session: sqlalchemy.Connection) -> None:
         raise LogMismatch(f"the database was migrated by a newer Foldbook: {error}") from error
 
 
-def _replace_code(connection: Connection) -> None:
-    """Create everything again if any file is new, changed or gone, because files depend on each other."""
+def _replace_code(connection: Connection) -> bool:
+    """Create everything again if any file is new, changed or gone, because files depend on each other. False: none
+    is."""
     files = {path: path.read_bytes() for path in code_files()}
     wanted = {str(path.relative_to(ROOT)): hashlib.sha256(text).hexdigest() for path, text in files.items()}
     if dict(connection.execute("select path, sha256 from eventstore.code").fetchall()) == wanted:
-        return
+        return False
     connection.execute(_NAME_CODE_SCHEMAS, [[schema for schema in code_schemas() if schema != _UPCASTERS]])
     connection.execute(_DROP_CODE)
     for path in in_order_of_need(files):
@@ -185,6 +189,7 @@ def _replace_code(connection: Connection) -> None:
     connection.execute("select eventstore.projection_make_inputs()")
     connection.execute("delete from eventstore.code")
     connection.cursor().executemany("insert into eventstore.code (path, sha256) values (%s, %s)", list(wanted.items()))
+    return True
 
 
 def in_order_of_need(files: dict[Path, bytes]) -> list[Path]:

@@ -27,15 +27,15 @@ LOST_STATEMENT = ("26000", "42P05")
 
 POOLED = (
     "DATABASE_URL leads to a pooler that gives a session another server connection for each transaction (pgbouncer: "
-    "pool_mode = transaction or statement). Settings, locks, notifications and prepared statements are lost there: use "
-    "a direct connection or session pooling"
+    "pool_mode = transaction or statement), where settings, locks, notifications and prepared statements are lost"
 )
 _BACKEND = "select pg_catalog.pg_backend_pid()"
 
 
 def pooled(evidence: object) -> SessionRefused:
     """The refusal of a pooler that is not in session mode."""
-    return SessionRefused(f"{POOLED} ({str(evidence).partition(chr(10))[0]})")
+    seen = str(evidence).partition("\n")[0]
+    return SessionRefused(f"{POOLED} ({seen})", "use a direct connection or session pooling")
 
 
 class Probe:

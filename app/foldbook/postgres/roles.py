@@ -19,10 +19,11 @@ OWNER = "foldbook"
 ENGINE = "foldbook_engine"
 AUDITOR = "foldbook_auditor"
 
-NOT_SEPARATED = (
-    "not separated: engine and auditors run as the login that owns the log. Have a superuser run `create role "
-    f"{ENGINE}; create role {AUDITOR}; grant {ENGINE}, {AUDITOR} to <login>;`, then run `foldbook migrate`"
+GRANT = (
+    f"have a superuser run `create role {ENGINE}; create role {AUDITOR}; grant {ENGINE}, {AUDITOR} to <login>;`, then "
+    "run `foldbook migrate`"
 )
+NOT_SEPARATED = f"not separated: engine and auditors run as the login that owns the log; {GRANT}"
 
 # The roles may have been created after the last migration, which would have granted them what they need.
 _MAY_TAKE_ON = """

@@ -82,7 +82,7 @@ select pg_catalog.count(pg_catalog.set_config(s.name, s.value, false))
 from rows from (
     pg_catalog.unnest({names}::pg_catalog.text[]), pg_catalog.unnest({values}::pg_catalog.text[])
 ) as s (name, value)
-where pg_catalog.current_setting(s.name, true) is not null
+where (pg_catalog.current_setting(s.name, true) is not null or pg_catalog.strpos(s.name, '.') operator(pg_catalog.>) 0)
     and not (
         s.name operator(pg_catalog.=) 'synchronous_commit'
         and s.value operator(pg_catalog.=) 'on'
@@ -97,14 +97,22 @@ select
         select pg_catalog.current_setting(s.name, true)
         from pg_catalog.unnest({names}::pg_catalog.text[]) with ordinality as s (name, ordinal)
         order by s.ordinal
+    ),
+    exists (
+        select
+        from pg_catalog.pg_namespace n
+        join pg_catalog.pg_class c on c.relnamespace operator(pg_catalog.=) n.oid
+        join pg_catalog.pg_attribute a on a.attrelid operator(pg_catalog.=) c.oid
+        where n.nspname operator(pg_catalog.=) 'eventstore'
+            and c.relname operator(pg_catalog.=) 'log_info'
+            and a.attname operator(pg_catalog.=) 'program'
+            and pg_catalog.has_schema_privilege(n.oid, 'usage')
+            and pg_catalog.has_column_privilege(c.oid, a.attnum, 'select')
     )
 """
 """Both run before a session finds anything, and in databases without our functions: so names are qualified."""
 
-_WHY = {
-    "server_encoding": "create the database with `encoding 'UTF8' template template0`",
-    "session_replication_role": "triggers do not fire: `alter role … reset session_replication_role`",
-}
+CONNECT = "connect directly, or through a pooler in session mode"
 
 
 class Wanted(NamedTuple):
@@ -134,31 +142,37 @@ def wanted(options: Mapping[str, str], differing: Mapping[str, str], role: str |
 
 
 class Found(NamedTuple):
-    """What ``LOOK`` returned."""
+    """What ``LOOK`` returned. ``knows_program``: the database says whose code it has (``program.py``)."""
 
     user: str
     backend: int
     values: Sequence[Any]
+    knows_program: bool
 
 
 def check(asked: Wanted, found: Found) -> None:
     """Raises :class:`SessionRefused` if the session is not what was asked for."""
     if asked.role is not None and found.user != asked.role:
         raise SessionRefused(
-            f"the session runs as {found.user} and not as {asked.role}: something between here and the database drops "
-            "`set role`; connect directly"
+            f"the session runs as {found.user} and not as {asked.role}, although it has taken on that role",
+            f"something between here and the database drops it; {CONNECT}",
         )
     values = dict(zip(asked.to_look_at, found.values, strict=True))
     for name, value in asked.settings.items():
         if name in PINNED and values[name] is not None and not _is_as_good(name, value, values[name]):
             raise SessionRefused(
-                f"the session has {name} = {values[name]} and not {value}, although it has set that: something between "
-                "here and the database resets it; connect directly, or through a pooler in session mode"
+                f"the session has {name} = {values[name]} and not {value}, although it has set that",
+                f"something between here and the database resets it; {CONNECT}",
             )
     for name, allowed in REQUIRED.items():
         if values[name] is not None and values[name] not in allowed:
-            what = _WHY.get(name, f"`alter role … reset {name}`, `alter database … reset {name}`, or the server's file")
-            raise SessionRefused(f"the session has {name} = {values[name]}, and needs {allowed[0]}: {what}")
+            raise SessionRefused(f"the session has {name} = {values[name]}, and needs {allowed[0]}", _mend(name))
+
+
+def _mend(name: str) -> str:
+    if name == "server_encoding":
+        return "create the database with `encoding 'UTF8' template template0`, and migrate that one"
+    return f"as a superuser, `alter role … reset {name}`, `alter database … reset {name}`, or correct postgresql.conf"
 
 
 def _is_as_good(name: str, wanted: str, found: str) -> bool:

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from foldbook.errors import DatabaseError, FoldbookError, SessionRefused, StoreUnavailable
+from foldbook.errors import DatabaseError, FoldbookError, StoreUnavailable
+from foldbook.postgres.pooling import pooled
 
 UNREACHABLE = (
     OSError,
@@ -80,7 +81,7 @@ def answer(error: Exception) -> FoldbookError:
     sqlstate = getattr(error, "sqlstate", None)
     named = text if sqlstate is None else f"{text} (SQLSTATE {sqlstate})"
     if isinstance(error, (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)):
-        return SessionRefused(f"a prepared statement was lost, as behind a pooler in transaction mode: {named}")
+        return pooled(named)
     if isinstance(error, UNREACHABLE):
         return StoreUnavailable(f"the database cannot take this now: {named}")
     if isinstance(error, NOT_OURS):
