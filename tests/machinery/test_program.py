@@ -62,7 +62,8 @@ def test_an_older_program_leaves_it_alone(database: str, version: str) -> None:
 
 
 async def _pool(dsn: str) -> None:
-    await create_pool(dsn, min_size=1, max_size=1)
+    pool = await create_pool(dsn, min_size=1, max_size=1)
+    pool.terminate()
 
 
 @pytest.mark.parametrize("version", [None, program.VERSION, "0.0.9", "0.1.0.dev1"])
@@ -94,15 +95,8 @@ def test_an_engine_that_runs_is_refused_at_its_next_connection(database: str, mo
 
 
 COMMANDS = [
-    *(
-        ["migrate"],
-        ["up"],
-        ["serve"],
-        ["projections", "run"],
-        ["projections", "rebuild", "orders"],
-        ["audit", "verify"],
-    ),
-    *(["gateway"], ["keys", "list"]),
+    *(["migrate"], ["up"], ["serve"], ["projections", "run"], ["projections", "rebuild", "orders"]),
+    *(["audit", "verify"], ["gateway"], ["keys", "list"]),
 ]
 
 

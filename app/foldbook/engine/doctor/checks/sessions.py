@@ -12,7 +12,7 @@ _READ_ONLY = "select current_setting('default_transaction_read_only') = 'on', qu
 
 
 def check(patient: Patient) -> Iterator[Finding]:
-    """A server that loses what it has acknowledged, a database that takes nothing, and rights that are not separated."""
+    """A server that loses what it has acknowledged, a database that takes nothing, roles that are not separated."""
     for (name,) in patient.connection.execute(_WEAK):
         yield Finding(
             f"the server runs with {name} = off",
