@@ -13,7 +13,6 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -133,7 +132,7 @@ class Settings(BaseSettings):
     @field_validator("amqp_url")
     @classmethod
     def _check_amqp_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and urlsplit(value.get_secret_value()).scheme not in ("amqp", "amqps"):
+        if value is not None and scheme_of(value.get_secret_value()) not in ("amqp", "amqps"):
             raise ValueError("is not of the form amqp://user:password@host:port/virtual-host")
         return value
 
@@ -148,7 +147,7 @@ class Settings(BaseSettings):
     @field_validator("venue_url")
     @classmethod
     def _check_venue_url(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).scheme not in ("http", "https"):
+        if value is not None and scheme_of(value) not in ("http", "https"):
             raise ValueError("is not of the form http://host:port")
         return value
 
@@ -222,6 +221,11 @@ class Settings(BaseSettings):
 
 def _shown(value: object) -> str | int:
     return "" if value is None else value if isinstance(value, int) else str(value)
+
+
+def scheme_of(url: str) -> str:
+    """What is before ``://``. ``urlsplit`` may raise with the rest of the URL, which may be a password."""
+    return url.partition("://")[0].lower() if "://" in url else ""
 
 
 def is_loopback(address: str) -> bool:

@@ -102,6 +102,15 @@ def test_masked(url: str, shown: str) -> None:
     assert masked(url) == shown
 
 
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "FOLDBOOK_AMQP_URL", "FOLDBOOK_VENUE_URL"])
+@pytest.mark.parametrize("scheme", ["", "ftp://", "amqp:", "http:"])
+def test_a_malformed_url_is_not_repeated(variable: str, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, f"{scheme}me:hunter2\u2100@h/x")
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert "hunter2" not in str(refused.value) + repr(refused.value)
+
+
 def test_a_relative_data_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert Settings(data_dir=Path("data")).data_dir == tmp_path / "data"
