@@ -9,18 +9,17 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
-import re
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.postgres.roles import AUDITOR, ENGINE, OWNER, as_role_if_separated
+from foldbook.postgres.urls import masked, parse
 
 ENVIRONMENT_PREFIX = "FOLDBOOK_"
 
@@ -54,7 +53,11 @@ class Settings(BaseSettings):
 
     # An empty variable counts as not set: nobody means the folder "".
     model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, frozen=True, populate_by_name=True
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # it may be a password
     )
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
@@ -121,15 +124,15 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _check_scheme(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
-            raise ValueError("is not of the form postgresql://user:password@host:port/database")
+    def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse(value.get_secret_value())
         return value
 
     @field_validator("amqp_url")
     @classmethod
     def _check_amqp_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and urlsplit(value.get_secret_value()).scheme not in ("amqp", "amqps"):
+        if value is not None and scheme_of(value.get_secret_value()) not in ("amqp", "amqps"):
             raise ValueError("is not of the form amqp://user:password@host:port/virtual-host")
         return value
 
@@ -144,7 +147,7 @@ class Settings(BaseSettings):
     @field_validator("venue_url")
     @classmethod
     def _check_venue_url(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).scheme not in ("http", "https"):
+        if value is not None and scheme_of(value) not in ("http", "https"):
             raise ValueError("is not of the form http://host:port")
         return value
 
@@ -220,6 +223,11 @@ def _shown(value: object) -> str | int:
     return "" if value is None else value if isinstance(value, int) else str(value)
 
 
+def scheme_of(url: str) -> str:
+    """What is before ``://``. ``urlsplit`` may raise with the rest of the URL, which may be a password."""
+    return url.partition("://")[0].lower() if "://" in url else ""
+
+
 def is_loopback(address: str) -> bool:
     """Does the address lead to this machine only?"""
     try:
@@ -241,12 +249,6 @@ def key_in_file(settings: Settings) -> str | None:
     with suppress(OSError):
         return settings.key_file.read_text().strip()
     return None
-
-
-def masked(url: str) -> str:
-    """A database's URL with its passwords replaced by ``***``. If in doubt, it hides more than the password."""
-    url = re.sub(r"^(\w+://[^:@/?]*:).*@", r"\1***@", url)
-    return re.sub(r"([?&]\w*password\w*=)[^&]*", r"\1***", url)
 
 
 def unknown_variables() -> list[str]:

@@ -8,6 +8,8 @@
     ├── IdempotencyConflict     the same command id was sent with different content
     ├── Overloaded              a bounded queue is full, or contention outlasted its retries: try again later
     ├── StoreUnavailable        the database did not answer in time; the command's fate may be unknown
+    │   └── SessionRefused      the database, or what is before it, does not give the session that was asked for
+    ├── DatabaseError           the database refused a statement, for a reason that trying again does not change
     ├── LeaseLost               another process holds the lease that an append needs (eventstore.postgres_store)
     ├── BrokerUnavailable       a broker did not answer a question        (brokers.port)
     ├── Unauthenticated         a request has no key that is in force     (access.roles)
@@ -151,6 +153,20 @@ class StoreUnavailable(FoldbookError, code="unavailable", status=503, title="The
         self.details["in_doubt"] = value
 
 
+class SessionRefused(
+    StoreUnavailable, code="session-refused", status=503, title="The database does not give the session that is needed"
+):
+    """What results, promises and hashes depend on is not as it must be: ``problem`` names it, ``mend`` what to do."""
+
+    def __init__(self, problem: str, mend: str) -> None:
+        super().__init__(f"{problem}: {mend}")
+        self.problem, self.mend = problem, mend
+
+
+class DatabaseError(FoldbookError, code="database-error", status=500, title="The database refused a statement"):
+    """``detail`` has the SQLSTATE and the database's message."""
+
+
 class UnknownEvent(
     FoldbookError, code="unknown-event", status=500, title="The log contains an event that this program does not know"
 ):
@@ -167,7 +183,7 @@ class ProjectionError(FoldbookError):
 
 
 class LogMismatch(
-    FoldbookError, code="log-mismatch", status=500, title="The database's log is not the one that the settings describe"
+    FoldbookError, code="log-mismatch", status=503, title="The database's log is not the one that the settings describe"
 ):
     pass
 

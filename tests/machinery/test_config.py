@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from foldbook.config import Settings, default_data_dir, masked, nearest_variable, unknown_variables
+from foldbook.config import Settings, default_data_dir, nearest_variable, unknown_variables
+from foldbook.postgres.urls import masked
 
 
 def test_each_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -92,13 +93,22 @@ def test_secrets_are_not_shown() -> None:
     ("url", "shown"),
     [
         ("postgresql://me@db:5432/foldbook", "postgresql://me@db:5432/foldbook"),
-        ("postgresql://me:se@cr:et@db/foldbook", "postgresql://me:***@db/foldbook"),
+        ("postgresql://me:se@cr:et@db/foldbook", "postgresql://***"),
         ("postgresql:///foldbook?host=/run&password=secret", "postgresql:///foldbook?host=/run&password=***"),
         ("postgresql://me@/foldbook?sslpassword=secret&port=1", "postgresql://me@/foldbook?sslpassword=***&port=1"),
     ],
 )
 def test_masked(url: str, shown: str) -> None:
     assert masked(url) == shown
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "FOLDBOOK_AMQP_URL", "FOLDBOOK_VENUE_URL"])
+@pytest.mark.parametrize("scheme", ["", "ftp://", "amqp:", "http:"])
+def test_a_malformed_url_is_not_repeated(variable: str, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, f"{scheme}me:hunter2\u2100@h/x")
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert "hunter2" not in str(refused.value) + repr(refused.value)
 
 
 def test_a_relative_data_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -12,9 +12,9 @@ from foldbook.errors import ProjectionError
 from foldbook.eventstore.readers.definitions import Definition
 from foldbook.eventstore.readers.runner import LiveRounds, install_projections
 from foldbook.eventstore.readers.subscription import Round, Subscription
-from foldbook.postgres.connection import Connection, connect
+from foldbook.postgres.connection import UNREACHABLE, Connection, connect
 from tests.readside.histories import write_book
-from tests.readside.projecting import connected, status_of
+from tests.readside.projecting import administering, connected, status_of
 
 NEVER_S = 3600.0
 
@@ -117,7 +117,7 @@ $$;
 
 
 async def test_a_round_that_takes_too_long_is_halved(database: str) -> None:
-    session = await connect(database, settings={"statement_timeout": "300"})
+    session = await connect(database, settings={"statement_timeout": "300ms"})
     await install_projections(session, [Definition.parse("slow", SLOW)])
     with connected(database) as connection:
         head = [write_book(connection, orders=30) for _ in range(2)][-1]
@@ -128,6 +128,9 @@ async def test_a_round_that_takes_too_long_is_halved(database: str) -> None:
             except ProjectionError:
                 failures += 1
                 assert failures < 50
+                status = await status_of(database, "slow")
+                assert status.error is not None and status.error.sqlstate == "57014"
+                assert status.state == ("slow" if status.error.events > 1 else "failed")
         assert failures > 0
         assert connection.execute("select count(*) from read.slow").fetchone() == (head,)
     assert (await status_of(database, "slow")).error is None
@@ -135,7 +138,7 @@ async def test_a_round_that_takes_too_long_is_halved(database: str) -> None:
 
 
 async def test_an_event_that_alone_takes_too_long_stops_the_projection_and_says_so(database: str) -> None:
-    session = await connect(database, settings={"statement_timeout": "200"})
+    session = await connect(database, settings={"statement_timeout": "200ms"})
     slower = Definition.parse("slow", SLOW.replace("0.02 *", "0.4 *"))
     await install_projections(session, [slower])
     with connected(database) as connection:
@@ -155,4 +158,65 @@ async def test_an_event_that_alone_takes_too_long_stops_the_projection_and_says_
     done = await rounds(session)
     assert done is not None and done.to_position == 1
     assert ((await status_of(database, "slow")).state, (await status_of(database, "slow")).error) == ("live", None)
+    await session.close()
+
+
+NEEDY = SLOW.replace("slow", "needy").replace(
+    "perform pg_sleep(0.02 * (p_to - p_from));",
+    """if p_to - p_from > 8 then
+        raise exception 'this round is too large' using errcode = current_setting('test.errcode');
+    end if;""",
+)
+
+
+@pytest.mark.parametrize("errcode", ["55P03", "53100", "53200", "53400", "57014", "40P01"])
+async def test_a_round_that_needs_more_than_there_is_becomes_smaller(database: str, errcode: str) -> None:
+    session = await connect(database, settings={"test.errcode": errcode})
+    await install_projections(session, [Definition.parse("needy", NEEDY)])
+    with connected(database) as connection:
+        head = write_book(connection, orders=20)
+        rounds, told = LiveRounds("needy", 0), set()
+        while (status := await status_of(database, "needy")).checkpoint < head:
+            if status.error is not None:
+                told.add((status.state, status.error.sqlstate))
+            with suppress(ProjectionError):
+                await rounds(session)
+        assert told == {("slow", errcode)}
+        assert (status.state, status.error) == ("live", None)
+        assert connection.execute("select count(*) from read.needy").fetchone() == (head,)
+    await session.close()
+
+
+async def test_no_event_is_skipped_for_a_round_of_many(database: str) -> None:
+    session = await connect(database, settings={"test.errcode": "53200"})
+    await install_projections(session, [Definition.parse("needy", NEEDY)])
+    with connected(database) as connection:
+        write_book(connection, orders=20)
+    with pytest.raises(ProjectionError, match="took too long"):
+        await LiveRounds("needy", 0)(session)
+    async with administering(database, [Definition.parse("needy", NEEDY)]) as admin:
+        with pytest.raises(ProjectionError, match="takes fewer"):
+            await admin.skip("needy", 0, 1, reason="none", actor=None)
+    await session.close()
+
+
+async def test_a_round_that_the_server_breaks_at_becomes_smaller(database: str) -> None:
+    """As when the system ends a backend that takes too much memory: the connection is lost, each time."""
+    breaking = NEEDY.replace(
+        "raise exception 'this round is too large' using errcode = current_setting('test.errcode');",
+        "perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(60);",
+    )
+    session = await connect(database)
+    await install_projections(session, [Definition.parse("needy", breaking)])
+    with connected(database) as connection:
+        head = write_book(connection, orders=20)
+    rounds, told = LiveRounds("needy", 0), set()
+    while (status := await status_of(database, "needy")).checkpoint < head:
+        if status.error is not None:
+            told.add((status.state, status.error.sqlstate))
+        if session.is_closed():
+            session = await connect(database)
+        with suppress(ProjectionError, *UNREACHABLE):
+            await rounds(session)
+    assert {state for state, _ in told} == {"slow"}
     await session.close()

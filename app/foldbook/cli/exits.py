@@ -23,7 +23,7 @@ class Exit(IntEnum):
     FAILED = 1, "failed: the last line on standard error says why"
     USAGE = 2, "wrong usage, or a setting with an invalid value"
     ALREADY_RUNNING = 3, "an engine already runs on this data folder"
-    UNREACHABLE = 4, "the database cannot be reached"
+    UNREACHABLE = 4, "the database cannot be reached, or does not give the session that is needed"
     DIFFERENT = 5, "a verification found a difference"
     OTHER_LOG = 6, "the database's log is not the one that the settings describe, or there is none"
     UNWELL = 7, "doctor found something wrong, and says what mends it"

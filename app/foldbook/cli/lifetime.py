@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 GRACE_S = 10
 """How long a stopping process may take to finish its work."""
 
-_LOGIN_REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 _NOT_MIGRATED = (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError, asyncpg.UndefinedTableError)
 _FILE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EPIPE}
 """Errors of a write to a file, which do not name it."""
@@ -48,7 +47,7 @@ def run(work: Coroutine[Any, Any, T], loop_factory: Callable[[], asyncio.Abstrac
             return runner.run(work)
     except _NOT_MIGRATED as error:
         raise LogMismatch(f"the database has no log of this version ({error}): run `foldbook migrate`") from error
-    except (*_LOGIN_REFUSED, *UNREACHABLE) as error:
+    except UNREACHABLE as error:
         if isinstance(error, OSError) and is_about_a_file(error):
             raise
         raise StoreUnavailable(f"the database can't be reached: {error}") from error

@@ -11,9 +11,8 @@ import psycopg
 from foldbook.config import Settings
 from foldbook.engine.lock import lock, running_on
 from foldbook.errors import LogMismatch, StoreUnavailable
+from foldbook.postgres import blocking
 from foldbook.postgres.embedded import EmbeddedPostgres
-
-CONNECT_TIMEOUT_S = 5
 
 _NOT_MIGRATED = (psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable)
 
@@ -47,8 +46,9 @@ def running_database(settings: Settings) -> Iterator[None]:
 
 
 def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection as the database's owner. Raises ``psycopg.OperationalError``."""
-    return psycopg.connect(settings.owner_dsn, connect_timeout=CONNECT_TIMEOUT_S)
+    """A connection as the database's owner. Raises ``psycopg.OperationalError``, and ``SessionRefused`` if the database
+    does not give the session that is needed."""
+    return blocking.connect(settings.owner_dsn)
 
 
 def log_facts(connection: psycopg.Connection[tuple[Any, ...]]) -> LogFacts | None:

@@ -20,6 +20,7 @@ from foldbook.eventstore.seen import Commit, Loss
 from foldbook.eventstore.store import Fate, FirstResult, Proposal, Snapshot, StoredEvent, SubjectEvent, Verdict
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import UNREACHABLE, connect, create_pool
+from foldbook.postgres.sqlstates import raise_if_unavailable
 
 _FATES = {fate.value: fate for fate in Fate}
 
@@ -107,6 +108,7 @@ class PostgresStore:
                     raise LeaseLost(str(error)) from error
                 if error.sqlstate == NO_SUCH_SHARD:
                     raise LogMismatch(f"{error}; set FOLDBOOK_SHARDS to that") from error
+                raise_if_unavailable(error)
                 raise
             if (commit := commit_in(rows)) is not None:
                 self._server.seen[shard].see(commit)
@@ -190,6 +192,9 @@ class PostgresStore:
                 yield connection
         except UNREACHABLE as error:
             raise StoreUnavailable(f"the log cannot be read: {error}") from error
+        except asyncpg.PostgresError as error:
+            raise_if_unavailable(error)
+            raise
 
 
 class _Writer:

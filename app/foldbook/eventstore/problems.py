@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import asyncpg
 import msgspec
 
 from foldbook.errors import FoldbookError, Kind, kind_of, register
+from foldbook.postgres.sqlstates import answer
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,8 @@ def explain(error: Exception) -> Explained:
             if explained.kind.status == 500:
                 logger.error("a request failed", exc_info=error)
             return explained
+        case asyncpg.PostgresError():
+            return explain(answer(error))
         case msgspec.ValidationError():
             return _of_content(str(error))
         case msgspec.DecodeError() | UnicodeDecodeError():

@@ -12,7 +12,6 @@ import hashlib
 import re
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import sqlalchemy
@@ -22,16 +21,16 @@ from alembic.util import CommandError
 from psycopg import sql
 
 from foldbook.errors import FoldbookError, LogMismatch, StoreUnavailable
+from foldbook.postgres.blocking import Connection, connect
+from foldbook.postgres.program import VERSION
+from foldbook.postgres.sqlstates import UNREACHABLE_CLASSES
 from foldbook.resources import ROOT, alembic_folder, code_files, projection_files
 
 OLDEST_SERVER = 150000
-CONNECT_TIMEOUT_S = 10
 EARLIER_SHAPES = ("0001", "0002")
 
 MIGRATION_LOCK = 1178553162
 """The advisory lock of a migration. SQL functions return the other numbers, but none exists when this one is taken."""
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 # The body of a query names read tables, which its projection creates later.
 _BEGIN = f"""
@@ -105,9 +104,6 @@ _SCHEMA_OF_FOLDER = {"security": "eventstore", "upcasters": _UPCASTERS}
 """A folder of ``sql/`` is a schema of the same name, except for these."""
 
 
-_UNREACHABLE = ("08", "53", "57")  # connection exception, insufficient resources, operator intervention
-
-
 class MigrationError(FoldbookError, code="migration", title="The database refused the migration"):
     """The database refused a statement; nothing was changed."""
 
@@ -124,15 +120,13 @@ def migrate(dsn: str, shard_count: int) -> bool:
         return _migrate(dsn, shard_count)
     except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
         refusal = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
-        if (getattr(refusal, "sqlstate", None) or "08")[:2] in _UNREACHABLE:
+        if (getattr(refusal, "sqlstate", None) or "08")[:2] in UNREACHABLE_CLASSES:
             raise StoreUnavailable(f"the database can't be reached: {str(refusal).strip()}") from error
         raise MigrationError(f"the database refused the migration: {str(refusal).strip()}") from error
 
 
 def _migrate(dsn: str, shard_count: int) -> bool:
-    connection: Connection = psycopg.connect(
-        dsn, connect_timeout=CONNECT_TIMEOUT_S, application_name="foldbook migrate", client_encoding="utf8"
-    )
+    connection: Connection = connect(dsn, application_name="foldbook migrate")
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://", creator=lambda: connection, poolclass=sqlalchemy.NullPool
     )
@@ -144,11 +138,13 @@ def _migrate(dsn: str, shard_count: int) -> bool:
         for schema in code_schemas():
             connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
         _upgrade_tables(session)
-        _replace_code(connection)
+        is_replaced = _replace_code(connection)
         separated = connection.execute("select eventstore.grant_access(%s)", [code_schemas()]).fetchone()
         projections = [path.stem for path in projection_files()]
         connection.execute("select eventstore.projection_retire(%s)", [projections])
         _identify_log(connection, shard_count)
+        if is_replaced:
+            connection.execute("update eventstore.log_info set program = %s", [VERSION])
     assert separated is not None
     return bool(separated[0])
 
@@ -176,12 +172,13 @@ def _upgrade_tables(session: sqlalchemy.Connection) -> None:
         raise LogMismatch(f"the database was migrated by a newer Foldbook: {error}") from error
 
 
-def _replace_code(connection: Connection) -> None:
-    """Create everything again if any file is new, changed or gone, because files depend on each other."""
+def _replace_code(connection: Connection) -> bool:
+    """Create everything again if any file is new, changed or gone, because files depend on each other. False: none
+    is."""
     files = {path: path.read_bytes() for path in code_files()}
     wanted = {str(path.relative_to(ROOT)): hashlib.sha256(text).hexdigest() for path, text in files.items()}
     if dict(connection.execute("select path, sha256 from eventstore.code").fetchall()) == wanted:
-        return
+        return False
     connection.execute(_NAME_CODE_SCHEMAS, [[schema for schema in code_schemas() if schema != _UPCASTERS]])
     connection.execute(_DROP_CODE)
     for path in in_order_of_need(files):
@@ -192,6 +189,7 @@ def _replace_code(connection: Connection) -> None:
     connection.execute("select eventstore.projection_make_inputs()")
     connection.execute("delete from eventstore.code")
     connection.cursor().executemany("insert into eventstore.code (path, sha256) values (%s, %s)", list(wanted.items()))
+    return True
 
 
 def in_order_of_need(files: dict[Path, bytes]) -> list[Path]:

@@ -9,19 +9,21 @@ create the roles and nobody else has, the engine runs as the login itself, and s
 from __future__ import annotations
 
 import logging
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import psycopg
+
+from foldbook.postgres.blocking import Connection, connect
+from foldbook.postgres.urls import with_setting
 
 OWNER = "foldbook"
 ENGINE = "foldbook_engine"
 AUDITOR = "foldbook_auditor"
-CONNECT_TIMEOUT_S = 5
 
-NOT_SEPARATED = (
-    "not separated: engine and auditors run as the login that owns the log. Have a superuser run `create role "
-    f"{ENGINE}; create role {AUDITOR}; grant {ENGINE}, {AUDITOR} to <login>;`, then run `foldbook migrate`"
+GRANT = (
+    f"have a superuser run `create role {ENGINE}; create role {AUDITOR}; grant {ENGINE}, {AUDITOR} to <login>;`, then "
+    "run `foldbook migrate`"
 )
+NOT_SEPARATED = f"not separated: engine and auditors run as the login that owns the log; {GRANT}"
 
 # The roles may have been created after the last migration, which would have granted them what they need.
 _MAY_TAKE_ON = """
@@ -34,22 +36,18 @@ logger = logging.getLogger(__name__)
 
 
 def as_role(url: str, role: str) -> str:
-    """The URL of a database, for connections that run as ``role`` from the start."""
-    parts = urlsplit(url)
-    parameters = parse_qsl(parts.query, keep_blank_values=True)
-    options = " ".join([*(value for name, value in parameters if name == "options"), f"-c role={role}"])
-    others = [(name, value) for name, value in parameters if name != "options"]
-    return parts._replace(query=urlencode([*others, ("options", options)], quote_via=quote, safe="")).geturl()
+    """The URL of a database, for sessions that run as ``role``."""
+    return with_setting(url, "role", role)
 
 
 def as_role_if_separated(url: str, role: str) -> str:
     """Like :func:`as_role`; but if the login may not take on the role, the unchanged URL, with a warning.
 
     Asks the database. If it can't be reached, the result names the role, so that a later connection does not have more
-    rights than it should.
+    rights than it should. Raises ``SessionRefused`` if the database does not give the session that is needed.
     """
     try:
-        with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+        with connect(url) as connection:
             if may_take_on(connection, role):
                 return as_role(url, role)
     except psycopg.OperationalError:
@@ -58,7 +56,7 @@ def as_role_if_separated(url: str, role: str) -> str:
     return url
 
 
-def may_take_on(connection: psycopg.Connection, role: str) -> bool:
+def may_take_on(connection: Connection, role: str) -> bool:
     """Whether the roles are separate in this database, and its login may take on ``role``."""
     row = connection.execute(_MAY_TAKE_ON, [ENGINE, role]).fetchone()
     return row is not None and bool(row[0])

@@ -4,11 +4,11 @@ language sql
 stable
 as $$
     select
-        regexp_replace(p.proname, '_\d+$', ''),
-        array_agg(substring(p.proname from '_(\d+)$')::integer order by substring(p.proname from '_(\d+)$')::integer)
+        regexp_replace(p.proname, '_[0-9]+$', ''),
+        array_agg(substring(p.proname from '_([0-9]+)$')::integer order by substring(p.proname from '_([0-9]+)$')::integer)
     from pg_proc p
     where p.pronamespace = to_regnamespace('upcast')
-        and p.proname ~ '_\d+$'
+        and p.proname ~ '_[0-9]+$'
     group by 1
 $$;
 comment on function eventstore.upcaster_chain is

@@ -13,12 +13,20 @@ begin
     where s.shard = p_shard
         and s.name = p_projection
     for no key update; -- Waits until a round under way has ended.
-    if (v_subscription.error ->> 'position')::bigint is distinct from p_position then
+    -- What a range of several events was too much for is the fault of none of them.
+    if (v_subscription.error ->> 'position')::bigint is distinct from p_position
+        or (v_subscription.error ->> 'events')::bigint > 1
+    then
         raise exception 'projection % is not stopped at position % of shard %', p_projection, p_position, p_shard
             using
                 errcode = 'FB012',
                 detail = coalesce(
-                    'It is stopped at position ' || (v_subscription.error ->> 'position') || '.', 'It is not stopped.'
+                    case
+                        when (v_subscription.error ->> 'events')::bigint > 1 then
+                            'A round of several events took too long; the next one takes fewer.'
+                        else 'It is stopped at position ' || (v_subscription.error ->> 'position') || '.'
+                    end,
+                    'It is not stopped.'
                 );
     end if;
     insert into eventstore.dead_letters (shard, subscription, definition_hash, position, error, reason, actor)

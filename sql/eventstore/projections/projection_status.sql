@@ -64,6 +64,7 @@ begin atomic
         h.head,
         greatest(h.head - s.checkpoint, 0),
         case
+            when (s.error ->> 'events')::bigint > 1 then 'slow'
             when s.error is not null then 'failed'
             when u.kind = 'rebuild' then 'rebuilding'
             when u.kind = 'reset' then 'resetting'

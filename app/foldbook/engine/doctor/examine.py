@@ -22,6 +22,7 @@ from foldbook.engine.doctor.checks import CHECKS
 from foldbook.engine.doctor.finding import Finding, Patient
 from foldbook.engine.keys import IN_FORCE, PAGE, describe
 from foldbook.engine.lock import running_on
+from foldbook.errors import LogMismatch, SessionRefused
 from foldbook.eventstore.store import shard_of
 from foldbook.messaging.relay import RELAY
 from foldbook.postgres.binaries import DISTRIBUTION
@@ -50,6 +51,17 @@ _KEYS = "select document from access.query_keys(%s, %s, %s)"
 NOT_MIGRATED = Finding(
     "the database has no log of this version", "no process of this version can work with it", "foldbook migrate"
 )
+
+
+def unfit(refused: SessionRefused) -> Finding:
+    """The database does not give a session that can be trusted."""
+    return Finding(refused.problem, "every process refuses such a session, and no command is taken", mend=refused.mend)
+
+
+def newer(mismatch: LogMismatch) -> Finding:
+    """The database is not for this program."""
+    problem, _, mend = mismatch.detail.partition(": ")
+    return Finding(problem, "this program does not fit what is there, and every command of it refuses to run", mend)
 
 
 def unreachable(why: str) -> Finding:
@@ -137,6 +149,10 @@ def _of_database(settings: Settings) -> _Found:
                 _relay(settings, connection),
                 [finding for check in CHECKS for finding in check(Patient(settings, connection))],
             )
+    except SessionRefused as refused:
+        return _Found({"reachable": True, "error": refused.detail}, findings=[unfit(refused)])
+    except LogMismatch as mismatch:
+        return _Found({"reachable": True, "error": mismatch.detail}, findings=[newer(mismatch)])
     except psycopg.OperationalError as error:
         why = str(error).strip()
         return _Found({"reachable": False, "error": why}, findings=[unreachable(why)])
@@ -196,5 +212,6 @@ def _health(state: str, lag: int, skipped: int, error: dict[str, Any] | None) ->
     if skipped:
         parts.append(f"{skipped} skipped")
     if error is not None:
-        parts.append(f"stopped at position {error['position']}: {error['message']} ({error['sqlstate']})")
+        what = "stopped" if error.get("events", 1) == 1 else f"too slow for {error['events']} events"
+        parts.append(f"{what} at position {error['position']}: {error['message']} ({error['sqlstate']})")
     return ", ".join(parts)

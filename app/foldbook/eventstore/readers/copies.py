@@ -56,7 +56,7 @@ class Verification(msgspec.Struct, frozen=True):
 
 async def connect_for_maintenance(dsn: str) -> Connection:
     """A connection whose statements may take hours. TCP keepalives still detect that the server is gone."""
-    return await connect(dsn, command_timeout_s=STATEMENT_TIMEOUT_S, settings={"statement_timeout": "0"})
+    return await connect(dsn, command_timeout_s=STATEMENT_TIMEOUT_S)
 
 
 async def reset(connection: Connection, definition: Definition) -> None:

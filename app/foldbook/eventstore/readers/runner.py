@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import NoReturn
 
 import asyncpg
 
@@ -23,7 +24,15 @@ EVENTS_PER_ROUND = 50_000
 _INSTALL = call("eventstore.projection_install", 4)
 _ROUND = call("eventstore.projection_round", 4)
 _NARROW = call("eventstore.projection_narrow", 3)
-_SHRINK = call("eventstore.projection_shrink", 4)
+_SHRINK = call("eventstore.projection_shrink", 5)
+_TOO_MUCH = (
+    TimeoutError,  # the client's
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+)
+"""What a round may meet that is smaller the next time. No event is to blame."""
 
 logger = logging.getLogger(__name__)
 
@@ -45,16 +54,36 @@ class LiveRounds:
         self._name = name
         self._shard = shard
         self._limit = EVENTS_PER_ROUND
+        self._lost: Exception | None = None
+        self._losses = 0
+        """Rounds in a row that lost the connection, and what the last one raised."""
 
     async def __call__(self, connection: Connection) -> Round | None:
         """One round. Raises ``ProjectionError`` if the projection fails on an event, or if the round takes too long."""
+        if self._lost is not None and self._losses > 1:
+            lost, self._lost = self._lost, None
+            await self._halve(connection, lost)
+        try:
+            done = await self._round(connection)
+        except _TOO_MUCH as error:
+            await self._halve(connection, error)
+        except UNREACHABLE as error:
+            # Once may be chance. A second time in a row, the round may be what the server breaks at.
+            self._lost, self._losses = error, self._losses + 1
+            raise
+        self._lost, self._losses = None, 0
+        return done
+
+    async def _halve(self, connection: Connection, error: Exception) -> NoReturn:
+        why = f"a round took too long: {str(error) or 'no answer in time'}"
+        sqlstate = getattr(error, "sqlstate", None) or asyncpg.QueryCanceledError.sqlstate
+        self._limit = await connection.fetchval(_SHRINK, self._name, self._shard, self._limit, sqlstate, why)
+        raise self._stopped(f"{why}; the next one takes {self._limit} events") from error
+
+    async def _round(self, connection: Connection) -> Round | None:
         try:
             row = await connection.fetchrow(_ROUND, "live", self._name, self._shard, self._limit)
-        except (TimeoutError, asyncpg.QueryCanceledError) as error:
-            why = f"a round took too long: {str(error) or 'no answer in time'}"
-            self._limit = await connection.fetchval(_SHRINK, self._name, self._shard, self._limit, why)
-            raise self._stopped(f"{why}; the next one takes {self._limit} events") from error
-        except UNREACHABLE:
+        except (*_TOO_MUCH, *UNREACHABLE):
             raise
         except asyncpg.PostgresError as error:
             failure = await connection.fetchval(_NARROW, self._name, self._shard, self._limit)

@@ -28,18 +28,21 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """The event that a projection stopped at, and why. It is tried again at growing intervals."""
+    """The event that a projection stopped at, and why. It is tried again at growing intervals. ``events``: how many the
+    round had that failed; of several, none is to blame, and the next round takes half as many."""
 
     position: int
     sqlstate: str
     message: str
     attempts: int
     since: datetime
+    events: int = 1
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True):
-    """One projection on one shard. ``state``: live, failed, resetting, or rebuilding, while its old tables serve.
-    ``aggregate_types``: those whose events it folds. ``skipped``: how many events an operator had it skip."""
+    """One projection on one shard. ``state``: live, slow (its rounds take too long and are made smaller), failed,
+    resetting, or rebuilding, while its old tables serve. ``aggregate_types``: those whose events it folds.
+    ``skipped``: how many events an operator had it skip."""
 
     name: str
     shard: int

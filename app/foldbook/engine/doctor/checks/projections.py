@@ -10,8 +10,16 @@ _PROJECTIONS = "select name, shard, error from eventstore.projection_status() wh
 
 
 def check(patient: Patient) -> Iterator[Finding]:
-    """A projection that is stopped at an event."""
+    """A projection that is stopped at an event, or whose rounds take too long."""
     for name, shard, error in patient.connection.execute(_PROJECTIONS):
+        if error.get("events", 1) > 1:
+            yield Finding(
+                f"projection {name} did not fold {error['events']} events from position {error['position']} of shard "
+                f"{shard} at once: {error['message']} ({error['sqlstate']})",
+                "it takes smaller and smaller rounds, and its read tables are behind until they succeed",
+                f"see what it waits for: foldbook projections status {name}, and pg_stat_activity in foldbook psql",
+            )
+            continue
         yield Finding(
             f"projection {name} is stopped at position {error['position']} of shard {shard}: "
             f"{error['message']} ({error['sqlstate']})",
