@@ -15,7 +15,12 @@ from foldbook.postgres.embedded import EmbeddedPostgres
 
 CONNECT_TIMEOUT_S = 5
 
-_NOT_MIGRATED = (psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable)
+_NOT_MIGRATED = (
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.InsufficientPrivilege,  # migrated by a version that gave the auditor fewer rights
+)
 
 
 class LogFacts(NamedTuple):
@@ -47,8 +52,9 @@ def running_database(settings: Settings) -> Iterator[None]:
 
 
 def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection as the database's owner. Raises ``psycopg.OperationalError``."""
-    return psycopg.connect(settings.owner_dsn, connect_timeout=CONNECT_TIMEOUT_S)
+    """A connection of an auditor, who only reads: whatever the engine may have planted in its schemas can do no more.
+    Raises ``psycopg.OperationalError``."""
+    return psycopg.connect(settings.auditor_dsn, connect_timeout=CONNECT_TIMEOUT_S)
 
 
 def log_facts(connection: psycopg.Connection[tuple[Any, ...]]) -> LogFacts | None:

@@ -25,7 +25,7 @@ from foldbook.engine.lock import running_on
 from foldbook.eventstore.store import shard_of
 from foldbook.messaging.relay import RELAY
 from foldbook.postgres.binaries import DISTRIBUTION
-from foldbook.postgres.roles import ENGINE, NOT_SEPARATED, may_take_on
+from foldbook.postgres.roles import AUDITOR, NOT_SEPARATED, may_take_on
 from foldbook.resources import ROOT
 
 
@@ -127,7 +127,7 @@ def _of_database(settings: Settings) -> _Found:
             facts = log_facts(connection)
             if facts is None:
                 return _Found(server | {"migrated": False}, findings=[NOT_MIGRATED])
-            roles = "separated" if may_take_on(connection, ENGINE) else NOT_SEPARATED
+            roles = "separated" if may_take_on(connection, AUDITOR) else NOT_SEPARATED
             told = server | {"migrated": True} | facts._asdict() | {"roles": roles}
             return _Found(
                 told,
