@@ -15,6 +15,7 @@ import psutil
 import psycopg
 
 from foldbook.postgres.embedded import EmbeddedPostgres
+from foldbook.postgres.roles import ENGINE
 from tests.machinery.engine import Engine, answers
 from tests.waiting import block_until
 
@@ -147,3 +148,11 @@ def test_on_a_database_of_ones_own_with_several_shards(engine: Engine, empty_dat
     assert "foldbook psql" in engine.said
     assert not (engine.data_dir / "postgres").exists()
     engine.place_and_read("elsewhere")
+
+
+def test_with_a_login_of_the_engine_s_own(engine: Engine, own_postgres: EmbeddedPostgres) -> None:
+    """It can't migrate, and need not know the owner's password."""
+    engine.environment |= {"DATABASE_URL": own_postgres.dsn_of(ENGINE)}
+    engine.start()
+    assert "not separated" not in engine.said
+    engine.place_and_read("with-fewer-rights")

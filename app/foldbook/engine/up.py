@@ -13,17 +13,21 @@ import urllib.request
 from collections.abc import Iterator
 from types import FrameType
 
+import psycopg
+
 from foldbook.config import Settings, key_in_file
 from foldbook.engine.address import check_address, check_venue_address
 from foldbook.engine.console import tell
+from foldbook.engine.database import require_log
 from foldbook.engine.keys import ensure_operator_key
 from foldbook.engine.lock import lock
 from foldbook.engine.parts import Child, Database, Part
 from foldbook.engine.supervisor import READY_TIMEOUT_S, STOP_SIGNALS, Supervisor
 from foldbook.engine.welcome import welcome
+from foldbook.errors import StoreUnavailable
 from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.postgres.migrations import migrate
-from foldbook.postgres.roles import NOT_SEPARATED
+from foldbook.postgres.roles import NOT_SEPARATED, may_migrate
 
 
 class Stopped(BaseException):
@@ -56,8 +60,7 @@ def running(settings: Settings, *before: Part) -> Iterator[tuple[Supervisor, int
                 supervisor.start(part)
             if settings.is_embedded:
                 supervisor.start(Database(EmbeddedPostgres(settings.data_dir)))
-            if not migrate(settings.owner_dsn, settings.shards):
-                tell(f"roles: {NOT_SEPARATED}")
+            _migrate(settings)
             if settings.access == "keys" and asyncio.run(ensure_operator_key(settings)):
                 tell(f"made an operator's key: {settings.key_file}")
             supervisor.start(Child("the projector", ("projections", "run"), lock_fd))
@@ -66,6 +69,18 @@ def running(settings: Settings, *before: Part) -> Iterator[tuple[Supervisor, int
                 supervisor.start(part)
             supervisor.wait_until(lambda: _is_ready(settings))
             yield supervisor, lock_fd
+
+
+def _migrate(settings: Settings) -> None:
+    """As the owner. With a login of the engine's own in DATABASE_URL, somebody else has done that."""
+    try:
+        is_owner = may_migrate(settings.owner_dsn)
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(f"the database can't be reached: {str(error).strip()}") from error
+    if not is_owner:
+        require_log(settings)
+    elif not migrate(settings.owner_dsn, settings.shards):
+        tell(f"roles: {NOT_SEPARATED}")
 
 
 def _starts_venue(settings: Settings) -> bool:
