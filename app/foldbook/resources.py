@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parent
+_HERE = Path(__file__).parent
+# A process that may not enter the folders above must not look for other names of this one.
+_PACKAGE = _HERE if _HERE.is_relative_to("/proc/self/fd") else _HERE.resolve()
 _INSTALLED = _PACKAGE / "_resources"
-ROOT = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parents[1]
+ROOT = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE / ".." / ".."
 
 
 def alembic_folder() -> Path:

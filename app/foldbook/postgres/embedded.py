@@ -206,9 +206,10 @@ class EmbeddedPostgres:
     @property
     def _socket_folder(self) -> Path:
         """The server's folder, or a short private one when that name is too long for a Unix socket."""
-        if len(os.fsencode(self.folder / f".s.PGSQL.{PORT}")) <= SOCKET_PATH_BYTES_MAX:
+        name = os.fsencode(os.path.realpath(self.data_folder)) + b"/postgres"
+        if len(name + f"/.s.PGSQL.{PORT}".encode()) <= SOCKET_PATH_BYTES_MAX:
             return self.folder
-        return Path("/tmp") / f"foldbook-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]}"  # noqa: S108
+        return Path("/tmp") / f"foldbook-{hashlib.sha256(name).hexdigest()[:16]}"  # noqa: S108
 
     def _prepare_socket_folder(self, user: ServerUser) -> str:
         """The socket's folder as the server names it: its own, or the private one, which is created and checked."""
