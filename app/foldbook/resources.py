@@ -9,9 +9,11 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 # A process that may not enter the folders above must not look for other names of this one.
-_PACKAGE = _HERE if _HERE.is_relative_to("/proc/self/fd") else _HERE.resolve()
+_IS_HANDED_OVER = _HERE.is_relative_to("/proc/self/fd")
+_PACKAGE = _HERE if _IS_HANDED_OVER else _HERE.resolve()
+_CHECKOUT = _PACKAGE / ".." / ".." if _IS_HANDED_OVER else _PACKAGE.parents[1]
 _INSTALLED = _PACKAGE / "_resources"
-ROOT = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE / ".." / ".."
+ROOT = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
 
 
 def alembic_folder() -> Path:

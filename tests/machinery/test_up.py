@@ -138,7 +138,7 @@ def test_on_a_database_whose_owner_may_make_no_roles(engine: Engine, own_postgre
     assert "grant foldbook_engine, foldbook_auditor to <login>" in engine.said
     engine.place_and_read("all-the-same")
     doctor = [sys.executable, "-m", "foldbook.cli", "doctor"]
-    said = subprocess.run(doctor, env=engine.environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    said = subprocess.run(doctor, env=engine.environment, stdout=subprocess.PIPE, text=True, check=False).stdout
     assert "not separated: " in said
 
 

@@ -31,7 +31,7 @@ from foldbook.postgres.data_folder import HANDED_OVER, make_data_folder
 RUN_AS = "FOLDBOOK_RUN_AS"
 """What a supervisor tells its child: the user's id, the group's, and the descriptors of the standard library."""
 
-_FILES_OF_LIBPQ = ("passfile", "service", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir")
+_FILES_OF_LIBPQ = ("service", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir")
 _ENTER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -85,7 +85,7 @@ def why_not(settings: Settings) -> str | None:
         user = _user(settings)
     except EmbeddedPostgresError as error:
         return str(error)
-    if settings.database_url is not None and _needs_files(settings.database_url.get_secret_value()):
+    if settings.database_url is not None and _needs_root(settings.database_url.get_secret_value(), user):
         return "DATABASE_URL has no password, or needs files of root's"
     marks = (Path("foldbook/__init__.py"), Path("msgspec/__init__.py"), Path("os.py"))
     for mark in marks:
@@ -170,12 +170,18 @@ def _may_read(user: ServerUser, folder: Path, name: Path) -> bool:
         os.close(fd)
 
 
-def _needs_files(url: str) -> bool:
-    """libpq reads the password from a file of the user's unless it is told, and certificates in any case."""
+def _needs_root(url: str, user: ServerUser) -> bool:
+    """libpq reads a password that it is not told from a file of the user's, and certificates in any case; and a socket
+    may be in a folder that the user can't enter."""
     try:
         told = conninfo_to_dict(url)
     except ProgrammingError:
         return True
     has_password = bool(told.get("password") or os.environ.get("PGPASSWORD"))
-    home = Path.home() / ".postgresql"
-    return not has_password or home.exists() or any(told.get(name, "system") != "system" for name in _FILES_OF_LIBPQ)
+    sockets = [Path(host) for host in str(told.get("host") or "").split(",") if host.startswith("/")]
+    return (
+        not has_password
+        or (Path.home() / ".postgresql").exists()
+        or any(told.get(name, "system") != "system" for name in _FILES_OF_LIBPQ)
+        or not all(user.can_enter(folder) for folder in sockets)
+    )
