@@ -64,6 +64,6 @@ def running_on(data_dir: Path) -> dict[str, Any] | None:
         holder: dict[str, Any] = json.loads(read_plain(data_dir / LOCK_FILE))
         # The process id alone may belong to another process by now.
         is_alive = abs(psutil.Process(holder["pid"]).create_time() - holder["created"]) < 5
-    except (OSError, ValueError, psutil.Error):
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return None
     return holder if is_alive else None

@@ -55,8 +55,9 @@ class Handover(NamedTuple):
     def environment(self) -> dict[str, str]:
         """What a child's environment has in addition."""
         library = ",".join(map(str, self.library_fds))
+        code = [str(HANDED_OVER / str(fd)) for fd in self.code_fds]
         return {
-            "PYTHONPATH": os.pathsep.join(str(HANDED_OVER / str(fd)) for fd in self.code_fds),
+            "PYTHONPATH": os.pathsep.join(filter(None, (*code, os.environ.get("PYTHONPATH")))),
             "FOLDBOOK_DATA_DIR": str(self.data_dir),
             "HOME": "/",
             RUN_AS: f"{self.user.uid}:{self.user.gid}:{library}",
