@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import httpx
 import psutil
@@ -17,9 +16,7 @@ from pydantic import SecretStr
 
 from foldbook.brokers.live.credentials import credentials_of, tables_of
 from foldbook.config import Settings
-from foldbook.engine.doctor.checks import privileges
-from foldbook.engine.doctor.finding import Patient
-from foldbook.engine.privileges import give, hand_over, why_not
+from foldbook.engine.privileges import give, hand_over, parts_run_as, why_not
 from foldbook.postgres.binaries import server_user
 from tests.leaving_out import leave_out
 from tests.machinery.engine import Engine, command_line
@@ -131,10 +128,8 @@ def test_what_needs_files_of_root_s_stays_root_and_is_told(
     settings = Settings(data_dir=tmp_path / "data", database_url=SecretStr(url.format(closed=tmp_path)))
     assert (why_not(settings) is None) == is_dropped
     assert (hand_over(settings) is not None) == is_dropped
-    with MagicMock() as connection:
-        told = [finding.problem for finding in privileges.check(Patient(settings, connection))]
-    assert len(told) == (0 if is_dropped else 1)
-    assert is_dropped or "runs as root" in told[0]
+    told = parts_run_as(settings)
+    assert told == server_user().name if is_dropped else told.startswith("root: DATABASE_URL has no password, or needs")
 
 
 def test_a_folder_of_root_s_is_given_with_all_in_it_and_no_link_is_followed(tmp_path: Path) -> None:

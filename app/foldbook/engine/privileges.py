@@ -96,6 +96,13 @@ def why_not(settings: Settings) -> str | None:
     return None
 
 
+def parts_run_as(settings: Settings) -> str:
+    """For people."""
+    if (reason := why_not(settings)) is not None:
+        return f"root: {reason}; run Foldbook as an ordinary user, or where all users can read its code"
+    return _user(settings).name
+
+
 def give(folder: Path, user: ServerUser) -> None:
     """A folder in root's data folder, and all in it, becomes the user's."""
     folder.mkdir(mode=0o700, exist_ok=True)

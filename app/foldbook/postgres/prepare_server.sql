@@ -75,7 +75,6 @@ begin
         execute format('grant execute on function %s to %I', v_function, v_owner);
     end loop;
     execute format('revoke temporary on database %I from public', current_database());
-    execute format('grant temporary on database %I to foldbook_engine', current_database());
     if to_regnamespace('public') is not null then
         revoke create on schema public from public;
     end if;

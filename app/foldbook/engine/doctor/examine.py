@@ -22,6 +22,7 @@ from foldbook.engine.doctor.checks import CHECKS
 from foldbook.engine.doctor.finding import Finding, Patient
 from foldbook.engine.keys import IN_FORCE, PAGE, describe
 from foldbook.engine.lock import running_on
+from foldbook.engine.privileges import parts_run_as
 from foldbook.eventstore.store import shard_of
 from foldbook.messaging.relay import RELAY
 from foldbook.postgres.binaries import DISTRIBUTION
@@ -84,8 +85,10 @@ def examine(settings: Settings) -> Report:
 
 
 def _engine(settings: Settings) -> dict[str, Any]:
+    """``parts run as``: if this user starts the engine."""
     holder = running_on(settings.data_dir)
-    return {"running": False} if holder is None else {"running": True, "pid": holder["pid"], "url": holder["url"]}
+    state = {"running": False} if holder is None else {"running": True, "pid": holder["pid"], "url": holder["url"]}
+    return state | {"parts run as": parts_run_as(settings)}
 
 
 def _access(settings: Settings) -> dict[str, Any]:

@@ -5,7 +5,7 @@ They ask a database that can be reached and is migrated.
 
 from __future__ import annotations
 
-from foldbook.engine.doctor.checks import auditors, privileges, projections
+from foldbook.engine.doctor.checks import auditors, projections
 from foldbook.engine.doctor.finding import Check
 
-CHECKS: tuple[Check, ...] = (projections.check, auditors.check, privileges.check)
+CHECKS: tuple[Check, ...] = (projections.check, auditors.check)
