@@ -49,10 +49,6 @@ class Arena:
         """The database ``foldbook``, with nothing in it."""
         return self._server.dsn
 
-    @property
-    def password_file(self) -> Path:
-        return self._server.password_file
-
     def start(self) -> None:
         self._server.start()
 

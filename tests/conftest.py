@@ -8,6 +8,7 @@ and every test gets a clone of it, dropped afterwards.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import secrets
@@ -27,7 +28,7 @@ from testcontainers.community.postgres import PostgresContainer
 from foldbook.eventstore.readers.definitions import Definition
 from foldbook.eventstore.readers.runner import install_projections
 from foldbook.postgres.connection import connect
-from foldbook.postgres.embedded import SETTINGS, EmbeddedPostgres
+from foldbook.postgres.embedded import PREPARE, SETTINGS, EmbeddedPostgres
 from foldbook.postgres.migrations import migrate
 from foldbook.postgres.roles import ENGINE, as_role
 from foldbook.resources import projection_files
@@ -64,7 +65,15 @@ class Postgres:
         )
         # As on every connection of the engine: compiling a plan takes longer than running it.
         self._administrate(sql.SQL("alter database {} set jit = off").format(sql.Identifier(name)))
+        if template == "template1":
+            self._prepare(name)
         return re.sub(r"^(\w+://[^/?]*)(/[^?]*)?", rf"\g<1>/{name}", self.dsn)
+
+    def _prepare(self, name: str) -> None:
+        """As the embedded server does with its own database, if this login may. Its clones have what it has."""
+        dsn = re.sub(r"^(\w+://[^/?]*)(/[^?]*)?", rf"\g<1>/{name}", self.admin_dsn)
+        with contextlib.suppress(psycopg.errors.InsufficientPrivilege), psycopg.connect(dsn) as superuser:
+            superuser.execute(PREPARE.read_bytes())
 
     def drop_database(self, dsn: str) -> None:
         """Ends the connections that are still open."""

@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from foldbook.postgres.data_folder import check_data_folder, read_plain
 from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.postgres.roles import AUDITOR, ENGINE, OWNER, as_role_if_separated
 from foldbook.postgres.urls import masked, parse
@@ -199,6 +200,7 @@ class Settings(BaseSettings):
 
     def _dsn_of(self, role: str) -> str:
         if self.database_url is None:
+            check_data_folder(self.data_dir)
             return EmbeddedPostgres(self.data_dir).dsn_of(role)
         url = self.database_url.get_secret_value()
         return url if role == OWNER else as_role_if_separated(url, role)
@@ -247,7 +249,7 @@ def own_key(settings: Settings) -> str | None:
 def key_in_file(settings: Settings) -> str | None:
     """The key in the data folder. None: it is not there, or this user may not read it."""
     with suppress(OSError):
-        return settings.key_file.read_text().strip()
+        return read_plain(settings.key_file).strip()
     return None
 
 

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parent
+_HERE = Path(__file__).parent
+# A process that may not enter the folders above must not look for other names of this one.
+_IS_HANDED_OVER = _HERE.is_relative_to("/proc/self/fd")
+_PACKAGE = _HERE if _IS_HANDED_OVER else _HERE.resolve()
+_CHECKOUT = _PACKAGE / ".." / ".." if _IS_HANDED_OVER else _PACKAGE.parents[1]
 _INSTALLED = _PACKAGE / "_resources"
-ROOT = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parents[1]
+ROOT = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
 
 
 def alembic_folder() -> Path:

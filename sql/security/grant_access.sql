@@ -1,7 +1,8 @@
 -- Grants the roles their rights. The owner calls this after every migration. The engine reads everything, and writes the
 -- log through append only; everything else that it may write can be made again: read tables, checkpoints, snapshots. An
 -- owner who cannot create the roles keeps all rights, and runs the engine.
--- p_schemas: those of all code. An auditor reads all of them, but of the event store only the log.
+-- An auditor reads everything, too, and makes nothing: no temporary tables either, which could keep a migration waiting.
+-- p_schemas: those of all code.
 create or replace function eventstore.grant_access(p_schemas text[])
 returns boolean
 language plpgsql
@@ -31,9 +32,8 @@ begin
         execute format('grant usage on schema %I to foldbook_engine, foldbook_auditor', v_schema);
         execute format('grant select on all tables in schema %I to foldbook_engine', v_schema);
         execute format('grant execute on all functions in schema %I to foldbook_engine', v_schema);
-        continue when v_schema = 'eventstore';
         execute format('grant select on all tables in schema %I to foldbook_auditor', v_schema);
-        continue when v_schema = 'brokers';
+        continue when v_schema in ('eventstore', 'brokers');
         execute format('grant execute on all functions in schema %I to foldbook_auditor', v_schema);
     end loop;
     grant insert, update, delete
@@ -68,10 +68,11 @@ begin
         execute v_statement;
     end loop;
 
-    grant select
-    on eventstore.events, eventstore.commands, eventstore.commits, eventstore.log, eventstore.log_info,
-        eventstore.subscriptions, eventstore.dead_letters, eventstore.leases
-    to foldbook_auditor;
+    if (select pg_has_role(d.datdba, 'usage') from pg_database d where d.datname = current_database()) then
+        execute format('revoke temporary on database %I from public', current_database());
+        execute format('grant temporary on database %I to foldbook_engine', current_database());
+    end if;
+
     grant select on all tables in schema read to foldbook_auditor;
     alter default privileges for role foldbook_engine grant select on tables to foldbook_auditor;
     -- The functions of the event store and of the gateways that only read.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import stat
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,8 @@ def test_it_says_what_the_log_says(shared_ledger: str, tmp_path: Path, rows: For
     events = list(read_rows(tmp_path / "export", rows, EventRow, 0))
     assert [event.position for event in events] == list(range(1, EVENTS + 1))
     assert json.loads(bytes(events[5].payload))["last_px"] == "100.10"
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "export").iterdir()}
+    assert (modes, stat.S_IMODE((tmp_path / "export").stat().st_mode)) == ({0o600}, 0o700)
 
 
 def test_all_shards_are_exported(empty_database: str, tmp_path: Path) -> None:

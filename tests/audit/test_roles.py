@@ -18,7 +18,7 @@ from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.postgres.connection import connect
 from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.postgres.migrations import migrate
-from foldbook.postgres.roles import AUDITOR, ENGINE, OWNER, as_role, as_role_if_separated
+from foldbook.postgres.roles import AUDITOR, ENGINE, as_role, as_role_if_separated
 from foldbook.trading.book import ORDER_BOOK
 from tests.audit.conftest import as_superuser
 from tests.builders import open_account, place, trade
@@ -206,8 +206,8 @@ def test_a_cluster_older_than_a_role_gets_it(own_postgres: EmbeddedPostgres) -> 
         superuser.execute("drop owned by foldbook_auditor")
         superuser.execute("drop role foldbook_engine, foldbook_auditor")
     own_postgres.stop()
-    kept = [line for line in own_postgres.password_file.read_text().splitlines() if f":{OWNER}_" not in line]
-    own_postgres.password_file.write_text("\n".join(kept))
+    for role in (ENGINE, AUDITOR):
+        own_postgres.password_file(role).unlink()
     own_postgres.start()
     assert migrate(own_postgres.dsn, shard_count=1)
     assert ask(own_postgres.dsn_of(ENGINE), "select current_user::text, session_user::text") == [(ENGINE, ENGINE)]

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 from importlib import metadata
@@ -248,3 +249,29 @@ def test_replay_says_how_far_it_went(database: str) -> None:
     assert (future.returncode, future.stdout) == (2, "")
     assert "is in the future" in future.stderr
     assert "up_to      2" in foldbook("replay", ACCOUNT, "--at", "2", DATABASE_URL=database).stdout
+
+
+def test_a_dump_is_its_maker_s_alone_and_written_through_no_link(database: str, tmp_path: Path) -> None:
+    dump, precious = tmp_path / "dump", tmp_path / "precious"
+    dump.touch(mode=0o644)
+    assert foldbook("pg_dump", "-Fc", "-f", str(dump), DATABASE_URL=database).returncode == 0
+    assert stat.S_IMODE(dump.stat().st_mode) == 0o600
+    assert dump.read_bytes().startswith(b"PGDMP")
+    precious.write_text("precious")
+    for option in (["--file", "link"], ["-flink"], ["--file=link"]):
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to(precious)
+        done = foldbook("pg_dump", *option, cwd=tmp_path, DATABASE_URL=database)
+        assert (done.returncode, done.stderr.split(".")[0]) == (1, "foldbook: link is not a file")
+    assert precious.read_text() == "precious"
+
+
+def test_anchors_are_not_written_through_a_link(database: str, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "anchors").symlink_to(tmp_path / "precious")
+    (tmp_path / "data").mkdir()
+    for name, code in (("anchors", 1), ("new", 0)):
+        done = foldbook("audit", "anchor", name, cwd=tmp_path, DATABASE_URL=database, FOLDBOOK_DATA_DIR="data")
+        assert done.returncode == code, done.stderr
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600

@@ -17,7 +17,9 @@ import psycopg
 import pytest
 
 from foldbook.postgres.binaries import EmbeddedPostgresError, server_user
+from foldbook.postgres.data_folder import UnsafeFolder
 from foldbook.postgres.embedded import EmbeddedPostgres
+from foldbook.postgres.roles import AUDITOR, ENGINE, OWNER
 from tests.waiting import block_until
 
 
@@ -56,7 +58,10 @@ def remember(server: EmbeddedPostgres) -> None:
 def test_folders_above_stay_closed(server: EmbeddedPostgres) -> None:
     assert stat.S_IMODE(server.data_folder.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
-    assert stat.S_IMODE(server.password_file.stat().st_mode) == 0o600
+    for role in ("postgres", OWNER, ENGINE, AUDITOR):
+        file = server.password_file(role)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert [line.split(":")[3] for line in file.read_text().splitlines()] == [role]
     assert ask(server.dsn, "select 1") == 1
 
 
@@ -70,7 +75,7 @@ def test_the_role_owns_its_database_and_is_not_a_superuser(server: EmbeddedPostg
 
 
 def test_nobody_gets_in_without_the_password(server: EmbeddedPostgres) -> None:
-    without = server.dsn.replace(quote(str(server.password_file), safe=""), "/nonexistent")
+    without = server.dsn.replace(quote(str(server.password_file(OWNER)), safe=""), "/nonexistent")
     assert without != server.dsn
     with pytest.raises(psycopg.OperationalError, match="no password"):
         psycopg.connect(without)
@@ -121,11 +126,27 @@ def test_it_waits_for_a_busy_backend_of_a_killed_server(server: EmbeddedPostgres
 def test_lost_passwords_are_replaced(server: EmbeddedPostgres) -> None:
     remember(server)
     server.stop()
-    server.password_file.unlink()
+    server.password_file(OWNER).unlink()
 
     server.start()
 
     assert ask(server.dsn, "select answer from kept.fact") == 42
+
+
+def test_passwords_that_were_in_one_file_are_kept_and_get_one_each(server: EmbeddedPostgres) -> None:
+    server.stop()
+    files = [server.password_file(role) for role in ("postgres", OWNER, ENGINE, AUDITOR)]
+    lines = [file.read_text() for file in files]
+    together = server.data_folder / "pgpass"
+    together.write_text("".join(lines))
+    for file in files[1:]:
+        file.unlink()
+
+    server.start()
+
+    assert [file.read_text() for file in files] == lines
+    assert not together.exists()
+    assert ask(server.dsn_of(AUDITOR), "select current_user::text") == AUDITOR
 
 
 def test_lock_files_whose_number_is_another_process_s_by_now_do_no_harm(server: EmbeddedPostgres) -> None:
@@ -210,6 +231,6 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "postgres.start.log").symlink_to(elsewhere)
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(UnsafeFolder, match=r"postgres\.start\.log is not a file"):
         EmbeddedPostgres(folder).start()
     assert elsewhere.read_text() == "precious"

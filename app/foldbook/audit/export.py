@@ -66,7 +66,7 @@ async def _export_shard(
 
 
 def _make_empty(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise AuditError(f"{folder} is not empty: an export needs an empty folder")
 

@@ -8,7 +8,8 @@
         commands-0.ndjson   ordered by commit, then by command id
         events-0.ndjson     ordered by position
 
-Payload, metadata and reason are nested JSON in NDJSON, and strings in Parquet. Times are UTC.
+Payload, metadata and reason are nested JSON in NDJSON, and strings in Parquet. Times are UTC. Only the user who made
+the export may read it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import msgspec
 
 from foldbook.audit.report import AuditError, Checkpoint
 from foldbook.audit.rows import CommandRow, CommitRow, EventRow, Row
+from foldbook.postgres.data_folder import open_own
 
 FORMAT = "foldbook-export-2"
 MANIFEST = "manifest.json"
@@ -52,7 +54,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, without which a folder of files is not an export."""
-    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    with open_own(folder / MANIFEST, "xb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -92,7 +95,7 @@ class Writer(AbstractContextManager["Writer"]):
 
 class NdjsonWriter(Writer):
     def __init__(self, path: Path) -> None:
-        self._file = path.open("xb")
+        self._file = open_own(path, "xb")
         self._encoder = msgspec.json.Encoder()
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -116,7 +119,8 @@ class ParquetWriter(Writer):
         self._types = {name: _type_of(hints[name]) for name in row_type.__struct_fields__}
         self._schema = arrow.schema([(name, types[kind]) for name, kind in self._types.items()])
         self._arrow = arrow
-        self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
+        self._file = open_own(path, "xb")
+        self._writer = parquet.ParquetWriter(self._file, self._schema, compression="zstd")
 
     def write(self, rows: Sequence[Row]) -> None:
         columns = {name: [_plain(getattr(row, name)) for row in rows] for name in self._types}
@@ -124,6 +128,7 @@ class ParquetWriter(Writer):
 
     def __exit__(self, *_: object) -> None:
         self._writer.close()
+        self._file.close()
 
 
 def _read_ndjson(path: Path, row_type: type[AnyRow]) -> Iterator[AnyRow]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from foldbook.audit.report import AuditError, Checkpoint
+from foldbook.postgres.data_folder import open_own
 
 
 def read(path: Path) -> list[Checkpoint]:
@@ -27,5 +28,7 @@ def write(path: Path, reached: Checkpoint) -> None:
     """Replace the checkpoint of one shard."""
     others = [checkpoint for checkpoint in read(path) if checkpoint.shard != reached.shard]
     new = path.with_name(f"{path.name}.new")
-    new.write_bytes(msgspec.json.encode([*others, reached]))
+    new.unlink(missing_ok=True)
+    with open_own(new, "xb") as file:
+        file.write(msgspec.json.encode([*others, reached]))
     new.replace(path)

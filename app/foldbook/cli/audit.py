@@ -24,6 +24,7 @@ from foldbook.cli.progress import ProgressDisplay
 from foldbook.cli.terminal import Json, print_json, read_settings
 from foldbook.config import Settings
 from foldbook.engine.console import tell
+from foldbook.postgres.data_folder import check_data_folder, open_own
 
 KEY_FILE = "anchor.key"
 
@@ -116,19 +117,24 @@ def anchor(
     from foldbook.audit.anchor import encode, sign, signing_key
 
     settings = read_settings()
-    signer = signing_key(key or settings.data_dir / KEY_FILE)
+    signer = signing_key(key or _key_file(settings))
     lines = encode(sign(checkpoint, signer) for checkpoint in run(current_checkpoints(settings.auditor_dsn)))
     if file is None:
         sys.stdout.write(lines.decode())
     else:
-        with file.open("ab") as output:
+        with open_own(file, "ab") as output:
             output.write(lines)
 
 
 def _read_anchors(settings: Settings, anchors: Path, key: Path | None) -> Sequence[Checkpoint]:
     from foldbook.audit.anchor import public_key, public_key_path, read_anchors
 
-    return read_anchors(anchors, public_key(key or public_key_path(settings.data_dir / KEY_FILE)))
+    return read_anchors(anchors, public_key(key or public_key_path(_key_file(settings))))
+
+
+def _key_file(settings: Settings) -> Path:
+    check_data_folder(settings.data_dir)
+    return settings.data_dir / KEY_FILE
 
 
 def _verify_log(

@@ -20,11 +20,15 @@ def gateway(until_stdin_closes: UntilStdinCloses = False) -> None:
     """
     import uvloop
 
+    from foldbook.brokers.live.credentials import tables_of
     from foldbook.engine.gateways import Gateways
+    from foldbook.engine.privileges import is_dropped_later
 
     settings = read_settings()
     if not settings.broker_kinds:
         tell("FOLDBOOK_BROKERS is empty: there is nothing to work")
         raise typer.Exit(Exit.FAILED)
+    # Who becomes another user reads the file of root's before that.
+    tables = tables_of(os.environ) if is_dropped_later(os.environ) else None
     begin(settings, until_stdin_closes=until_stdin_closes, needs_log=True)
-    run(Gateways(settings, os.environ).run(wait_for_stop()), uvloop.new_event_loop)
+    run(Gateways(settings, os.environ, tables).run(wait_for_stop()), uvloop.new_event_loop)

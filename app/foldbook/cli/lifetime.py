@@ -20,6 +20,7 @@ import typer
 from foldbook.cli.exits import Exit
 from foldbook.cli.terminal import warn_of_unknown_variables
 from foldbook.config import Settings
+from foldbook.engine.privileges import drop
 from foldbook.errors import LogMismatch, StoreUnavailable
 from foldbook.postgres.connection import UNREACHABLE
 
@@ -69,7 +70,7 @@ def begin(settings: Settings, *, until_stdin_closes: bool, needs_log: bool = Fal
     """What every process that keeps running begins with.
 
     A supervisor has looked at the variables before it started this one, which ends with it. Raises what ``require_log``
-    does.
+    does. Afterwards this process is the user that its supervisor told it to be.
     """
     if until_stdin_closes:
         _end_with_stdin()
@@ -81,6 +82,7 @@ def begin(settings: Settings, *, until_stdin_closes: bool, needs_log: bool = Fal
         with suppress(StoreUnavailable) if until_stdin_closes else nullcontext():  # It waits for the database.
             require_log(settings)
     start_logging(settings)
+    drop(os.environ)
 
 
 def start_logging(settings: Settings) -> None:

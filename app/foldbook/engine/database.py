@@ -14,7 +14,12 @@ from foldbook.errors import LogMismatch, StoreUnavailable
 from foldbook.postgres import blocking
 from foldbook.postgres.embedded import EmbeddedPostgres
 
-_NOT_MIGRATED = (psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable)
+_NOT_MIGRATED = (
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.InsufficientPrivilege,  # migrated by a version that gave the auditor fewer rights
+)
 
 
 class LogFacts(NamedTuple):
@@ -46,9 +51,9 @@ def running_database(settings: Settings) -> Iterator[None]:
 
 
 def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection as the database's owner. Raises ``psycopg.OperationalError``, and ``SessionRefused`` if the database
-    does not give the session that is needed."""
-    return blocking.connect(settings.owner_dsn)
+    """A connection of an auditor, who only reads: whatever the engine may have planted in its schemas can do no more.
+    Raises ``psycopg.OperationalError``, and ``SessionRefused`` if the database does not give such a session."""
+    return blocking.connect(settings.auditor_dsn)
 
 
 def log_facts(connection: psycopg.Connection[tuple[Any, ...]]) -> LogFacts | None:

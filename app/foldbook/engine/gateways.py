@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from uuid_utils.compat import uuid7
 
@@ -23,10 +24,13 @@ LIVE_TERM_S = 30.0
 
 class Gateways:
     """One process for each kind of broker that the settings name. ``environment``: where the credentials of live
-    accounts are."""
+    accounts are; ``tables``: what was read from their file before."""
 
-    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: Settings, environment: Mapping[str, str], tables: Mapping[str, Any] | None = None
+    ) -> None:
         self._settings = settings
+        self._tables = tables
         self._environment = environment
         self._brokers: dict[str, Broker] = {}
         self._processes = [self._process(kind) for kind in settings.broker_kinds]
@@ -71,7 +75,7 @@ class Gateways:
 
         account, opened_at = opened
         if account not in self._brokers:
-            credentials = credentials_of(account, self._environment)
+            credentials = credentials_of(account, self._environment, self._tables)
             self._brokers[account] = LiveBroker(LiveSettings(account=account, opened_at=opened_at), credentials, now)
         return self._brokers[account]
 

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from foldbook.errors import FoldbookError
-from foldbook.postgres.data_folder import make_data_folder, open_own
+from foldbook.postgres.data_folder import check_data_folder, make_data_folder, open_own, read_plain
 
 LOCK_FILE = "foldbook.lock"
 ORPHANS_TIMEOUT_S = 30
@@ -58,11 +58,12 @@ def _take(lock_fd: int, data_dir: Path) -> None:
 
 
 def running_on(data_dir: Path) -> dict[str, Any] | None:
-    """``pid`` and ``url`` of the engine that runs on a data folder; None if none does."""
+    """``pid`` and ``url`` of the engine that runs on a data folder; None if none does. Raises ``UnsafeFolder``."""
+    check_data_folder(data_dir)
     try:
-        holder: dict[str, Any] = json.loads((data_dir / LOCK_FILE).read_text())
+        holder: dict[str, Any] = json.loads(read_plain(data_dir / LOCK_FILE))
         # The process id alone may belong to another process by now.
         is_alive = abs(psutil.Process(holder["pid"]).create_time() - holder["created"]) < 5
-    except (OSError, ValueError, psutil.Error):
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return None
     return holder if is_alive else None

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Protocol
 
 import foldbook
+from foldbook.config import LIVE_PREFIX
+from foldbook.engine.privileges import Handover
 from foldbook.postgres.embedded import EmbeddedPostgres
 
 STOP_TIMEOUT_S = 15
@@ -32,11 +34,17 @@ class Part(Protocol):
 
 @dataclass
 class Child:
-    """A subcommand of ``foldbook`` in its own process group, so that a Ctrl-C reaches only the supervisor."""
+    """A subcommand of ``foldbook`` in its own process group, so that a Ctrl-C reaches only the supervisor.
+
+    ``handover``: it becomes another user, once it has its code. ``has_credentials``: those of live accounts are in its
+    environment, if they are in this one.
+    """
 
     name: str
     arguments: tuple[str, ...]
     lock_fd: int
+    handover: Handover | None = None
+    has_credentials: bool = False
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -44,10 +52,14 @@ class Child:
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "foldbook.cli", *self.arguments, "--until-stdin-closes"],
             stdin=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": path},
-            pass_fds=(self.lock_fd,),
+            env=self._environment() | {"PYTHONPATH": path} | (self.handover.environment() if self.handover else {}),
+            pass_fds=(self.lock_fd, *(self.handover.fds if self.handover else ())),
             process_group=0,
         )
+
+    def _environment(self) -> dict[str, str]:
+        names = [name for name in os.environ if self.has_credentials or not name.startswith(LIVE_PREFIX)]
+        return {name: os.environ[name] for name in names}
 
     def exit_code(self) -> int | None:
         return self.process.poll() if self.process is not None else None

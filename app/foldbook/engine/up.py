@@ -11,19 +11,25 @@ import json
 import signal
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
+
+import psycopg
 
 from foldbook.config import Settings, key_in_file
 from foldbook.engine.address import check_address, check_venue_address
 from foldbook.engine.console import tell
+from foldbook.engine.database import require_log
 from foldbook.engine.keys import ensure_operator_key
 from foldbook.engine.lock import lock
 from foldbook.engine.parts import Child, Database, Part
+from foldbook.engine.privileges import Handover, give, hand_over, may_read, why_not
 from foldbook.engine.supervisor import READY_TIMEOUT_S, STOP_SIGNALS, Supervisor
 from foldbook.engine.welcome import welcome
+from foldbook.errors import StoreUnavailable
 from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.postgres.migrations import migrate
-from foldbook.postgres.roles import NOT_SEPARATED
+from foldbook.postgres.roles import NOT_SEPARATED, may_migrate
 
 
 class Stopped(BaseException):
@@ -56,43 +62,75 @@ def running(settings: Settings, *before: Part) -> Iterator[tuple[Supervisor, int
                 supervisor.start(part)
             if settings.is_embedded:
                 supervisor.start(Database(EmbeddedPostgres(settings.data_dir)))
-            if not migrate(settings.owner_dsn, settings.shards):
-                tell(f"roles: {NOT_SEPARATED}")
+            _migrate(settings)
             if settings.access == "keys" and asyncio.run(ensure_operator_key(settings)):
                 tell(f"made an operator's key: {settings.key_file}")
-            supervisor.start(Child("the projector", ("projections", "run"), lock_fd))
-            supervisor.start(Child("the API", ("serve",), lock_fd))
-            for part in (*_of_brokers(settings, lock_fd), *_of_messaging(settings, lock_fd)):
+            handover = _hand_over(settings)
+            supervisor.start(Child("the projector", ("projections", "run"), lock_fd, handover))
+            supervisor.start(Child("the API", ("serve",), lock_fd, handover))
+            for part in (*_of_brokers(settings, lock_fd, handover), *_of_messaging(settings, lock_fd, handover)):
                 supervisor.start(part)
             supervisor.wait_until(lambda: _is_ready(settings))
             yield supervisor, lock_fd
+
+
+def _migrate(settings: Settings) -> None:
+    """As the owner. With a login of the engine's own in DATABASE_URL, somebody else has done that."""
+    try:
+        is_owner = may_migrate(settings.owner_dsn)
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(f"the database can't be reached: {str(error).strip()}") from error
+    if not is_owner:
+        require_log(settings)
+    elif not migrate(settings.owner_dsn, settings.shards):
+        tell(f"roles: {NOT_SEPARATED}")
 
 
 def _starts_venue(settings: Settings) -> bool:
     return "simulated" in settings.broker_kinds and settings.venue_url is None
 
 
-def _of_brokers(settings: Settings, lock_fd: int) -> Iterator[Child]:
+def _hand_over(settings: Settings) -> Handover | None:
+    """The user that the other parts run as, if that is not this one."""
+    handover = hand_over(settings)
+    if handover is not None:
+        give(settings.data_dir / "venue", handover.user)
+    elif reason := why_not(settings):
+        tell(f"every part runs as root: {reason}")
+    return handover
+
+
+def _of_brokers(settings: Settings, lock_fd: int, handover: Handover | None) -> Iterator[Child]:
     """The venue, the gateway, and what feeds the venue."""
     if _starts_venue(settings):
-        folder = str(settings.data_dir / "venue")
-        yield Child("the venue", ("venue", "--port", str(settings.port_of_venue), "--data-dir", folder), lock_fd)
+        folder = str((settings.data_dir if handover is None else handover.data_dir) / "venue")
+        venue = ("venue", "--port", str(settings.port_of_venue), "--data-dir", folder)
+        yield Child("the venue", venue, lock_fd, handover)
     if settings.broker_kinds:
-        yield Child("the gateway", ("gateway",), lock_fd)
+        yield Child("the gateway", ("gateway",), lock_fd, handover, has_credentials=True)
     if _starts_venue(settings) and settings.market != "none":
         feed = ("market", "run", settings.market, "--loop", "--venue", settings.venue_address)
-        yield Child("the market data", feed, lock_fd)
+        yield Child("the market data", feed, lock_fd, _for_market(settings.market, handover))
 
 
-def _of_messaging(settings: Settings, lock_fd: int) -> Iterator[Child]:
+def _for_market(source: str, handover: Handover | None) -> Handover | None:
+    """Whoever may read the file feeds it."""
+    path = Path(source if Path(source).exists() else source.partition(":")[0]).absolute()
+    if handover is None or not path.exists() or may_read(handover.user, path):
+        return handover
+    tell(f"the market data is read as root: user {handover.user.name} may not read {path}")
+    return None
+
+
+def _of_messaging(settings: Settings, lock_fd: int, handover: Handover | None) -> Iterator[Child]:
     """What joins this engine with others over RabbitMQ: events out, commands in, and the venue's market data out."""
     if settings.amqp_url is None:
         return
-    yield Child("the relay", ("relay",), lock_fd)
-    yield Child("the intake", ("intake",), lock_fd)
+    yield Child("the relay", ("relay",), lock_fd, handover)
+    yield Child("the intake", ("intake",), lock_fd, handover)
     if "simulated" in settings.broker_kinds:
         published = ("market", "run", "venue", "--to", "amqp", "--no-prices", "--venue", settings.venue_address)
-        yield Child("the market data for RabbitMQ", published, lock_fd)
+        yield Child("the market data for RabbitMQ", published, lock_fd, handover)
 
 
 def _is_ready(settings: Settings) -> bool:

@@ -31,9 +31,9 @@ Foldbook is ready.
   {_venue(settings)}
   data          {settings.data_dir if settings.is_embedded else "the PostgreSQL of DATABASE_URL"}
   {_access(settings)}
-  command line  {Path(sys.executable).with_name("foldbook")} --help
+  command line  {_command_line()} --help
 
-In psql:
+In psql, as an auditor, who only reads:
   {psql_line(settings)}
 
 A first order, from another terminal: open an account, place an order, watch it being filled, see what it made.
@@ -62,8 +62,12 @@ def first_order(settings: Settings) -> str:
 
 
 def psql_line(settings: Settings) -> str:
-    """A shell command. It shows no password: the embedded server's is in a file, any other in the environment."""
-    psql = str(client_program("psql"))
+    """A shell command that connects as an auditor. It shows no password: the embedded server's is in a file, any other
+    in the environment."""
     if not settings.is_embedded:
-        return f'{shlex.quote(psql)} "$DATABASE_URL"'
-    return shlex.join([psql, make_conninfo("", **conninfo_to_dict(settings.owner_dsn))])
+        return shlex.join([_command_line(), "psql"])
+    return shlex.join([str(client_program("psql")), make_conninfo("", **conninfo_to_dict(settings.auditor_dsn))])
+
+
+def _command_line() -> str:
+    return str(Path(sys.executable).with_name("foldbook"))

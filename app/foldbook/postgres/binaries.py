@@ -58,8 +58,8 @@ def server_user(*folders: Path) -> ServerUser:
     if os.geteuid() != 0:
         return _describe(pwd.getpwuid(os.geteuid()), is_other=False)
     for folder in folders:
-        if folder.exists() and folder.stat().st_uid != 0:
-            return _describe(pwd.getpwuid(folder.stat().st_uid), is_other=True)
+        if folder.exists() and folder.lstat().st_uid != 0:
+            return _describe(pwd.getpwuid(folder.lstat().st_uid), is_other=True)
     for name in UNPRIVILEGED_USERS:
         try:
             return _describe(pwd.getpwnam(name), is_other=True)

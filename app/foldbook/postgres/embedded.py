@@ -3,7 +3,7 @@
 ::
 
     <data folder>/
-        pgpass              the roles' passwords, 0600
+        pgpass.<role>       the password of each role, 0600
         postgres/           PostgreSQL's own folder, 0700, with its Unix socket and its log/
         postgres.start.log  what the server printed before it opened its log
 
@@ -28,6 +28,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import tempfile
@@ -37,6 +38,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import psutil
+import psycopg
 
 from foldbook.postgres.binaries import (
     ENVIRONMENT,
@@ -46,7 +48,14 @@ from foldbook.postgres.binaries import (
     server_programs,
     server_user,
 )
-from foldbook.postgres.data_folder import make_data_folder, open_own, sync_folder, write_private
+from foldbook.postgres.data_folder import (
+    HANDED_OVER,
+    make_data_folder,
+    open_own,
+    read_plain,
+    sync_folder,
+    write_private,
+)
 from foldbook.postgres.roles import AUDITOR, ENGINE, OWNER
 
 SUPERUSER = "postgres"
@@ -82,6 +91,9 @@ SETTINGS = {
     "log_truncate_on_rotation": "on",
 }
 
+PREPARE = Path(__file__).with_name("prepare_server.sql")
+"""For a superuser of any server: the roles, and the bounds of an auditor."""
+
 ACCESS = "local all all scram-sha-256\n"
 
 
@@ -91,9 +103,8 @@ class EmbeddedPostgres:
 
     def __init__(self, data_folder: Path, settings: Mapping[str, str] = SETTINGS) -> None:
         self._settings = settings
-        self.data_folder = data_folder.resolve()
+        self.data_folder = data_folder if data_folder.is_relative_to(HANDED_OVER) else data_folder.resolve()
         self.folder = self.data_folder / "postgres"
-        self.password_file = self.data_folder / "pgpass"
         self._start_log = self.data_folder / "postgres.start.log"
         self._server: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
@@ -106,6 +117,11 @@ class EmbeddedPostgres:
     def dsn_of(self, role: str) -> str:
         """The database ``foldbook`` as one of ``ROLES``."""
         return self._dsn(role, "foldbook")
+
+    def password_file(self, role: str) -> Path:
+        """Has one line, with the password of this role. Another role's is in another file, so that who connects as one
+        need not be able to read the others."""
+        return self.data_folder / f"pgpass.{role}"
 
     @property
     def superuser_dsn(self) -> str:
@@ -125,19 +141,21 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Create the cluster if there is none, end leftover processes, start, and return when the server is ready.
 
-        Raises :class:`EmbeddedPostgresError`.
+        Raises :class:`EmbeddedPostgresError`, and :class:`UnsafeFolder` before anything is touched.
         """
         self.stop()
         make_data_folder(self.data_folder)
-        user = server_user(self.folder, self.data_folder)
+        user = server_user(self.folder)
         programs = server_programs(user)
         if not self.folder.exists():
             self._make_cluster(user, programs)
         self._check_cluster(user)
         end_processes_in(self.folder)
+        self._check_that_nobody_serves()
         # No process is left, but a zombie, or a reused process id, would pass for the holder of these files.
         for left in (self.folder / "postmaster.pid", self._socket_folder / f".s.PGSQL.{PORT}.lock"):
             left.unlink(missing_ok=True)
+        self._split_passwords(user)
         if not self._has_all_passwords():
             self._make_passwords(user, programs, self.folder)
         settings = {**self._settings, "unix_socket_directories": self._prepare_socket_folder(user)}
@@ -158,6 +176,7 @@ class EmbeddedPostgres:
         self._watchdog = _watch(self._server.pid, user)
         try:
             self._wait_until_ready(self._server)
+            self._prepare()
         except BaseException:
             self.stop()
             raise
@@ -181,15 +200,16 @@ class EmbeddedPostgres:
                 continue
 
     def _dsn(self, role: str, database: str) -> str:
-        options = {"host": str(self._socket_folder), "port": PORT, "passfile": str(self.password_file)}
+        options = {"host": str(self._socket_folder), "port": PORT, "passfile": str(self.password_file(role))}
         return f"postgresql://{role}@/{database}?{urlencode(options, quote_via=quote)}"
 
     @property
     def _socket_folder(self) -> Path:
         """The server's folder, or a short private one when that name is too long for a Unix socket."""
-        if len(os.fsencode(self.folder / f".s.PGSQL.{PORT}")) <= SOCKET_PATH_BYTES_MAX:
+        name = os.fsencode(os.path.realpath(self.data_folder)) + b"/postgres"
+        if len(name + f"/.s.PGSQL.{PORT}".encode()) <= SOCKET_PATH_BYTES_MAX:
             return self.folder
-        return Path("/tmp") / f"foldbook-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]}"  # noqa: S108
+        return Path("/tmp") / f"foldbook-{hashlib.sha256(name).hexdigest()[:16]}"  # noqa: S108
 
     def _prepare_socket_folder(self, user: ServerUser) -> str:
         """The socket's folder as the server names it: its own, or the private one, which is created and checked."""
@@ -232,7 +252,6 @@ class EmbeddedPostgres:
         passwords = {role: secrets.token_hex(24) for role in (SUPERUSER, *ROLES)}
         lines = [
             *(f"do $$ begin if to_regrole('{role}') is null then create role {role}; end if; end $$" for role in ROLES),
-            f"grant {ENGINE}, {AUDITOR} to {OWNER}",
             *commands,
             *(f"alter role {role} login password '{word}'" for role, word in passwords.items()),
         ]
@@ -241,28 +260,58 @@ class EmbeddedPostgres:
             *("-c", "exit_on_error=on", "-c", "log_min_error_statement=panic", "postgres"),
         ]
         _run(user, folder, single_user, stdin="".join(f"{line}\n" for line in lines))
-        write_private(self.password_file, "".join(f"*:*:*:{role}:{word}\n" for role, word in passwords.items()))
+        for role, word in passwords.items():
+            self._write_password(user, role, f"*:*:*:{role}:{word}")
+
+    def _write_password(self, user: ServerUser, role: str, line: str) -> None:
+        """What the engine's processes read belongs to the user that they run as, all else to this one."""
+        owner = user.uid if user.is_other and role == ENGINE else None
+        write_private(self.password_file(role), f"{line}\n", owner)
 
     def _has_all_passwords(self) -> bool:
         """Also false for a cluster that is older than one of the roles."""
-        try:
-            known = {line.split(":")[3] for line in self.password_file.read_text().splitlines()}
-        except FileNotFoundError:
-            return False
-        return known >= {SUPERUSER, *ROLES}
+        return all(self.password_file(role).exists() for role in (SUPERUSER, *ROLES))
+
+    def _split_passwords(self, user: ServerUser) -> None:
+        """Earlier versions kept all passwords in one file, which goes when every role has its own."""
+        together = self.data_folder / "pgpass"
+        if not together.exists():
+            return
+        for line in read_plain(together).splitlines():
+            role = line.split(":")[3]
+            if role in (SUPERUSER, *ROLES):
+                self._write_password(user, role, line)
+        together.unlink()
+        sync_folder(self.data_folder)
 
     def _check_cluster(self, user: ServerUser) -> None:
-        owner = self.folder.stat().st_uid
+        owner = self.folder.lstat().st_uid
         if owner != user.uid:
             raise EmbeddedPostgresError(
                 f"{self.folder} belongs to user id {owner}, but PostgreSQL would run as {user.name}: "
                 "run Foldbook as its owner or as root, or choose another FOLDBOOK_DATA_DIR"
             )
-        version = (self.folder / "PG_VERSION").read_text().strip()
+        version = read_plain(self.folder / "PG_VERSION").strip()
         if version != str(MAJOR_VERSION):
             raise EmbeddedPostgresError(
                 f"{self.folder} was created by PostgreSQL {version}, but this is {MAJOR_VERSION}: "
                 "dump it with the old version and restore it, or choose another FOLDBOOK_DATA_DIR"
+            )
+
+    def _prepare(self) -> None:
+        """Roles, and what bounds an auditor; in the database ``foldbook``, whose owner is no superuser."""
+        try:
+            with psycopg.connect(self._dsn(SUPERUSER, "foldbook"), autocommit=True) as superuser:
+                superuser.execute(PREPARE.read_bytes())
+        except psycopg.Error as error:
+            raise EmbeddedPostgresError(f"PostgreSQL cannot be prepared: {str(error).strip()}") from error
+
+    def _check_that_nobody_serves(self) -> None:
+        """A server that the process list does not show, in another container say, must keep its pid file."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, contextlib.suppress(OSError):
+            client.connect(str(self._socket_folder / f".s.PGSQL.{PORT}"))
+            raise EmbeddedPostgresError(
+                f"a PostgreSQL that is no process of this machine serves {self.folder}: stop it first"
             )
 
     def _wait_until_ready(self, server: subprocess.Popen[bytes]) -> None:
@@ -278,7 +327,7 @@ class EmbeddedPostgres:
     def _is_ready(self, pid: int) -> bool:
         """Reads what pg_ctl reads: the first and the eighth line of postmaster.pid."""
         try:
-            lines = (self.folder / "postmaster.pid").read_text().splitlines()
+            lines = read_plain(self.folder / "postmaster.pid").splitlines()
         except FileNotFoundError:
             return False
         return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"

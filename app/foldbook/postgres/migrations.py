@@ -22,6 +22,7 @@ from psycopg import sql
 
 from foldbook.errors import FoldbookError, LogMismatch, StoreUnavailable
 from foldbook.postgres.blocking import Connection, connect
+from foldbook.postgres.holders import holders
 from foldbook.postgres.program import VERSION
 from foldbook.postgres.sqlstates import UNREACHABLE_CLASSES
 from foldbook.resources import ROOT, alembic_folder, code_files, projection_files
@@ -122,7 +123,14 @@ def migrate(dsn: str, shard_count: int) -> bool:
         refusal = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
         if (getattr(refusal, "sqlstate", None) or "08")[:2] in UNREACHABLE_CLASSES:
             raise StoreUnavailable(f"the database can't be reached: {str(refusal).strip()}") from error
-        raise MigrationError(f"the database refused the migration: {str(refusal).strip()}") from error
+        why = str(refusal).strip() + (_held_by(dsn) if isinstance(refusal, psycopg.errors.LockNotAvailable) else "")
+        raise MigrationError(f"the database refused the migration: {why}") from error
+
+
+def _held_by(dsn: str) -> str:
+    """Who it waited for, as far as they are still there."""
+    found = "; ".join(str(holder) for holder in holders(dsn))
+    return f". It waited for {found}. `foldbook migrate --end-auditors` ends those who only read" if found else ""
 
 
 def _migrate(dsn: str, shard_count: int) -> bool:

@@ -32,6 +32,8 @@ from pg_namespace n
 where n.nspname = 'read'
 """
 
+_OWNS = "select pg_has_role(n.nspowner, 'usage') from pg_namespace n where n.nspname = 'eventstore'"
+
 logger = logging.getLogger(__name__)
 
 
@@ -41,7 +43,8 @@ def as_role(url: str, role: str) -> str:
 
 
 def as_role_if_separated(url: str, role: str) -> str:
-    """Like :func:`as_role`; but if the login may not take on the role, the unchanged URL, with a warning.
+    """Like :func:`as_role`; but if the login may not take on the role, the unchanged URL, with a warning if it is the
+    owner's.
 
     Asks the database. If it can't be reached, the result names the role, so that a later connection does not have more
     rights than it should. Raises ``SessionRefused`` if the database does not give the session that is needed.
@@ -50,6 +53,8 @@ def as_role_if_separated(url: str, role: str) -> str:
         with connect(url) as connection:
             if may_take_on(connection, role):
                 return as_role(url, role)
+            if not _may_migrate(connection):
+                return url
     except psycopg.OperationalError:
         return as_role(url, role)
     logger.warning("roles: %s", NOT_SEPARATED)
@@ -60,3 +65,15 @@ def may_take_on(connection: Connection, role: str) -> bool:
     """Whether the roles are separate in this database, and its login may take on ``role``."""
     row = connection.execute(_MAY_TAKE_ON, [ENGINE, role]).fetchone()
     return row is not None and bool(row[0])
+
+
+def may_migrate(url: str) -> bool:
+    """Whether the login owns the log, or there is none yet. The engine may have a login of its own, which does not.
+    Raises ``psycopg.OperationalError``."""
+    with connect(url) as connection:
+        return _may_migrate(connection)
+
+
+def _may_migrate(connection: Connection) -> bool:
+    row = connection.execute(_OWNS).fetchone()
+    return row is None or bool(row[0])

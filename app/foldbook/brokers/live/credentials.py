@@ -48,13 +48,25 @@ class Credentials:
 _SIGNATURE = re.compile(r"(signature[\"']?\s*[=:]\s*[\"']?)[A-Za-z0-9%+/=_-]+", re.IGNORECASE)
 
 
-def credentials_of(account: str, environment: Mapping[str, str]) -> Credentials:
+def tables_of(environment: Mapping[str, str]) -> Mapping[str, Any] | None:
+    """What is in the file that the environment names, for a process that can't read it later. None: there is no such
+    file, or it is not as it should be, which ``credentials_of`` says."""
+    try:
+        return _read(Path(environment[FILE_VARIABLE]))
+    except (KeyError, LiveError):
+        return None
+
+
+def credentials_of(
+    account: str, environment: Mapping[str, str], tables: Mapping[str, Any] | None = None
+) -> Credentials:
     """The credentials of an account such as ``alice/binance/live``.
 
     ``FOLDBOOK_LIVE_BINANCE_ALICE_KEY`` and ``..._SECRET``, and ``..._SANDBOX`` (``true`` or ``false``), if user and
     exchange are of lower-case letters, digits and ``_`` alone: two accounts must never share a variable. Else, and for
     who does not want secrets in the environment, the table of the account in the TOML file that
-    ``FOLDBOOK_LIVE_CREDENTIALS`` names, with ``key``, ``secret`` and ``sandbox``. Raises ``LiveError``.
+    ``FOLDBOOK_LIVE_CREDENTIALS`` names, with ``key``, ``secret`` and ``sandbox``. ``tables``: what was read from that
+    file before. Raises ``LiveError``.
     """
     user, exchange, _ = account.split("/")
     if _PLAIN.match(user) and _PLAIN.match(exchange):
@@ -68,7 +80,7 @@ def credentials_of(account: str, environment: Mapping[str, str]) -> Credentials:
     path = environment.get(FILE_VARIABLE)
     if path is None:
         raise LiveError(f"there are no credentials of {account}: {advice}")
-    table = _read(Path(path)).get(account)
+    table = (_read(Path(path)) if tables is None else tables).get(account)
     if not isinstance(table, dict):
         raise LiveError(f"{path} has no table [{account!r}] with the credentials of that account")
     return _credentials(table, f"the table [{account!r}] of {path}")

@@ -22,11 +22,12 @@ from foldbook.engine.doctor.checks import CHECKS
 from foldbook.engine.doctor.finding import Finding, Patient
 from foldbook.engine.keys import IN_FORCE, PAGE, describe
 from foldbook.engine.lock import running_on
+from foldbook.engine.privileges import parts_run_as
 from foldbook.errors import LogMismatch, SessionRefused
 from foldbook.eventstore.store import shard_of
 from foldbook.messaging.relay import RELAY
 from foldbook.postgres.binaries import DISTRIBUTION
-from foldbook.postgres.roles import ENGINE, NOT_SEPARATED, may_take_on
+from foldbook.postgres.roles import AUDITOR, NOT_SEPARATED, may_take_on
 from foldbook.resources import ROOT
 
 
@@ -96,8 +97,10 @@ def examine(settings: Settings) -> Report:
 
 
 def _engine(settings: Settings) -> dict[str, Any]:
+    """``parts run as``: if this user starts the engine."""
     holder = running_on(settings.data_dir)
-    return {"running": False} if holder is None else {"running": True, "pid": holder["pid"], "url": holder["url"]}
+    state = {"running": False} if holder is None else {"running": True, "pid": holder["pid"], "url": holder["url"]}
+    return state | {"parts run as": parts_run_as(settings)}
 
 
 def _access(settings: Settings) -> dict[str, Any]:
@@ -139,7 +142,7 @@ def _of_database(settings: Settings) -> _Found:
             facts = log_facts(connection)
             if facts is None:
                 return _Found(server | {"migrated": False}, findings=[NOT_MIGRATED])
-            roles = "separated" if may_take_on(connection, ENGINE) else NOT_SEPARATED
+            roles = "separated" if may_take_on(connection, AUDITOR) else NOT_SEPARATED
             told = server | {"migrated": True} | facts._asdict() | {"roles": roles}
             return _Found(
                 told,

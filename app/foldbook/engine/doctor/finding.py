@@ -20,7 +20,7 @@ class Finding(NamedTuple):
 
 
 class Patient(NamedTuple):
-    """What is examined: the settings, and a connection to a migrated database."""
+    """What is examined: the settings, and an auditor's connection to a migrated database."""
 
     settings: Settings
     connection: psycopg.Connection[tuple[Any, ...]]

@@ -5,7 +5,7 @@ They ask a database that can be reached and is migrated.
 
 from __future__ import annotations
 
-from foldbook.engine.doctor.checks import losses, projections, sessions, shards
+from foldbook.engine.doctor.checks import auditors, losses, projections, sessions, shards
 from foldbook.engine.doctor.finding import Check
 
-CHECKS: tuple[Check, ...] = (projections.check, losses.check, shards.check, sessions.check)
+CHECKS: tuple[Check, ...] = (projections.check, losses.check, shards.check, sessions.check, auditors.check)
