@@ -5,7 +5,7 @@
     <folder>/
         manifest.json       written last: the contents, and the heads of the shards when the export began
         commits-0.ndjson    or .parquet; for each shard, ordered by number
-        commands-0.ndjson   ordered by commit, then by command id
+        commands-0.ndjson   ordered by commit, then by command id and hash
         events-0.ndjson     ordered by position
 
 Payload, metadata and reason are nested JSON in NDJSON, and strings in Parquet. Times are UTC.

@@ -64,7 +64,8 @@ def command_hash(row: CommandRow, reason: bytes | None) -> bytes:
 
 
 def commit_hash(row: CommitRow, row_hashes: Iterable[bytes]) -> bytes:
-    """``row_hashes``: each command's and then its events', by position; then of commands without events, by id."""
+    """``row_hashes``: each command's and then its events', by position; then of commands without events, by id and
+    hash."""
     return _digest(
         _bytes(_BYTEA, bytes.fromhex(row.previous_hash)),
         _number(_INT4, row.shard),

@@ -146,9 +146,10 @@ class ShardVerification:
         if gap is not None:
             missing = _length(commit) - len(events)
             self._find(gap, commit.number, "event-missing", f"{missing} of its {_length(commit)} events are missing")
-        by_id = {command.command_id: command for command in commands}
+        by_key = {(c.aggregate_type, c.aggregate_id, c.command_id): c for c in commands}
         for event in events:
-            self._check_event(commit, event, by_id.get(event.command_id))
+            key = event.aggregate_type, event.aggregate_id, event.command_id
+            self._check_event(commit, event, by_key.get(key))
 
     def _check_event(self, commit: CommitRow, event: EventRow, command: CommandRow | None) -> None:
         def find(problem: str, detail: str) -> None:
@@ -162,7 +163,6 @@ class ShardVerification:
             find("event-date", "recorded at a different time than its commit")
         if (
             command is None
-            or (command.aggregate_type, command.aggregate_id) != (event.aggregate_type, event.aggregate_id)
             or command.first_position is None
             or not command.first_position <= event.position < command.first_position + command.event_count
         ):
@@ -219,11 +219,11 @@ class Queue(Iterator[T]):
 
 
 def _hashes_in_order(commands: list[CommandRow], events: list[EventRow]) -> Iterator[bytes]:
-    """Each command and then its events, by position; then the commands without events, by id."""
+    """Each command and then its events, by position; then the commands without events, by id and hash."""
     placed = [(c.first_position, 0, c.hash) for c in commands if c.first_position is not None]
     for _, _, digest in sorted([*placed, *((e.position, 1, e.hash) for e in events)]):
         yield bytes.fromhex(digest)
-    for command in sorted((c for c in commands if c.first_position is None), key=lambda c: c.command_id):
+    for command in sorted((c for c in commands if c.first_position is None), key=lambda c: (c.command_id, c.hash)):
         yield bytes.fromhex(command.hash)
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from foldbook.eventstore.events import AggregateKey, Command, Metadata
+from foldbook.eventstore.events import AggregateKey, Command, CommandKey, Metadata
 
 
 class CommandResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -40,6 +40,10 @@ class Submission:
     attempts: int = 0
     is_subject_taken: bool = False
     """Its subject was thought to be new, and the log knew better."""
+
+    @property
+    def command_key(self) -> CommandKey:
+        return CommandKey(self.aggregate_key, self.command.command_id)
 
     @property
     def subject_key(self) -> tuple[AggregateKey, str | None]:
