@@ -12,9 +12,11 @@ from foldbook.api.queries.parameters import (
     LIMIT_MAX,
     AfterPosition,
     Limit,
+    LogTypes,
     MinPosition,
     Shard,
     TextFilter,
+    check_known,
     check_shard,
 )
 from foldbook.api.queries.reader import Reader
@@ -25,6 +27,7 @@ from foldbook.api.queries.responses import document_response, query
 async def get_events(
     reader: NamedDependency[Reader],
     principal: NamedDependency[Principal],
+    log_types: NamedDependency[LogTypes],
     shard: Shard = 0,
     after: AfterPosition = 0,
     limit: Limit = LIMIT_MAX,
@@ -38,10 +41,13 @@ async def get_events(
 
     A key that does not have every account sees the events of those that it has.
 
-    With a `type` or an `aggregate_type`, a call examines at most 100,000 events, because types have no index. The page
-    may then be short or empty, and `next` says where to continue. Only a page without `next` is the last.
+    With a `type`, an `aggregate_type`, or a `subject` that very many events have, a call examines at most 100,000
+    events, because no index finds them. The page may then be short or empty, and `next` says where to continue. Only
+    a page without `next` is the last. A type that does not exist is 400.
     """
     check_shard(shard, reader.shard_count)
+    check_known("type", type, log_types.events)
+    check_known("aggregate_type", aggregate_type, log_types.aggregates)
     if aggregate_id is not None:
         principal.check(READERS, aggregate_id)
     await reader.reach_head(shard, min_position)

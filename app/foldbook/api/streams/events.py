@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from foldbook.access.roles import READERS, AccountHidden
 from foldbook.api.commands.calls import CountResponse, problem_reply
 from foldbook.api.gate import PRINCIPAL, Gate, Headers, Message, Receive, Scope, Send, headers_of, respond
 from foldbook.api.problems import Problem, problem_of
-from foldbook.api.queries.parameters import POSITION_MAX, malformed
+from foldbook.api.queries.parameters import POSITION_MAX, check_known, malformed
 from foldbook.api.refusals import log_refusal
 from foldbook.api.streams.open_streams import OpenStreams
 from foldbook.api.streams.query_string import parameters_in
@@ -40,7 +40,6 @@ PROBLEMS = (
 
 _PARAMETERS = ("after", "account", "type")
 _AFTER = re.compile(r"([0-9]{1,4}):([0-9]{1,19}|now)|now")
-_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,199}")
 _LAST_EVENT_ID = b"last-event-id"
 _HEADERS = [
     (b"content-type", MEDIA_TYPE.encode()),
@@ -71,6 +70,7 @@ class EventStream:
         open_streams: OpenStreams,
         gate: Gate,
         count: CountResponse,
+        event_types: Collection[str],
         *,
         heartbeat_s: float = HEARTBEAT_S,
         stalled_s: float = STALLED_S,
@@ -80,6 +80,7 @@ class EventStream:
         self._open = open_streams
         self._gate = gate
         self._count = count
+        self._event_types = event_types
         self._heartbeat_s = heartbeat_s
         self._stalled_s = stalled_s
 
@@ -88,6 +89,7 @@ class EventStream:
         try:
             principal.check(READERS)
             asked = read_request(scope["query_string"], headers_of(scope["headers"]), principal, len(self._tails))
+            check_known("type", asked.type, self._event_types)
             self._open.check_room(principal)
         except Exception as error:
             await self._refuse(send, problem_of(error), principal)
@@ -173,8 +175,6 @@ def read_request(query: bytes, headers: Headers, principal: Principal, shard_cou
         if not is_account(account):
             raise AccountHidden(account)
         principal.check(READERS, account)
-    if type_ is not None and not _TYPE.fullmatch(type_):
-        raise malformed("type", "is not the name of a type of events")
     name = "after"
     if headers.get(_LAST_EVENT_ID):
         name, after = "Last-Event-ID", headers[_LAST_EVENT_ID].decode("latin-1")
