@@ -1,0 +1,422 @@
+"""The critical lines: what would be wrong, and not noticed, if the named test was not there."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_LOG, _AUDIT = "sql/eventstore/log/", "sql/audit/log/"
+_STORE, _COMMANDS = "app/foldbook/eventstore/", "app/foldbook/eventstore/commands/"
+_CONTRACT, _BUS = "eventstore/test_store_contract.py::", "eventstore/test_bus.py::"
+
+APPEND = [
+    Mutant(
+        _LOG + "append.sql",
+        "p.known_fingerprint is null\n",
+        "true\n",
+        _CONTRACT + "test_a_duplicate_writes_nothing_and_says_whether_it_is_the_same",
+    ),
+    Mutant(
+        _LOG + "append.sql",
+        "and not p.is_taken",
+        "",
+        _CONTRACT + "test_a_subject_that_should_be_absent_is_looked_up_in_its_own_aggregate",
+    ),
+    Mutant(
+        _LOG + "append.sql",
+        "coalesce(p.expected_sequence + p.event_index = p.stored_sequence + p.earlier_events, true)",
+        "true",
+        _CONTRACT + "test_a_conflict_names_the_sequence_and_affects_no_other",
+    ),
+    Mutant(
+        _LOG + "append.sql",
+        "j.is_clean and (\n",
+        "j.is_clean or (false and\n",
+        _CONTRACT + "test_nothing_decided_after_a_conflict_is_appended_even_if_the_number_fits",
+    ),
+    Mutant(
+        _LOG + "append_one.sql",
+        "coalesce(p_expected_sequence = coalesce(s.stored_sequence, 0), true)",
+        "true",
+        _CONTRACT + "test_one_command_alone_is_judged_as_it_is_in_a_batch",
+    ),
+    Mutant(
+        _LOG + "append_one.sql",
+        "c.command_id = p_command_id and c.aggregate_id = p_aggregate_id",
+        "c.command_id = p_command_id",
+        _CONTRACT + "test_an_id_belongs_to_its_aggregate",
+    ),
+    Mutant(
+        _LOG + "append.sql",
+        "c.command_id = p.command_id and c.aggregate_id = p.aggregate_id",
+        "c.command_id = p.command_id",
+        _CONTRACT + "test_an_id_belongs_to_its_aggregate",
+    ),
+    Mutant(
+        _LOG + "append.sql",
+        "greatest(clock_timestamp(), v_head.recorded_at)",
+        "clock_timestamp()",
+        "eventstore/test_clock.py::test_a_clock_that_was_set_back_moves_no_commit_back",
+    ),
+    Mutant(
+        _LOG + "append_one.sql",
+        "greatest(clock_timestamp(), v_head.recorded_at)",
+        "clock_timestamp()",
+        "eventstore/test_clock.py::test_a_clock_that_was_set_back_moves_no_commit_back",
+    ),
+    Mutant(
+        "alembic/versions/0005_commands_of_aggregates.py",
+        "add primary key (shard, command_id, aggregate_id, aggregate_type)",
+        "add primary key (shard, command_id)",
+        _CONTRACT + "test_an_id_belongs_to_its_aggregate",
+    ),
+]
+
+CHAIN = [
+    Mutant(
+        _LOG + "commit_hash.sql",
+        "    p_previous_hash, p_shard,",
+        "    ''::bytea, p_shard,",
+        "audit/test_export.py::test_it_says_what_the_log_says",
+    ),
+    Mutant(
+        _AUDIT + "verify_commits.sql",
+        "where e.hash is distinct from e.computed_hash",
+        "where false",
+        "audit/test_tampering.py::test_it_is_found",
+    ),
+    Mutant(
+        _AUDIT + "verify_commits.sql",
+        "and c.previous_hash is distinct from c.expected_previous_hash",
+        "and false",
+        "audit/test_tampering.py::test_it_is_found",
+    ),
+    Mutant(
+        "app/foldbook/audit/offline.py",
+        "if event.hash != _hash_event(event).hex():",
+        "if False:",
+        "audit/test_export.py::test_an_edited_line_is_found",
+    ),
+    Mutant(
+        "app/foldbook/audit/offline.py",
+        "is_sealed = commit.hash == _hash_commit(commit, commands, events).hex()",
+        "is_sealed = True",
+        "audit/test_tampering.py::test_it_is_found",
+    ),
+    Mutant(
+        "app/foldbook/audit/files.py",
+        "if row.shard != shard:",
+        "if False:",
+        "audit/test_malformed.py::test_rows_of_another_shard_are_refused",
+    ),
+    Mutant(
+        "sql/security/refuse_change.sql",
+        "update or delete or truncate on eventstore.events",
+        "update or truncate on eventstore.events",
+        "audit/test_append_only.py::test_it_is_refused",
+    ),
+]
+
+BUS = [
+    Mutant(
+        _COMMANDS + "deciding.py",
+        "if submission.command_key in batch.commands or aggregate.is_stale:",
+        "if aggregate.is_stale:",
+        _BUS + "test_the_same_command_many_times_at_once_is_done_once",
+    ),
+    Mutant(
+        _COMMANDS + "deciding.py",
+        "if submission.expected_sequence is not None and submission.expected_sequence != sequence:",
+        "if False:",
+        "api/test_conditions.py::test_a_command_is_conditional_on_the_sequence",
+    ),
+    Mutant(
+        _COMMANDS + "results.py",
+        "elif verdict.fate is Fate.DUPLICATE and not verdict.is_same_content:",
+        "elif False:",
+        _BUS + "test_the_same_id_with_other_content_is_refused",
+    ),
+    Mutant(
+        _COMMANDS + "shard_bus.py",
+        "self.states.store(landed.after, broken)",
+        "self.states.store(landed.after, {})",
+        _BUS + "test_two_buses_on_one_log_lose_nothing",
+    ),
+    Mutant(
+        _COMMANDS + "shard_bus.py",
+        "            batch = batch.without(broken)\n",
+        "",
+        _BUS + "test_two_buses_on_one_log_lose_nothing",
+    ),
+    Mutant(
+        _COMMANDS + "shard_bus.py",
+        "if len(self.queue) >= self._limits.queue_max:",
+        "if False:",
+        _BUS + "test_a_full_queue_refuses_at_once",
+    ),
+    Mutant(
+        _STORE + "strict_json.py",
+        "if len(dict(pairs)) != len(pairs):",
+        "if False:",
+        "audit/test_malformed.py::test_a_key_twice_is_refused",
+    ),
+]
+
+READERS = [
+    Mutant(
+        _STORE + "readers/subscription.py",
+        "asyncio.wait_for(self._woken.wait(), self._poll_interval_s)",
+        "asyncio.wait_for(self._woken.wait(), None)",
+        "readside/test_subscriptions.py::test_without_a_hint_it_looks_again_after_the_poll_interval",
+    ),
+    Mutant(
+        _STORE + "readers/subscription.py",
+        "asyncio.wait_for(self._woken.wait(), self._poll_interval_s)",
+        "asyncio.wait_for(self._woken.wait(), None)",
+        "readside/test_running.py::test_without_any_notification_the_poll_finds_what_was_written",
+    ),
+    Mutant(
+        "sql/eventstore/projections/projection_round.sql",
+        "    for no key update skip locked;",
+        "    ;",
+        "readside/test_subscriptions.py::test_a_round_beside_a_round_does_nothing_and_waits_for_nothing",
+    ),
+    Mutant(
+        "sql/eventstore/projections/projection_round.sql",
+        "update skip locked;",
+        "update;",
+        "readside/test_subscriptions.py::test_a_round_beside_a_round_does_nothing_and_waits_for_nothing",
+    ),
+    Mutant(
+        "sql/eventstore/projections/projection_apply.sql",
+        "v_done := v_letter.position;",
+        "v_done := v_letter.position - 1;",
+        "readside/test_skipping.py::test_only_the_event_it_is_stopped_at_is_skipped",
+    ),
+    Mutant(
+        _LOG + "read_events.sql",
+        "coalesce(v_searched_to, v_head)",
+        "v_searched_to",
+        "api/test_plans.py::test_a_page_of_what_has_very_many_events_is_bounded",
+    ),
+    Mutant(
+        _STORE + "readers/read_gate.py",
+        "if self._checkpoints.get(place, -1) >= position:",
+        "if True:",
+        "readside/test_read_gate.py::test_a_wait_in_vain_is_reported",
+    ),
+]
+
+ACCESS = [
+    Mutant(
+        "app/foldbook/access/principal.py",
+        "if account is not None and not self.sees(account):",
+        "if False:",
+        "access/test_idempotency.py::test_traders_of_several_accounts_may_use_the_same_ids",
+    ),
+    Mutant(
+        "app/foldbook/access/principal.py",
+        "if not self.may(roles):",
+        "if False:",
+        "access/test_patterns.py::test_a_command_without_a_declaration_is_an_operators",
+    ),
+    Mutant(
+        "app/foldbook/access/principal.py",
+        "if on_behalf_of is not None and not self.is_operator:",
+        "if False:",
+        "access/test_forged.py::test_an_actor_that_a_trader_claims_to_be",
+    ),
+    Mutant(
+        "app/foldbook/access/roles.py",
+        'want in ("*", name) for',
+        'want[:1] in ("*", name[:1]) for',
+        "access/test_patterns.py::test_patterns",
+    ),
+    Mutant(
+        "sql/eventstore/values/matches.sql",
+        "in ('*', split_part(p_aggregate_id, '/', 2))",
+        "is not null",
+        "access/test_patterns.py::test_python_and_sql_agree",
+    ),
+    Mutant(
+        "app/foldbook/access/keyring.py",
+        "if held is None or held.key.is_expired(self._now()):",
+        "if held is None:",
+        "access/test_keyring.py::test_an_expired_key_is_refused_without_being_told",
+    ),
+    Mutant(
+        "app/foldbook/api/hosts.py",
+        'if found is None or not self._is_ours(found[1].strip("[]")):',
+        "if found is None:",
+        "access/test_forged.py::test_a_host_that_is_not_ours",
+    ),
+    Mutant(
+        "app/foldbook/api/hosts.py",
+        "if origin is not None and origin not in",
+        "if False and origin not in",
+        "access/test_forged.py::test_a_page_of_another_origin",
+    ),
+    Mutant(
+        "app/foldbook/api/streams/events.py",
+        "                    self._gate.check_live(principal)\n",
+        "",
+        "streams/test_keys.py::test_a_key_that_expires_gets_nothing_more",
+    ),
+]
+
+BROKERS = [
+    Mutant(
+        "app/foldbook/brokers/work.py",
+        "if command_id in self._attempts:",
+        "if True:",
+        "brokers/test_process.py::test_a_gateway_that_ends_while_orders_are_under_way_leaves_no_doubt_behind",
+    ),
+    Mutant(
+        "app/foldbook/brokers/work.py",
+        "if isinstance(outcome, InDoubt):",
+        "if False:",
+        "brokers/test_process.py::test_a_submit_in_doubt_is_found_or_sent_again_under_its_id",
+    ),
+    Mutant(
+        "app/foldbook/brokers/work.py",
+        "if not self.is_ready and action.request is not RequestKind.CANCEL:",
+        "if not self.is_ready:",
+        "brokers/test_process.py::test_a_position_that_differs_is_told_and_blocks_exposure_but_no_cancel",
+    ),
+    Mutant(
+        "app/foldbook/brokers/desk.py",
+        "await self._lease.wait_for(send_s)",
+        "pass",
+        "brokers/test_process.py::test_two_gateways_take_turns",
+    ),
+    Mutant(
+        "app/foldbook/brokers/reports.py",
+        "content = msgspec.json.encode((order_id, msgspec.structs.replace(report, raw=None)))",
+        "content = msgspec.json.encode((order_id, report))",
+        "brokers/test_process.py::test_a_hundred_reconciliations_add_no_event",
+    ),
+    Mutant(
+        "app/foldbook/brokers/reports.py",
+        'return Metadata(actor=ACTOR, raw_message=raw.replace("\\x00", " "))',
+        "return _METADATA",
+        "brokers/test_process.py::test_an_order_is_accepted_filled_in_parts_and_booked",
+    ),
+    Mutant(
+        "sql/eventstore/leases/append_under_lease.sql",
+        "l.name = p_lease and l.epoch = p_epoch",
+        "l.name = p_lease",
+        "brokers/test_process.py::test_two_gateways_take_turns",
+    ),
+]
+
+TRADING = [
+    Mutant(
+        "app/foldbook/trading/requests.py",
+        "    if order.pending_request is PendingRequest.CANCEL:\n",
+        '    if order.pending_request is PendingRequest.CANCEL or book.risk.state == "HALTED":\n',
+        "trading/test_risk_in_book.py::test_a_cancel_always_passes",
+    ),
+    Mutant(
+        "app/foldbook/trading/risk_checks.py",
+        "(state is _HALTED and halted(change))",
+        "False",
+        "trading/test_risk.py::test_the_trading_state",
+    ),
+    Mutant(
+        "app/foldbook/trading/risk_checks.py",
+        "(limits.max_position is not None and max_position(change, limits.max_position))",
+        "False",
+        "trading/test_risk.py::test_the_limits_of_an_account_and_of_a_symbol",
+    ),
+    Mutant(
+        "app/foldbook/trading/executions.py",
+        "overfill_qty=subtract(cum_qty, quantity) or ZERO if",
+        "overfill_qty=ZERO if",
+        "trading/test_reports.py::test_then_the_order_is",
+    ),
+    Mutant(
+        "app/foldbook/trading/executions.py",
+        "return () if is_same_fill(command, known) else (recorded(FillConflictDetected, command),)",
+        "return ()",
+        "trading/test_reports.py::test_an_exec_id_with_other_content_is_never_silent",
+    ),
+    Mutant(
+        "app/foldbook/trading/requests.py",
+        "if order.has_ended or (not order.is_open and quantity <= order.cum_qty):",
+        "if False:",
+        "trading/test_book.py::test_refused",
+    ),
+    Mutant(
+        "app/foldbook/trading/doubts.py",
+        "if order.attempts and book.risk.state is TradingState.HALTED:",
+        "if False:",
+        "trading/test_doubts.py::test_an_account_that_was_halted_sends_nothing_again",
+    ),
+    Mutant(
+        "app/foldbook/trading/values.py",
+        "EXACT = Context(prec=120,",
+        "EXACT = Context(prec=20,",
+        "trading/test_book.py::test_the_largest_and_the_smallest_amounts_are_exact",
+    ),
+    Mutant(
+        "app/foldbook/trading/values.py",
+        "if over > 0 or (over == 0 and whole.as_tuple().digits[-1] % 2):",
+        "if over >= 0:",
+        "readside/test_average.py::test_an_average",
+    ),
+    Mutant(
+        "sql/trading/folds/quotient.sql",
+        " and v_whole % 2 = 1",
+        "",
+        "readside/test_average.py::test_an_average",
+    ),
+    Mutant(
+        "sql/trading/folds/quotient.sql",
+        " or v_twice_the_rest = v_divisor and v_whole % 2 = 1",
+        "",
+        "readside/test_average.py::test_an_average",
+    ),
+]
+
+MESSAGES = [
+    Mutant(
+        "app/foldbook/client/inbox.py",
+        "if place.position <= after:",
+        "if False:",
+        "messaging/test_relay.py::test_a_relay_killed_between_confirm_and_checkpoint_repeats_and_misses_nothing",
+    ),
+    Mutant(
+        "app/foldbook/messaging/relay.py",
+        "reached = self._began + self._publisher.confirmed",
+        "reached = self._began + self._publisher.sent",
+        "messaging/test_relay.py::test_everything_arrives_once_and_in_order_while_rabbitmq_is_killed",
+    ),
+    Mutant(
+        "app/foldbook/messaging/intake.py",
+        "            self._last = future\n",
+        "            self._last, taken.is_done = future, True\n            self._progress.set()\n",
+        "messaging/test_intake.py::test_what_was_not_acknowledged_comes_again_and_is_answered_with_the_first_result",
+    ),
+]
+
+ENGINE = [
+    Mutant(
+        "app/foldbook/engine/parts.py",
+        "            pass_fds=(self.lock_fd,),\n",
+        "",
+        "machinery/test_up.py::test_every_part_holds_the_lock_of_the_folder",
+    ),
+    Mutant(
+        "app/foldbook/postgres/embedded.py",
+        '"synchronous_commit": "on",',
+        '"synchronous_commit": "off",',
+        "machinery/test_embedded.py::test_durability_is_on",
+    ),
+    Mutant(
+        "app/foldbook/postgres/connection.py",
+        '"synchronous_commit": "on",',
+        "",
+        "readside/test_durability.py::test_only_rounds_are_committed_asynchronously",
+    ),
+]
+
+CRITICAL = [*APPEND, *CHAIN, *BUS, *READERS, *ACCESS, *BROKERS, *TRADING, *MESSAGES, *ENGINE]
