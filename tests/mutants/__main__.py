@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tests.mutants.critical import CRITICAL
-from tests.mutants.trying import Tried, try_all
+from tests.mutants.trying import Tried, break_all
 from tests.soak import table
 
 
@@ -27,8 +27,8 @@ def main(
             print(f"{tried.outcome}: {tried.mutant.path}: {tried.mutant.line.strip()}", flush=True)
         return True
 
-    print(f"{len(chosen)} lines to break; first their tests run on the tree as it is", flush=True)
-    tried = try_all(chosen, at_once=at_once, goes_on=show)
+    print(f"{len(chosen)} lines to break", flush=True)
+    tried = break_all(chosen, at_once=at_once, goes_on=show)
     rows = [
         (t.mutant.path.rpartition("/")[2], t.mutant.line.strip()[:60], t.mutant.test[:90], t.outcome[:60])
         for t in tried
