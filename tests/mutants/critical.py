@@ -268,25 +268,32 @@ BROKERS = [
         "app/foldbook/brokers/work.py",
         "if command_id in self._attempts:",
         "if True:",
-        "brokers/test_process.py::test_a_gateway_that_ends_while_orders_are_under_way_leaves_no_doubt_behind",
+        "brokers/test_work.py::test_what_another_process_has_attempted_is_in_doubt_and_is_not_sent",
     ),
     Mutant(
         "app/foldbook/brokers/work.py",
         "if isinstance(outcome, InDoubt):",
-        "if False:",
-        "brokers/test_process.py::test_a_submit_in_doubt_is_found_or_sent_again_under_its_id",
+        "if isinstance(outcome, InDoubt):\n            self.told(action.order_id, ExecType.REJECTED, reason=outcome.reason)\n"
+        "        elif isinstance(outcome, InDoubt):",
+        "brokers/test_work.py::test_what_has_no_clear_answer_is_in_doubt_and_neither_refused_nor_sent_again",
     ),
     Mutant(
         "app/foldbook/brokers/work.py",
         "if not self.is_ready and action.request is not RequestKind.CANCEL:",
         "if not self.is_ready:",
-        "brokers/test_process.py::test_a_position_that_differs_is_told_and_blocks_exposure_but_no_cancel",
+        "brokers/test_work.py::test_before_it_is_reconciled_only_cancels_are_attempted",
+    ),
+    Mutant(
+        "app/foldbook/brokers/work.py",
+        "if not self.is_ready and action.request is not RequestKind.CANCEL:",
+        "if False:",
+        "brokers/test_work.py::test_before_it_is_reconciled_only_cancels_are_attempted",
     ),
     Mutant(
         "app/foldbook/brokers/desk.py",
         "await self._lease.wait_for(send_s)",
         "pass",
-        "brokers/test_process.py::test_two_gateways_take_turns",
+        "brokers/test_work.py::test_without_the_lease_nothing_is_sent_and_the_term_ends",
     ),
     Mutant(
         "app/foldbook/brokers/reports.py",
@@ -298,7 +305,7 @@ BROKERS = [
         "app/foldbook/brokers/reports.py",
         'return Metadata(actor=ACTOR, raw_message=raw.replace("\\x00", " "))',
         "return _METADATA",
-        "brokers/test_process.py::test_an_order_is_accepted_filled_in_parts_and_booked",
+        "brokers/test_work.py::test_a_clear_refusal_is_a_rejection",
     ),
     Mutant(
         "sql/eventstore/leases/append_under_lease.sql",
