@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 
 from foldbook.brokers.desk import Desk
-from foldbook.brokers.port import Acknowledged, Capabilities, InDoubt, Outcome, Refused
+from foldbook.brokers.port import Acknowledged, Capabilities, InDoubt, Outcome, Refused, Report, ReportKind
+from foldbook.brokers.reports import command_id_of
 from foldbook.brokers.work import AccountWork
 from foldbook.errors import StoreUnavailable
 from foldbook.eventstore.events import Metadata
@@ -170,3 +172,15 @@ async def test_before_it_is_reconciled_only_cancels_are_attempted() -> None:
     assert [(one.order_id, one.request) for one in attempts[1:]] == [("o-1", RequestKind.CANCEL)]
     world.work.make_ready()
     assert world.last(RecordAttempt).order_id == "o-2"
+
+
+async def test_a_report_in_other_words_is_the_same_command() -> None:
+    """And one about another account is another, though the broker may say the same of both."""
+    told = Report(kind=ReportKind.ORDER, account=ACCOUNT, exec_type=ExecType.NEW, broker_order_id="b-1", raw="{}")
+    others = (
+        replace(told, account="bob/binance/simulated"),
+        replace(told, broker_order_id="b-2"),
+        replace(told, time=now()),
+    )
+    assert command_id_of(told, "o-1") == command_id_of(replace(told, raw='{"in": "other words"}'), "o-1")
+    assert len({command_id_of(one, "o-1") for one in (told, *others)} | {command_id_of(told, "o-2")}) == 5

@@ -273,7 +273,8 @@ BROKERS = [
     Mutant(
         "app/foldbook/brokers/work.py",
         "if isinstance(outcome, InDoubt):",
-        "if isinstance(outcome, InDoubt):\n            self.told(action.order_id, ExecType.REJECTED, reason=outcome.reason)\n"
+        "if isinstance(outcome, InDoubt):\n"
+        "            self.told(action.order_id, ExecType.REJECTED, reason=outcome.reason)\n"
         "        elif isinstance(outcome, InDoubt):",
         "brokers/test_work.py::test_what_has_no_clear_answer_is_in_doubt_and_neither_refused_nor_sent_again",
     ),
@@ -299,7 +300,7 @@ BROKERS = [
         "app/foldbook/brokers/reports.py",
         "content = msgspec.json.encode((order_id, msgspec.structs.replace(report, raw=None)))",
         "content = msgspec.json.encode((order_id, report))",
-        "brokers/test_process.py::test_a_hundred_reconciliations_add_no_event",
+        "brokers/test_work.py::test_a_report_in_other_words_is_the_same_command",
     ),
     Mutant(
         "app/foldbook/brokers/reports.py",
@@ -311,7 +312,7 @@ BROKERS = [
         "sql/eventstore/leases/append_under_lease.sql",
         "l.name = p_lease and l.epoch = p_epoch",
         "l.name = p_lease",
-        "brokers/test_process.py::test_two_gateways_take_turns",
+        "api/test_gateways.py::test_a_lease_has_one_holder_and_an_append_under_an_old_epoch_is_refused",
     ),
 ]
 
