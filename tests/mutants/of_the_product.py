@@ -221,6 +221,12 @@ ENGINE = [
         "app/foldbook/postgres/connection.py",
         '"synchronous_commit": "on",',
         "",
+        "machinery/test_embedded.py::test_durability_is_on_in_our_sessions_whatever_role_and_database_say",
+    ),
+    Mutant(
+        "app/foldbook/postgres/connection.py",
+        '"synchronous_commit": "on",',
+        '"synchronous_commit": "off",',
         "readside/test_durability.py::test_only_rounds_are_committed_asynchronously",
     ),
 ]
