@@ -36,7 +36,7 @@ define install
 @echo "done."
 endef
 
-.PHONY: up demo test lint bench soak clean
+.PHONY: up demo test lint bench soak mutants clean
 
 up: $(RUNTIME)
 	@exec $(BIN)/foldbook up
@@ -58,6 +58,9 @@ bench: $(BENCHMARK)
 
 soak: $(DEVELOPMENT)
 	$(BIN)/python -m tests.soak $(ARGS)
+
+mutants: $(DEVELOPMENT)
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

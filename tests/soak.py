@@ -34,6 +34,8 @@ from tests.eventstore.test_store_contract import opened
 from tests.machinery.engine import Engine
 from tests.messaging.ordeal import under_way
 from tests.messaging.rabbit import Rabbit, rabbit
+from tests.mutants.critical import CRITICAL
+from tests.mutants.trying import Tried, break_all
 from tests.proof.brokers_killed import ALL_PARTS, check, kill_under_orders, with_venue
 from tests.proof.callers import calling
 from tests.proof.crashing import WAYS, crash_in_a_burst
@@ -114,6 +116,7 @@ def main(
         Stage("failover to a synchronous replica under load", max(1, rounds // 20), 2, fail_over_synchronously),
         Stage("failover to a replica that lagged behind", max(1, rounds // 20), 2, fail_over_asynchronously),
         Stage("kill -9 of RabbitMQ while 20,000 events pass", max(1, rounds // 20), 2, kill_rabbitmq),
+        Stage("critical lines broken one at a time", len(CRITICAL), 12, break_critical_lines),
     ]
     stages = [stage for stage in stages if only in stage.name]
     rows = endure_all(stages, time.monotonic() + minutes * 60)
@@ -316,6 +319,20 @@ def fail_over(clock: Clock, *, is_synchronous: bool) -> None:
     while clock.goes_on:
         clock.seen = asyncio.run(fail_over_under_load(is_synchronous=is_synchronous, major=MAJORS[clock.done % 2]))
         clock.done += 1
+
+
+def break_critical_lines(clock: Clock) -> None:
+    """As many as there is time for, whichever they are."""
+
+    def goes_on(tried: Tried | None) -> bool:
+        if tried is not None:
+            clock.done += 1
+        return clock.goes_on
+
+    tried = break_all(random.sample(CRITICAL, clock.wanted), goes_on=goes_on)
+    noticed, bad = [t for t in tried if t.outcome == "noticed"], [t for t in tried if t.is_bad]
+    clock.seen = f"{len(noticed)} noticed, {len(tried) - len(noticed) - len(bad)} left out"
+    assert not bad, "\n".join(f"{t.outcome}: {t.mutant}" for t in bad)
 
 
 def seen_in(dsn: str) -> str:

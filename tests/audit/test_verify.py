@@ -15,17 +15,22 @@ import pytest
 
 from foldbook.audit import resume
 from foldbook.audit import verify as verification
+from foldbook.audit.export import export
+from foldbook.audit.files import Format
+from foldbook.audit.offline import verify_export
 from foldbook.audit.report import AuditError, Checkpoint
 from foldbook.audit.verify import verify
 from foldbook.cli import progress
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.eventstore.store import Fate
 from foldbook.trading.book import ORDER_BOOK
 from tests.api.conftest import assert_problem, serving, settings_for
 from tests.audit.conftest import as_superuser
-from tests.audit.ledger import COMMITS, EVENTS, tamper
-from tests.builders import open_account, place
+from tests.audit.ledger import ALICE, BOB, COMMITS, EVENTS, tamper
+from tests.builders import cancel, created, open_account, place
 from tests.conftest import Postgres, prepare
+from tests.eventstore.test_store_contract import propose
 
 EDIT = "update eventstore.events set payload = '{}' where position = 17"
 
@@ -225,3 +230,23 @@ def test_a_wrong_anchor_file(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "anchor.key.pub is missing" in done.stderr
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+async def test_commands_of_several_accounts_may_have_one_id(ledger: str, tmp_path: Path, turn: int) -> None:
+    """With events and without, in one commit, in either order: in place, and in an export."""
+    placed, refused = place("same", ALICE), cancel("none", ALICE)
+    same_ids = [
+        propose(placed, (created("same"),)),
+        propose(place("same", BOB, command_id=placed.command_id), (created("same"),)),
+        propose(refused, reason=b'{"code":"unknown-order"}'),
+        propose(cancel("none", BOB, command_id=refused.command_id), reason=b'{"code":"unknown-order"}'),
+    ][::turn]
+    store = PostgresStore(ledger)
+    verdicts = await store.append(0, same_ids)
+    await store.close()
+    assert {verdict.fate for verdict in verdicts} == {Fate.APPENDED}
+    report = await verify(ledger)
+    assert (report.ok, report.shards[0].findings) == (True, [])
+    await export(ledger, tmp_path / "export", Format.NDJSON)
+    assert verify_export(tmp_path / "export").shards == report.shards

@@ -66,7 +66,7 @@ async def test_a_refusal_is_recorded_and_answered_the_same_way_again(bus: Comman
     await bus.execute(place("nothing"))
     with pytest.raises(Refusal, match="has no order nothing"):
         await bus.execute(command)
-    (first,) = await store.command_results(0, [command.command_id])
+    (first,) = await store.command_results(0, [command.command_key])
     assert list(first.event_types) == []
 
 
@@ -98,6 +98,27 @@ async def test_the_same_id_with_other_content_is_refused(bus: CommandBus) -> Non
     with pytest.raises(IdempotencyConflict):
         await bus.execute(place("o-2", command_id=command_id))
     assert (await bus.execute(place("o-3"))).sequence == 3
+
+
+async def test_accounts_do_not_share_their_command_ids(bus: CommandBus, store: EventStore) -> None:
+    accounts, command_ids = (ACCOUNT, "bob/binance/simulated"), (uuid4(), uuid4(), uuid4())
+
+    async def trade_at(account: str) -> list[CommandResult]:
+        sent = (
+            open_account(account, command_id=command_ids[0]),
+            place("o-1", account, command_id=command_ids[1]),
+            place("o-1", account, command_id=command_ids[2]),  # which is there: what had placed it is answered
+        )
+        return list(await asyncio.gather(*map(bus.execute, sent)))
+
+    for is_replayed in (False, True):
+        for account, (opened, placed, again) in zip(
+            accounts, await asyncio.gather(*map(trade_at, accounts)), strict=True
+        ):
+            assert (opened.aggregate_id, opened.sequence, opened.replayed) == (account, 1, is_replayed)
+            assert (placed.aggregate_id, placed.sequence, placed.replayed) == (account, 2, is_replayed)
+            assert (again.aggregate_id, again.position, again.replayed) == (account, placed.position, True)
+    assert len(await store.read_log(0, 0, 9)) == 4
 
 
 async def test_the_same_command_many_times_at_once_is_done_once(bus: CommandBus, store: EventStore) -> None:

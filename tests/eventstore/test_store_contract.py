@@ -13,9 +13,9 @@ import msgspec
 import pytest
 from uuid_utils.compat import uuid7
 
-from foldbook.eventstore.events import Command, Event
+from foldbook.eventstore.events import Command, CommandKey, Event
 from foldbook.eventstore.store import EventStore, Fate, Proposal, Verdict
-from tests.builders import ACCOUNT, KEY, NOW, book_created, created, key, open_account, place
+from tests.builders import ACCOUNT, KEY, NOW, book_created, cancel, created, key, open_account, place
 
 BOB = "bob/binance/simulated"
 
@@ -83,8 +83,9 @@ async def test_a_command_may_have_many_events_or_none(store: EventStore) -> None
     verdicts = await store.append(0, [many, none, refused])
     assert verdicts == [Verdict(Fate.APPENDED, 3, 3, None), *[Verdict(Fate.APPENDED, 3, 3, None)] * 2]
     await assert_gapless(store, 3)
-    asked = [p.command.command_id for p in (many, none, refused)]
-    results = {r.command_id: r for r in await store.command_results(0, [*asked, uuid4()])}
+    asked = [p.command.command_key for p in (many, none, refused)]
+    unknown = CommandKey(asked[0].aggregate, uuid4())
+    results = {r.command_key: r for r in await store.command_results(0, [*asked, unknown])}
     assert set(results) == set(asked)
     assert list(results[asked[0]].event_types) == ["OrderBookCreated", "OrderCreated", "OrderCreated"]
     assert (results[asked[0]].position, results[asked[0]].sequence) == (3, 3)
@@ -95,11 +96,33 @@ async def test_a_command_may_have_many_events_or_none(store: EventStore) -> None
 async def test_a_duplicate_writes_nothing_and_says_whether_it_is_the_same(store: EventStore) -> None:
     first = opened()
     await store.append(0, [first])
-    other = propose(open_account(BOB, command_id=first.command.command_id), (book_created(BOB),), 0)
+    other = propose(place(command_id=first.command.command_id), (created(),), 1)
     again = await store.append(0, [first, other])
     assert fates(again) == ["duplicate", "duplicate"]
     assert [verdict.is_same_content for verdict in again] == [True, False]
     await assert_gapless(store, 1)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_an_id_belongs_to_its_aggregate(store: EventStore, at_once: bool) -> None:
+    """Also of commands without events: they stand at the end of a commit by their ids."""
+    theirs, refused_theirs = opened(BOB), propose(cancel("none", BOB), (), None, reason=b'{"code":"theirs"}')
+    ours = propose(open_account(command_id=theirs.command.command_id), (book_created(),), 0)
+    refused_ours = propose(
+        cancel("none", command_id=refused_theirs.command.command_id), (), None, reason=b'{"code":"ours"}'
+    )
+    proposals = [theirs, ours, refused_theirs, refused_ours]
+    for batch in [proposals] if at_once else [[proposal] for proposal in proposals]:
+        assert set(fates(await store.append(0, batch))) == {"appended"}
+    assert fates(await store.append(0, proposals)) == ["duplicate"] * 4
+    await assert_gapless(store, 2)
+    keys = [proposal.command.command_key for proposal in reversed(proposals)]
+    results = {result.command_key: result for result in await store.command_results(0, keys)}
+    assert [(results[key].position, results[key].reason) for key in keys[2:]] == [(2, None), (1, None)]
+    assert [msgspec.json.decode(results[key].reason or b"") for key in keys[:2]] == [
+        {"code": "ours"},
+        {"code": "theirs"},
+    ]
 
 
 async def test_a_conflict_names_the_sequence_and_affects_no_other(store: EventStore) -> None:
@@ -137,7 +160,7 @@ async def test_a_stale_refusal_is_a_conflict(store: EventStore) -> None:
     await store.append(0, [opened()])
     refusal = propose(place("o-9"), (), 0, reason=b'{"code":"unknown-account"}')
     assert fates(await store.append(0, [refusal])) == ["conflict"]
-    assert await store.command_results(0, [refusal.command.command_id]) == []
+    assert await store.command_results(0, [refusal.command.command_key]) == []
 
 
 async def test_a_subject_that_should_be_absent_is_looked_up_in_its_own_aggregate(store: EventStore) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from foldbook.cli.exits import Exit
 from foldbook.cli.lifetime import is_about_a_file, run
+from foldbook.cli.main import main
 from foldbook.errors import StoreUnavailable
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.postgres_store import PostgresStore
@@ -275,3 +276,16 @@ def test_anchors_are_not_written_through_a_link(database: str, tmp_path: Path) -
         assert done.returncode == code, done.stderr
     assert (tmp_path / "precious").read_text() == "precious"
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "at", ["9" * 5000, "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-13-01", "-1", "\0", "²"]
+)
+def test_replay_to_what_is_no_moment(
+    at: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["foldbook", "replay", ACCOUNT, f"--at={at}"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == Exit.USAGE
+    assert "is neither a position nor an RFC 3339 time" in capsys.readouterr().err

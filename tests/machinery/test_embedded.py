@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import stat
@@ -17,6 +18,7 @@ import psycopg
 import pytest
 
 from foldbook.postgres.binaries import EmbeddedPostgresError, server_user
+from foldbook.postgres.connection import connect
 from foldbook.postgres.data_folder import UnsafeFolder
 from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.postgres.roles import AUDITOR, ENGINE, OWNER
@@ -88,6 +90,24 @@ def test_durability_is_on(server: EmbeddedPostgres) -> None:
     assert ask(
         server.dsn, "select datlocprovider::text || datlocale from pg_database where datname = current_database()"
     ) == ("bC.UTF-8")
+
+
+@pytest.mark.parametrize("of", ["role current_user", "database foldbook"])
+def test_durability_is_on_in_our_sessions_whatever_role_and_database_say(server: EmbeddedPostgres, of: str) -> None:
+    async def in_a_session() -> object:
+        session = await connect(server.dsn)
+        try:
+            return await session.fetchval("select current_setting('synchronous_commit')")
+        finally:
+            await session.close()
+
+    with psycopg.connect(server.dsn, autocommit=True) as owner:
+        owner.execute(f"alter {of} set synchronous_commit = off".encode())
+        try:
+            assert ask(server.dsn, "select current_setting('synchronous_commit')") == "off"
+            assert asyncio.run(in_a_session()) == "on"
+        finally:
+            owner.execute(f"alter {of} reset synchronous_commit".encode())
 
 
 def test_it_recovers_after_a_kill(server: EmbeddedPostgres) -> None:

@@ -7,9 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from foldbook.audit.verify import verify
 from foldbook.errors import LogMismatch
+from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.eventstore.store import Fate
 from foldbook.postgres.migrations import MigrationError, in_order_of_need, migrate
 from foldbook.resources import ROOT
+from tests.builders import book_created, open_account
+from tests.eventstore.test_store_contract import propose
 
 
 def one(dsn: str, question: str) -> object:
@@ -39,6 +44,25 @@ def test_two_migrations_at_once_take_turns(empty_database: str) -> None:
 def test_the_number_of_shards_is_fixed(database: str) -> None:
     with pytest.raises(LogMismatch, match="FOLDBOOK_SHARDS=1"):
         migrate(database, shard_count=2)
+
+
+async def test_a_command_of_before_an_upgrade_is_known_after_it(database: str) -> None:
+    """The shape of 0004, in which a command's id was unique within the shard."""
+    opened = propose(open_account(), (book_created(),), 0)
+    store = PostgresStore(database)
+    await store.append(0, [opened])
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            "alter table eventstore.commands drop constraint commands_pkey, add primary key (shard, command_id)"
+        )
+        connection.execute("update eventstore.alembic_version set version_num = '0004'")
+    migrate(database, shard_count=1)
+
+    bob = "bob/binance/simulated"
+    other = propose(open_account(bob, command_id=opened.command.command_id), (book_created(bob),), 0)
+    assert [verdict.fate for verdict in await store.append(0, [opened, other])] == [Fate.DUPLICATE, Fate.APPENDED]
+    await store.close()
+    assert (await verify(database)).ok
 
 
 def test_changed_code_is_applied_again(database: str) -> None:

@@ -14,9 +14,10 @@ from functools import partial
 import psutil
 import psycopg
 
+from foldbook.engine.lock import LOCK_FILE
 from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.postgres.roles import ENGINE
-from tests.machinery.engine import Engine, answers
+from tests.machinery.engine import Engine, answers, command_line
 from tests.waiting import block_until
 
 
@@ -67,6 +68,15 @@ def test_a_second_one_on_the_same_folder_is_refused(engine: Engine) -> None:
     assert str(engine.process.pid) in second.stderr
     assert engine.url in second.stderr
     engine.place_and_read("after-the-second")
+
+
+def test_every_part_holds_the_lock_of_the_folder(engine: Engine) -> None:
+    """So a part that outlives its supervisor, and still writes, keeps the next engine away."""
+    engine.start()
+    parts = [part for part in engine.processes()[1:] if "--until-stdin-closes" in command_line(part)]
+    assert len(parts) >= 5
+    for part in parts:
+        assert str(engine.data_dir / LOCK_FILE) in {file.path for file in part.open_files()}, command_line(part)
 
 
 def test_a_port_that_is_taken_is_named(engine: Engine) -> None:

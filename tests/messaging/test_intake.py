@@ -57,8 +57,10 @@ async def test_a_command_is_answered_as_over_http(amqp_url: str, database: str) 
         assert (refusal["type"], refusal["status"]) == ("urn:foldbook:problem:unknown-order", 404)
         conflict = await trader.ask(place("o-1"), expected_sequence=7)
         assert (conflict["status"], conflict["expected"], conflict["actual"]) == (412, 7, 1)
-        other = open_account("bob/binance/simulated", command_id=command.command_id)
+        other = place("o-1", command_id=command.command_id)
         assert (await trader.ask(other))["type"] == "urn:foldbook:problem:idempotency-conflict"
+        of_another_account = open_account("bob/binance/simulated", command_id=command.command_id)
+        assert (await trader.ask(of_another_account))["account"] == "bob/binance/simulated"
 
 
 async def test_the_commands_of_a_sender_keep_their_order_and_share_commits(amqp_url: str, database: str) -> None:

@@ -13,8 +13,10 @@ from foldbook.eventstore.readers.definitions import Definition
 from foldbook.eventstore.readers.runner import LiveRounds, install_projections
 from foldbook.eventstore.readers.subscription import Round, Subscription
 from foldbook.postgres.connection import UNREACHABLE, Connection, connect
+from foldbook.resources import projection_files
 from tests.readside.histories import write_book
 from tests.readside.projecting import administering, connected, status_of
+from tests.waiting import until
 
 NEVER_S = 3600.0
 
@@ -90,12 +92,39 @@ async def test_a_hint_during_a_round_counts_only_if_the_round_did_not_get_there(
         await log.rounds_reach(4)
 
 
+async def test_without_a_hint_it_looks_again_after_the_poll_interval(database: str) -> None:
+    log = Log()
+    subscription = Subscription("test", 0, log.read, database, interval_s=0.0, poll_interval_s=0.05)
+    await subscription.start()
+    try:
+        for head in (1, 2, 3):
+            log.head = head
+            await until(lambda: log.checkpoint == log.head)
+    finally:
+        await subscription.stop()
+    assert log.rounds >= 3
+
+
 @pytest.mark.parametrize("payload", [None, "", "nonsense", "0", "0:", "0:x", "x:1", "0:99999999999999999999"])
 async def test_a_hint_that_says_nothing_is_a_reason_to_look(database: str, payload: str | None) -> None:
     log = Log()
     async with subscribed(database, log) as subscription:
         subscription.hint(payload)
         await log.rounds_reach(2)
+
+
+async def test_a_round_beside_a_round_does_nothing_and_waits_for_nothing(database: str) -> None:
+    """Two processes have the same projection; one of them is inside a round."""
+    with connected(database) as connection:
+        session = await connect(database, settings={"statement_timeout": "5000"})
+        await install_projections(session, [Definition.read(path) for path in projection_files()])
+        head = write_book(connection, orders=3)
+        ask = "select from_position, to_position from eventstore.projection_round('live', 'orders', 0, 1000)"
+        with connected(database) as other, other.transaction():
+            assert other.execute(ask.encode()).fetchall() == [(0, head)]
+            assert await session.fetch(ask) == []
+        assert [tuple(row) for row in await session.fetch(ask)] == [(head, head)]
+        await session.close()
 
 
 SLOW = """\

@@ -141,6 +141,7 @@ async def test_a_comment_comes_while_nothing_does_and_moves_the_id(engine: Engin
         ("?after=0:9999999999999999999", 400, "malformed", "after"),
         ("?after=0:0&after=0:0", 400, "malformed", "after"),
         ("?type=a%20b", 400, "malformed", "type"),
+        ("?type=NoSuchEvent", 400, "malformed", "type"),
         ("?typ=OrderFilled", 400, "malformed", "typ"),
         ("?type=%ff", 400, "malformed", None),
         ("?account=nobody", 404, "unknown-account", None),

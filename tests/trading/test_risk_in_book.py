@@ -5,19 +5,33 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 import immutables
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from foldbook.errors import Refusal
 from foldbook.trading.book import Book
-from foldbook.trading.commands import BookCommand, SetRiskLimits
+from foldbook.trading.commands import BookCommand, SetRiskLimits, SetTradingState
+from foldbook.trading.events import OrderCancelRequested, OrderCancelSubmitted
 from foldbook.trading.position import Position
 from foldbook.trading.risk import Exposure
-from foldbook.trading.values import RiskLimits, Side
-from tests.builders import ACCOUNT, NOW, cancel, open_account, place, replace_order, report, trade
+from foldbook.trading.values import GroupKind, OrderGroup, Rate, RequestKind, RiskLimits, Side, TradingState
+from tests.builders import (
+    ACCOUNT,
+    NOW,
+    attempt,
+    cancel,
+    holding,
+    open_account,
+    place,
+    replace_order,
+    report,
+    trade,
+)
 from tests.trading.lives import Life
 
 POSITION_MAX = Decimal(10)
@@ -179,3 +193,50 @@ def test_what_an_account_lost_today_is_exact() -> None:
     book = Book(account=ACCOUNT, positions=immutables.Map({"BTC-USD": lost, "ETH-USD": lost, "BTC-EUR": lost}))
     assert str(book.lost_today("BTC-USD", NOW, is_of_account=True)) == "20000000000000000000.000000000000000002"
     assert str(book.lost_today("BTC-USD", NOW, is_of_account=False)) == "10000000000000000000.000000000000000001"
+
+
+LIMITS_OF_EVERYTHING = RiskLimits(
+    max_quantity=Decimal("0.1"),
+    max_notional=Decimal("0.1"),
+    price_collar=Decimal("0.0001"),
+    max_position=Decimal("0.1"),
+    max_open_orders=1,
+    max_order_rate=Rate(count=1, interval_s=3600),
+    max_message_rate=Rate(count=1, interval_s=3600),
+    max_daily_loss=Decimal("0.1"),
+    reduce_only=True,
+    allowed_symbols=("OTHER",),
+    price_age_max_s=1,
+)
+
+
+@pytest.mark.parametrize("state", TradingState)
+@pytest.mark.parametrize("is_limited", [False, True])
+@pytest.mark.parametrize("is_mismatched", [False, True])
+@pytest.mark.parametrize("by", ["request", "group"])
+def test_a_cancel_always_passes(state: TradingState, is_limited: bool, is_mismatched: bool, by: str) -> None:
+    """Whatever forbids orders: an order that is at the broker can be taken back, and the attempt to do so is made."""
+    life = Life()
+    life.execute(open_account())
+    group = OrderGroup(kind=GroupKind.OCO, id="g") if by == "group" else None
+    for order_id in ("o-1", "o-2"):
+        life.execute(place(order_id, group=group))
+        life.execute(attempt(order_id))
+        life.execute(report("NEW", order_id=order_id))
+    said: dict[str, Any] = {"received_at": NOW, "account": ACCOUNT}
+    if is_limited:
+        life.execute(SetRiskLimits(command_id=uuid4(), limits=LIMITS_OF_EVERYTHING, **said))
+    if is_mismatched:
+        life.execute(holding("7"))
+    life.execute(SetTradingState(command_id=uuid4(), state=state, cancel_open_orders=False, **said))
+
+    if by == "request":
+        (requested,) = life.execute(cancel("o-1"))
+        order_id = "o-1"
+    else:
+        *_, requested = life.execute(trade("e-1", "2", order_id="o-1"))
+        order_id = "o-2"
+    assert isinstance(requested, OrderCancelRequested)
+    assert requested.order_id == order_id
+    (submitted,) = life.execute(attempt(order_id, request=RequestKind.CANCEL, request_id=requested.request_id))
+    assert isinstance(submitted, OrderCancelSubmitted)

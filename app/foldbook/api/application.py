@@ -26,7 +26,7 @@ from foldbook.api.operations.metrics import Requests
 from foldbook.api.operations.relays import Rabbit
 from foldbook.api.operations.verification import LogVerifier
 from foldbook.api.queries import accounts, fills, instruments, ledger, log, lots, orders, positions, risk
-from foldbook.api.queries.parameters import check_query_parameters
+from foldbook.api.queries.parameters import LogTypes, check_query_parameters
 from foldbook.api.queries.reader import Reader
 from foldbook.api.routes import GatedRoutes, answer_problem, check_routes, metadata_of_request, principal_of_request
 from foldbook.api.streams.streams import Streams
@@ -57,6 +57,7 @@ ROUTES = (
 def create_application(
     commands: Sequence[type[Command]],
     bus: Bus,
+    log_types: LogTypes,
     reader: Reader,
     projection_admin: ProjectionAdmin,
     verifier: LogVerifier,
@@ -85,6 +86,7 @@ def create_application(
     )
     dependencies = {
         "bus": Provide(lambda: bus, sync_to_thread=False),
+        "log_types": Provide(lambda: log_types, sync_to_thread=False),
         "reader": Provide(lambda: reader, sync_to_thread=False),
         "admin": Provide(lambda: projection_admin, sync_to_thread=False),
         "verifier": Provide(lambda: verifier, sync_to_thread=False),
@@ -125,5 +127,11 @@ def create_application(
         if isinstance(route, HTTPRoute)
     }
     return Front(
-        cast(Application, litestar), calls, bulk, streams.applications(gate, requests.count), gate, bodies, others
+        cast(Application, litestar),
+        calls,
+        bulk,
+        streams.applications(gate, requests.count, log_types.events),
+        gate,
+        bodies,
+        others,
     )

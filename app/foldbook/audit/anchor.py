@@ -16,9 +16,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -29,17 +30,22 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from foldbook.audit.reading import decode, read_lines, read_whole
 from foldbook.audit.report import AuditError, Checkpoint
 from foldbook.postgres.data_folder import open_own
 
 FORMAT = "foldbook-anchor-1"
+ANCHORS_MAX = 100_000
+"""Of one file: one an hour for eleven years."""
+NO_KEY = (ValueError, TypeError, UnsupportedAlgorithm)
+"""What a file that is not a key in the open, or of a kind that is not known, makes of its reader."""
 
 
 class Anchor(Checkpoint, frozen=True, kw_only=True):
     """A checkpoint, the time, and a signature. ``time`` is by the signer's clock."""
 
     format: str
-    time: datetime
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
     key_id: str
     signature: str
 
@@ -63,25 +69,24 @@ def encode(anchors: Iterable[Anchor]) -> bytes:
 
 def read_anchors(path: Path, key: Ed25519PublicKey) -> list[Anchor]:
     """The anchors of a file, every signature verified. Raises :class:`AuditError`."""
-    anchors = []
+    anchors: dict[Anchor, None] = {}
     decoder = msgspec.json.Decoder(Anchor)
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            anchor = decoder.decode(line)
-        except msgspec.DecodeError as error:
-            raise AuditError(f"{path}, line {number} is not an anchor: {error}") from error
+    for where, line in read_lines(path):
+        anchor = decode(decoder, line, f"{where} is not an anchor", lambda anchor: msgspec.json.encode(anchor) + b"\n")
+        if anchor.format != FORMAT:
+            raise AuditError(f"{where}: the format is {anchor.format!r}, but this program reads {FORMAT!r}")
         if anchor.key_id != key_id(key):
-            raise AuditError(
-                f"{path}, line {number} is signed with key {anchor.key_id}, but the given key is {key_id(key)}"
-            )
+            raise AuditError(f"{where} is signed with key {anchor.key_id!r}, but the given key is {key_id(key)}")
         try:
             key.verify(bytes.fromhex(anchor.signature), _signed_text(anchor))
-        except (InvalidSignature, ValueError) as error:
-            raise AuditError(f"{path}, line {number}: the signature is wrong, so the anchor was changed") from error
-        anchors.append(anchor)
+        except (InvalidSignature, ValueError, OverflowError) as error:
+            raise AuditError(f"{where}: the signature is wrong, so the anchor was changed") from error
+        anchors[anchor] = None
+        if len(anchors) > ANCHORS_MAX:
+            raise AuditError(f"{path} has more than {ANCHORS_MAX} anchors: verify with a part of them at a time")
     if not anchors:
         raise AuditError(f"{path} contains no anchors")
-    return anchors
+    return list(anchors)
 
 
 def key_id(key: Ed25519PublicKey) -> str:
@@ -99,8 +104,8 @@ def signing_key(path: Path) -> Ed25519PrivateKey:
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise AuditError(f"{path} can be read by others: run chmod 600 {path}, or remove it to start with a new key")
     try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except ValueError as error:
+        key = load_pem_private_key(read_whole(path), password=None)
+    except NO_KEY as error:
         raise AuditError(f"{path} does not contain a key: {error}") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise AuditError(f"{path} contains a key, but not an Ed25519 key")
@@ -110,10 +115,9 @@ def signing_key(path: Path) -> Ed25519PrivateKey:
 def public_key(path: Path) -> Ed25519PublicKey:
     """The public key in a file. Raises :class:`AuditError`."""
     try:
-        key = load_pem_public_key(path.read_bytes())
-    except FileNotFoundError:
-        raise AuditError(f"{path} is missing: give the public key that belongs to the anchors' signatures") from None
-    except ValueError as error:
+        missing = f"{path} is missing: give the public key that belongs to the anchors' signatures"
+        key = load_pem_public_key(read_whole(path, missing))
+    except NO_KEY as error:
         raise AuditError(f"{path} does not contain a public key: {error}") from error
     if not isinstance(key, Ed25519PublicKey):
         raise AuditError(f"{path} contains a public key, but not an Ed25519 key")

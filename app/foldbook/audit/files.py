@@ -5,7 +5,7 @@
     <folder>/
         manifest.json       written last: the contents, and the heads of the shards when the export began
         commits-0.ndjson    or .parquet; for each shard, ordered by number
-        commands-0.ndjson   ordered by commit, then by command id
+        commands-0.ndjson   ordered by commit, then by command id and hash
         events-0.ndjson     ordered by position
 
 Payload, metadata and reason are nested JSON in NDJSON, and strings in Parquet. Times are UTC. Only the user who made
@@ -24,6 +24,7 @@ from uuid import UUID
 
 import msgspec
 
+from foldbook.audit.reading import decode, named, read_lines, read_whole
 from foldbook.audit.report import AuditError, Checkpoint
 from foldbook.audit.rows import CommandRow, CommitRow, EventRow, Row
 from foldbook.postgres.data_folder import open_own
@@ -52,6 +53,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     shards: Sequence[Checkpoint]
 
 
+_MANIFEST = msgspec.json.Decoder(Manifest)
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, without which a folder of files is not an export."""
     with open_own(folder / MANIFEST, "xb") as file:
@@ -60,14 +64,14 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def read_manifest(folder: Path) -> Manifest:
     """Raises :class:`AuditError` for a folder that is not a complete export."""
-    try:
-        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-    except FileNotFoundError:
-        raise AuditError(f"{folder} has no {MANIFEST}: it is not an export, or not a complete one") from None
-    except msgspec.DecodeError as error:
-        raise AuditError(f"{folder / MANIFEST}: {error}") from error
+    path = folder / MANIFEST
+    content = read_whole(path, f"{folder} has no {MANIFEST}: it is not an export, or not a complete one")
+    manifest = decode(_MANIFEST, content, str(path), msgspec.json.encode)
     if manifest.format != FORMAT:
         raise AuditError(f"{folder / MANIFEST}: format is {manifest.format!r}, but this program reads {FORMAT!r}")
+    shards = [head.shard for head in manifest.shards]
+    if not shards or shards != list(range(len(shards))) or len({head.log_id for head in manifest.shards}) != 1:
+        raise AuditError(f"{folder / MANIFEST}: its shards are not those of one log, from 0 on")
     return manifest
 
 
@@ -80,10 +84,10 @@ def write_rows(folder: Path, rows: Format, row_type: type[Row], shard: int) -> W
 def read_rows(folder: Path, rows: Format, row_type: type[AnyRow], shard: int) -> Iterator[AnyRow]:
     """The rows of the file of one table and shard, in its order. Raises :class:`AuditError` for anything else."""
     path = _path(folder, rows, row_type, shard)
-    try:
-        yield from _read_ndjson(path, row_type) if rows is Format.NDJSON else _read_parquet(path, row_type)
-    except FileNotFoundError:
-        raise AuditError(f"{path} is missing") from None
+    for row in _read_ndjson(path, row_type) if rows is Format.NDJSON else _read_parquet(path, row_type):
+        if row.shard != shard:
+            raise AuditError(f"{path} has a row of shard {row.shard}")
+        yield row
 
 
 class Writer(AbstractContextManager["Writer"]):
@@ -108,22 +112,13 @@ class NdjsonWriter(Writer):
 class ParquetWriter(Writer):
     def __init__(self, path: Path, row_type: type[Row]) -> None:
         arrow, parquet = _arrow()
-        types = {
-            int: arrow.int64(),
-            str: arrow.string(),
-            UUID: arrow.string(),
-            datetime: arrow.timestamp("us", tz="UTC"),
-            msgspec.Raw: arrow.string(),
-        }
-        hints = get_type_hints(row_type)
-        self._types = {name: _type_of(hints[name]) for name in row_type.__struct_fields__}
-        self._schema = arrow.schema([(name, types[kind]) for name, kind in self._types.items()])
+        self._schema = _parquet_schema(arrow, row_type)
         self._arrow = arrow
         self._file = open_own(path, "xb")
         self._writer = parquet.ParquetWriter(self._file, self._schema, compression="zstd")
 
     def write(self, rows: Sequence[Row]) -> None:
-        columns = {name: [_plain(getattr(row, name)) for row in rows] for name in self._types}
+        columns = {name: [_plain(getattr(row, name)) for row in rows] for name in self._schema.names}
         self._writer.write_table(self._arrow.table(columns, schema=self._schema))
 
     def __exit__(self, *_: object) -> None:
@@ -132,13 +127,9 @@ class ParquetWriter(Writer):
 
 
 def _read_ndjson(path: Path, row_type: type[AnyRow]) -> Iterator[AnyRow]:
-    decoder = msgspec.json.Decoder(row_type)
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield decoder.decode(line)
-            except msgspec.DecodeError as error:
-                raise AuditError(f"{path}, line {number}: {error}") from error
+    decoder, encoder = msgspec.json.Decoder(row_type), msgspec.json.Encoder()
+    for where, line in read_lines(path):
+        yield decode(decoder, line, where, lambda row: encoder.encode(row) + b"\n")
 
 
 def _read_parquet(path: Path, row_type: type[AnyRow]) -> Iterator[AnyRow]:
@@ -146,19 +137,24 @@ def _read_parquet(path: Path, row_type: type[AnyRow]) -> Iterator[AnyRow]:
     names = row_type.__struct_fields__
     hints = get_type_hints(row_type)
     readers = [_FROM_PARQUET.get(_type_of(hints[name])) for name in names]
+    expected = _parquet_schema(arrow, row_type)
     try:
-        with parquet.ParquetFile(path) as file:
+        with named(path), parquet.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(expected):
+                raise AuditError(f"{path}: its columns are not those of {FILE_NAMES[row_type]}")
             for batch in file.iter_batches(ROWS_PER_BATCH, columns=list(names)):
                 columns = []
                 for name, read in zip(names, readers, strict=True):
                     column = batch.column(name)
+                    if column.null_count and type(None) not in get_args(hints[name]):
+                        raise AuditError(f"{path}: {name} is null")
                     if arrow.types.is_timestamp(column.type):
                         column = column.cast(arrow.int64())
                     values = column.to_pylist()
                     columns.append([None if v is None else read(v) for v in values] if read else values)
                 for row in zip(*columns, strict=True):
                     yield row_type(*row)
-    except (arrow.ArrowException, KeyError, TypeError, ValueError) as error:
+    except (arrow.ArrowException, KeyError, TypeError, ValueError, OverflowError) as error:
         raise AuditError(f"{path}: {error}") from error
 
 
@@ -169,6 +165,18 @@ _FROM_PARQUET: dict[Any, Callable[[Any], Any]] = {
     # From microseconds: Arrow's own conversion to a datetime takes ten times as long.
     datetime: lambda microseconds: _EPOCH + timedelta(microseconds=microseconds),
 }
+
+
+def _parquet_schema(arrow: Any, row_type: type[Row]) -> Any:
+    types = {
+        int: arrow.int64(),
+        str: arrow.string(),
+        UUID: arrow.string(),
+        datetime: arrow.timestamp("us", tz="UTC"),
+        msgspec.Raw: arrow.string(),
+    }
+    hints = get_type_hints(row_type)
+    return arrow.schema([(name, types[_type_of(hints[name])]) for name in row_type.__struct_fields__])
 
 
 def _path(folder: Path, rows: Format, row_type: type[Row], shard: int) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from struct import Struct
 from typing import Any
@@ -25,6 +25,8 @@ _MICROSECOND = timedelta(microseconds=1)
 
 # Type numbers of pg_type, which are the same in every PostgreSQL.
 _BYTEA, _INT8, _INT2, _INT4, _TIMESTAMPTZ, _UUID = 17, 20, 21, 23, 1184, 2950
+NUMERIC_DIGITS_MAX = 131_072
+"""Before the point; after it, PostgreSQL has fewer."""
 _COUNT = Struct("!i")
 _FIELD = Struct("!Ii")
 _FIXED = {_INT2: Struct("!Iih"), _INT4: Struct("!Iii"), _INT8: Struct("!Iiq"), _TIMESTAMPTZ: Struct("!Iiq")}
@@ -64,7 +66,8 @@ def command_hash(row: CommandRow, reason: bytes | None) -> bytes:
 
 
 def commit_hash(row: CommitRow, row_hashes: Iterable[bytes]) -> bytes:
-    """``row_hashes``: each command's and then its events', by position; then of commands without events, by id."""
+    """``row_hashes``: each command's and then its events', by position; then of commands without events, by id and
+    hash."""
     return _digest(
         _bytes(_BYTEA, bytes.fromhex(row.previous_hash)),
         _number(_INT4, row.shard),
@@ -82,7 +85,7 @@ def jsonb_text(text: bytes) -> bytes:
 
     Raises :class:`ValueError` for what is not JSON.
     """
-    value = json.loads(text, parse_int=Decimal, parse_float=Decimal, parse_constant=_refuse)
+    value = json.loads(text, parse_int=_number_of, parse_float=_number_of, parse_constant=_refuse)
     return "".join(_print(value)).encode()
 
 
@@ -110,6 +113,17 @@ def _print(value: Any) -> Iterable[str]:
 
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
+
+
+def _number_of(text: str) -> Decimal:
+    """A number that ``jsonb`` can hold: a short text with an exponent must not become a long one."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise ValueError("jsonb has no such number") from None
+    if abs(int(number.as_tuple().exponent)) > NUMERIC_DIGITS_MAX or len(text) > 2 * NUMERIC_DIGITS_MAX:
+        raise ValueError("jsonb has no such number")
+    return number
 
 
 def _refuse(constant: str) -> None:

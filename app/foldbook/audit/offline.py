@@ -12,14 +12,29 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from foldbook.audit.files import read_manifest, read_rows
 from foldbook.audit.hashes import GENESIS, command_hash, commit_hash, event_hash, jsonb_text
-from foldbook.audit.report import AuditError, Checkpoint, Finding, Report, ShardReport, compare_with_anchors, report_on
+from foldbook.audit.report import (
+    AuditError,
+    Checkpoint,
+    Finding,
+    Report,
+    ShardReport,
+    check_belongs,
+    compare_with_anchors,
+    one_line,
+    report_on,
+)
 from foldbook.audit.rows import CommandRow, CommitRow, EventRow
 from foldbook.eventstore.store import shard_of
+from foldbook.eventstore.strict_json import refuse_repeated_keys
 
 FINDINGS_MAX = 100
-NO_ROW = (ValueError, OverflowError, RecursionError, struct.error)
+ROWS_PER_COMMIT_MAX = 1_000_000
+"""Events, or commands, of one commit: all that are looked at together."""
+NO_ROW = (ValueError, OverflowError, RecursionError, struct.error, msgspec.DecodeError)
 """What hashing raises for values that no row of a log can hold: such a row has no hash."""
 
 Progress = Callable[[int, int, int], None]
@@ -32,8 +47,7 @@ def verify_export(folder: Path, *, anchors: Sequence[Checkpoint] = (), on_progre
     manifest = read_manifest(folder)
     log_id = manifest.shards[0].log_id
     for anchor in anchors:
-        if anchor.log_id != log_id:
-            raise AuditError(f"this is an export of log {log_id}, but the anchor is of log {anchor.log_id}")
+        check_belongs(anchor, manifest.shards, "anchor")
     reports = []
     for head in manifest.shards:
         verification = ShardVerification(head, len(manifest.shards), [a for a in anchors if a.shard == head.shard])
@@ -146,9 +160,10 @@ class ShardVerification:
         if gap is not None:
             missing = _length(commit) - len(events)
             self._find(gap, commit.number, "event-missing", f"{missing} of its {_length(commit)} events are missing")
-        by_id = {command.command_id: command for command in commands}
+        by_key = {(c.aggregate_type, c.aggregate_id, c.command_id): c for c in commands}
         for event in events:
-            self._check_event(commit, event, by_id.get(event.command_id))
+            key = event.aggregate_type, event.aggregate_id, event.command_id
+            self._check_event(commit, event, by_key.get(key))
 
     def _check_event(self, commit: CommitRow, event: EventRow, command: CommandRow | None) -> None:
         def find(problem: str, detail: str) -> None:
@@ -162,7 +177,6 @@ class ShardVerification:
             find("event-date", "recorded at a different time than its commit")
         if (
             command is None
-            or (command.aggregate_type, command.aggregate_id) != (event.aggregate_type, event.aggregate_id)
             or command.first_position is None
             or not command.first_position <= event.position < command.first_position + command.event_count
         ):
@@ -195,7 +209,7 @@ class ShardVerification:
             )
 
     def _find(self, position: int, commit: int | None, problem: str, detail: str) -> None:
-        self._findings.append(Finding(self._head.shard, position, commit, problem, detail))
+        self._findings.append(Finding(self._head.shard, position, commit, problem, one_line(detail)))
 
 
 class Queue(Iterator[T]):
@@ -215,15 +229,17 @@ class Queue(Iterator[T]):
                 self._waiting.append(element)
                 break
             taken.append(element)
+            if len(taken) > ROWS_PER_COMMIT_MAX:
+                raise AuditError(f"a commit has more than {ROWS_PER_COMMIT_MAX} commands or events: none of a log has")
         return taken
 
 
 def _hashes_in_order(commands: list[CommandRow], events: list[EventRow]) -> Iterator[bytes]:
-    """Each command and then its events, by position; then the commands without events, by id."""
+    """Each command and then its events, by position; then the commands without events, by id and hash."""
     placed = [(c.first_position, 0, c.hash) for c in commands if c.first_position is not None]
     for _, _, digest in sorted([*placed, *((e.position, 1, e.hash) for e in events)]):
         yield bytes.fromhex(digest)
-    for command in sorted((c for c in commands if c.first_position is None), key=lambda c: c.command_id):
+    for command in sorted((c for c in commands if c.first_position is None), key=lambda c: (c.command_id, c.hash)):
         yield bytes.fromhex(command.hash)
 
 
@@ -243,6 +259,8 @@ def _hash_event(event: EventRow) -> bytes:
     try:
         digest = event_hash(event, bytes(event.payload), bytes(event.metadata))
         if digest.hex() != event.hash:
+            refuse_repeated_keys(bytes(event.payload))
+            refuse_repeated_keys(bytes(event.metadata))
             digest = event_hash(event, jsonb_text(bytes(event.payload)), jsonb_text(bytes(event.metadata)))
     except NO_ROW:
         return b""
@@ -254,6 +272,7 @@ def _hash_command(command: CommandRow) -> bytes:
     try:
         digest = command_hash(command, reason)
         if digest.hex() != command.hash and reason is not None:
+            refuse_repeated_keys(reason)
             digest = command_hash(command, jsonb_text(reason))
     except NO_ROW:
         return b""

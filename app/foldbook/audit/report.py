@@ -6,24 +6,36 @@ The problems it can name, in ``Finding.problem``, are listed in ``docs/audit.md`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 
 from foldbook.errors import FoldbookError
 
+TEXT_MAX = 500
+
+
+def one_line(text: str) -> str:
+    """A text that may quote a file that anybody has made: as a line of bounded length that a terminal only prints."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * TEXT_MAX]).split())
+    return line if len(line) <= TEXT_MAX else f"{line[:TEXT_MAX]}..."
+
 
 class AuditError(FoldbookError, code="audit", title="A file that the audit needs cannot be used"):
-    """A file that an audit needs cannot be used; the text says what to do."""
+    """A file that an audit needs cannot be used; the text says what to do. It is one line, whatever it quotes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(one_line(text))
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """How far a shard was after a commit. ``hash``, hexadecimal, covers everything up to there."""
 
     log_id: UUID
-    shard: int
-    commits: int
-    events: int
+    shard: Annotated[int, msgspec.Meta(ge=0, le=1023)]
+    commits: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    events: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     hash: str
 
 
@@ -57,6 +69,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     shards: Sequence[ShardReport]
     missing_guards: Sequence[str] = ()
+
+
+def check_belongs(of_file: Checkpoint, heads: Sequence[Checkpoint], what: str) -> None:
+    """Raises :class:`AuditError` if a checkpoint from a file is of another log than ``heads``, or of a shard that this
+    one has not. ``what`` it is."""
+    if of_file.log_id != heads[0].log_id:
+        raise AuditError(f"this is log {heads[0].log_id}, but the {what} is of log {of_file.log_id}")
+    if of_file.shard not in {head.shard for head in heads}:
+        raise AuditError(f"the {what} is of shard {of_file.shard}, which this log has not")
 
 
 def report_on(head: Checkpoint, findings: Sequence[Finding]) -> ShardReport:

@@ -10,18 +10,21 @@ from pathlib import Path
 
 import msgspec
 
+from foldbook.audit.reading import decode, read_whole
 from foldbook.audit.report import AuditError, Checkpoint
 from foldbook.postgres.data_folder import open_own
+
+_CHECKPOINTS = msgspec.json.Decoder(list[Checkpoint])
 
 
 def read(path: Path) -> list[Checkpoint]:
     """The checkpoints reached, one per shard; none if there is no such file yet. Raises :class:`AuditError`."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=list[Checkpoint])
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except msgspec.DecodeError as error:
-        raise AuditError(f"{path} is not the file of a verification ({error}): remove it to start over") from error
+    try:
+        return decode(_CHECKPOINTS, read_whole(path), str(path), msgspec.json.encode)
+    except AuditError as error:
+        raise AuditError(f"this is not the file of a verification: remove it to start over: {error}") from error
 
 
 def write(path: Path, reached: Checkpoint) -> None:

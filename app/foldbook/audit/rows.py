@@ -4,20 +4,23 @@ hexadecimal; JSON is written as ``jsonb`` prints it."""
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 from uuid import UUID
 
 import msgspec
 
 NULL = b"null"
 
+Int: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
+
 
 class CommitRow(msgspec.Struct, frozen=True, gc=False):
-    shard: int
-    number: int
-    first_position: int
-    last_position: int
-    recorded_at: datetime
+    shard: Int
+    number: Int
+    first_position: Int
+    last_position: Int
+    recorded_at: Time
     previous_hash: str
     hash: str
 
@@ -25,7 +28,7 @@ class CommitRow(msgspec.Struct, frozen=True, gc=False):
 class CommandRow(msgspec.Struct, frozen=True, gc=False):
     """``reason`` is JSON's null if the command was accepted."""
 
-    shard: int
+    shard: Int
     command_id: UUID
     aggregate_type: str
     aggregate_id: str
@@ -34,10 +37,10 @@ class CommandRow(msgspec.Struct, frozen=True, gc=False):
     actor: str | None
     outcome: str
     reason: msgspec.Raw
-    first_position: int | None
-    event_count: int
-    commit: int
-    recorded_at: datetime
+    first_position: Int | None
+    event_count: Int
+    commit: Int
+    recorded_at: Time
     hash: str
 
     @property
@@ -47,19 +50,19 @@ class CommandRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class EventRow(msgspec.Struct, frozen=True, gc=False):
-    shard: int
-    position: int
+    shard: Int
+    position: Int
     aggregate_type: str
     aggregate_id: str
-    sequence: int
+    sequence: Int
     type: str
-    schema_version: int
+    schema_version: Int
     subject: str | None
     command_id: UUID
     payload: msgspec.Raw
     metadata: msgspec.Raw
-    occurred_at: datetime
-    recorded_at: datetime
+    occurred_at: Time
+    recorded_at: Time
     hash: str
 
 

@@ -13,7 +13,16 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
-from foldbook.audit.report import AuditError, Checkpoint, Finding, Report, ShardReport, compare_with_anchors, report_on
+from foldbook.audit.report import (
+    AuditError,
+    Checkpoint,
+    Finding,
+    Report,
+    ShardReport,
+    check_belongs,
+    compare_with_anchors,
+    report_on,
+)
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import connect, create_pool
 
@@ -53,9 +62,9 @@ async def verify(
     try:
         heads = await checkpoints(pool)
         log_id = heads[0].log_id
-        for checkpoint in (*verified, *anchors):
-            if checkpoint.log_id != log_id:
-                raise AuditError(f"this is log {log_id}, but the checkpoint is of log {checkpoint.log_id}")
+        for what, given in (("progress", verified), ("anchor", anchors)):
+            for checkpoint in given:
+                check_belongs(checkpoint, heads, what)
         await pool.execute(_SUMMARIZE, timeout=RANGE_TIMEOUT_S)
         reports = [
             await _verify_shard(pool, head, _of(verified, head), _of(anchors, head), on_progress)

@@ -80,13 +80,13 @@ async def _replay(
 def _moment(at: str | None) -> tuple[int | None, datetime | None]:
     if at is None:
         return None, None
-    if at.isdecimal():
-        return int(at), None
     try:
+        if at.isdecimal():
+            return int(at), None
         time = datetime.fromisoformat(at)
-    except ValueError:
+        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise typer.BadParameter("is neither a position nor an RFC 3339 time", param_hint="--at") from None
-    time = time if time.tzinfo else time.replace(tzinfo=UTC)
     if time > datetime.now(UTC):
         raise typer.BadParameter("is in the future, whose events are not known yet", param_hint="--at")
     return None, time

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from foldbook.access.access import ACCESS
+from foldbook.api.queries.parameters import LogTypes
 from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.events import Command
 from foldbook.eventstore.readers.definitions import Definition
@@ -30,6 +31,15 @@ def commands_of(domains: Sequence[Domain]) -> list[type[Command]]:
     """Every command that can be sent from outside."""
     every = (command for domain in domains for command in domain.decider.command_types)
     return [command for command in every if command.declaration is not None]
+
+
+def log_types_of(domains: Sequence[Domain]) -> LogTypes:
+    """What their logs can hold."""
+    deciders = [domain.decider for domain in domains]
+    return LogTypes(
+        frozenset(decider.name for decider in deciders),
+        frozenset(event.__name__ for decider in deciders for event in decider.event_types.types),
+    )
 
 
 def definitions_of(domains: Sequence[Domain]) -> list[Definition]:

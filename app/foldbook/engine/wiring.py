@@ -26,7 +26,7 @@ from foldbook.api.streams.server_sent import event_frame, seal_frame
 from foldbook.api.streams.streams import Streams
 from foldbook.config import Settings
 from foldbook.engine.bus import command_bus, followed_keys
-from foldbook.engine.domains import DOMAINS, Domain, commands_of, definitions_of
+from foldbook.engine.domains import DOMAINS, Domain, commands_of, definitions_of, log_types_of
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.readers.administration import ProjectionAdmin
 from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
@@ -79,6 +79,7 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
     return create_application(
         commands_of(domains),
         bus,
+        log_types_of(domains),
         reader,
         admin,
         LogVerifier(settings.dsn, settings.shards),

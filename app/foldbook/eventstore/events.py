@@ -27,11 +27,19 @@ class AggregateKey(NamedTuple):
     id: str
 
 
+class CommandKey(NamedTuple):
+    """What identifies a command: its aggregate and its id. Commands of different aggregates may have the same id, so
+    that nobody's ids are in anybody else's way."""
+
+    aggregate: AggregateKey
+    id: UUID
+
+
 class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request to change one aggregate. Its type is the name of its class.
 
-    ``command_id`` identifies the request: sent again, it is answered with the first result. ``received_at`` is when it
-    was accepted; the code that decides reads no other clock. Neither is part of the content.
+    ``command_id`` identifies the request to its aggregate: sent again, it is answered with the first result.
+    ``received_at`` is when it was accepted; the code that decides reads no other clock. Neither is part of the content.
     """
 
     command_id: UUID
@@ -51,6 +59,10 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     @property
     def aggregate_key(self) -> AggregateKey:
         return AggregateKey(self.aggregate_type, self.aggregate_id)
+
+    @property
+    def command_key(self) -> CommandKey:
+        return CommandKey(self.aggregate_key, self.command_id)
 
     @property
     def subject(self) -> str | None:

@@ -6,11 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from uuid import UUID
 
 import msgspec
 
-from foldbook.eventstore.events import AggregateKey, RecordedEvent
+from foldbook.eventstore.events import AggregateKey, CommandKey, RecordedEvent
 from foldbook.eventstore.seen import Loss
 from foldbook.eventstore.store import Fate, FirstResult, Proposal, Snapshot, StoredEvent, SubjectEvent, Verdict
 
@@ -20,7 +19,7 @@ class _Shard:
     events: list[RecordedEvent] = field(default_factory=list)
     aggregates: dict[AggregateKey, list[RecordedEvent]] = field(default_factory=lambda: defaultdict(list))
     subjects: dict[tuple[AggregateKey, str], list[RecordedEvent]] = field(default_factory=lambda: defaultdict(list))
-    commands: dict[UUID, FirstResult] = field(default_factory=dict)
+    commands: dict[CommandKey, FirstResult] = field(default_factory=dict)
     snapshots: dict[AggregateKey, Snapshot] = field(default_factory=dict)
 
 
@@ -48,7 +47,7 @@ class MemoryStore:
         for p in proposals:
             key = p.command.aggregate_key
             sequence = len(log.aggregates[key])
-            known = log.commands.get(p.command.command_id)
+            known = log.commands.get(p.command.command_key)
             is_taken = p.absent_subject is not None and (key, p.absent_subject) in log.subjects
             is_stale = p.expected_sequence is not None and (key in broken or p.expected_sequence != sequence)
             if known is not None:
@@ -65,8 +64,8 @@ class MemoryStore:
                 verdicts.append(Verdict(Fate.APPENDED, position, sequence, None))
         for p, verdict in zip(proposals, verdicts, strict=True):
             if verdict.fate is Fate.APPENDED and not p.events:
-                result = log.commands[p.command.command_id]
-                log.commands[p.command.command_id] = msgspec.structs.replace(result, position=len(log.events))
+                result = log.commands[p.command.command_key]
+                log.commands[p.command.command_key] = msgspec.structs.replace(result, position=len(log.events))
         return verdicts
 
     async def read_aggregates(self, shard: int, after: Sequence[tuple[AggregateKey, int]]) -> list[StoredEvent]:
@@ -87,9 +86,9 @@ class MemoryStore:
             for e in log.subjects.get((key, subject), [])
         ]
 
-    async def command_results(self, shard: int, command_ids: Sequence[UUID]) -> list[FirstResult]:
-        commands = self._shards[shard].commands
-        return [commands[command_id] for command_id in command_ids if command_id in commands]
+    async def command_results(self, shard: int, commands: Sequence[CommandKey]) -> list[FirstResult]:
+        known = self._shards[shard].commands
+        return [known[command] for command in commands if command in known]
 
     async def read_snapshots(self, shard: int, fingerprints: Sequence[tuple[AggregateKey, str]]) -> list[Snapshot]:
         snapshots = self._shards[shard].snapshots
@@ -135,7 +134,8 @@ class MemoryStore:
             log.aggregates[key].append(recorded)
             if recorded.subject is not None:
                 log.subjects[key, recorded.subject].append(recorded)
-        log.commands[p.command.command_id] = FirstResult(
+        log.commands[p.command.command_key] = FirstResult(
+            *key,
             p.command.command_id,
             p.fingerprint,
             p.reason,

@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import asyncpg
 import msgspec
 
 from foldbook.errors import FoldbookError, LogMismatch, StoreUnavailable
-from foldbook.eventstore.events import AggregateKey, RecordedEvent
+from foldbook.eventstore.events import AggregateKey, CommandKey, RecordedEvent
 from foldbook.eventstore.postgres_run import ServerRun, commit_in
 from foldbook.eventstore.seen import Commit, Loss
 from foldbook.eventstore.store import Fate, FirstResult, Proposal, Snapshot, StoredEvent, SubjectEvent, Verdict
@@ -29,7 +28,7 @@ _APPEND_ONE = call("eventstore.append_one", 15)
 _APPEND_UNDER_LEASE = call("eventstore.append_under_lease", 20)
 _READ_AGGREGATES = call("eventstore.read_aggregates", 4)
 _READ_SUBJECTS = call("eventstore.read_subjects", 4)
-_COMMAND_RESULTS = call("eventstore.command_results", 2)
+_COMMAND_RESULTS = call("eventstore.command_results", 4)
 _READ_SNAPSHOTS = call("eventstore.read_snapshots", 4)
 _WRITE_SNAPSHOT = call("eventstore.write_snapshot", 6)
 _READ_LOG = call("eventstore.read_log", 6)
@@ -136,8 +135,8 @@ class PostgresStore:
         rows = await self._read(_READ_SUBJECTS, shard, *_columns_of_keys(subjects))
         return [SubjectEvent(*row) for row in rows]
 
-    async def command_results(self, shard: int, command_ids: Sequence[UUID]) -> list[FirstResult]:
-        rows = await self._read(_COMMAND_RESULTS, shard, list(command_ids))
+    async def command_results(self, shard: int, commands: Sequence[CommandKey]) -> list[FirstResult]:
+        rows = await self._read(_COMMAND_RESULTS, shard, *_columns_of_keys(commands))
         return [FirstResult(*row) for row in rows]
 
     async def read_snapshots(self, shard: int, fingerprints: Sequence[tuple[AggregateKey, str]]) -> list[Snapshot]:

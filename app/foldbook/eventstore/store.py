@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-from foldbook.eventstore.events import AggregateKey, Command, Event, RecordedEvent
+from foldbook.eventstore.events import AggregateKey, Command, CommandKey, Event, RecordedEvent
 from foldbook.eventstore.seen import Loss
 
 
@@ -107,12 +107,18 @@ class FirstResult(msgspec.Struct, frozen=True, gc=False):
     for a command without events, the head of the log after its commit, and None. ``reason``: why it was refused, as
     JSON."""
 
+    aggregate_type: str
+    aggregate_id: str
     command_id: UUID
     fingerprint: bytes
     reason: bytes | None
     position: int
     sequence: int | None
     event_types: Sequence[str]
+
+    @property
+    def command_key(self) -> CommandKey:
+        return CommandKey(AggregateKey(self.aggregate_type, self.aggregate_id), self.command_id)
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
@@ -169,7 +175,7 @@ class EventStore(Protocol):
         """The events of each aggregate about the subject given with its key, in order within each."""
         ...
 
-    async def command_results(self, shard: int, command_ids: Sequence[UUID]) -> list[FirstResult]:
+    async def command_results(self, shard: int, commands: Sequence[CommandKey]) -> list[FirstResult]:
         """The first result of each known command."""
         ...
 

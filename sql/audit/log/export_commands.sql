@@ -30,7 +30,7 @@ begin
     where c.shard = p_shard
         and c."commit" > p_after_commit
         and c."commit" <= p_to_commit
-    order by c."commit", c.command_id;
+    order by c."commit", c.command_id, c.hash;
 end
 $$;
 comment on function audit.export_commands is

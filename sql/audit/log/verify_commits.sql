@@ -95,7 +95,7 @@ begin
         select
             r.number,
             count(*) filter (where r.command_id is null) as event_count,
-            string_agg(r.hash, '' order by r.position, r.command_id) as hashes
+            string_agg(r.hash, '' order by r.position, r.command_id, r.hash) as hashes
         from row_hash r
         group by r.number
     ),

@@ -26,6 +26,8 @@ begin
     left join eventstore.commands c
         on c.shard = e.shard
         and c.command_id = e.command_id
+        and c.aggregate_id = e.aggregate_id
+        and c.aggregate_type = 'order_book'
     where e.shard = eventstore.shard_of(p_account)
         and e.subject = p_order_id
         and e.aggregate_id = p_account

@@ -45,7 +45,8 @@ begin
             p.event_type is not null as is_event,
             (
                 select c.fingerprint from eventstore.commands c
-                where c.shard = p_shard and c.command_id = p.command_id
+                where c.shard = p_shard and c.command_id = p.command_id and c.aggregate_id = p.aggregate_id
+                    and c.aggregate_type = p.aggregate_type
             ) as known_fingerprint,
             -- not EXISTS: the planner may turn that into a hash of the whole shard
             p.absent_subject is not null and (
@@ -149,7 +150,7 @@ begin
                 v_head.hash, p_shard, v_head.number + 1, v_head.last_position + 1, max(p.position), v_now,
                 string_agg(
                     coalesce(p.command_hash, '') || coalesce(p.event_hash, ''), ''
-                    order by case when p.is_event then p.position end, p.command_id
+                    order by case when p.is_event then p.position end, p.command_id, p.command_hash
                 )
             )
         from sealed p

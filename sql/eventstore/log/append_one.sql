@@ -47,7 +47,8 @@ begin
         coalesce(p_expected_sequence = coalesce(s.stored_sequence, 0), true)
             and (
                 select true from eventstore.commands c
-                where c.shard = p_shard and c.command_id = p_command_id
+                where c.shard = p_shard and c.command_id = p_command_id and c.aggregate_id = p_aggregate_id
+                    and c.aggregate_type = p_aggregate_type
             ) is null
             and (
                 p_absent_subject is null

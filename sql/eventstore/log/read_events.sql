@@ -23,20 +23,25 @@ stable
 as $$
 declare
     v_head bigint := (eventstore.head(p_shard)).last_position;
+    -- The events of a subject alone are in no order that a page could begin in: few are read all, very many are searched.
+    v_is_read_whole boolean := p_subject is not null
+        and p_aggregate_id is null
+        and not eventstore.is_common_subject(p_shard, p_subject, p_search_max);
     -- Types have no index, and patterns neither: a search for what is rare could walk the whole shard.
     v_searched_to bigint := case
-        when p_subject is null
+        when not v_is_read_whole
             and (
                 p_type is not null
-                or (p_aggregate_type is not null or p_patterns is not null) and p_aggregate_id is null
+                or p_aggregate_id is null and not (p_aggregate_type is null and p_patterns is null and p_subject is null)
             )
-            then eventstore.search_end(p_shard, p_after, p_search_max, p_aggregate_type, p_aggregate_id)
+            then eventstore.search_end(p_shard, p_after, p_search_max, p_aggregate_type, p_aggregate_id, p_subject)
     end;
 begin
     return query
     select v_head, v_searched_to, l.position, l.aggregate_type, l.aggregate_id, l.type, eventstore.event_json(l)
     from eventstore.read_log(
-        p_shard, p_after, p_limit, p_type, p_aggregate_type, p_aggregate_id, p_subject, v_searched_to, p_patterns
+        p_shard, p_after, p_limit, p_type, p_aggregate_type, p_aggregate_id, p_subject,
+        case when not v_is_read_whole then coalesce(v_searched_to, v_head) end, p_patterns
     ) l;
     if not found then
         return query select v_head, v_searched_to, null::bigint, null::text, null::text, null::text, null::json;

@@ -13,7 +13,11 @@ as $$
     cross join eventstore.head(p_shard) h
     cross join lateral (select coalesce(p_after, h.last_position)) a (after)
     left join eventstore.events e on e.shard = p_shard and e.position = a.after
-    left join eventstore.commands c on c.shard = p_shard and c.command_id = e.command_id
+    left join eventstore.commands c
+        on c.shard = p_shard
+        and c.command_id = e.command_id
+        and c.aggregate_id = e.aggregate_id
+        and c.aggregate_type = e.aggregate_type
     left join eventstore.commits m on m.shard = p_shard and m.number = c."commit";
 $$;
 comment on function eventstore.stream_start is

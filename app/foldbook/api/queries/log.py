@@ -13,9 +13,11 @@ from foldbook.api.queries.parameters import (
     AfterPosition,
     CommitHash,
     Limit,
+    LogTypes,
     MinPosition,
     Shard,
     TextFilter,
+    check_known,
     check_shard,
 )
 from foldbook.api.queries.reader import Reader
@@ -27,6 +29,7 @@ from foldbook.eventstore.readers.tail.history import Start, check_hash
 async def get_events(
     reader: NamedDependency[Reader],
     principal: NamedDependency[Principal],
+    log_types: NamedDependency[LogTypes],
     shard: Shard = 0,
     after: AfterPosition = 0,
     limit: Limit = LIMIT_MAX,
@@ -41,13 +44,16 @@ async def get_events(
 
     A key that does not have every account sees the events of those that it has.
 
-    With a `type` or an `aggregate_type`, a call examines at most 100,000 events, because types have no index. The page
-    may then be short or empty, and `next` says where to continue. Only a page without `next` is the last.
+    With a `type`, an `aggregate_type`, or a `subject` that very many events have, a call examines at most 100,000
+    events, because no index finds them. The page may then be short or empty, and `next` says where to continue. Only
+    a page without `next` is the last. A type that does not exist is 400.
 
     `sealed` says which commit wrote the last event of the page. A reader that sends its `position` as `after` and its
     `hash` is told (409) if the log is not the one that it read, as after a failover to a replica that lagged behind.
     """
     check_shard(shard, reader.shard_count)
+    check_known("type", type, log_types.events)
+    check_known("aggregate_type", aggregate_type, log_types.aggregates)
     if aggregate_id is not None:
         principal.check(READERS, aggregate_id)
     await reader.reach_head(shard, min_position)

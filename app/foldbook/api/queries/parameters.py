@@ -120,6 +120,19 @@ def words_of(name: str, text: str, known: Collection[str]) -> set[str]:
     return words
 
 
+class LogTypes(NamedTuple):
+    """The names of the types that this program knows: what a log of it can hold."""
+
+    aggregates: Collection[str]
+    events: Collection[str]
+
+
+def check_known(name: str, text: str | None, known: Collection[str]) -> None:
+    """A type that does not exist must not be searched for in the whole log, nor count as one without events."""
+    if text is not None and text not in known:
+        raise malformed(name, f"must be one of {', '.join(sorted(known))}")
+
+
 def key_of(name: str, text: str, pattern: re.Pattern[str]) -> tuple[Any, ...]:
     """The parts of a page key: the groups of ``pattern``."""
     if (match := pattern.fullmatch(text)) is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from foldbook.access.roles import READERS, AccountHidden
 from foldbook.api.commands.calls import CountResponse, problem_reply
 from foldbook.api.gate import PRINCIPAL, Gate, Headers, Message, Receive, Scope, Send, headers_of, respond
 from foldbook.api.problems import Problem, problem_of
-from foldbook.api.queries.parameters import POSITION_MAX, malformed
+from foldbook.api.queries.parameters import POSITION_MAX, check_known, malformed
 from foldbook.api.refusals import log_refusal
 from foldbook.api.streams.open_streams import OpenStreams
 from foldbook.api.streams.query_string import parameters_in
@@ -41,7 +41,6 @@ PROBLEMS = (
 _PARAMETERS = ("after", "account", "type", "hash", "seals")
 _AFTER = re.compile(r"([0-9]{1,4}):([0-9]{1,19}|now)|now")
 _POSITION = re.compile(r"[0-9]{1,4}:[0-9]{1,19}")
-_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,199}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _LAST_EVENT_ID = b"last-event-id"
 _HEADERS = [
@@ -76,6 +75,7 @@ class EventStream:
         open_streams: OpenStreams,
         gate: Gate,
         count: CountResponse,
+        event_types: Collection[str],
         *,
         heartbeat_s: float = HEARTBEAT_S,
         stalled_s: float = STALLED_S,
@@ -85,6 +85,7 @@ class EventStream:
         self._open = open_streams
         self._gate = gate
         self._count = count
+        self._event_types = event_types
         self._heartbeat_s = heartbeat_s
         self._stalled_s = stalled_s
 
@@ -93,6 +94,7 @@ class EventStream:
         try:
             principal.check(READERS)
             asked = read_request(scope["query_string"], headers_of(scope["headers"]), principal, len(self._tails))
+            check_known("type", asked.type, self._event_types)
             self._open.check_room(principal)
         except Exception as error:
             await self._refuse(send, problem_of(error), principal)
@@ -197,8 +199,6 @@ def read_request(query: bytes, headers: Headers, principal: Principal, shard_cou
         if not is_account(account):
             raise AccountHidden(account)
         principal.check(READERS, account)
-    if type_ is not None and not _TYPE.fullmatch(type_):
-        raise malformed("type", "is not the name of a type of events")
     hash_, wants_seals = _hash_in(given), _wants_seals(given)
     name = "after"
     if headers.get(_LAST_EVENT_ID):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import NamedTuple
@@ -42,12 +42,12 @@ class Streams:
     async def drop_connections(self) -> None:
         await self._history.drop_connections()
 
-    def applications(self, gate: Gate, count: CountResponse) -> StreamApplications:
+    def applications(self, gate: Gate, count: CountResponse, event_types: Collection[str]) -> StreamApplications:
         """Behind ``gate``. When a key is revoked, its streams end."""
         if gate.keyring is not None:
             gate.keyring.on_change(partial(self.open.end_dead, gate.keyring.is_live))
         return StreamApplications(
-            EventStream(self._tails, self._history, self.open, gate, count),
+            EventStream(self._tails, self._history, self.open, gate, count, event_types),
             MarketStream(self._hub, self.open, gate, count),
             self.open,
         )

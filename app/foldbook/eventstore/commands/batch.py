@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 from foldbook.errors import FoldbookError, StoreUnavailable
 from foldbook.eventstore.commands.submission import Submission
-from foldbook.eventstore.events import AggregateKey
+from foldbook.eventstore.events import AggregateKey, CommandKey
 from foldbook.eventstore.store import Proposal, Verdict
 
 State = Any
@@ -26,7 +25,7 @@ class Batch:
 
     submissions: list[Submission] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
-    command_ids: set[UUID] = field(default_factory=set)
+    commands: set[CommandKey] = field(default_factory=set)
     touched: set[tuple[AggregateKey, str | None]] = field(default_factory=set)
     """Aggregate and subject of every event: what the log does not know yet."""
     run: int = 0
@@ -46,7 +45,7 @@ class Batch:
     def add(self, submission: Submission, proposal: Proposal) -> None:
         self.submissions.append(submission)
         self.proposals.append(proposal)
-        self.command_ids.add(proposal.command.command_id)
+        self.commands.add(submission.command_key)
         for event in proposal.events:
             self.touched.add((submission.aggregate_key, event.subject))
 

@@ -100,7 +100,7 @@ class DecisionMaker:
         """Decide one command on the state that will be. False: it has to wait for what is under way."""
         command, key = submission.command, submission.aggregate_key
         decider, aggregate = self._deciders[key.type], self._states[key]
-        if command.command_id in batch.command_ids or aggregate.is_stale:
+        if submission.command_key in batch.commands or aggregate.is_stale:
             return False
         past: Sequence[Event] = ()
         absent_subject = None

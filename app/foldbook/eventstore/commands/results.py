@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from uuid import UUID
 
 from foldbook.errors import IdempotencyConflict
 from foldbook.eventstore.commands.batch import Overtaken
 from foldbook.eventstore.commands.refusals import refusal_from_json
 from foldbook.eventstore.commands.submission import CommandResult, Submission
-from foldbook.eventstore.events import Command
+from foldbook.eventstore.events import Command, CommandKey
 from foldbook.eventstore.retry import retry_while_unavailable
 from foldbook.eventstore.store import EventStore, Fate, FirstResult, Proposal, Verdict
 
@@ -64,10 +63,10 @@ class Results:
     async def _look_up(self, lookups: Sequence[tuple[Submission, Proposal, Verdict]], *, is_resent: bool) -> None:
         """Tell the senders of commands that were sent before, or that had nothing left to do."""
         try:
-            ids = [submission.command.command_id for submission, _, _ in lookups]
-            results = {first.command_id: first for first in await self._first_results(ids)}
+            keys = [submission.command_key for submission, _, _ in lookups]
+            results = {first.command_key: first for first in await self._first_results(keys)}
             for submission, proposal, verdict in lookups:
-                first = results[submission.command.command_id]
+                first = results[submission.command_key]
                 if first.reason is not None:
                     submission.fail(refusal_from_json(first.reason))
                 elif first.event_types:
@@ -94,7 +93,7 @@ class Results:
         )
         events = [event for event in events if event.position <= answered.position]
         event = events[0] if command.creates_subject else events[-1]
-        (first,) = await self._first_results([event.command_id])
+        (first,) = await self._first_results([CommandKey(submission.aggregate_key, event.command_id)])
         return self._result(command, first, is_replayed=True)
 
     def _unchanged(self, command: Command, answered: FirstResult, verdict: Verdict) -> CommandResult:
@@ -121,7 +120,7 @@ class Results:
             replayed=is_replayed,
         )
 
-    async def _first_results(self, command_ids: Sequence[UUID]) -> list[FirstResult]:
+    async def _first_results(self, commands: Sequence[CommandKey]) -> list[FirstResult]:
         return await retry_while_unavailable(
-            lambda: self._store.command_results(self._shard, command_ids), self._outage_max_s
+            lambda: self._store.command_results(self._shard, commands), self._outage_max_s
         )

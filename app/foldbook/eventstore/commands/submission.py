@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from foldbook.eventstore.events import AggregateKey, Command, Metadata
+from foldbook.eventstore.events import AggregateKey, Command, CommandKey, Metadata
 
 
 class CommandResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -42,6 +42,10 @@ class Submission:
     """Its subject was thought to be new, and the log knew better."""
     doubtful_sequence: int | None = None
     """The sequence of its last event, if an append that nobody knows the end of was done after all."""
+
+    @property
+    def command_key(self) -> CommandKey:
+        return CommandKey(self.aggregate_key, self.command.command_id)
 
     @property
     def subject_key(self) -> tuple[AggregateKey, str | None]:

@@ -1,0 +1,34 @@
+"""The list of critical lines is about lines and tests that there are. ``make mutants`` breaks them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.mutants.critical import CRITICAL
+from tests.mutants.mutant import ROOT, Mutant
+from tests.mutants.trying import outcomes
+
+
+@pytest.mark.parametrize("mutant", CRITICAL, ids=lambda mutant: f"{Path(mutant.path).name}: {mutant.line.strip()}")
+def test_the_line_is_there_once_and_the_test_exists(mutant: Mutant) -> None:
+    assert mutant.broken != mutant.line
+    assert (ROOT / mutant.path).read_text().count(mutant.line) == 1, "it has changed: see what became of it"
+    path, _, function = mutant.test_id.partition("::")
+    assert re.search(rf"^(?:async )?def {function}\(", (ROOT / path).read_text(), re.MULTILINE), mutant.test
+
+
+def test_a_broken_line_is_broken_and_comes_back(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("one\ntwo\n")
+    text = Mutant("file", "two", "three", "").break_in(tmp_path)
+    assert (text, (tmp_path / "file").read_text()) == ("one\ntwo\n", "one\nthree\n")
+    for line in ("e", "four"):
+        with pytest.raises(ValueError, match="times"):
+            Mutant("file", line, "", "").break_in(tmp_path)
+
+
+def test_what_pytest_says_of_all_parameters() -> None:
+    said = "PASSED tests/a.py::test_one[x-1]\nFAILED tests/a.py::test_one[y] - boom\nSKIPPED tests/a.py::test_two\n"
+    assert outcomes(said) == {"tests/a.py::test_one": {"PASSED", "FAILED"}, "tests/a.py::test_two": {"SKIPPED"}}
