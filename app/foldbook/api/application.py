@@ -69,6 +69,7 @@ def create_application(
     body_bytes_max: int,
     bulk_bytes_max: int,
     bulk_window_max: int,
+    bulk_timeout_s: float,
 ) -> Front:
     """``commands``: those that can be sent. ``running``: what must run while the application does; entered when the
     server starts."""
@@ -82,6 +83,7 @@ def create_application(
         check_live=gate.check_live,
         window_max=bulk_window_max,
         body_bytes_max=bulk_bytes_max,
+        progress_timeout_s=bulk_timeout_s,
     )
     dependencies = {
         "bus": Provide(lambda: bus, sync_to_thread=False),

@@ -11,25 +11,13 @@ from foldbook.access.principal import UNKNOWN, Principal
 from foldbook.api.commands import bulk
 from foldbook.api.commands.bulk import BulkCommands
 from foldbook.api.commands.calls import CommandCall, CommandCalls
-from foldbook.api.connections import CONNECTION
 from foldbook.api.escapes import path_of
-from foldbook.api.gate import (
-    PRINCIPAL,
-    Application,
-    Bodies,
-    ClientGone,
-    Gate,
-    Headers,
-    Receive,
-    Reply,
-    Scope,
-    Send,
-    headers_of,
-    respond,
-)
+from foldbook.api.gate import PRINCIPAL, Application, Bodies, ClientGone, Gate, Receive, Reply, Scope, Send, respond
 from foldbook.api.problems import Problem, problem_of
 from foldbook.api.streams import events, market
 from foldbook.api.streams.streams import StreamApplications
+from foldbook.wire.connections import CONNECTION
+from foldbook.wire.requests import Headers, headers_of
 
 _ONLY_HERE = {bulk.PATH: {"POST"}, events.PATH: {"GET"}, market.PATH: {"GET"}}
 """The methods of paths that are answered here, beside those of commands."""

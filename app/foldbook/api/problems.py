@@ -18,6 +18,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from foldbook.errors import FoldbookError, kind_of, register
 from foldbook.eventstore.problems import UNREGISTERED, Explained, explain
 from foldbook.trading.values import OrdStatus
+from foldbook.wire.requests import RequestRefused
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,8 @@ def problem_of(error: Exception) -> Problem:
             problem.details = dict(details)
             if isinstance(error, FoldbookError) and error.retry_after_s is not None:
                 problem.headers["Retry-After"] = str(error.retry_after_s)
+            if isinstance(error, RequestRefused):
+                problem.headers["Connection"] = "close"
             return problem
 
 

@@ -7,9 +7,6 @@ import time
 from collections.abc import Callable
 
 from foldbook.api.problems import Problem
-from foldbook.errors import register
-
-register({"rate-limited": (429, "The key sends too many requests")})
 
 BUCKETS_MAX = 2_000
 

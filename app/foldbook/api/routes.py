@@ -22,12 +22,10 @@ from foldbook.api.gate import (
     Application,
     Bodies,
     ClientGone,
-    Headers,
     Receive,
     Scope,
     Send,
     has_body,
-    headers_of,
     refuse_keys,
 )
 from foldbook.api.paths import account_of
@@ -35,6 +33,7 @@ from foldbook.api.problems import problem_of, problem_response
 from foldbook.api.refusals import log_refusal
 from foldbook.eventstore.events import Metadata
 from foldbook.eventstore.strict_json import refuse_repeated_keys
+from foldbook.wire.requests import Headers, headers_of
 
 ROLES = "roles"
 """The option of a route that says who may call it."""

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from foldbook.errors import FoldbookError, Kind, kind_of, register
+from foldbook.log_limit import LineLimit, failure_text
 
 logger = logging.getLogger(__name__)
 
 TYPE_PREFIX = "urn:foldbook:problem:"
+SHOWN_CHARS_MAX = 500
 
 UNREGISTERED = Kind(409, "The command was refused")
 """For a code that this program does not know: a replayed refusal that a newer program recorded."""
@@ -43,9 +45,23 @@ class Explained(NamedTuple):
 
     def document(self) -> dict[str, Any]:
         status, title = self.kind
-        members = {"type": TYPE_PREFIX + self.code, "title": title, "status": status, "detail": self.detail}
+        members = {"type": TYPE_PREFIX + self.code, "title": title, "status": status, "detail": shown(self.detail)}
+        details = {name: shown(value) if isinstance(value, str) else value for name, value in self.details.items()}
         # A detail takes the place of none of them.
-        return {**members, **self.details, **members}
+        return {**members, **details, **members}
+
+
+def shown(text: str) -> str:
+    """A text that may repeat what a request said, cut: a long request must not make a long answer."""
+    return text if len(text) <= SHOWN_CHARS_MAX else f"{text[:SHOWN_CHARS_MAX]}…"
+
+
+_failures = LineLimit()
+
+
+def log_failure(error: Exception) -> None:
+    if _failures.may_write():
+        logger.error("a request failed%s: %s", _failures.left_out(), failure_text(error))
 
 
 def explain(error: Exception) -> Explained:
@@ -54,7 +70,7 @@ def explain(error: Exception) -> Explained:
         case FoldbookError():
             explained = Explained(error.code, error.detail, error.details)
             if explained.kind.status == 500:
-                logger.error("a request failed", exc_info=error)
+                log_failure(error)
             return explained
         case msgspec.ValidationError():
             return _of_content(str(error))
@@ -63,7 +79,7 @@ def explain(error: Exception) -> Explained:
         case RecursionError():
             return Explained("malformed", "it is nested too deeply")
         case _:
-            logger.error("a request failed", exc_info=error)
+            log_failure(error)
             return Explained("internal", "the failure was logged")
 
 

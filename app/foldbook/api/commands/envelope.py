@@ -10,9 +10,10 @@ from litestar.params import HeaderParameter
 from uuid_utils.compat import uuid7
 
 from foldbook.access.principal import Principal
-from foldbook.api.gate import Headers, refuse_keys
+from foldbook.api.gate import refuse_keys
 from foldbook.api.problems import Problem
 from foldbook.eventstore.events import Metadata
+from foldbook.wire.requests import Headers
 
 _TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")

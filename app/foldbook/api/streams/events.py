@@ -15,7 +15,7 @@ from typing import NamedTuple
 from foldbook.access.principal import Principal
 from foldbook.access.roles import READERS, AccountHidden
 from foldbook.api.commands.calls import CountResponse, problem_reply
-from foldbook.api.gate import PRINCIPAL, Gate, Headers, Message, Receive, Scope, Send, headers_of, respond
+from foldbook.api.gate import PRINCIPAL, Gate, Message, Receive, Scope, Send, respond
 from foldbook.api.problems import Problem, problem_of
 from foldbook.api.queries.parameters import POSITION_MAX, malformed
 from foldbook.api.refusals import log_refusal
@@ -31,6 +31,7 @@ from foldbook.eventstore.readers.tail.tail import Tail
 from foldbook.eventstore.store import shard_of
 from foldbook.trading.book import ORDER_BOOK
 from foldbook.trading.values import is_account
+from foldbook.wire.requests import Headers, headers_of
 
 PATH = "/stream/events"
 HEARTBEAT_S = 15.0
