@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, Message, Scope
 from foldbook.api.commands.bulk import BulkCommands
 from foldbook.api.commands.calls import Bus, CommandCalls
 from foldbook.api.docs import docs_routes, openapi_document
-from foldbook.api.front import Front, shape
+from foldbook.api.front import Front
 from foldbook.api.gate import Application, Bodies, BodyLimits, Gate
 from foldbook.api.operations import gateways, health, keys, relays, sessions, verification
 from foldbook.api.operations import projections as admin
@@ -122,9 +122,7 @@ def create_application(
         logging_config=None,
     )
     others = {
-        shape(route.path_format): route.methods - {"OPTIONS"}
-        for route in litestar.routes
-        if isinstance(route, HTTPRoute)
+        route.path_format: route.methods - {"OPTIONS"} for route in litestar.routes if isinstance(route, HTTPRoute)
     }
     return Front(
         cast(Application, litestar), calls, bulk, streams.applications(gate, requests.count), gate, bodies, others

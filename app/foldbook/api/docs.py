@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from foldbook.api.commands.calls import command_calls
 from foldbook.api.commands.openapi import command_paths
+from foldbook.api.described import complete
 from foldbook.api.problems import Problem
 from foldbook.api.routes import may, roles_of_route, templates_of
 from foldbook.api.sessions import COOKIE
@@ -90,6 +91,7 @@ def openapi_document(
         ),
     )
     document = described.openapi_schema.to_schema()
+    complete(document, routes)
     paths, schemas = command_paths(commands, command_calls(commands))
     for path, operations in {**paths, **stream_paths()}.items():
         document["paths"].setdefault(path, {}).update(operations)

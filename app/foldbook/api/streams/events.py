@@ -40,8 +40,10 @@ PROBLEMS = (
 )  # fmt: skip
 
 _PARAMETERS = ("after", "account", "type")
-_AFTER = re.compile(r"([0-9]{1,4}):([0-9]{1,19}|now)|now")
-_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,199}")
+AFTER_PATTERN = r"([0-9]{1,4}):([0-9]{1,19}|now)|now"
+TYPE_PATTERN = r"[A-Za-z][A-Za-z0-9_.-]{0,199}"
+_AFTER = re.compile(AFTER_PATTERN)
+_TYPE = re.compile(TYPE_PATTERN)
 _LAST_EVENT_ID = b"last-event-id"
 _HEADERS = [
     (b"content-type", MEDIA_TYPE.encode()),
