@@ -128,7 +128,7 @@ def _bulk_operation(line: Json, results: list[Json]) -> Json:
         ),
         "operationId": "CommandsExecuteCommands",
         "parameters": [_header_parameter(header) for header in (ON_BEHALF_OF, CORRELATION_ID)],
-        "requestBody": {"required": True, "content": _content(bulk.MEDIA_TYPE, line)},
+        "requestBody": {"required": False, "content": _content(bulk.MEDIA_TYPE, line)},
         "responses": {
             str(HTTPStatus.OK.value): {"description": "A line for each line", "content": content},
             **_problems(bulk.PROBLEMS),

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
-from foldbook.api.commands.envelope import HEADERS
-from foldbook.api.problems import GATE_PROBLEMS, MEDIA_TYPE, by_status
-from foldbook.api.routes import templates_of
-
 Json = dict[str, Any]
+
+PROBLEM_TYPE = "application/problem+json"
 
 _REFERENCE = "#/components/schemas/{name}"
 _PROBLEM = {"$ref": _REFERENCE.format(name="ProblemDocument")}
-_HEADERS = {header.name: header.schema for header in HEADERS}
+_TYPE = re.compile(r":\w+\}")
 
 
-def complete(document: Json, routes: Iterable[HTTPRouteHandler]) -> None:
-    """Completes ``document``, the OpenAPI document that Litestar made of ``routes``."""
+def templates_of(route: HTTPRouteHandler) -> list[str]:
+    """Its paths without the types of their parameters."""
+    return [_TYPE.sub("}", path) for path in sorted(route.paths)]
+
+
+def complete(
+    document: Json, routes: Iterable[HTTPRouteHandler], problems: Mapping[int, list[str]], headers: Mapping[str, Json]
+) -> None:
+    """Completes ``document``, the OpenAPI document that Litestar made of ``routes``. ``problems``: the codes that every
+    route can be answered with, by status; ``headers``: the schemas of headers, by name."""
     bodies = []
     for route, operation in _operations(document, routes):
         for parameter in operation.get("parameters", ()):
-            _complete_parameter(route, parameter)
-        _complete_problems(operation["responses"])
+            if parameter["in"] == "header":
+                parameter["schema"] = headers.get(parameter["name"], parameter["schema"])
+            elif parameter["in"] == "query":
+                _complete_parameter(route, parameter)
+        _complete_problems(operation["responses"], problems)
         if route.parsed_data_field is not None:
             bodies.append(route.parsed_data_field.annotation)
     # Litestar's own has no word for a tuple of any length, say.
@@ -42,10 +52,6 @@ def _operations(document: Json, routes: Iterable[HTTPRouteHandler]) -> Iterator[
 
 
 def _complete_parameter(route: HTTPRouteHandler, parameter: Json) -> None:
-    if parameter["in"] == "header":
-        parameter["schema"] = _HEADERS.get(parameter["name"], parameter["schema"])
-    if parameter["in"] != "query":
-        return
     schema = parameter["schema"]
     if "oneOf" in schema:  # Absent is not null, which a parameter cannot be.
         (kind,) = (each for each in schema.pop("oneOf") if each != {"type": "null"})
@@ -57,14 +63,14 @@ def _complete_parameter(route: HTTPRouteHandler, parameter: Json) -> None:
         schema |= {name: value for name, value in bounds.items() if value is not None}
 
 
-def _complete_problems(responses: Json) -> None:
+def _complete_problems(responses: Json, problems: Mapping[int, list[str]]) -> None:
     """Litestar tells its own form of a request that it cannot read, and only where there is something to read."""
     if "204" in responses:  # Litestar says what type it would have.
         responses["204"].pop("content", None)
-    for status, codes in by_status(GATE_PROBLEMS).items():
+    for status, codes in problems.items():
         known = responses.get(str(status), {})
-        if MEDIA_TYPE not in known.get("content", {}):
+        if PROBLEM_TYPE not in known.get("content", {}):
             responses[str(status)] = {
                 "description": ", ".join(codes),
-                "content": {MEDIA_TYPE: {"schema": _PROBLEM}},
+                "content": {PROBLEM_TYPE: {"schema": _PROBLEM}},
             }
