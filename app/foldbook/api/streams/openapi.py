@@ -60,7 +60,7 @@ _EVENTS: Json = {
         _parameter(
             "Last-Event-ID",
             "Wins over `after`: browsers send it when they connect again.",
-            {"pattern": f"^({events.AFTER_PATTERN})$"},
+            {"pattern": f"^({events.AFTER_PATTERN})?$"},
             "header",
         ),
     ],
