@@ -26,6 +26,8 @@ from foldbook.engine.rabbit import rabbitmq_server
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.postgres.embedded import SETTINGS
 from foldbook.postgres.roles import ENGINE, as_role
+from tests.api.conftest import projecting, serving, settings_for
+from tests.api.contract import Found, findings
 from tests.brokers.matrix.cells import Cell, all_cells, try_cell
 from tests.brokers.matrix.matrix import Matrix, Ordeal, try_all
 from tests.brokers.matrix.stopping import try_stop
@@ -52,6 +54,8 @@ STEPS = 40
 MAJORS = (18, 15)
 EVENTS_PER_S = 1_500
 EVENTS_PER_KILL = 1_600
+PHASES = ("examples", "coverage", "fuzzing", "stateful")
+CASES = 50
 
 
 @dataclass
@@ -117,11 +121,30 @@ def main(
         Stage("failover to a replica that lagged behind", max(1, rounds // 20), 2, fail_over_asynchronously),
         Stage("kill -9 of RabbitMQ while 20,000 events pass", max(1, rounds // 20), 2, kill_rabbitmq),
         Stage("critical lines broken one at a time", len(CRITICAL), 12, break_critical_lines),
+        Stage("calls of the API as its OpenAPI document allows, and forbids", len(PHASES), 3, ask_by_the_document),
     ]
     stages = [stage for stage in stages if only in stage.name]
     rows = endure_all(stages, time.monotonic() + minutes * 60)
     print("\n" + table([("what", "times", "seconds", "seen", "outcome"), *(row.cells() for row in rows)]))
     sys.exit(any(row.failure for row in rows))
+
+
+def ask_by_the_document(clock: Clock) -> None:
+    with embedded_postgres() as server:
+        prepare(server.dsn)
+        settings = settings_for(server.dsn)
+
+        async def ask(phase: str, seconds: float) -> list[Found]:
+            async with projecting(settings), serving(settings) as engine:
+                url = str(engine.client.base_url)
+                return await asyncio.to_thread(lambda: list(findings(url, (phase,), CASES, seconds, shard="0")))
+
+        for number, phase in enumerate(PHASES):
+            seconds = (clock.deadline - time.monotonic()) / (len(PHASES) - number)
+            found = asyncio.run(ask(phase, seconds))
+            if found:
+                raise AssertionError("\n".join(map(str, found)))
+            clock.done += 1
 
 
 def endure_all(stages: list[Stage], deadline: float) -> list[Row]:

@@ -92,7 +92,9 @@ class Settings(BaseSettings):
     connections_max: PositiveInt = 1_024
     """Connections at once. One more ends the one that has been idle the longest; a key may have half of them."""
     request_timeout_s: PositiveInt = 30
-    """How long a request may take to arrive."""
+    """How long a request may take to arrive, and in a bulk request the next command."""
+    answer_timeout_s: PositiveInt = 60
+    """How long an answer may wait for a client that does not take it."""
 
     amqp_url: SecretStr | None = None
     """The RabbitMQ that joins this engine with other processes, as ``amqp://user:password@host:port/virtual-host``."""

@@ -43,6 +43,8 @@
     ├── VenueStopped            the venue cannot write its journal        (venue.server.commits)
     ├── VenueProblem            a request to the venue is wrong           (venue.server.problems)
     ├── Problem                 an HTTP request is wrong                  (api.problems)
+    ├── RequestRefused          a request could mean two things, or is too much  (wire.requests)
+    │   └── TooManyConnections  a key has too many                        (wire.connections)
     ├── CommandFailed           a command that was sent was not decided   (messaging.answers)
     ├── Poison                  a message that cannot be done             (messaging.command_messages)
     ├── RabbitError             RabbitMQ cannot be started                (engine.rabbit)

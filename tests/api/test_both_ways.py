@@ -88,10 +88,8 @@ REQUESTS = [
     Request("a price of what ends with a space", "PUT", f"{AT}/prices/BTC%20", b'{"price":"1"}', JSON, 422),
     Request("a price of a bad escape", "PUT", f"{AT}/prices/100%", b'{"price":"1"}', JSON, 400),
     Request("a price of what is not UTF-8", "PUT", f"{AT}/prices/%FF", b'{"price":"1"}', JSON, 400),
-    Request("a price of what has a fragment", "PUT", f"{AT}/prices/ES#F", b'{"price":"1"}'),
-    Request(
-        "a price with an escape everywhere", "PUT", "/%61ccounts/USER/bin%61nce/simulated/prices/%45S", b'{"price":"1"}'
-    ),
+    Request("a price of what has a fragment", "PUT", f"{AT}/prices/ES#F", b'{"price":"1"}', JSON, 400),
+    Request("a price with a needless escape", "PUT", f"{AT}/prices/%45S", b'{"price":"1"}', JSON, 400),
     Request("a price at a trailing slash", "PUT", f"{AT}/prices/ES/", b'{"price":"1"}'),
     Request(
         "a price of an account with a slash", "PUT", "/accounts/US%2FER/b/live/prices/ES", b'{"price":"1"}', JSON, 404

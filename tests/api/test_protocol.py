@@ -11,10 +11,12 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from foldbook.api.commands import protocol
+from foldbook.wire.protocol import StrictProtocol
 
 _Exchange = protocol._Exchange
 
@@ -58,27 +60,39 @@ def test_the_callbacks_are_those_that_are_overridden() -> None:
         "on_message_complete",
         "on_response_complete",
     }
-    for name in ("connection_made", "connection_lost", "on_message_begin", *OVERRIDDEN):
+    for name in ("connection_made", "connection_lost", "data_received", "on_message_begin", *OVERRIDDEN):
         ours = inspect.signature(getattr(protocol.CommandProtocol, name))
         theirs = inspect.signature(getattr(HttpToolsProtocol, name))
         assert list(ours.parameters) == list(theirs.parameters)
 
 
-def test_what_the_fast_path_uses_is_there() -> None:
-    used = attributes_of("self", ast.parse(inspect.getsource(protocol.CommandProtocol)))
-    own = {name for name in vars(protocol.CommandProtocol) if not name.startswith("__")} | {
-        "_bodies",
-        "_calls",
-        "_gate",
-        "_incoming",
-        "_others",
-        "due_from_s",
-        "heard_at_s",
-        "key_id",
-    }
+@pytest.mark.parametrize("ours", [protocol.CommandProtocol, StrictProtocol])
+def test_what_is_used_of_uvicorns_protocol_is_there(ours: type[StrictProtocol]) -> None:
+    own: set[str] = set()
+    for kind in (protocol.CommandProtocol, StrictProtocol):
+        own |= {name for name in vars(kind) if not name.startswith("__")}
+        own |= set(re.findall(r"self\.(\w+)(?:: [^=\n]+)? = ", inspect.getsource(kind.__init__)))
+    used = attributes_of("self", ast.parse(inspect.getsource(ours)))
     given = attributes_of("self", class_named("HttpToolsProtocol")) | set(vars(HttpToolsProtocol))
-    assert used - own <= given
-    assert {"parser", "url", "headers", "cycle", "tasks", "loop", "transport", "server_state"} <= used
+    assert used - own - {"heard_at_s", "due_from_s"} <= given
+    if ours is protocol.CommandProtocol:
+        assert {"parser", "url", "cycle", "tasks", "loop", "transport", "server_state", "flow"} <= used
+    else:
+        assert {"parser", "url", "headers", "cycle", "pipeline", "flow", "transport"} <= used
+
+
+def test_data_is_read_as_uvicorn_reads_it() -> None:
+    """``data_received`` is our own, with what theirs does."""
+    theirs = inspect.getsource(HttpToolsProtocol.data_received)
+    ours = inspect.getsource(StrictProtocol.data_received) + inspect.getsource(StrictProtocol._feed)
+    for step in (
+        "_unset_keepalive_if_required()",
+        "HttpParserError",
+        "HttpParserUpgrade",
+        "handle_websocket_upgrade()",
+    ):
+        assert step in theirs
+        assert step in ours
 
 
 def test_a_response_ends_as_uvicorn_ends_its_own() -> None:

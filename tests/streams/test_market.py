@@ -13,12 +13,12 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from foldbook.api.connections import Connections
 from foldbook.api.streams.market_hub import Listener, MarketHub
 from foldbook.market.feeds import wire
 from foldbook.market.feeds.told import Lost, Opened, Told
 from foldbook.market.records import Bar, Quote, Trade
 from foldbook.trading.values import Side
+from foldbook.wire.connections import Connections
 from tests.api.conftest import Engine, assert_problem
 from tests.market.feeding import NOON_NS, S
 from tests.streams.conftest import streams_of

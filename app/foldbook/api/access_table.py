@@ -13,9 +13,10 @@ from foldbook.api.application import ROUTES
 from foldbook.api.commands import bulk
 from foldbook.api.commands.calls import command_calls
 from foldbook.api.docs import docs_routes
-from foldbook.api.routes import roles_of_route, templates_of
+from foldbook.api.routes import roles_of_route
 from foldbook.api.streams import events, market
 from foldbook.eventstore.events import Command
+from foldbook.wire.described import templates_of
 
 ALLOWED = "yes"
 HIDDEN = "404"

@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, Message, Scope
 from foldbook.api.commands.bulk import BulkCommands
 from foldbook.api.commands.calls import Bus, CommandCalls
 from foldbook.api.docs import docs_routes, openapi_document
-from foldbook.api.front import Front, shape
+from foldbook.api.front import Front
 from foldbook.api.gate import Application, Bodies, BodyLimits, Gate
 from foldbook.api.operations import gateways, health, keys, relays, sessions, verification
 from foldbook.api.operations import projections as admin
@@ -70,6 +70,7 @@ def create_application(
     body_bytes_max: int,
     bulk_bytes_max: int,
     bulk_window_max: int,
+    bulk_timeout_s: float,
 ) -> Front:
     """``commands``: those that can be sent. ``running``: what must run while the application does; entered when the
     server starts."""
@@ -83,6 +84,7 @@ def create_application(
         check_live=gate.check_live,
         window_max=bulk_window_max,
         body_bytes_max=bulk_bytes_max,
+        progress_timeout_s=bulk_timeout_s,
     )
     dependencies = {
         "bus": Provide(lambda: bus, sync_to_thread=False),
@@ -122,9 +124,7 @@ def create_application(
         logging_config=None,
     )
     others = {
-        shape(route.path_format): route.methods - {"OPTIONS"}
-        for route in litestar.routes
-        if isinstance(route, HTTPRoute)
+        route.path_format: route.methods - {"OPTIONS"} for route in litestar.routes if isinstance(route, HTTPRoute)
     }
     return Front(
         cast(Application, litestar),

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from foldbook.api.problems import Problem
+from foldbook.wire.requests import check_path
 
 _NOT_ESCAPED = "".join(sorted({*string.punctuation} - {*"%/"}))
 """What stands for itself in the canonical spelling, beside letters and digits: what a path may contain unescaped."""
@@ -22,8 +23,9 @@ _ESCAPED_BADLY = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 def path_of(scope: Mapping[str, Any]) -> str:
-    """The canonical spelling of a request's path. Raises ``Problem``."""
+    """The canonical spelling of a request's path. Raises ``Problem``, ``RequestRefused``."""
     if (raw := scope.get("raw_path")) is not None:
+        check_path(raw)
         return canonical_path(raw)
     # A server need not say how a path was sent. Without that, every slash is a separator.
     return quote(scope["path"], safe=_NOT_ESCAPED + "/")

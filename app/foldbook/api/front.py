@@ -5,38 +5,28 @@ It is in front of Litestar. A path that only commands have is answered here for 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from foldbook.access.principal import UNKNOWN, Principal
 from foldbook.api.commands import bulk
 from foldbook.api.commands.bulk import BulkCommands
 from foldbook.api.commands.calls import CommandCall, CommandCalls
-from foldbook.api.connections import CONNECTION
 from foldbook.api.escapes import path_of
-from foldbook.api.gate import (
-    PRINCIPAL,
-    Application,
-    Bodies,
-    ClientGone,
-    Gate,
-    Headers,
-    Receive,
-    Reply,
-    Scope,
-    Send,
-    headers_of,
-    respond,
-)
+from foldbook.api.gate import PRINCIPAL, Application, Bodies, ClientGone, Gate, Receive, Reply, Scope, Send, respond
 from foldbook.api.problems import Problem, problem_of
 from foldbook.api.streams import events, market
 from foldbook.api.streams.streams import StreamApplications
+from foldbook.wire.connections import CONNECTION
+from foldbook.wire.requests import Headers, headers_of
 
 _ONLY_HERE = {bulk.PATH: {"POST"}, events.PATH: {"GET"}, market.PATH: {"GET"}}
 """The methods of paths that are answered here, beside those of commands."""
 
 
 class Front:
-    """An ASGI application in front of ``app``. ``others``: the methods that ``app`` has, by the shape of their path.
+    """An ASGI application in front of ``app``. ``others``: the methods that ``app`` has, by the template of their path.
 
     To ``app`` it passes paths in the canonical spelling (``escapes``).
     """
@@ -58,7 +48,7 @@ class Front:
         self._bulk = bulk_commands
         self._streams = streams
         self.end_streams = streams.open.close
-        self._others = others
+        self._others = _places(others)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -136,10 +126,14 @@ class Front:
         """Template and methods of a path that has commands, if ``app`` does not know the method there."""
         if path in _ONLY_HERE:
             return path, _ONLY_HERE[path]
-        if not (here := self.calls.at(path)):
+        here = self.calls.at(path)
+        if not here and method == "GET":
+            return None  # Most requests; and where there is no GET, ``app`` knows it.
+        other = next((one for one in self._others if one.pattern.fullmatch(path or "/")), None)
+        if other is None and not here:
             return None
-        template = here[0].template
-        others = set(self._others.get(shape(template), ()))
+        others = set() if other is None else other.methods
+        template = here[0].template if here or other is None else other.template
         return None if method in others else (template, others | {call.method for call in here})
 
     def _without_call(self, method: str, template: str, methods: set[str]) -> Reply:
@@ -151,6 +145,18 @@ class Front:
         return self.calls.refuse(method, template, problem)
 
 
-def shape(template: str) -> str:
-    """A path template without the names of its parameters."""
-    return "/".join("{}" if part.startswith("{") else part for part in template.split("/"))
+class _Place(NamedTuple):
+    """A path of ``app``, and its methods."""
+
+    template: str
+    pattern: re.Pattern[str]
+    methods: set[str]
+
+
+def _places(others: Mapping[str, Collection[str]]) -> list[_Place]:
+    """By how many parameters they have: a path that is named wins."""
+    found: dict[str, _Place] = {}
+    for template, methods in sorted(others.items(), key=lambda one: one[0].count("{")):
+        text = "/".join("[^/]+" if part.startswith("{") else re.escape(part) for part in template.split("/"))
+        found.setdefault(text, _Place(template, re.compile(text), set())).methods.update(methods)
+    return list(found.values())

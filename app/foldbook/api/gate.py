@@ -7,7 +7,7 @@ before anything else, and check what the principal that it returns may do. ``Bod
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -20,6 +20,7 @@ from foldbook.access.roles import Unauthenticated
 from foldbook.api.hosts import Hosts
 from foldbook.api.problems import Problem, body_too_large
 from foldbook.api.sessions import Sessions
+from foldbook.wire.requests import Headers
 
 Message = dict[str, Any]
 Scope = dict[str, Any]
@@ -28,41 +29,10 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 """An application as ASGI 3 defines it."""
 
-Headers = Mapping[bytes, bytes]
-"""By lower-case name."""
-
 PRINCIPAL = "foldbook.principal"
 """Where a scope has its principal."""
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-
-_SINGULAR = frozenset(
-    {
-        b"authorization",
-        b"content-length",
-        b"content-type",
-        b"host",
-        b"idempotency-key",
-        b"if-match",
-        b"last-event-id",
-        b"origin",
-        b"x-actor",
-        b"x-correlation-id",
-    }
-)
-
-
-def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """Raises ``Problem`` for a header that can have one value only, and has two."""
-    raw = list(raw)
-    headers = dict(raw)
-    if len(headers) < len(raw):
-        seen = set()
-        for name, _ in raw:
-            if name in seen and name in _SINGULAR:
-                raise Problem("malformed", f"the header {name.decode()} is given twice", field=name.decode())
-            seen.add(name)
-    return headers
 
 
 class Reply(NamedTuple):

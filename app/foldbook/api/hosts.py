@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from foldbook.api.problems import Problem
 from foldbook.errors import register
+from foldbook.wire.requests import RequestRefused
 
 register(
     {
@@ -56,7 +57,9 @@ class Hosts:
     def _check_host(self, host: bytes | None) -> None:
         text = "" if host is None else host.decode("latin-1").lower()
         found = _HOST.fullmatch(text)
-        if found is None or not self._is_ours(found[1].strip("[]")):
+        if found is None:  # RFC 9112, 3.2
+            raise RequestRefused("the Host header is not a host", field="host")
+        if not self._is_ours(found[1].strip("[]")):
             raise Problem("wrong-host", "the Host header does not name this engine; see FOLDBOOK_ALLOWED_HOSTS")
         if len(self._known) < _KNOWN_MAX:
             assert host is not None, "it is not empty"

@@ -18,6 +18,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from foldbook.errors import FoldbookError, kind_of, register
 from foldbook.eventstore.problems import UNREGISTERED, Explained, explain
 from foldbook.trading.values import OrdStatus
+from foldbook.wire.requests import RequestRefused
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,17 @@ register(
         "projection-behind": (504, "The read tables have not reached the position"),
     }
 )
-GATE_PROBLEMS = ("unauthenticated", "forbidden", "wrong-host", "foreign-origin", "rate-limited")
+GATE_PROBLEMS = (
+    "malformed",
+    "unauthenticated",
+    "forbidden",
+    "foreign-origin",
+    "request-timeout",
+    "target-too-long",
+    "wrong-host",
+    "rate-limited",
+    "headers-too-large",
+)
 """What any request can be answered before it is looked at."""
 
 _CODE_OF_STATUS = {
@@ -107,6 +118,8 @@ def problem_of(error: Exception) -> Problem:
             problem.details = dict(details)
             if isinstance(error, FoldbookError) and error.retry_after_s is not None:
                 problem.headers["Retry-After"] = str(error.retry_after_s)
+            if isinstance(error, RequestRefused):
+                problem.headers["Connection"] = "close"
             return problem
 
 
@@ -126,7 +139,7 @@ def problem_response(problem: Problem) -> Response[bytes]:
 
 def by_status(codes: Iterable[str]) -> dict[int, list[str]]:
     grouped: dict[int, list[str]] = {}
-    for code in codes:
+    for code in dict.fromkeys(codes):
         grouped.setdefault((kind_of(code) or UNREGISTERED).status, []).append(code)
     return grouped
 

@@ -6,7 +6,6 @@ built.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -22,12 +21,10 @@ from foldbook.api.gate import (
     Application,
     Bodies,
     ClientGone,
-    Headers,
     Receive,
     Scope,
     Send,
     has_body,
-    headers_of,
     refuse_keys,
 )
 from foldbook.api.paths import account_of
@@ -35,21 +32,15 @@ from foldbook.api.problems import problem_of, problem_response
 from foldbook.api.refusals import log_refusal
 from foldbook.eventstore.events import Metadata
 from foldbook.eventstore.strict_json import refuse_repeated_keys
+from foldbook.wire.requests import Headers, headers_of
 
 ROLES = "roles"
 """The option of a route that says who may call it."""
-
-_TYPE = re.compile(r":\w+\}")
 
 
 def may(roles: Roles | None) -> dict[str, Any]:
     """The options of a route that these roles may call, beside operators. None: everybody, with or without a key."""
     return {ROLES: roles}
-
-
-def templates_of(route: HTTPRouteHandler) -> list[str]:
-    """Its paths without the types of their parameters."""
-    return [_TYPE.sub("}", path) for path in sorted(route.paths)]
 
 
 def roles_of_route(route: HTTPRouteHandler) -> Roles | None:

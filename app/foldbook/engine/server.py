@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,12 +12,15 @@ from typing import cast
 import uvicorn
 
 from foldbook.api.commands.protocol import CommandProtocol
-from foldbook.api.connections import Connections
 from foldbook.api.front import Front
 from foldbook.api.streams.protocol import StreamProtocol
 from foldbook.config import Settings
 from foldbook.engine.domains import DOMAINS, Domain
 from foldbook.engine.wiring import api
+from foldbook.wire.connections import Connections
+
+FILES_KEPT = 256
+"""Open files of this process that are no connections of clients."""
 
 GRACE_S = 10
 """How long a stopping server waits for requests under way."""
@@ -43,11 +47,25 @@ def create_app(settings: Settings | None = None, domains: Sequence[Domain] = DOM
     return api(settings or Settings(), domains)
 
 
+def connections_max(wanted: int) -> int:
+    """As many as are wanted, or as this process may have files open: a server that has none left takes no connection,
+    not even to end one. The limit is raised as far as it may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + FILES_KEPT
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(1, soft - FILES_KEPT)
+    return wanted
+
+
 def create_server(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> uvicorn.Server:
     """A server of one process, without an access log. At SIGTERM or SIGINT it ends the streams, answers open requests,
     and ends."""
     app = create_app(settings, domains)
-    connections = Connections(settings.connections_max, settings.request_timeout_s)
+    connections = Connections(
+        connections_max(settings.connections_max), settings.request_timeout_s, settings.answer_timeout_s
+    )
     config = uvicorn.Config(
         app,
         host=settings.host,

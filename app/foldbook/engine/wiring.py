@@ -92,6 +92,7 @@ def api(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> Front:
         bulk_bytes_max=settings.ndjson_bytes_max,
         # A bulk request leaves most of the queue to others.
         bulk_window_max=max(1, min(BULK_WINDOW_MAX, settings.queue_max // 16)),
+        bulk_timeout_s=settings.request_timeout_s,
     )
 
 

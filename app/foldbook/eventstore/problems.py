@@ -5,7 +5,6 @@ A code is stable; the module that raises it registers its status and title (``fo
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,10 +13,9 @@ from typing import Any, NamedTuple
 import asyncpg
 import msgspec
 
+from foldbook.echo import log_failure, shown
 from foldbook.errors import FoldbookError, Kind, kind_of, register
 from foldbook.postgres.sqlstates import answer
-
-logger = logging.getLogger(__name__)
 
 TYPE_PREFIX = "urn:foldbook:problem:"
 
@@ -45,9 +43,10 @@ class Explained(NamedTuple):
 
     def document(self) -> dict[str, Any]:
         status, title = self.kind
-        members = {"type": TYPE_PREFIX + self.code, "title": title, "status": status, "detail": self.detail}
+        members = {"type": TYPE_PREFIX + self.code, "title": title, "status": status, "detail": shown(self.detail)}
+        details = {name: shown(value) if isinstance(value, str) else value for name, value in self.details.items()}
         # A detail takes the place of none of them.
-        return {**members, **self.details, **members}
+        return {**members, **details, **members}
 
 
 def explain(error: Exception) -> Explained:
@@ -56,7 +55,7 @@ def explain(error: Exception) -> Explained:
         case FoldbookError():
             explained = Explained(error.code, error.detail, error.details)
             if explained.kind.status == 500:
-                logger.error("a request failed", exc_info=error)
+                log_failure(error)
             return explained
         case asyncpg.PostgresError():
             return explain(answer(error))
@@ -67,7 +66,7 @@ def explain(error: Exception) -> Explained:
         case RecursionError():
             return Explained("malformed", "it is nested too deeply")
         case _:
-            logger.error("a request failed", exc_info=error)
+            log_failure(error)
             return Explained("internal", "the failure was logged")
 
 

@@ -23,25 +23,14 @@ from uuid_utils.compat import uuid7
 from foldbook.access.principal import Principal, check_command
 from foldbook.api.commands.calls import Bus, CountResponse, problem_reply
 from foldbook.api.commands.envelope import IDEMPOTENCY_KEY, IF_MATCH, metadata_of
-from foldbook.api.gate import (
-    PRINCIPAL,
-    Bodies,
-    BodyLimits,
-    Headers,
-    Receive,
-    Reply,
-    Scope,
-    Send,
-    headers_of,
-    refuse_keys,
-    respond,
-)
+from foldbook.api.gate import PRINCIPAL, Bodies, BodyLimits, Receive, Reply, Scope, Send, refuse_keys, respond
 from foldbook.api.problems import GATE_PROBLEMS, Problem, body_too_large, problem_of
 from foldbook.api.refusals import log_refusal
 from foldbook.eventstore.command_json import CommandLines
 from foldbook.eventstore.commands.documents import ResultDocument
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Command, Metadata
+from foldbook.wire.requests import Headers, headers_of
 
 PATH = "/commands"
 MEDIA_TYPE = "application/x-ndjson"
@@ -60,7 +49,8 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class BulkCommands:
-    """Answers ``POST /commands``. ``window_max``: commands of one request in the bus at once."""
+    """Answers ``POST /commands``. ``window_max``: commands of one request in the bus at once. ``progress_timeout_s``:
+    how long a client may send what is no command."""
 
     def __init__(
         self,
@@ -71,7 +61,9 @@ class BulkCommands:
         check_live: Callable[[Principal], None],
         window_max: int,
         body_bytes_max: int,
+        progress_timeout_s: float,
     ) -> None:
+        self._progress_timeout_s = progress_timeout_s
         self._submitter = _Submitter(commands, bus, check_live)
         self._count = count
         self._window_max = window_max
@@ -89,7 +81,9 @@ class BulkCommands:
         self._count("POST", PATH, 200)
         self._requests[principal.key_id] += 1
         try:
-            exchange = _Exchange(self._submitter, sender, self._window_max, self._bodies.bytes_max)
+            exchange = _Exchange(
+                self._submitter, sender, self._window_max, self._bodies.bytes_max, self._progress_timeout_s
+            )
             await exchange.run(receive, send)
         finally:
             self._requests[principal.key_id] -= 1
@@ -156,7 +150,15 @@ class _Submitter:
 class _Exchange:
     """One request and its response."""
 
-    def __init__(self, submitter: _Submitter, sender: _Sender, window_max: int, body_bytes_max: int) -> None:
+    def __init__(
+        self,
+        submitter: _Submitter,
+        sender: _Sender,
+        window_max: int,
+        body_bytes_max: int,
+        progress_timeout_s: float,
+    ) -> None:
+        self._progress_timeout_s = progress_timeout_s
         self._submitter = submitter
         self._sender = sender
         self._body_bytes_max = body_bytes_max
@@ -164,6 +166,7 @@ class _Exchange:
         self._unsent: asyncio.Queue[bytes] = asyncio.Queue()
         self._unread_bytes = 0
         self._is_room = asyncio.Event()
+        self._due_at_s = 0.0
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Raises nothing because of a line. A client that goes away, or stops reading, ends it."""
@@ -179,16 +182,30 @@ class _Exchange:
                     entry[0].cancel()
 
     async def _read(self, receive: Receive) -> None:
-        async for line in self._lines(receive):
-            entry = line if isinstance(line, Problem) else self._submitter.submit(line, self._sender)
-            await self._window.put(entry)
+        self._start_waiting()
+        try:
+            async for line in self._lines(receive):
+                entry = line if isinstance(line, Problem) else self._submitter.submit(line, self._sender)
+                await self._window.put(entry)
+                if not isinstance(entry, Problem):
+                    self._start_waiting()
+        except TimeoutError:
+            seconds = f"{self._progress_timeout_s:g} seconds"
+            await self._window.put(
+                Problem("request-timeout", f"no command came within {seconds}: the rest is not read")
+            )
         await self._window.put(None)
+
+    def _start_waiting(self) -> None:
+        """For the next command. Blank lines, and lines that are no command, do not count: they could go on for ever."""
+        self._due_at_s = asyncio.get_running_loop().time() + self._progress_timeout_s
 
     async def _lines(self, receive: Receive) -> AsyncIterator[bytes | Problem]:
         """The lines that are not blank. A problem replaces a line that is too long, or the rest of a body that is."""
         rest, is_too_long, is_more, length = b"", False, True, 0
         while is_more:
-            message = await receive()
+            async with asyncio.timeout_at(self._due_at_s):
+                message = await receive()
             if message["type"] == "http.disconnect":
                 raise _Gone
             is_more = message["more_body"]

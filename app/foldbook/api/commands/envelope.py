@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 from litestar.params import HeaderParameter
 from uuid_utils.compat import uuid7
 
 from foldbook.access.principal import Principal
-from foldbook.api.gate import Headers, refuse_keys
+from foldbook.api.gate import refuse_keys
 from foldbook.api.problems import Problem
 from foldbook.eventstore.events import Metadata
+from foldbook.wire.requests import Headers
 
 _TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ENTITY_TAG = re.compile(r'"(0|[1-9][0-9]{0,17})"')
+
+
+_UUID_SCHEMA = {"type": "string", "format": "uuid", "pattern": f"^{_UUID.pattern}$"}
+_TAG_SCHEMA = {"type": "string", "pattern": f"^{_ENTITY_TAG.pattern}$", "examples": ['"7"']}
+_TEXT_SCHEMA = {"type": "string", "pattern": "^[!-~]([ -~]{0,126}[!-~])?$"}
+"""UTF-8 is read, too; but not every client can send it."""
 
 
 class RequestHeader(NamedTuple):
@@ -24,12 +31,16 @@ class RequestHeader(NamedTuple):
 
     name: str
     description: str
+    schema: dict[str, Any]
 
 
-IDEMPOTENCY_KEY = RequestHeader("Idempotency-Key", "The command id, a UUID. It makes a retry safe.")
-IF_MATCH = RequestHeader("If-Match", "The aggregate's sequence that the command is based on, in quotes.")
-ON_BEHALF_OF = RequestHeader("X-Actor", "On whose behalf an operator asks. The actor itself is the key's name.")
-CORRELATION_ID = RequestHeader("X-Correlation-Id", "What the command belongs to.")
+IDEMPOTENCY_KEY = RequestHeader("Idempotency-Key", "The command id, a UUID. It makes a retry safe.", _UUID_SCHEMA)
+IF_MATCH = RequestHeader("If-Match", "The aggregate's sequence that the command is based on, in quotes.", _TAG_SCHEMA)
+ON_BEHALF_OF = RequestHeader(
+    "X-Actor", "On whose behalf an operator asks. The actor itself is the key's name.", _TEXT_SCHEMA
+)
+CORRELATION_ID = RequestHeader("X-Correlation-Id", "What the command belongs to.", _TEXT_SCHEMA)
+HEADERS = (IDEMPOTENCY_KEY, IF_MATCH, ON_BEHALF_OF, CORRELATION_ID)
 
 
 OnBehalfOf = Annotated[str | None, HeaderParameter(name=ON_BEHALF_OF.name, description=ON_BEHALF_OF.description)]

@@ -12,7 +12,7 @@ import msgspec
 
 from foldbook.api.commands import bulk
 from foldbook.api.commands.calls import CommandCall
-from foldbook.api.commands.envelope import CORRELATION_ID, IDEMPOTENCY_KEY, IF_MATCH, ON_BEHALF_OF, RequestHeader
+from foldbook.api.commands.envelope import CORRELATION_ID, HEADERS, ON_BEHALF_OF, RequestHeader
 from foldbook.api.problems import GATE_PROBLEMS, MEDIA_TYPE, by_status
 from foldbook.eventstore.command_json import CommandLines, declaration_of, identity_of
 from foldbook.eventstore.commands.documents import result_type
@@ -74,9 +74,6 @@ def _operation(call: CommandCall) -> Json:
     }
 
 
-HEADERS = (IDEMPOTENCY_KEY, IF_MATCH, ON_BEHALF_OF, CORRELATION_ID)
-
-
 def _path_parameters(call: CommandCall) -> list[Json]:
     parts = [part for field in call.in_path for part in field.parts.items()]
     return [
@@ -92,13 +89,12 @@ def _inline_schema(declared: Any) -> Json:
 
 
 def _header_parameter(header: RequestHeader) -> Json:
-    schema = {"type": "string"}
     return {
         "name": header.name,
         "in": "header",
         "required": False,
         "description": header.description,
-        "schema": schema,
+        "schema": header.schema,
     }
 
 
@@ -132,7 +128,7 @@ def _bulk_operation(line: Json, results: list[Json]) -> Json:
         ),
         "operationId": "CommandsExecuteCommands",
         "parameters": [_header_parameter(header) for header in (ON_BEHALF_OF, CORRELATION_ID)],
-        "requestBody": {"required": True, "content": _content(bulk.MEDIA_TYPE, line)},
+        "requestBody": {"required": False, "content": _content(bulk.MEDIA_TYPE, line)},
         "responses": {
             str(HTTPStatus.OK.value): {"description": "A line for each line", "content": content},
             **_problems(bulk.PROBLEMS),

@@ -11,117 +11,74 @@ its version is bounded in ``pyproject.toml``, and ``tests/api/test_protocol.py``
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from foldbook.access.principal import Principal
 from foldbook.api.commands import bulk
 from foldbook.api.commands.calls import CommandCall, CommandCalls
-from foldbook.api.connections import CONNECTION, Connections
 from foldbook.api.escapes import canonical_path
 from foldbook.api.front import Front
-from foldbook.api.gate import Headers, headers_of
-from foldbook.api.problems import Problem
+from foldbook.api.gate import Reply
+from foldbook.api.problems import problem_of
 from foldbook.errors import FoldbookError
+from foldbook.wire.connections import Connections
+from foldbook.wire.protocol import StrictProtocol
+from foldbook.wire.requests import Headers
 
 _STREAMED = bulk.PATH.encode()
 
-_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-"""The answer to a request that did not arrive in time."""
 
-
-class CommandProtocol(HttpToolsProtocol):
+class CommandProtocol(StrictProtocol):
     """One connection. ``cycle`` is the request under way, uvicorn's own or an ``_Exchange``."""
 
-    cycle: Any
-
     def __init__(self, front: Front, connections: Connections, **given: Any) -> None:
-        super().__init__(**given)
-        self._others = connections
-        self.heard_at_s = 0.0
-        self.due_from_s: float | None = None
-        self.key_id: str | None = None
+        super().__init__(connections, **given)
         self._calls: CommandCalls = front.calls
         self._gate = front.gate
         self._bodies = front.bodies
         self._incoming: _Exchange | None = None
         """The exchange whose request is being read. A request to upgrade has no cycle: ``cycle`` is an earlier one."""
 
-    # -- as one of the connections of this process ---------------------------------------------------------------
+    def refusal_of(self, error: FoldbookError) -> Reply:
+        return self._calls.refuse("unknown", "unknown", problem_of(error))
 
-    @property
-    def is_idle(self) -> bool:
-        return self.cycle is None or bool(self.cycle.response_complete)
-
-    def end(self) -> None:
-        if self.is_idle and self.due_from_s is not None and not self.transport.is_closing():
-            self.transport.write(_TOO_LATE)
-        self.transport.close()
-
-    def claim(self, key_id: str | None) -> None:
-        """Raises ``Problem`` if the key has too many connections."""
-        self._others.claim(self, key_id)
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.heard_at_s = self.due_from_s = self.loop.time()
-        self._others.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._others.remove(self)
-        super().connection_lost(exc)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        cast(dict[str, Any], self.scope)[CONNECTION] = self
-        self.heard_at_s = self.loop.time()
-        if self.due_from_s is None:
-            self.due_from_s = self.heard_at_s
-
-    def handle_websocket_upgrade(self) -> None:
-        self._others.remove(self)  # The connection goes on as another protocol's.
-        super().handle_websocket_upgrade()
-
-    # -- requests --------------------------------------------------------------------------------------------------
-
-    def on_headers_complete(self) -> None:
-        exchange = self._incoming = self._begin_exchange()
+    def accept(self, headers: Headers) -> None:
+        exchange = self._incoming = self._begin_exchange(headers)
         if exchange is None:
-            super().on_headers_complete()
+            super().accept(headers)
         else:
             self.cycle = exchange
 
-    def on_body(self, body: bytes) -> None:
+    def take(self, body: bytes) -> None:
         if self._incoming is not None:
             self._incoming.body += body
         else:
-            if self.url == _STREAMED:  # It may take as long as it likes, but for each piece.
-                self.due_from_s = self.loop.time()
-            super().on_body(body)
+            if self.url == _STREAMED and not self.cycle.response_complete:
+                self.due_from_s = self.loop.time()  # It has a deadline of its own, for each command.
+            super().take(body)
 
-    def on_message_complete(self) -> None:
-        self.due_from_s = None
+    def complete(self) -> None:
         if self._incoming is not None:
             task = self.loop.create_task(self._respond(self._incoming))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
         else:
-            super().on_message_complete()
+            super().complete()
 
-    def _begin_exchange(self) -> _Exchange | None:
+    def _begin_exchange(self, headers: Headers) -> _Exchange | None:
         """The exchange to answer here; None: the request takes uvicorn's way."""
         is_first = self.cycle is None or self.cycle.response_complete
-        if not is_first or b"?" in self.url or b"#" in self.url or not self.url.isascii():
+        if not is_first or b"?" in self.url:
             return None
         try:
             method, path = self.parser.get_method().decode(), canonical_path(self.url)
-        except Problem:
+        except FoldbookError:
             return None
         if (found := self._calls.find(method, path)) is None:
             return None
         try:
-            headers = headers_of(self.headers)
             if not self._is_plain(headers):
                 return None
             self._bodies.check(headers)
@@ -144,6 +101,8 @@ class CommandProtocol(HttpToolsProtocol):
         reply = await self._calls.reply(
             exchange.call, exchange.principal, exchange.named, exchange.headers, exchange.body
         )
+        if self.flow.write_paused:  # Its client has to take the answers before this one first.
+            await self.flow.drain()
         exchange.response_complete = True
         if self.transport.is_closing():
             return

@@ -7,7 +7,6 @@ from typing import Annotated
 
 from litestar import Response
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
 
 from foldbook.access.principal import Principal
 from foldbook.access.roles import READERS
@@ -17,14 +16,15 @@ from foldbook.api.queries.documents import ExecutionExceptionPage, FillPage
 from foldbook.api.queries.parameters import (
     LIMIT_DEFAULT,
     AccountFilter,
-    AfterKey,
     AfterPosition,
     Limit,
     MinPosition,
     NameFilter,
     SymbolFilter,
+    after_key,
     key_of,
     malformed,
+    words,
     words_of,
 )
 from foldbook.api.queries.reader import Reader
@@ -33,6 +33,7 @@ from foldbook.trading.values import NAME, SYMBOL
 
 PROJECTION = "fills"
 
+_GROUPS = ("strategy", "symbol")
 _FILL_KEY = re.compile(r"([0-9]{1,4}):([0-9]{1,18})")
 _TOTAL_KEY = re.compile(rf"({NAME}|-)?/({NAME})?/({SYMBOL})?")
 
@@ -46,9 +47,9 @@ async def get_fills(
     symbol: SymbolFilter = None,
     group_by: Annotated[
         str | None,
-        QueryParameter(description="`strategy`, `symbol` or both, separated by commas: totals instead of fills."),
+        words(_GROUPS, "`strategy`, `symbol` or both, separated by commas: totals instead of fills."),
     ] = None,
-    after: AfterKey = None,
+    after: Annotated[str | None, after_key(_FILL_KEY, _TOTAL_KEY)] = None,
     limit: Limit = LIMIT_DEFAULT,
     min_position: MinPosition = None,
 ) -> Response[FillPage]:
@@ -69,7 +70,7 @@ async def get_fills(
         after_shard, after_position = key_of("after", after or "0:0", _FILL_KEY)
         row = await reader.ask("trading.query_fills", *filters, int(after_shard), int(after_position), limit)
     else:
-        groups = words_of("group_by", group_by, ("strategy", "symbol"))
+        groups = words_of("group_by", group_by, _GROUPS)
         after_currency, after_strategy, after_symbol = key_of("after", after or "//", _TOTAL_KEY)
         row = await reader.ask(
             "trading.query_fill_totals",

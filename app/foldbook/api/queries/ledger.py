@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 from litestar import Response
 from litestar.di import NamedDependency
@@ -13,10 +14,10 @@ from foldbook.api.queries.documents import BalancePage, LedgerPage
 from foldbook.api.queries.parameters import (
     LIMIT_DEFAULT,
     AfterCurrency,
-    AfterKey,
     CurrencyFilter,
     Limit,
     MinPosition,
+    after_key,
     key_of,
 )
 from foldbook.api.queries.reader import Reader
@@ -34,7 +35,7 @@ async def get_ledger(
     reader: NamedDependency[Reader],
     account: NamedDependency[AddressedAccount],
     currency: CurrencyFilter = None,
-    after: AfterKey = None,
+    after: Annotated[str | None, after_key(_ENTRY_KEY)] = None,
     limit: Limit = LIMIT_DEFAULT,
     min_position: MinPosition = None,
 ) -> Response[LedgerPage]:

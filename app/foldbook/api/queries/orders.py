@@ -6,7 +6,6 @@ from typing import Annotated
 
 from litestar import Response
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
 
 from foldbook.api.paths import OF_ACCOUNT, OF_ORDER
 from foldbook.api.queries.addresses import AddressedAccount, AddressedOrder
@@ -22,6 +21,7 @@ from foldbook.api.queries.parameters import (
     SymbolFilter,
     later_of,
     log_position_of,
+    words,
     words_of,
 )
 from foldbook.api.queries.reader import Reader
@@ -30,13 +30,15 @@ from foldbook.trading.values import OrdStatus
 
 PROJECTION = "orders"
 
+_STATUSES = ("open", *OrdStatus)
+
 
 @account_query(f"{OF_ACCOUNT}/orders")
 async def get_orders(
     reader: NamedDependency[Reader],
     account: NamedDependency[AddressedAccount],
     status: Annotated[
-        str | None, QueryParameter(description="Statuses, separated by commas; `open`: those that may still trade.")
+        str | None, words(_STATUSES, "Statuses, separated by commas; `open`: those that may still trade.")
     ] = None,
     symbol: SymbolFilter = None,
     strategy: NameFilter = None,
@@ -50,7 +52,7 @@ async def get_orders(
 
     With `as_of` or `as_of_position`: as the log had them then.
     """
-    statuses = None if status is None else sorted(words_of("status", status, ("open", *OrdStatus)))
+    statuses = None if status is None else sorted(words_of("status", status, _STATUSES))
     filters = (statuses, symbol, strategy, after, limit)
     log_position = await log_position_of(reader, account.shard, as_of, as_of_position)
     if log_position is None:

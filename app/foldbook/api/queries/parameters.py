@@ -59,7 +59,6 @@ CurrencyFilter = Annotated[
         description="A currency, or for a symbol whose currency is not known, the symbol or `<symbol>|quote`.",
     ),
 ]
-AfterKey = Annotated[str | None, QueryParameter(description="`next` of the previous page.")]
 AsOf = Annotated[
     str | None,
     QueryParameter(
@@ -110,6 +109,18 @@ def _query_parameters(handler: BaseRouteHandler) -> dict[str, _Parameter]:
         for name, field in handler.parsed_fn_signature.parameters.items()
         if isinstance(field.kwarg_definition, QueryParameter)
     }
+
+
+def after_key(*patterns: re.Pattern[str]) -> QueryParameter:
+    """Where a page begins: ``next`` of the previous one, which has one of these forms."""
+    forms = "|".join(pattern.pattern for pattern in patterns)
+    return QueryParameter(schema_extra={"pattern": f"^(?:{forms})$"}, description="`next` of the previous page.")
+
+
+def words(known: Collection[str], description: str) -> QueryParameter:
+    """Some of ``known``, separated by commas."""
+    word = f"(?:{'|'.join(known)})"
+    return QueryParameter(schema_extra={"pattern": f"^{word}(?:,{word})*$"}, description=description)
 
 
 def words_of(name: str, text: str, known: Collection[str]) -> set[str]:

@@ -14,17 +14,18 @@ from foldbook.api.queries.addresses import AddressedAccount, AddressedPosition
 from foldbook.api.queries.documents import CyclePage, Position, PositionHistory, PositionPage, StrategyPositionPage
 from foldbook.api.queries.parameters import (
     LIMIT_DEFAULT,
-    AfterKey,
     AfterPosition,
     AsOf,
     AsOfPosition,
     Limit,
     MinPosition,
+    after_key,
     check_one_of,
     key_of,
     later_of,
     log_position_of,
     time_of,
+    words,
     words_of,
 )
 from foldbook.api.queries.reader import Reader
@@ -57,12 +58,12 @@ async def get_positions(
     reader: NamedDependency[Reader],
     account: NamedDependency[AddressedAccount],
     by: Annotated[
-        str | None, QueryParameter(description="`strategy`: what each strategy contributed to each position.")
+        str | None, words(("strategy",), "`strategy`: what each strategy contributed to each position.")
     ] = None,
     as_of: AsOf = None,
     as_of_position: AsOfPosition = None,
     as_of_business_time: AsOfBusinessTime = None,
-    after: AfterKey = None,
+    after: Annotated[str | None, after_key(_SYMBOL_KEY, _STRATEGY_KEY)] = None,
     limit: Limit = LIMIT_DEFAULT,
     min_position: MinPosition = None,
 ) -> Response[PositionPage | StrategyPositionPage]:

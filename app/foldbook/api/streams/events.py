@@ -15,7 +15,7 @@ from typing import NamedTuple
 from foldbook.access.principal import Principal
 from foldbook.access.roles import READERS, AccountHidden
 from foldbook.api.commands.calls import CountResponse, problem_reply
-from foldbook.api.gate import PRINCIPAL, Gate, Headers, Message, Receive, Scope, Send, headers_of, respond
+from foldbook.api.gate import PRINCIPAL, Gate, Message, Receive, Scope, Send, respond
 from foldbook.api.problems import Problem, problem_of
 from foldbook.api.queries.parameters import POSITION_MAX, check_known, malformed
 from foldbook.api.refusals import log_refusal
@@ -31,6 +31,7 @@ from foldbook.eventstore.readers.tail.tail import Tail
 from foldbook.eventstore.store import shard_of
 from foldbook.trading.book import ORDER_BOOK
 from foldbook.trading.values import is_account
+from foldbook.wire.requests import Headers, headers_of
 
 PATH = "/stream/events"
 HEARTBEAT_S = 15.0
@@ -39,7 +40,9 @@ PROBLEMS = (
 )  # fmt: skip
 
 _PARAMETERS = ("after", "account", "type", "hash", "seals")
-_AFTER = re.compile(r"([0-9]{1,4}):([0-9]{1,19}|now)|now")
+AFTER_PATTERN = r"([0-9]{1,4}):([0-9]{1,19}|now)|now"
+TYPE_PATTERN = r"[A-Za-z][A-Za-z0-9_.-]{0,199}"
+_AFTER = re.compile(AFTER_PATTERN)
 _POSITION = re.compile(r"[0-9]{1,4}:[0-9]{1,19}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _LAST_EVENT_ID = b"last-event-id"

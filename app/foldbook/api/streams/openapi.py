@@ -51,10 +51,12 @@ _EVENTS: Json = {
             "after",
             "Where to begin: the id of an event, `<shard>:0` for the beginning, or `now`. By default the beginning of "
             "shard 0, or of the account's shard.",
-            {"pattern": r"^([0-9]+:)?([0-9]+|now)$", "examples": ["0:0", "now"]},
+            {"pattern": f"^({events.AFTER_PATTERN})$", "examples": ["0:0", "now"]},
         ),
         _parameter("account", "Only the events of this account.", {"pattern": ACCOUNT_PATTERN}),
-        _parameter("type", "Only events of this type.", {"examples": ["OrderFilled"]}),
+        _parameter(
+            "type", "Only events of this type.", {"pattern": f"^{events.TYPE_PATTERN}$", "examples": ["OrderFilled"]}
+        ),
         _parameter(
             "hash",
             "The hash of the commit that wrote the position in `after`, as `sealed` or `GET /events` told it: "
@@ -66,12 +68,17 @@ _EVENTS: Json = {
             "Whether to send `sealed` messages: which commit wrote the last of the events before.",
             {"enum": ["true", "false"], "default": "false"},
         ),
-        _parameter("Last-Event-ID", "Wins over `after`: browsers send it when they connect again.", {}, "header"),
+        _parameter(
+            "Last-Event-ID",
+            "Wins over `after`: browsers send it when they connect again.",
+            {"pattern": f"^({events.AFTER_PATTERN})?$"},
+            "header",
+        ),
     ],
     "responses": {
         "200": {
             "description": "The stream, without end",
-            "content": {server_sent.MEDIA_TYPE: {"schema": {"type": "string"}}},
+            "content": {server_sent.MEDIA_TYPE: {}},
         },
         **_problems(events.PROBLEMS),
     },

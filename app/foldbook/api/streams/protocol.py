@@ -9,7 +9,7 @@ from typing import Any, cast
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
-from foldbook.api.connections import CONNECTION, Connections
+from foldbook.wire.connections import CONNECTION, Connections
 
 
 class StreamProtocol(WebSocketsSansIOProtocol):
@@ -17,6 +17,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
 
     is_idle = False
     due_from_s: float | None = None
+    unsent_from_s: float | None = None
     key_id: str | None = None
 
     def __init__(self, connections: Connections, **given: Any) -> None:
@@ -24,8 +25,19 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         self._others = connections
         self.heard_at_s = self.loop.time()
 
+    @property
+    def unsent_bytes(self) -> int:
+        return self.transport.get_write_buffer_size()
+
     def end(self) -> None:
         self.transport.close()
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def resume_writing(self) -> None:
+        self.unsent_from_s = None
+        super().resume_writing()
 
     def claim(self, key_id: str | None) -> None:
         """Raises ``Problem`` if the key has too many connections."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from foldbook.api.connections import CONNECTION
 from foldbook.api.gate import Message, Receive, Scope, Send
+from foldbook.wire.connections import CONNECTION
 
 STALLED_S = 10.0
 """How long a client may take nothing of what is sent to it."""

@@ -5,37 +5,54 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
+import msgspec
 import uvicorn
 from litestar import Litestar
 from litestar.di import Provide
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
+from foldbook.errors import FoldbookError
 from foldbook.venue.server import account_routes, market_routes, order_routes, stream_routes
 from foldbook.venue.server.docs import docs_routes
 from foldbook.venue.server.faults import App, FaultyAnswers
 from foldbook.venue.server.order_session import enter_orders
-from foldbook.venue.server.problems import answer_problem
+from foldbook.venue.server.problems import MEDIA_TYPE, answer_problem, problem_of
 from foldbook.venue.server.venue import Venue, VenueOptions
 from foldbook.venue.store import Store
+from foldbook.wire.connections import Connections
+from foldbook.wire.protocol import StrictProtocol
 
 ROUTES = (*order_routes.ROUTES, *account_routes.ROUTES, *market_routes.ROUTES)
 HOST = "127.0.0.1"
 BODY_BYTES_MAX = 1 << 20
 CONNECTIONS_MAX = 2_000
+"""With streams and sessions."""
+HTTP_CONNECTIONS_MAX = 1_000
+"""One more ends the one that has been idle the longest."""
+REQUEST_TIMEOUT_S = 30
+"""How long a request may take to arrive."""
+ANSWER_TIMEOUT_S = 60
+"""How long an answer may wait for a client that does not take it."""
 GRACE_S = 10
 """How long a stopping server waits for requests under way."""
 
 
-class VenueProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, with a way to hang up on a client."""
+class VenueProtocol(StrictProtocol):
+    """An HTTP connection, with a way to hang up on a client."""
+
+    def refusal_of(self, error: FoldbookError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        status, document = problem_of(error)
+        body = msgspec.json.encode(document)
+        headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
+        return status, headers, body
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["state"]["transport"] = self.transport
+        cast(dict[str, Any], self.scope)["state"]["transport"] = self.transport
 
 
 class VenueWebSocketProtocol(WebSocketsSansIOProtocol):
@@ -82,12 +99,13 @@ def create_server(store: Store, options: VenueOptions, port: int) -> uvicorn.Ser
         assert server is not None
         server.should_exit = True
 
+    connections = Connections(HTTP_CONNECTIONS_MAX, REQUEST_TIMEOUT_S, ANSWER_TIMEOUT_S)
     config = uvicorn.Config(
         cast(Any, create_application(Venue(store, options, fail), store)),
         host=HOST,
         port=port,
         loop="uvloop",
-        http=VenueProtocol,
+        http=cast(type[asyncio.Protocol], partial(VenueProtocol, connections)),
         ws=VenueWebSocketProtocol,
         ws_max_size=BODY_BYTES_MAX,
         lifespan="on",

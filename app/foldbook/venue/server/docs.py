@@ -14,6 +14,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from foldbook.venue.server.problems import VenueProblem
+from foldbook.wire.described import complete
 
 _STATIC = resources.files("foldbook") / "api" / "static"
 """The page is the one that the engine's API has, too."""
@@ -45,7 +46,9 @@ def openapi_document(routes: tuple[HTTPRouteHandler, ...], injected: tuple[str, 
             render_plugins=[JsonRenderPlugin()],
         ),
     )
-    return msgspec.json.encode(described.openapi_schema.to_schema())
+    document = described.openapi_schema.to_schema()
+    complete(document, routes, {400: ["malformed"], 408: ["request-timeout"], 413: ["body-too-large"]}, {})
+    return msgspec.json.encode(document)
 
 
 def docs_routes(routes: tuple[HTTPRouteHandler, ...], injected: tuple[str, ...]) -> list[HTTPRouteHandler]:

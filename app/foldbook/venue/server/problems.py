@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import msgspec
@@ -10,9 +9,8 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, SerializationException
 from litestar.openapi.datastructures import ResponseSpec
 
+from foldbook.echo import log_failure, shown
 from foldbook.errors import FoldbookError, Kind, kind_of, register
-
-logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:foldbook:problem:"
@@ -79,10 +77,12 @@ def problem_of(error: Exception) -> tuple[int, dict[str, Any]]:
             code, detail = _CODE_OF_STATUS[error.status_code], _detail_of(error)
         case SerializationException() | msgspec.MsgspecError():
             code, detail = "malformed", str(error)
+        case RecursionError():
+            code, detail = "malformed", "it is nested too deeply"
         case _:
-            logger.error("a request failed", exc_info=error)
+            log_failure(error)
     status, title = kind_of(code) or _UNREGISTERED
-    return status, {**details, "type": TYPE_PREFIX + code, "title": title, "status": status, "detail": detail}
+    return status, {**details, "type": TYPE_PREFIX + code, "title": title, "status": status, "detail": shown(detail)}
 
 
 def _detail_of(error: HTTPException) -> str:

@@ -1,8 +1,8 @@
-"""The connections of this process: how many there may be, whose they are, and how long a request may take to arrive.
+"""The connections of this process: how many there may be, whose they are, and how long a client may take.
 
-Somebody who opens connections and sends nothing, or half a request, must not keep others out. So a request has to
-arrive in time, and when there are too many connections, a new one takes the place of the one that has been idle the
-longest. A key may have half of them.
+Somebody who opens connections and sends nothing, or half a request, or takes no answer, must not keep others out. So a
+request has to arrive in time, an answer has to be taken in time, and when there are too many connections, a new one
+takes the place of the one that has been idle the longest. A key may have half of them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ import asyncio
 from collections import Counter
 from typing import Protocol
 
-from foldbook.api.problems import Problem
+from foldbook.wire.requests import RequestRefused
 
 SWEEP_INTERVAL_S = 1.0
 
 CONNECTION = "foldbook.connection"
 """Where a scope has its connection."""
+
+
+class TooManyConnections(RequestRefused):
+    retry_after_s = 1
 
 
 class Connection(Protocol):
@@ -26,22 +30,32 @@ class Connection(Protocol):
     """When something came last."""
     due_from_s: float | None
     """Since when a request is due, or on its way; None: none is."""
+    unsent_from_s: float | None
+    """Since when the client takes too little; None: it is as fast as we are."""
     key_id: str | None
 
     @property
     def is_idle(self) -> bool: ...
 
+    @property
+    def unsent_bytes(self) -> int: ...
+
     def end(self) -> None:
         """Close it; a request on its way is answered 408."""
 
+    def abort(self) -> None:
+        """Close it, and forget what was not sent."""
+
 
 class Connections:
-    """``timeout_s``: how long a request may take to arrive."""
+    """``timeout_s``: how long a request may take to arrive; ``answer_timeout_s``: how long an answer may wait for a
+    client that does not take it."""
 
-    def __init__(self, connections_max: int, timeout_s: float) -> None:
+    def __init__(self, connections_max: int, timeout_s: float, answer_timeout_s: float) -> None:
         self._max = connections_max
         self._of_key_max = max(1, connections_max // 2)
         self._timeout_s = timeout_s
+        self._answer_timeout_s = answer_timeout_s
         self._all: set[Connection] = set()
         self._of_key: Counter[str] = Counter()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -64,15 +78,11 @@ class Connections:
         self._disown(connection)
 
     def claim(self, connection: Connection, key_id: str | None) -> None:
-        """A request with this key came over it. Raises ``Problem`` if the key has too many."""
+        """A request with this key came over it. Raises ``TooManyConnections``."""
         if connection.key_id == key_id:
             return
         if key_id is not None and self._of_key[key_id] >= self._of_key_max:
-            raise Problem(
-                "rate-limited",
-                f"a key may have {self._of_key_max} connections",
-                headers={"Retry-After": "1", "Connection": "close"},
-            )
+            raise TooManyConnections(f"a key may have {self._of_key_max} connections", "rate-limited")
         self._disown(connection)
         connection.key_id = key_id
         if key_id is not None:
@@ -87,7 +97,18 @@ class Connections:
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
-        latest_s = loop.time() - self._timeout_s
-        for connection in [each for each in self._all if each.due_from_s is not None and each.due_from_s < latest_s]:
-            connection.end()
+        now_s = loop.time()
+        for connection in list(self._all):
+            if not connection.unsent_bytes:
+                connection.unsent_from_s = None
+            elif connection.unsent_from_s is None:
+                connection.unsent_from_s = now_s
+            if _is_over(connection.unsent_from_s, now_s - self._answer_timeout_s):
+                connection.abort()
+            elif _is_over(connection.due_from_s, now_s - self._timeout_s):
+                connection.end()
         self._sweeper = loop.call_later(SWEEP_INTERVAL_S, self._sweep) if self._all else None
+
+
+def _is_over(from_s: float | None, latest_s: float) -> bool:
+    return from_s is not None and from_s < latest_s
