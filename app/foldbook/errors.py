@@ -20,6 +20,7 @@
     ├── ProjectionError         an unknown projection, or one that is busy or failed
     ├── LogMismatch             the database's log is not the one that the settings describe
     ├── LogChanged              the log is not the one that a reader has read before
+    ├── Overtaken               a command has to be decided again         (eventstore.commands.batch)
     ├── MigrationError          the database refused a migration          (postgres.migrations)
     ├── EmbeddedPostgresError   the embedded server cannot be run         (postgres.binaries)
     ├── MarketDataError         a file of market data cannot be used      (market.errors)

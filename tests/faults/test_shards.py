@@ -94,6 +94,9 @@ def test_no_process_begins_with_another_number_of_shards(database: str, is_super
         )
         for name in names
     }
-    said = {name: process.communicate(timeout=60)[0] for name, process in running.items()}
+    said = {name: process.stdout.read() for name, process in running.items() if process.stdout is not None}
+    for process in running.values():
+        process.wait(60)
+        process.communicate()
     assert {name: process.returncode for name, process in running.items()} == dict.fromkeys(names, 6), said
     assert all("set FOLDBOOK_SHARDS=1" in text for text in said.values())

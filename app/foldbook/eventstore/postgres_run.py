@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 
 
 class ServerRun:
-    """``number`` counts the runs that were met, from 0. When another one begins,
-    ``drop_connections`` is called, and ``changed`` once it is known what was lost."""
+    """``number`` counts the runs that were met, from 0. When another one begins, ``drop_connections`` is called, and
+    ``changed`` once it is known what was lost."""
 
     def __init__(self, drop_connections: Callable[[], None], changed: Callable[[], Awaitable[None]]) -> None:
         self.number = 0
@@ -45,10 +45,12 @@ class ServerRun:
         self._changed = changed
         self._log_id: str | None = None
         self._started_at: datetime | None = None
+        self._is_compared = True
+        """It is known what this run's log lacks."""
         self._admitting = asyncio.Lock()
 
-    async def admit(self, connection: Connection) -> None:
-        """Look where a new connection leads.
+    async def admit(self, connection: Connection) -> int:
+        """Look where a new connection leads. Returns the number of that run.
 
         Raises ``StoreUnavailable`` for a replica, and ``LogMismatch`` for another log than before.
         """
@@ -67,14 +69,18 @@ class ServerRun:
             self._log_id, self._started_at, self.shard_count = row["log_id"], row["started_at"], row["shard_count"]
             if is_other:
                 self._begin()
+            if not self._is_compared:  # This connection may be lost meanwhile; the next one does it then.
                 await self._compare(connection)
+                self._is_compared = True
                 await self._changed()
+            return self.number
 
     async def check(self, connection: Connection) -> None:
         """Look whether the log has what was seen of it. If not, a new run begins: the log was put back in place."""
         async with self._admitting:
             if await self._compare(connection):
                 self._begin()
+                self._is_compared = True
                 await self._changed()
 
     def check_shards(self, shard_count: int) -> None:
@@ -87,6 +93,7 @@ class ServerRun:
 
     def _begin(self) -> None:
         self.number += 1
+        self._is_compared = False
         logger.warning("the log is on another server, or on one that was started again: all cached states are dropped")
         self._drop_connections()
 

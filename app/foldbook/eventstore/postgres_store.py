@@ -120,6 +120,9 @@ class PostgresStore:
                 writer = await _Writer.open(self._dsn, self._lease, self._server)
             except UNREACHABLE as error:
                 raise StoreUnavailable(f"no connection to the log: {error}") from error
+            if writer.run != self._server.number:
+                writer.connection.terminate()
+                raise StoreUnavailable("while this connection was made, another one met another server")
             self._writers[shard] = writer
         return writer
 
@@ -200,8 +203,11 @@ class _Writer:
     """The connection that appends to a shard. The statement for one command is kept prepared: with one caller, half of
     what a command costs is how it travels."""
 
-    def __init__(self, connection: asyncpg.Connection[Any], append_one: Any, lease: LeaseEpoch | None) -> None:
+    def __init__(
+        self, connection: asyncpg.Connection[Any], run: int, append_one: Any, lease: LeaseEpoch | None
+    ) -> None:
         self.connection = connection
+        self.run = run
         self._append_one = append_one
         self._lease = lease
 
@@ -209,8 +215,8 @@ class _Writer:
     async def open(cls, dsn: str, lease: LeaseEpoch | None, server: ServerRun) -> _Writer:
         connection = await connect(dsn)
         try:
-            await server.admit(connection)
-            return cls(connection, await connection.prepare(_APPEND_ONE), lease)
+            run = await server.admit(connection)
+            return cls(connection, run, await connection.prepare(_APPEND_ONE), lease)
         except BaseException:
             connection.terminate()
             raise

@@ -68,7 +68,7 @@ async def connect(
 
 
 async def create_pool(
-    dsn: str, *, min_size: int, max_size: int, admit: Callable[[Connection], Awaitable[None]] | None = None
+    dsn: str, *, min_size: int, max_size: int, admit: Callable[[Connection], Awaitable[object]] | None = None
 ) -> asyncpg.Pool[Any]:
     """Connections for queries. ``max_size`` bounds how many run at once. ``admit`` is called with each new one, and may
     raise. Raises what ``connect`` does."""

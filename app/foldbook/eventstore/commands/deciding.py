@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from foldbook.errors import Refusal, SequenceConflict, StoreUnavailable
+from foldbook.errors import LogMismatch, Refusal, SequenceConflict, StoreUnavailable
 from foldbook.eventstore.commands.batch import Batch, State
 from foldbook.eventstore.commands.refusals import refusal_to_json
 from foldbook.eventstore.commands.state_cache import StateCache
@@ -43,7 +43,7 @@ class DecisionMaker:
         ``flight``: the batch that is being appended. A command that has to wait for it stays at the front of the queue.
         Nothing is decided if the store begins another run meanwhile.
 
-        Raises ``StoreUnavailable`` when a state cannot be read; the commands concerned are told.
+        Raises ``StoreUnavailable`` or ``LogMismatch`` when a state cannot be read; the commands concerned are told.
         """
         if not queue:
             return
@@ -66,7 +66,7 @@ class DecisionMaker:
                 if not self._decide(submission, batch, flight, past):
                     break
                 decided += 1
-        except StoreUnavailable as error:
+        except (StoreUnavailable, LogMismatch) as error:
             for submission in window[decided:]:
                 submission.fail(error)
             decided = len(window)

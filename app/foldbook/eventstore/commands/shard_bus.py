@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from foldbook.errors import FoldbookError, Overloaded, StoreUnavailable
+from foldbook.errors import FoldbookError, LogMismatch, Overloaded, StoreUnavailable
 from foldbook.eventstore.commands.appending import Appender
 from foldbook.eventstore.commands.batch import Batch, Landing, Overtaken, State
 from foldbook.eventstore.commands.deciding import DecisionMaker
@@ -153,7 +153,7 @@ class ShardBus:
                 self._begin_run()
             try:
                 await self._decisions.fill(self._batch, self.flight, self.queue)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, LogMismatch) as error:
                 _fail_all(error, self.queue)
                 self.queue.clear()
             if self.states.is_overtaken:
