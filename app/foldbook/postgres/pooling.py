@@ -2,9 +2,8 @@
 
 A session that answers from another process than the one it was connected to is behind a pooler: every pooler tells its
 clients a process id of its own. Then a second session, the probe, begins a transaction. In session mode the first one
-keeps what it had, and answers at once. In transaction mode one of these is seen: the probe was given the first one's
-server connection, the first one has another, or it does not answer until the probe's transaction has ended. In
-statement mode the probe may not begin a transaction at all.
+keeps what it had. In transaction mode the probe is given the first one's server connection, or the first one is given
+another. In statement mode the probe may not begin a transaction at all.
 """
 
 from __future__ import annotations
@@ -78,9 +77,8 @@ class Probe:
         try:
             await asyncio.wait([looking], timeout=PATIENCE_S)
             if not looking.done() and is_held:
+                # It waits for what the probe holds: then it gets that, and shows whose it was.
                 await self._other.execute("rollback")
-                await looking
-                raise pooled("a session waited for the transaction of another")
             return await looking
         finally:
             looking.cancel()

@@ -74,8 +74,8 @@ PREFERRED: Mapping[str, str] = {
 }
 """Set and not checked: nothing but time depends on them."""
 
-STRONGER = {"synchronous_commit": ("on", ("remote_apply",))}
-"""For a setting that is pinned to the first value, the others are as good, and kept."""
+STRONGER = {"synchronous_commit": "remote_apply"}
+"""Values that are as good as the pinned one, and kept."""
 
 SET = """
 select pg_catalog.count(pg_catalog.set_config(s.name, s.value, false))
@@ -176,5 +176,4 @@ def _mend(name: str) -> str:
 
 
 def _is_as_good(name: str, wanted: str, found: str) -> bool:
-    pinned, stronger = STRONGER.get(name, (wanted, ()))
-    return found == wanted or (wanted == pinned and found in stronger)
+    return found == wanted or (wanted == PINNED[name] and found == STRONGER.get(name))
