@@ -65,15 +65,17 @@ class Postgres:
         )
         # As on every connection of the engine: compiling a plan takes longer than running it.
         self._administrate(sql.SQL("alter database {} set jit = off").format(sql.Identifier(name)))
-        if template == "template1":
-            self._prepare(name)
+        self._prepare(name)
         return re.sub(r"^(\w+://[^/?]*)(/[^?]*)?", rf"\g<1>/{name}", self.dsn)
 
     def _prepare(self, name: str) -> None:
-        """As the embedded server does with its own database, if this login may. Its clones have what it has."""
+        """As the embedded server and the migration do with theirs, if this login may: a clone lacks the rights of
+        its template."""
+        right = sql.SQL("grant temporary on database {} to {}").format(sql.Identifier(name), sql.Identifier(ENGINE))
         dsn = re.sub(r"^(\w+://[^/?]*)(/[^?]*)?", rf"\g<1>/{name}", self.admin_dsn)
         with contextlib.suppress(psycopg.errors.InsufficientPrivilege), psycopg.connect(dsn) as superuser:
             superuser.execute(PREPARE.read_bytes())
+            superuser.execute(right)
 
     def drop_database(self, dsn: str) -> None:
         """Ends the connections that are still open."""
