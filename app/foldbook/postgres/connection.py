@@ -27,9 +27,8 @@ UNREACHABLE = (
     asyncpg.InternalClientError,  # a server that closes between two steps of one call confuses asyncpg
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,  # connections, disk, locks
     asyncpg.TransactionRollbackError,
-    asyncpg.DiskFullError,
     asyncpg.ReadOnlySQLTransactionError,
 )
 """What a lost, restarting or exhausted server raises: nothing was wrong with the request."""

@@ -1,9 +1,9 @@
 """Brings a database to the state that this program expects: state is migrated, code is replaced.
 
-One transaction under one advisory lock: the schemas, the revisions of ``alembic/``, the log's identity, and, if any
-file of ``sql/`` that is not a read model has changed, all of those files. It happens completely or not at all, and two
-programs that start at once take turns. Read tables are not created here: they are disposable and belong to their
-projections (``foldbook.eventstore.readers``).
+One transaction, and one at a time (``migration_turn``): the schemas, the revisions of ``alembic/``, the log's identity,
+and, if any file of ``sql/`` that is not a read model has changed, all of those files. It happens completely or not at
+all. Read tables are not created here: they are disposable and belong to their projections
+(``foldbook.eventstore.readers``).
 """
 
 from __future__ import annotations
@@ -22,22 +22,19 @@ from alembic.util import CommandError
 from psycopg import sql
 
 from foldbook.errors import FoldbookError, LogMismatch, StoreUnavailable
+from foldbook.postgres.migration_turn import OVERTAKEN, clearing_the_way, holders, take_turn
 from foldbook.resources import ROOT, alembic_folder, code_files, projection_files
 
 OLDEST_SERVER = 150000
 CONNECT_TIMEOUT_S = 10
 EARLIER_SHAPES = ("0001", "0002")
 
-MIGRATION_LOCK = 1178553162
-"""The advisory lock of a migration. SQL functions return the other numbers, but none exists when this one is taken."""
-
+FIRST_ATTEMPTS_MAX = 3
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 # The body of a query names read tables, which its projection creates later.
-_BEGIN = f"""
-set local lock_timeout = '60s';
+_BEGIN = """
 set local check_function_bodies = off;
-select pg_advisory_xact_lock({MIGRATION_LOCK});
 create schema if not exists read
 """
 
@@ -105,6 +102,7 @@ _SCHEMA_OF_FOLDER = {"security": "eventstore", "upcasters": _UPCASTERS}
 """A folder of ``sql/`` is a schema of the same name, except for these."""
 
 
+_LOCKED = "55P03"
 _UNREACHABLE = ("08", "53", "57")  # connection exception, insufficient resources, operator intervention
 
 
@@ -120,13 +118,24 @@ def migrate(dsn: str, shard_count: int) -> bool:
     Raises :class:`LogMismatch` if the log has another number of shards or was migrated by a newer program,
     :class:`StoreUnavailable` if the database can't be reached, and :class:`MigrationError` if it refuses.
     """
-    try:
-        return _migrate(dsn, shard_count)
-    except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
-        refusal = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
-        if (getattr(refusal, "sqlstate", None) or "08")[:2] in _UNREACHABLE:
-            raise StoreUnavailable(f"the database can't be reached: {str(refusal).strip()}") from error
-        raise MigrationError(f"the database refused the migration: {str(refusal).strip()}") from error
+    for attempt in range(1, FIRST_ATTEMPTS_MAX + 1):
+        try:
+            return _migrate(dsn, shard_count)
+        except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
+            refusal = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+            sqlstate = getattr(refusal, "sqlstate", None) or "08"
+            if sqlstate in OVERTAKEN and attempt < FIRST_ATTEMPTS_MAX:
+                continue
+            raise _refused(dsn, sqlstate, str(refusal).strip()) from error
+    raise AssertionError
+
+
+def _refused(dsn: str, sqlstate: str, why: str) -> FoldbookError:
+    if sqlstate[:2] in _UNREACHABLE:
+        return StoreUnavailable(f"the database can't be reached: {why}")
+    if sqlstate == _LOCKED and (by := holders(dsn, code_schemas())):
+        return MigrationError(f"the migration waited in vain for {by}: end what stands in its way, and migrate again")
+    return MigrationError(f"the database refused the migration: {why}")
 
 
 def _migrate(dsn: str, shard_count: int) -> bool:
@@ -136,9 +145,10 @@ def _migrate(dsn: str, shard_count: int) -> bool:
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://", creator=lambda: connection, poolclass=sqlalchemy.NullPool
     )
-    with engine.begin() as session:
+    with engine.begin() as session, clearing_the_way(dsn, connection):
         if connection.info.server_version < OLDEST_SERVER:
             raise LogMismatch(f"the server is PostgreSQL {connection.info.server_version // 10000}: use 15 or newer")
+        take_turn(connection)
         connection.execute(_BEGIN)
         _refuse_earlier_shapes(connection)
         for schema in code_schemas():
