@@ -137,7 +137,9 @@ class Tail:
         to = reached(rows, RANGE_EVENTS_MAX)
         if to < self.ring.end:
             self._begin_again()
-        elif to > self.ring.end:
+        elif to == self.ring.end:
+            await asyncio.sleep(self._interval_s)  # However many notifications there are of nothing.
+        else:
             began_s = time.thread_time()
             self._publish(to, rows)
             await asyncio.sleep(0)  # Those who were waiting send what they are woken for.
