@@ -14,6 +14,7 @@
     ├── Forbidden               a key may not do this                     (access.roles)
     ├── AccountHidden           a key may not see the account             (access.roles)
     ├── UnknownEvent            a type or schema version that this program does not know
+    ├── LogClockAhead           what was recorded up to a time cannot be said
     ├── ProjectionError         an unknown projection, or one that is busy or failed
     ├── LogMismatch             the database's log is not the one that the settings describe
     ├── MigrationError          the database refused a migration          (postgres.migrations)
@@ -154,6 +155,12 @@ class UnknownEvent(
 ):
     def __init__(self, type_name: str, schema_version: int) -> None:
         super().__init__(f"this program does not know event type {type_name!r} with schema version {schema_version}")
+
+
+class LogClockAhead(
+    FoldbookError, code="log-clock-ahead", status=409, title="The log's clock is ahead of the database server's"
+):
+    """What was recorded up to a time is asked for, and nobody can say: the server's clock was put back."""
 
 
 class ProjectionError(FoldbookError):

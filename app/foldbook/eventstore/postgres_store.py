@@ -18,6 +18,7 @@ from foldbook.eventstore.store import Fate, FirstResult, Proposal, Snapshot, Sto
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import UNREACHABLE, connect, create_pool
 
+_ASK_DOCTOR = "`foldbook doctor` says what is in the way"
 _FATES = {fate.value: fate for fate in Fate}
 
 APPEND = call("eventstore.append", 18)
@@ -29,6 +30,12 @@ _COMMAND_RESULTS = call("eventstore.command_results", 2)
 _READ_SNAPSHOTS = call("eventstore.read_snapshots", 4)
 _WRITE_SNAPSHOT = call("eventstore.write_snapshot", 6)
 _READ_LOG = call("eventstore.read_log", 6)
+_HEAD = call("eventstore.head", 1)
+_PROVE = call("eventstore.prove_writable", 2)
+
+PROOF_TIMEOUT_S = 1.5
+PROOF_PATIENCE_MS = 1_000
+"""How long a proof waits for the writer's lock."""
 
 
 LEASE_LOST = "FB015"
@@ -115,6 +122,32 @@ class PostgresStore:
             for row in rows
         ]
 
+    async def prove(self, shard: int) -> None:
+        try:
+            async with asyncio.timeout(PROOF_TIMEOUT_S):
+                (before,) = await self._read(_HEAD, shard)
+                try:
+                    await self._take_lock(shard)
+                except asyncpg.LockNotAvailableError:
+                    (after,) = await self._read(_HEAD, shard)
+                    if after["number"] == before["number"]:
+                        raise _held(shard) from None
+        except TimeoutError:
+            raise (
+                _held(shard)
+                if self._turns[shard].locked()
+                else StoreUnavailable(f"a commit to shard {shard} did not come back: {_ASK_DOCTOR}")
+            ) from None
+        except UNREACHABLE as error:
+            raise StoreUnavailable(f"the log cannot be written: {error}") from error
+        except asyncpg.PostgresError as error:
+            raise StoreUnavailable(f"the log cannot be written: {error}. {error.detail or ''}".strip()) from error
+
+    async def _take_lock(self, shard: int) -> None:
+        async with self._turns[shard]:
+            writer = await self._writer(shard)
+            await writer.connection.execute(_PROVE, shard, PROOF_PATIENCE_MS)
+
     async def close(self) -> None:
         for writer in self._writers.values():
             writer.connection.terminate()
@@ -155,6 +188,12 @@ class _Writer:
             rows: Sequence[Any] = await self._append_one.fetch(shard, *_scalars(proposals[0]))
             return rows
         return await self.connection.fetch(APPEND, shard, *columns(proposals))
+
+
+def _held(shard: int) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"nothing was committed to shard {shard} for a second, and its writer's lock is held: {_ASK_DOCTOR}"
+    )
 
 
 def _columns_of_keys(keyed: Sequence[tuple[AggregateKey, Any]]) -> tuple[list[str], list[str], list[Any]]:

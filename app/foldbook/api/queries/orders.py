@@ -31,7 +31,7 @@ from foldbook.trading.values import OrdStatus
 PROJECTION = "orders"
 
 
-@account_query(f"{OF_ACCOUNT}/orders")
+@account_query(f"{OF_ACCOUNT}/orders", "log-clock-ahead")
 async def get_orders(
     reader: NamedDependency[Reader],
     account: NamedDependency[AddressedAccount],

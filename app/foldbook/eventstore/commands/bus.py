@@ -71,6 +71,11 @@ class CommandBus:
         """``submit``, and wait for the result."""
         return await self.submit(command, metadata=metadata, expected_sequence=expected_sequence)
 
+    async def prove(self) -> None:
+        """Return if commands can be committed now, within some seconds. Raises ``StoreUnavailable``, which says why
+        not. Any number of callers may ask any number of times."""
+        await asyncio.gather(*(shard.proof.ask() for shard in self._shards))
+
     @property
     def is_running(self) -> bool:
         """It takes commands."""
