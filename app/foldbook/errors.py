@@ -17,6 +17,7 @@
     ├── RateLimited             a key sends too many requests             (access.rates)
     ├── AccountHidden           a key may not see the account             (access.roles)
     ├── UnknownEvent            a type or schema version that this program does not know
+    ├── LogClockAhead           what was recorded up to a time cannot be said
     ├── ProjectionError         an unknown projection, or one that is busy or failed
     ├── LogMismatch             the database's log is not the one that the settings describe
     ├── LogChanged              the log is not the one that a reader has read before
@@ -175,6 +176,12 @@ class UnknownEvent(
 ):
     def __init__(self, type_name: str, schema_version: int) -> None:
         super().__init__(f"this program does not know event type {type_name!r} with schema version {schema_version}")
+
+
+class LogClockAhead(
+    FoldbookError, code="log-clock-ahead", status=409, title="The log's clock is ahead of the database server's"
+):
+    """What was recorded up to a time is asked for, and nobody can say: the server's clock was put back."""
 
 
 class ProjectionError(FoldbookError):

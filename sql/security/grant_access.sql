@@ -60,7 +60,7 @@ begin
         join pg_namespace n on n.nspname = eventstore.projection_schema(s.copy, p.name)
         where n.nspowner <> 'foldbook_engine'::regrole
         union all
-        select format('alter view %s owner to foldbook_engine', c.oid::regclass)
+        select format('alter table %s owner to foldbook_engine', c.oid::regclass)
         from eventstore.projections p
         join pg_class c on c.relnamespace = to_regnamespace(quote_ident(eventstore.projection_schema('input', p.name)))
         where c.relowner <> 'foldbook_engine'::regrole

@@ -18,7 +18,7 @@ from tests.api.conftest import AT, Engine, assert_problem, order, projecting, se
 
 PROJECTIONS = sorted(path.stem for path in projection_files())
 
-READY = {"status": "ready", "gateways": {}, "doubts": 0, "relays": {}}
+READY = {"status": "ready", "gateways": {}, "doubts": 0, "relays": {}, "log_clock_ahead_s": 0.0}
 """No gateway has ever worked here."""
 
 
@@ -101,8 +101,7 @@ async def test_an_event_is_skipped(engine: Engine) -> None:
 async def test_two_runs_of_one_projection_do_not_meet(engine: Engine) -> None:
     with psycopg.connect(engine.settings.dsn) as connection:
         # As a rebuild in another process holds it.
-        row = connection.execute("select eventstore.projection_lock('fills', 'rebuild')").fetchone()
-        connection.commit()
+        row = connection.execute("select eventstore.projection_take_turn('fills')").fetchone()
         assert row == (True,)
         for call in ("reset", "rebuild", "verify"):
             assert_problem(await engine.client.post(f"/admin/projections/fills/{call}"), 409, "projection-busy")

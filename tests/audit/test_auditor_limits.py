@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import psycopg
@@ -15,7 +12,6 @@ from foldbook.engine.doctor.checks import auditors
 from foldbook.engine.doctor.finding import Patient
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.postgres_store import PostgresStore
-from foldbook.postgres import migrations
 from foldbook.postgres.embedded import PREPARE, EmbeddedPostgres
 from foldbook.postgres.migrations import migrate
 from foldbook.postgres.roles import AUDITOR, ENGINE, OWNER
@@ -114,25 +110,3 @@ async def test_the_engine_waits_for_no_auditor(own_postgres: EmbeddedPostgres) -
         await caught_up(engine)
     await bus.stop()
     await store.close()
-
-
-def test_a_migration_names_the_auditor_that_it_waits_for_and_can_end_the_session(
-    own_postgres: EmbeddedPostgres, reading: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with psycopg.connect(own_postgres.dsn) as owner:
-        owner.execute("delete from eventstore.code")  # so that there is something to replace
-    monkeypatch.setattr(migrations, "_BEGIN", migrations._BEGIN.replace("60s", "100ms"))
-    pid = reading.info.backend_pid
-    with pytest.raises(migrations.MigrationError, match=rf"process {pid} of {AUDITOR} \(long-audit, in a transaction"):
-        migrate(own_postgres.dsn, shard_count=1)
-    done = subprocess.run(
-        [sys.executable, "-m", "foldbook.cli", "migrate", "--end-auditors"],
-        env=os.environ | {"DATABASE_URL": own_postgres.dsn},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, "migrated\n"), done.stderr
-    assert f"ended process {pid} of {AUDITOR}" in done.stderr
-    with pytest.raises(psycopg.OperationalError):
-        reading.execute("select 1")

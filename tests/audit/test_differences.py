@@ -44,7 +44,7 @@ def empty(connection: Connection) -> None:
     for row in connection.execute(READ_TABLES).fetchall():
         connection.execute(f"truncate read.{row['relname']}".encode())
     for path in projection_files():
-        connection.execute("select eventstore.subscription_move(%s, 0, 0)", [path.stem])
+        connection.execute("update eventstore.subscriptions set checkpoint = 0 where name = %s", [path.stem])
 
 
 def log(connection: Connection, history: Sequence[Happening]) -> None:

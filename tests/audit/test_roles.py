@@ -78,6 +78,9 @@ def test_what_neither_may(shared_ledger: str, postgres: Postgres, role: str, cha
         "select eventstore.projection_make_schema('rebuild', 'orders')",
         APPEND,
         "select eventstore.acquire_lease('mine', 'me', 1000)",
+        "select eventstore.prove_writable(0, 1000)",
+        "select eventstore.projection_end_readers('orders', 0)",
+        "select eventstore.projection_take_turn('orders')",
         "select brokers.move_cursors('{a}', '{b}')",
         "select brokers.request_reconciliation('alice/binance/simulated')",
         "insert into brokers.cursors values ('a', 'b')",
@@ -111,6 +114,11 @@ def test_what_a_stranger_may_not(shared_ledger: str, postgres: Postgres) -> None
         "select * from audit.events_between('-infinity', 'infinity')",
         "select * from audit.export_events(0, 0, 10)",
         "select * from eventstore.lease_status('')",
+        "select * from eventstore.projection_status()",
+        "select * from eventstore.clock_ahead()",
+        "select * from audit.sessions()",
+        "select * from audit.writer_lock_holders()",
+        "select * from audit.clock_steps()",
         "select brokers.query_doubts(null, 10)",
     ],
 )
@@ -130,7 +138,7 @@ def test_functions_with_more_rights_than_their_caller_look_nowhere_else(shared_l
     """
     assert ask(shared_ledger, loose) == []
     named = "select count(*) from pg_proc where prosecdef and pronamespace = 'eventstore'::regnamespace"
-    assert ask(shared_ledger, named) == [(8,)], "append in three ways, leases, losses, and the schemas of shadow copies"
+    assert ask(shared_ledger, named) == [(11,)], "append thrice, its proof, leases, losses, projections"
 
 
 async def test_nobody_else_can_hold_the_lock_of_a_shard(database: str) -> None:

@@ -77,7 +77,7 @@ def empty(connection: Connection) -> None:
         for schema in ("read", *(f"{copy}_{name}" for copy in COPIES)):
             connection.execute(f"truncate {schema}.{table}".encode())
     for name in NAMES:
-        connection.execute("select eventstore.subscription_move(%s, 0, 0)", [name])
+        connection.execute("update eventstore.subscriptions set checkpoint = 0 where name = %s", [name])
 
 
 def log(connection: Connection, history: list[Happening]) -> int:

@@ -50,7 +50,7 @@ def empty(connection: Connection) -> None:
         " read.ledger_entries, read.ledger_balances, read.ledger_renames"
     )
     for name in ("lots", "ledger"):
-        connection.execute("select eventstore.subscription_move(%s, 0, 0)", [name])
+        connection.execute("update eventstore.subscriptions set checkpoint = 0 where name = %s", [name])
 
 
 def asked(connection: Connection, query: str, *arguments: Any) -> Document | None:

@@ -64,10 +64,12 @@ async def test_a_reset_takes_back_what_was_reached(database: str) -> None:
                 head = write_many(connection, 20)
                 assert await opened.wait("orders", 0, head, LONG_S)
                 await caught_up(database)
-            connection.execute("select eventstore.projection_reset('orders')")
+            connection.execute(
+                "select eventstore.projection_reset('orders', eventstore.projection_begin('orders', 'reset'))"
+            )
 
             async def is_taken_back() -> bool:
-                return not await opened.wait("orders", 0, head, 0)
+                return not await opened.wait("orders", 0, head, 0.2)
 
             await until(is_taken_back)
             await admin.reset("orders")

@@ -20,6 +20,8 @@ from foldbook.trading.events import EVENT_TYPES
 
 POSITIONS_MAX = 2_000
 """Positions that are read at once."""
+PAUSE_S = 0.02
+"""After a look that found nothing, however many notifications there are."""
 
 _HEAD = call("eventstore.head", 1)
 _READ_ACCOUNTS = call("brokers.read_accounts", 4)
@@ -81,6 +83,8 @@ class LogReader:
             self._woken.clear()
             head = await connection.fetchrow(_HEAD, self.shard)
             self.head = 0 if head is None else head["last_position"] or 0
+            if self.checkpoint >= self.head:
+                await asyncio.sleep(PAUSE_S)
             while self.checkpoint < self.head:
                 to = min(self.checkpoint + POSITIONS_MAX, self.head)
                 rows = await connection.fetch(_READ_ACCOUNTS, self.shard, self._kind, self.checkpoint, to)

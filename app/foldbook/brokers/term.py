@@ -18,7 +18,7 @@ import asyncpg
 import msgspec
 
 from foldbook.brokers.desk import Desk
-from foldbook.brokers.log_reader import LogReader, Told
+from foldbook.brokers.log_reader import PAUSE_S, LogReader, Told
 from foldbook.brokers.port import Broker, BrokerUnavailable
 from foldbook.brokers.reconciling import Reconciliation
 from foldbook.brokers.session import Session
@@ -320,6 +320,7 @@ class Term:
             with suppress(*UNREACHABLE):
                 rows = await self._pool.fetch(_OPEN_RECONCILIATIONS, self._kind)
                 await asyncio.gather(*(self._reconcile(row["account"], row["requested"]) for row in rows))
+            await asyncio.sleep(PAUSE_S)
             with suppress(TimeoutError):
                 async with asyncio.timeout(REQUESTS_EVERY_S):
                     await self._requested.wait()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,11 +12,10 @@ from foldbook.cli.terminal import Json, UntilStdinCloses, print_json, read_setti
 from foldbook.engine.address import check_address
 from foldbook.engine.console import tell
 from foldbook.engine.database import running_database
-from foldbook.errors import FoldbookError, StoreUnavailable
 from foldbook.postgres.roles import NOT_SEPARATED
 
 if TYPE_CHECKING:
-    from foldbook.postgres.holders import Holder
+    pass
 
 
 def up() -> None:
@@ -42,36 +40,17 @@ def serve(until_stdin_closes: UntilStdinCloses = False) -> None:
     run_server(server)
 
 
-def migrate(
-    ends_auditors: Annotated[
-        bool, typer.Option("--end-auditors", help="First end the sessions of auditors that it would wait for.")
-    ] = False,
-) -> None:
+def migrate() -> None:
     """Bring the database to this program's version."""
     from foldbook.postgres.migrations import migrate as migrate_database
 
     warn_of_unknown_variables()
     settings = read_settings()
     with running_database(settings):
-        for ended in _end_auditors(settings.owner_dsn) if ends_auditors else ():
-            tell(f"ended {ended}")
         is_separated = migrate_database(settings.owner_dsn, settings.shards)
     if not is_separated:
         tell(f"roles: {NOT_SEPARATED}")
     typer.echo("migrated")
-
-
-def _end_auditors(dsn: str) -> Iterator[Holder]:
-    import psycopg
-
-    from foldbook.postgres.holders import end_auditors
-
-    try:
-        yield from end_auditors(dsn)
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable(f"the database can't be reached: {str(error).strip()}") from error
-    except psycopg.Error as error:
-        raise FoldbookError(f"not every auditor's session could be ended: {str(error).strip()}") from error
 
 
 def doctor(as_json: Json = False) -> None:

@@ -109,6 +109,9 @@ class MemoryStore:
             return log.events[after : after + limit]
         return [e for e in log.aggregates.get(aggregate, []) if e.position > after][:limit]
 
+    async def prove(self, shard: int) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 

@@ -21,6 +21,7 @@ from foldbook.postgres.calls import call
 from foldbook.postgres.connection import UNREACHABLE, connect, create_pool
 from foldbook.postgres.sqlstates import raise_if_unavailable
 
+_ASK_DOCTOR = "`foldbook doctor` says what is in the way"
 _FATES = {fate.value: fate for fate in Fate}
 
 APPEND = call("eventstore.append", 18)
@@ -33,6 +34,11 @@ _READ_SNAPSHOTS = call("eventstore.read_snapshots", 4)
 _WRITE_SNAPSHOT = call("eventstore.write_snapshot", 6)
 _READ_LOG = call("eventstore.read_log", 6)
 _HEAD = call("eventstore.head", 1)
+_PROVE = call("eventstore.prove_writable", 2)
+
+PROOF_TIMEOUT_S = 1.5
+PROOF_PATIENCE_MS = 1_000
+"""How long a proof waits for the writer's lock."""
 
 
 LEASE_LOST = "FB015"
@@ -162,6 +168,32 @@ class PostgresStore:
             for row in rows
         ]
 
+    async def prove(self, shard: int) -> None:
+        try:
+            async with asyncio.timeout(PROOF_TIMEOUT_S):
+                (before,) = await self._read(_HEAD, shard)
+                try:
+                    await self._take_lock(shard)
+                except asyncpg.LockNotAvailableError:
+                    (after,) = await self._read(_HEAD, shard)
+                    if after["number"] == before["number"]:
+                        raise _held(shard) from None
+        except TimeoutError:
+            raise (
+                _held(shard)
+                if self._turns[shard].locked()
+                else StoreUnavailable(f"a commit to shard {shard} did not come back: {_ASK_DOCTOR}")
+            ) from None
+        except UNREACHABLE as error:
+            raise StoreUnavailable(f"the log cannot be written: {error}") from error
+        except asyncpg.PostgresError as error:
+            raise StoreUnavailable(f"the log cannot be written: {error}. {error.detail or ''}".strip()) from error
+
+    async def _take_lock(self, shard: int) -> None:
+        async with self._turns[shard]:
+            writer = await self._writer(shard)
+            await writer.connection.execute(_PROVE, shard, PROOF_PATIENCE_MS)
+
     async def close(self) -> None:
         self._close_connections()
 
@@ -239,6 +271,12 @@ async def _until_notified(writer: _Writer, shard: int, proposals: Sequence[Propo
             if attempt == NOTIFYING_MAX:
                 raise
     raise AssertionError
+
+
+def _held(shard: int) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"nothing was committed to shard {shard} for a second, and its writer's lock is held: {_ASK_DOCTOR}"
+    )
 
 
 def _columns_of_keys(keyed: Sequence[tuple[AggregateKey, Any]]) -> tuple[list[str], list[str], list[Any]]:

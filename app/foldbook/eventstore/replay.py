@@ -6,11 +6,12 @@ The same events give the same state, so the digest of a replay can be written do
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import msgspec
 
+from foldbook.errors import LogClockAhead
 from foldbook.eventstore.commands.snapshots import StateCodec
 from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.events import AggregateKey
@@ -47,14 +48,19 @@ async def replay(
 ) -> Replay[S]:
     """Fold the aggregate's events from the first: all, or those up to a position, or those recorded up to a time.
 
-    Raises ``UnknownEvent`` for an event of a newer program, ``StoreUnavailable`` if the log cannot be read.
+    Raises ``UnknownEvent`` for an event of a newer program, ``StoreUnavailable`` if the log cannot be read, and
+    ``LogClockAhead`` if nobody can say what was recorded up to ``to_time``.
     """
     key = AggregateKey(decider.name, aggregate_id)
     state, sequence, position = decider.initial, 0, 0
     while page := await store.read_log(shard, position, PAGE_EVENTS, key):
         for event in page:
             is_later = to_position is not None and event.position > to_position
-            if is_later or (to_time is not None and event.recorded_at > to_time):
+            if to_time is not None and event.recorded_at > to_time:
+                is_later = True
+                if event.recorded_at > datetime.now(UTC):
+                    raise LogClockAhead(f"position {event.position} was recorded at {event.recorded_at}, still to come")
+            if is_later:
                 return _replayed(decider, aggregate_id, state, sequence, position)
             fact = decider.event_types.decode(event.type, event.schema_version, event.payload)
             state, sequence, position = decider.evolve(state, fact), event.sequence, event.position

@@ -193,4 +193,9 @@ class EventStore(Protocol):
         """At most ``limit`` events after a position, ascending, without gaps; if given, of one aggregate."""
         ...
 
+    async def prove(self, shard: int) -> None:
+        """Return if an append can succeed now. It does what an append does, and adds nothing to the log. Raises
+        ``StoreUnavailable``, which says what is in the way, within some seconds."""
+        ...
+
     async def close(self) -> None: ...

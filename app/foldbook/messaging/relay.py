@@ -15,11 +15,13 @@ import time
 from contextlib import suppress
 from typing import Any
 
+import asyncpg
 import msgspec
 from aio_pika.abc import AbstractConnection
 from pamqp import commands as spec
 
 from foldbook.eventstore.lease import Lease
+from foldbook.eventstore.postgres_store import LeaseLost
 from foldbook.eventstore.readers.subscription import SETTINGS
 from foldbook.messaging.connection import PERSISTENT, RabbitLink
 from foldbook.messaging.publishing import Outgoing, Publisher
@@ -35,11 +37,16 @@ SEND_S = 1.0
 EVENTS_PER_SEND = 500
 WINDOW = 4_000
 """Events that are sent and not confirmed."""
+PAUSE_S = 0.005
+"""Between two looks at the log, unless it has much more: however many notifications there are."""
 CHECKPOINT_INTERVAL_S = 0.2
 """The checkpoint moves at most this often."""
 CONFIRM_TIMEOUT_S = 30.0
 """RabbitMQ that confirms nothing for so long, without being blocked, is given up."""
 STOP_TIMEOUT_S = 3.0
+
+MOVED_BEYOND = "FB020"
+"""What ``eventstore.subscription_move`` raises."""
 
 _BEGIN = call("eventstore.subscription_begin", 2)
 _EVENTS = call("eventstore.relay_events", 3)
@@ -77,11 +84,12 @@ class ShardRelay:
                     has_more = await session.send(lease)
                     await session.settle(link)
                     if not has_more:
+                        await asyncio.sleep(PAUSE_S)
                         await self.pause(CHECKPOINT_INTERVAL_S if publisher.unconfirmed else self._poll_interval_s)
                 await session.finish()
             finally:
                 # Whatever ended it, what was confirmed need not be sent again.
-                with suppress(*UNREACHABLE):
+                with suppress(LeaseLost, *UNREACHABLE):
                     await session.move()
         finally:
             database.terminate()
@@ -148,10 +156,15 @@ class _Session:
             self._publisher.check()
 
     async def move(self) -> None:
-        """Move the checkpoint to what is confirmed."""
+        """Move the checkpoint to what is confirmed. Raises ``LeaseLost`` if another relay has moved it beyond."""
         reached = self._began + self._publisher.confirmed
         if reached > self._relay.checkpoint:
-            await self._database.execute(_MOVE, RELAY, self._relay.shard, reached)
+            try:
+                await self._database.execute(_MOVE, RELAY, self._relay.shard, reached)
+            except asyncpg.PostgresError as error:
+                if error.sqlstate == MOVED_BEYOND:
+                    raise LeaseLost(f"another relay has taken over: {error}. {error.detail}") from error
+                raise
             self._relay.checkpoint = reached
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import psycopg
+
 from foldbook.postgres.blocking import connect
 
 # Constants, because the functions of the database are what is being replaced.
@@ -16,10 +18,7 @@ select distinct
     a.pid,
     a.usename::text,
     coalesce(nullif(a.application_name, ''), 'unnamed'),
-    date_trunc('second', clock_timestamp() - a.xact_start)::text,
-    pg_has_role(a.usesysid, to_regrole('foldbook_auditor'), 'member')
-        and not pg_has_role(a.usesysid, to_regrole('foldbook_engine'), 'member')
-        and not pg_has_role(a.usesysid, d.datdba, 'member')
+    date_trunc('second', clock_timestamp() - a.xact_start)::text
 from pg_locks l
 join pg_database d on d.oid = l.database and d.datname = current_database()
 join pg_class c on c.oid = l.relation
@@ -29,17 +28,15 @@ where l.granted
     and l.pid <> pg_backend_pid()
 order by a.pid
 """
-_END = "select pg_terminate_backend(%s, 5000)"
 
 
 class Holder(NamedTuple):
-    """A session. ``age``: of its transaction, if this login may know it. ``is_auditor``: it can only read."""
+    """A session. ``age``: of its transaction, if this login may know it."""
 
     pid: int
     login: str
     program: str
     age: str | None
-    is_auditor: bool | None
 
     def __str__(self) -> str:
         since = "" if self.age is None else f", in a transaction for {self.age}"
@@ -47,17 +44,9 @@ class Holder(NamedTuple):
 
 
 def holders(dsn: str) -> list[Holder]:
-    """Those of this moment. Raises ``psycopg.Error``."""
-    with connect(dsn) as connection:
-        return [Holder(*row) for row in connection.execute(_HOLDERS)]
-
-
-def end_auditors(dsn: str) -> list[Holder]:
-    """End the sessions among them that can only read; returns those ended. Raises ``psycopg.Error``: the login at
-    ``dsn`` may end a session only if it is a member of that session's role."""
-    with connect(dsn) as connection:
-        connection.autocommit = True
-        found = [holder for holder in (Holder(*row) for row in connection.execute(_HOLDERS)) if holder.is_auditor]
-        for holder in found:
-            connection.execute(_END, [holder.pid])
-    return found
+    """Those of this moment; none, if the database does not say."""
+    try:
+        with connect(dsn) as connection:
+            return [Holder(*row) for row in connection.execute(_HOLDERS)]
+    except psycopg.Error:
+        return []

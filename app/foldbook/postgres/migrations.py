@@ -1,9 +1,9 @@
 """Brings a database to the state that this program expects: state is migrated, code is replaced.
 
-One transaction under one advisory lock: the schemas, the revisions of ``alembic/``, the log's identity, and, if any
-file of ``sql/`` that is not a read model has changed, all of those files. It happens completely or not at all, and two
-programs that start at once take turns. Read tables are not created here: they are disposable and belong to their
-projections (``foldbook.eventstore.readers``).
+One transaction, and one at a time (``migration_turn``): the schemas, the revisions of ``alembic/``, the log's identity,
+and, if any file of ``sql/`` that is not a read model has changed, all of those files. It happens completely or not at
+all. Read tables are not created here: they are disposable and belong to their projections
+(``foldbook.eventstore.readers``).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from psycopg import sql
 from foldbook.errors import FoldbookError, LogMismatch, StoreUnavailable
 from foldbook.postgres.blocking import Connection, connect
 from foldbook.postgres.holders import holders
+from foldbook.postgres.migration_turn import OVERTAKEN, clearing_the_way, take_turn
 from foldbook.postgres.program import VERSION
 from foldbook.postgres.sqlstates import UNREACHABLE_CLASSES
 from foldbook.resources import ROOT, alembic_folder, code_files, projection_files
@@ -30,14 +31,11 @@ from foldbook.resources import ROOT, alembic_folder, code_files, projection_file
 OLDEST_SERVER = 150000
 EARLIER_SHAPES = ("0001", "0002")
 
-MIGRATION_LOCK = 1178553162
-"""The advisory lock of a migration. SQL functions return the other numbers, but none exists when this one is taken."""
+FIRST_ATTEMPTS_MAX = 3
 
 # The body of a query names read tables, which its projection creates later.
-_BEGIN = f"""
-set local lock_timeout = '60s';
+_BEGIN = """
 set local check_function_bodies = off;
-select pg_advisory_xact_lock({MIGRATION_LOCK});
 create schema if not exists read
 """
 
@@ -105,6 +103,9 @@ _SCHEMA_OF_FOLDER = {"security": "eventstore", "upcasters": _UPCASTERS}
 """A folder of ``sql/`` is a schema of the same name, except for these."""
 
 
+_LOCKED = "55P03"
+
+
 class MigrationError(FoldbookError, code="migration", title="The database refused the migration"):
     """The database refused a statement; nothing was changed."""
 
@@ -117,20 +118,24 @@ def migrate(dsn: str, shard_count: int) -> bool:
     Raises :class:`LogMismatch` if the log has another number of shards or was migrated by a newer program,
     :class:`StoreUnavailable` if the database can't be reached, and :class:`MigrationError` if it refuses.
     """
-    try:
-        return _migrate(dsn, shard_count)
-    except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
-        refusal = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
-        if (getattr(refusal, "sqlstate", None) or "08")[:2] in UNREACHABLE_CLASSES:
-            raise StoreUnavailable(f"the database can't be reached: {str(refusal).strip()}") from error
-        why = str(refusal).strip() + (_held_by(dsn) if isinstance(refusal, psycopg.errors.LockNotAvailable) else "")
-        raise MigrationError(f"the database refused the migration: {why}") from error
+    for attempt in range(1, FIRST_ATTEMPTS_MAX + 1):
+        try:
+            return _migrate(dsn, shard_count)
+        except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
+            refusal = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+            sqlstate = getattr(refusal, "sqlstate", None) or "08"
+            if sqlstate in OVERTAKEN and attempt < FIRST_ATTEMPTS_MAX:
+                continue
+            raise _refused(dsn, sqlstate, str(refusal).strip()) from error
+    raise AssertionError
 
 
-def _held_by(dsn: str) -> str:
-    """Who it waited for, as far as they are still there."""
-    found = "; ".join(str(holder) for holder in holders(dsn))
-    return f". It waited for {found}. `foldbook migrate --end-auditors` ends those who only read" if found else ""
+def _refused(dsn: str, sqlstate: str, why: str) -> FoldbookError:
+    if sqlstate[:2] in UNREACHABLE_CLASSES:
+        return StoreUnavailable(f"the database can't be reached: {why}")
+    if sqlstate == _LOCKED and (told := "; ".join(map(str, holders(dsn)))):
+        return MigrationError(f"the migration waited in vain for {told}: end what stands in its way, and migrate again")
+    return MigrationError(f"the database refused the migration: {why}")
 
 
 def _migrate(dsn: str, shard_count: int) -> bool:
@@ -138,9 +143,10 @@ def _migrate(dsn: str, shard_count: int) -> bool:
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://", creator=lambda: connection, poolclass=sqlalchemy.NullPool
     )
-    with engine.begin() as session:
+    with engine.begin() as session, clearing_the_way(dsn, connection):
         if connection.info.server_version < OLDEST_SERVER:
             raise LogMismatch(f"the server is PostgreSQL {connection.info.server_version // 10000}: use 15 or newer")
+        take_turn(connection)
         connection.execute(_BEGIN)
         _refuse_earlier_shapes(connection)
         for schema in code_schemas():

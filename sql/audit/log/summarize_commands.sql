@@ -7,6 +7,9 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '1s'
 as $$
 begin
+    if pg_is_in_recovery() then
+        return; -- A replica has the index of its primary. Without a new summary its end is read again with each range.
+    end if;
     perform brin_summarize_new_values('eventstore.commands_commit');
 exception when lock_not_available then
     null; -- A vacuum is working on it.

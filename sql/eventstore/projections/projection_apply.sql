@@ -1,5 +1,5 @@
 create or replace function eventstore.projection_apply(
-    p_copy text, p_projection text, p_shard integer, p_from bigint, p_to bigint, p_is_slice boolean default false
+    p_copy text, p_projection text, p_shard integer, p_from bigint, p_to bigint, p_run bigint default null
 )
 returns void
 language plpgsql
@@ -26,7 +26,6 @@ begin
     perform set_config(
         'search_path',
         case
-            when p_is_slice then format('pg_temp, %I', v_schema)
             when p_copy = 'live' then format('read, %I, pg_temp', eventstore.projection_schema('input', p_projection))
             else format('%I, pg_temp', v_schema)
         end,
@@ -60,7 +59,10 @@ begin
         execute v_project using p_shard, v_done, p_to;
     end if;
     perform set_config('search_path', v_path, true);
+    if p_run is not null then
+        perform eventstore.projection_check_run(p_projection, p_run);
+    end if;
 end
 $$;
-comment on function eventstore.projection_apply(text, text, integer, bigint, bigint, boolean) is
-    'Folds the positions in (from, to] into one copy of a projection. search_path finds its tables and its log. Events to be skipped are not folded.';
+comment on function eventstore.projection_apply(text, text, integer, bigint, bigint, bigint) is
+    'Folds the positions in (from, to] into one copy of a projection. search_path finds its tables and its log. Events to be skipped are not folded. With p_run: FB021 if that run has lost its turn.';

@@ -1,5 +1,5 @@
 create or replace function eventstore.projection_create(
-    p_copy text, p_projection text, p_definition text, p_aggregate_types text[]
+    p_copy text, p_projection text, p_definition text, p_aggregate_types text[], p_run bigint default null
 )
 returns text[]
 language plpgsql
@@ -10,7 +10,7 @@ declare
 begin
     perform eventstore.projection_drop(p_copy, p_projection);
     perform eventstore.projection_make_schema(p_copy, p_projection);
-    perform eventstore.projection_make_input(v_schema, p_aggregate_types);
+    perform eventstore.projection_make_input(v_schema, p_aggregate_types, true);
     perform set_config('search_path', format('%I, pg_temp', v_schema), true);
     execute p_definition;
     perform set_config('search_path', v_path, true);
@@ -30,6 +30,9 @@ begin
     from eventstore.log_info i
     cross join generate_series(0, i.shard_count - 1) as s (shard);
 
+    if p_run is not null then
+        perform eventstore.projection_check_run(p_projection, p_run);
+    end if;
     return (
         select array_agg(c.relname order by c.relname)
         from pg_class c
@@ -38,5 +41,5 @@ begin
     );
 end
 $$;
-comment on function eventstore.projection_create(text, text, text, text[]) is
+comment on function eventstore.projection_create(text, text, text, text[], bigint) is
     'Creates an empty shadow copy of a projection in its own schema, in place of an older one; returns its tables.';

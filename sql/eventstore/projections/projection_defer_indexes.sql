@@ -1,4 +1,4 @@
-create or replace function eventstore.projection_defer_indexes(p_copy text, p_projection text)
+create or replace function eventstore.projection_defer_indexes(p_copy text, p_projection text, p_run bigint)
 returns text[]
 language plpgsql
 as $$
@@ -17,8 +17,9 @@ begin
         v_definitions := v_definitions || pg_get_indexdef(v_index);
         execute format('drop index %s', v_index);
     end loop;
+    perform eventstore.projection_check_run(p_projection, p_run);
     return v_definitions;
 end
 $$;
-comment on function eventstore.projection_defer_indexes(text, text) is
+comment on function eventstore.projection_defer_indexes(text, text, bigint) is
     'Drops the indexes that no key needs and returns their definitions. Indexing a table after it is filled costs a third.';

@@ -8,7 +8,7 @@ begin
     if exists (select from eventstore.projections p where p.name = p_projection) then
         return false;
     end if;
-    perform pg_advisory_xact_lock(eventstore.projection_lock_class(), hashtext(p_projection));
+    lock table eventstore.projections in share row exclusive mode; -- One process installs at a time.
     if exists (select from eventstore.projections p where p.name = p_projection) then
         return false;
     end if;

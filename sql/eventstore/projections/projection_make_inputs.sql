@@ -16,7 +16,8 @@ begin
         if to_regnamespace(quote_ident(v_schema)) is null then
             perform eventstore.projection_make_schema('input', v_projection.name);
         end if;
-        perform eventstore.projection_make_input(v_schema, v_projection.aggregate_types);
+        perform eventstore.projection_make_input(v_schema, v_projection.aggregate_types, false);
+        perform eventstore.projection_make_turn(v_projection.name);
     end loop;
 end
 $$;

@@ -1,4 +1,4 @@
--- The view `log` that a projection reads moves too: to schema input_<projection>, which is created once and stays.
+-- The view `log` that the live projection reads, and its turn, are in schema input_<projection>, which stays.
 create or replace function eventstore.projection_replace(
     p_projection text, p_definition_hash text, p_aggregate_types text[]
 )
@@ -22,7 +22,9 @@ begin
     if to_regnamespace(quote_ident(v_input)) is null then
         perform eventstore.projection_make_schema('input', p_projection);
     end if;
+    perform eventstore.projection_make_turn(p_projection);
     execute format('drop view if exists %I.log', v_input);
+    perform eventstore.projection_make_input(v_input, p_aggregate_types, false);
 
     select array_agg(c.relname order by c.relname)
     into v_tables
@@ -35,7 +37,7 @@ begin
     execute format(
         'alter function %I.%I(integer, bigint, bigint) set schema read', v_shadow, 'project_' || p_projection
     );
-    execute format('alter view %I.log set schema %I', v_shadow, v_input);
+    execute format('drop view %I.log', v_shadow);
     execute format('drop schema %I', v_shadow);
 
     insert into eventstore.projections (name, definition_hash, aggregate_types, tables)

@@ -5,6 +5,7 @@ as $$
 declare
     v_retired record;
     v_table text;
+    v_turn regclass;
 begin
     for v_retired in
         select p.name, p.tables
@@ -12,7 +13,10 @@ begin
         where p.name <> all (p_projections)
         order by p.name
     loop
-        perform pg_advisory_xact_lock(eventstore.projection_lock_class(), hashtext(v_retired.name));
+        v_turn := to_regclass(format('%I.turn', eventstore.projection_schema('input', v_retired.name)));
+        if v_turn is not null then
+            execute format('lock table %s in access exclusive mode', v_turn);
+        end if;
         foreach v_table in array v_retired.tables loop
             execute format('drop table if exists read.%I', v_table);
         end loop;

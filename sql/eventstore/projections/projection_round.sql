@@ -1,5 +1,6 @@
 create or replace function eventstore.projection_round(
-    p_copy text, p_projection text, p_shard integer, p_limit bigint, p_target bigint default null
+    p_copy text, p_projection text, p_shard integer, p_limit bigint, p_target bigint default null,
+    p_run bigint default null
 )
 returns table (from_position bigint, to_position bigint, head bigint)
 language plpgsql
@@ -36,11 +37,11 @@ begin
     end if;
     v_to := v_from + least(p_limit, v_head - v_from);
     if v_to > v_from then
-        perform eventstore.projection_apply(p_copy, p_projection, p_shard, v_from, v_to);
+        perform eventstore.projection_apply(p_copy, p_projection, p_shard, v_from, v_to, p_run);
         perform eventstore.subscription_move(v_subscription, p_shard, v_to);
     end if;
     return query select v_from, greatest(v_from, v_to), v_head;
 end
 $$;
-comment on function eventstore.projection_round(text, text, integer, bigint, bigint) is
+comment on function eventstore.projection_round(text, text, integer, bigint, bigint, bigint) is
     'One round of a projection: folds at most p_limit events, up to the head or p_target, and moves the checkpoint. No row: another process is doing a round.';

@@ -2,7 +2,7 @@
 -- the live one. Readers wait only while the tables are renamed. Called as a separate statement, it commits without another
 -- round trip.
 create or replace function eventstore.projection_swap(
-    p_projection text, p_definition_hash text, p_aggregate_types text[]
+    p_projection text, p_run bigint, p_definition_hash text, p_aggregate_types text[]
 )
 returns void
 language plpgsql
@@ -12,6 +12,8 @@ declare
 begin
     -- New readers queue behind this while it waits for others to finish reading, but not longer than this.
     perform set_config('lock_timeout', '50ms', true);
+    perform from eventstore.projection_runs r where r.name = p_projection for no key update;
+    perform eventstore.projection_check_run(p_projection, p_run);
     perform
     from eventstore.subscriptions s
     where s.name = p_projection
@@ -28,5 +30,5 @@ begin
     perform eventstore.projection_replace(p_projection, p_definition_hash, p_aggregate_types);
 end
 $$;
-comment on function eventstore.projection_swap(text, text, text[]) is
+comment on function eventstore.projection_swap(text, bigint, text, text[]) is
     'Lets the rebuilt copy of a projection catch up, and replaces the live one with it. Raises lock_not_available while readers hold the live tables.';

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import datetime
 from typing import Literal, TypeVar
@@ -15,19 +15,19 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from foldbook.access.roles import EVERYBODY
 from foldbook.api.commands.calls import Bus
-from foldbook.api.operations.gateways import GatewayStatus, doubt_counts, gateway_statuses
-from foldbook.api.operations.metrics import Requests, exposition
+from foldbook.api.operations.gateways import doubt_counts, gateway_statuses
+from foldbook.api.operations.metrics import Requests, Told, exposition
 from foldbook.api.operations.projections import statuses
-from foldbook.api.operations.relays import RelayRow, relay_statuses
+from foldbook.api.operations.relays import relay_statuses
 from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.reader import Reader
 from foldbook.api.routes import may
 from foldbook.errors import StoreUnavailable
-from foldbook.eventstore.readers.status import ProjectionStatus
 from foldbook.eventstore.seen import Loss
 from foldbook.resources import projection_files
 
-ANSWER_TIMEOUT_S = 2.0
+ANSWER_TIMEOUT_S = 3.0
+"""Longer than it takes to prove that nothing can be committed, and why."""
 
 T = TypeVar("T")
 PROJECTIONS = {path.stem for path in projection_files()}
@@ -56,13 +56,16 @@ class Lost(Struct, frozen=True, kw_only=True):
 
 class Ready(Struct, frozen=True, kw_only=True):
     """``gateways``: the state of each, by kind of broker. ``doubts``: requests to brokers of which nobody knows what
-    became of them. ``relays``: the state of the relay to RabbitMQ, and how many events it is behind. ``lost``:
-    what a failover or a restore took from the log. The engine takes commands whatever these say."""
+    became of them. ``relays``: the state of the relay to RabbitMQ, and how many events it is behind.
+    ``log_clock_ahead_s``: by how many seconds the log's last commit is later than the database server's clock, which
+    is 0 unless that was put back. ``lost``: what a failover or a restore took from the log. The engine takes commands
+    whatever these say."""
 
     status: Literal["ready"] = "ready"
     gateways: dict[str, str]
     doubts: int
     relays: dict[str, RelayReady]
+    log_clock_ahead_s: float
     lost: list[Lost] = []
 
 
@@ -74,26 +77,39 @@ async def get_live() -> Live:
 
 @get("/health/ready", tags=["operations"], responses=problem_responses("not-ready"), opt=may(None))
 async def get_ready(bus: NamedDependency[Bus], reader: NamedDependency[Reader]) -> Ready:
-    """The engine takes commands, the database answers, and every read table exists."""
+    """Commands can be committed, the database answers, and every read table exists.
+
+    Within the last second a command was committed; or the log's lock, a write and a commit were tried, at most once a
+    second for all who ask.
+    """
     if not bus.is_running:
         raise Problem("not-ready", "the engine does not take commands")
     try:
-        projections = await _statuses_in_time(reader)
+        return await _in_time(_ready(bus, reader))
     except StoreUnavailable as error:
         raise Problem("not-ready", error.detail) from None
+
+
+async def _ready(bus: Bus, reader: Reader) -> Ready:
+    await bus.prove()
+    projections = await statuses(reader)
     if missing := PROJECTIONS - {row.name for row in projections}:
         raise Problem("not-ready", f"the read tables are being created: {', '.join(sorted(missing))}")
-    try:
-        gateways, doubts = await _gateways_in_time(reader)
-        relays = await _in_time(relay_statuses(reader))
-    except StoreUnavailable as error:
-        raise Problem("not-ready", error.detail) from None
+    gateways, doubts = await gateway_statuses(reader), await doubt_counts(reader)
+    relays = await relay_statuses(reader)
     return Ready(
         gateways={each.broker: each.state for each in gateways},
         doubts=sum(doubts.values()),
         relays={each.name: RelayReady(state=each.state, lag=each.lag) for each in relays},
+        log_clock_ahead_s=await log_clock_ahead_s(reader),
         lost=[_lost(loss) for loss in bus.losses],
     )
+
+
+async def log_clock_ahead_s(reader: Reader) -> float:
+    """How far the clock of the log is ahead of the database server's, in whichever shard that is most."""
+    rows = await reader.ask_all("eventstore.clock_ahead")
+    return max((row["ahead_s"] for row in rows), default=0.0)
 
 
 @get(
@@ -107,16 +123,20 @@ async def get_metrics(
     bus: NamedDependency[Bus], reader: NamedDependency[Reader], requests: NamedDependency[Requests]
 ) -> Response[bytes]:
     """Metrics for Prometheus. While the database does not answer, they omit what only the database knows."""
-    projections: Sequence[ProjectionStatus] = ()
-    gateways: Sequence[GatewayStatus] = ()
-    doubts: Mapping[str, int] = {}
-    relays: Sequence[RelayRow] = ()
+    told = Told()
     with suppress(StoreUnavailable):
-        projections = await _statuses_in_time(reader)
-        gateways, doubts = await _gateways_in_time(reader)
-        relays = await _in_time(relay_statuses(reader))
-    told = exposition(bus, requests, projections, gateways, doubts, relays)
-    return Response(told, media_type=CONTENT_TYPE_LATEST)
+        told = await _in_time(_told(reader))
+    return Response(exposition(bus, requests, told), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _told(reader: Reader) -> Told:
+    return Told(
+        projections=await statuses(reader),
+        gateways=await gateway_statuses(reader),
+        doubts=await doubt_counts(reader),
+        relays=await relay_statuses(reader),
+        log_clock_ahead_s=await log_clock_ahead_s(reader),
+    )
 
 
 def _lost(loss: Loss) -> Lost:
@@ -133,21 +153,8 @@ def _lost(loss: Loss) -> Lost:
 CALLS = (get_live, get_ready, get_metrics)
 
 
-async def _statuses_in_time(reader: Reader) -> list[ProjectionStatus]:
-    """Raises ``StoreUnavailable``, also if the database takes too long."""
-    return await _in_time(statuses(reader))
-
-
-async def _gateways_in_time(reader: Reader) -> tuple[list[GatewayStatus], dict[str, int]]:
-    """Likewise; and how many doubts there are, by kind of broker."""
-    return await _in_time(_gateways_and_doubts(reader))
-
-
-async def _gateways_and_doubts(reader: Reader) -> tuple[list[GatewayStatus], dict[str, int]]:
-    return await gateway_statuses(reader), await doubt_counts(reader)
-
-
 async def _in_time(question: Awaitable[T]) -> T:
+    """Raises ``StoreUnavailable``, also if the database takes too long."""
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             return await question

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -26,24 +27,24 @@ class Requests:
         self.counts[method, path, status] += 1
 
 
+@dataclass(frozen=True)
+class Told:
+    """What only the database knows. Nothing of it, while it does not answer."""
+
+    projections: Sequence[ProjectionStatus] = ()
+    gateways: Sequence[GatewayStatus] = ()
+    doubts: Mapping[str, int] = field(default_factory=dict)
+    relays: Sequence[RelayRow] = ()
+    log_clock_ahead_s: float | None = None
+
+
 class _Snapshot(Collector):
     """All metrics at one moment."""
 
-    def __init__(
-        self,
-        bus: Bus,
-        requests: Requests,
-        statuses: Sequence[ProjectionStatus],
-        gateways: Sequence[GatewayStatus],
-        doubts: Mapping[str, int],
-        relays: Sequence[RelayRow],
-    ) -> None:
+    def __init__(self, bus: Bus, requests: Requests, told: Told) -> None:
         self._bus = bus
         self._requests = requests
-        self._statuses = statuses
-        self._gateways = gateways
-        self._doubts = doubts
-        self._relays = relays
+        self._told = told
 
     def collect(self) -> Iterator[Metric]:
         bus = self._bus
@@ -70,9 +71,15 @@ class _Snapshot(Collector):
         lag = GaugeMetricFamily(
             "foldbook_projection_lag", "Events that a projection has not folded yet", labels=("projection", "shard")
         )
-        for row in self._statuses:
+        for row in self._told.projections:
             lag.add_metric((row.name, str(row.shard)), row.lag)
         yield lag
+        if self._told.log_clock_ahead_s is not None:
+            yield GaugeMetricFamily(
+                "foldbook_log_clock_ahead_seconds",
+                "How much later the log's last commit is than the database server's clock; 0 unless that was put back",
+                self._told.log_clock_ahead_s,
+            )
         yield from self._of_gateways()
         yield from self._of_relays()
 
@@ -85,14 +92,14 @@ class _Snapshot(Collector):
             ("foldbook_mismatches", "Symbols in which broker and book differ", lambda g: g.mismatches),
         ):
             gauge = GaugeMetricFamily(name, told, labels=("broker",))
-            for gateway in self._gateways:
+            for gateway in self._told.gateways:
                 gauge.add_metric((gateway.broker,), value_of(gateway))
             yield gauge
         doubts = GaugeMetricFamily(
             "foldbook_doubts", "Requests of which nobody knows what became of them", labels=("broker",)
         )
-        for broker in {*self._doubts, *(gateway.broker for gateway in self._gateways)}:
-            doubts.add_metric((broker,), self._doubts.get(broker, 0))
+        for broker in {*self._told.doubts, *(gateway.broker for gateway in self._told.gateways)}:
+            doubts.add_metric((broker,), self._told.doubts.get(broker, 0))
         yield doubts
 
     def _of_relays(self) -> Iterator[Metric]:
@@ -101,13 +108,13 @@ class _Snapshot(Collector):
             ("foldbook_relay_lag", "Events that RabbitMQ has not confirmed yet", lambda relay: relay.lag),
         ):
             gauge = GaugeMetricFamily(name, told, labels=("relay",))
-            for relay in self._relays:
+            for relay in self._told.relays:
                 gauge.add_metric((relay.name,), value_of(relay))
             yield gauge
         unrouted = CounterMetricFamily(
             "foldbook_relay_unrouted", "Events for which no queue was bound", labels=("relay",)
         )
-        for relay in self._relays:
+        for relay in self._told.relays:
             unrouted.add_metric((relay.name,), relay.unrouted)
         yield unrouted
 
@@ -116,14 +123,7 @@ def _is_working(process: GatewayStatus | RelayRow) -> int:
     return int(process.state in ("working", "idle"))
 
 
-def exposition(
-    bus: Bus,
-    requests: Requests,
-    statuses: Sequence[ProjectionStatus],
-    gateways: Sequence[GatewayStatus],
-    doubts: Mapping[str, int],
-    relays: Sequence[RelayRow],
-) -> bytes:
+def exposition(bus: Bus, requests: Requests, told: Told) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(bus, requests, statuses, gateways, doubts, relays))
+    registry.register(_Snapshot(bus, requests, told))
     return generate_latest(registry)

@@ -33,7 +33,7 @@ PROJECTION = "orders"
 _STATUSES = ("open", *OrdStatus)
 
 
-@account_query(f"{OF_ACCOUNT}/orders")
+@account_query(f"{OF_ACCOUNT}/orders", "log-clock-ahead")
 async def get_orders(
     reader: NamedDependency[Reader],
     account: NamedDependency[AddressedAccount],

@@ -8,17 +8,22 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
+import asyncpg
 from litestar import Request
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 
 from foldbook.api.problems import Problem
 from foldbook.api.queries.reader import Reader
+from foldbook.errors import LogClockAhead
 from foldbook.eventstore.times import parse_time
 from foldbook.trading.values import ACCOUNT_PATTERN, NAME_PATTERN, SYMBOL, SYMBOL_PATTERN
 
 CURRENCY_PATTERN = rf"^{SYMBOL}(?:\|quote)?(?!\n)$"
 """The pattern of what the ledger has amounts of."""
+
+CLOCK_AHEAD = "FB022"
+"""What ``eventstore.commit_at`` raises."""
 
 POSITION_MAX = 2**63 - 1
 SHARD_MAX = 1023
@@ -163,7 +168,12 @@ async def log_position_of(reader: Reader, shard: int, as_of: str | None, as_of_p
     check_one_of(as_of=as_of, as_of_position=as_of_position)
     if as_of is None:
         return as_of_position
-    row = await reader.ask("eventstore.position_at", shard, time_of("as_of", as_of))
+    try:
+        row = await reader.ask("eventstore.position_at", shard, time_of("as_of", as_of))
+    except asyncpg.PostgresError as error:
+        if error.sqlstate == CLOCK_AHEAD:
+            raise LogClockAhead(f"{error.args[0]}: ask with as_of_position, or for what is there now") from error
+        raise
     position: int = row["position_at"]
     return position
 

@@ -53,7 +53,7 @@ AsOfBusinessTime = Annotated[
 ]
 
 
-@account_query(OF_POSITIONS)
+@account_query(OF_POSITIONS, "log-clock-ahead")
 async def get_positions(
     reader: NamedDependency[Reader],
     account: NamedDependency[AddressedAccount],
@@ -93,7 +93,7 @@ async def get_positions(
     return document_response(row, account)
 
 
-@account_query(OF_POSITION, "unknown-position")
+@account_query(OF_POSITION, "unknown-position", "log-clock-ahead")
 async def get_position(
     reader: NamedDependency[Reader],
     position: NamedDependency[AddressedPosition],

@@ -65,13 +65,19 @@ def newer(mismatch: LogMismatch) -> Finding:
     return Finding(problem, "this program does not fit what is there, and every command of it refuses to run", mend)
 
 
+EXHAUSTED = ("too many clients", "too many connections", "remaining connection slots")
+"""What a server says to a login for which it has no connection left."""
+
+
 def unreachable(why: str) -> Finding:
     """The database, for this reason."""
-    return Finding(
-        f"the database cannot be reached: {why}",
-        "no command can be taken, and nothing be asked",
-        "start it (`foldbook up` starts the embedded one), or correct DATABASE_URL",
-    )
+    mend = "start it (`foldbook up` starts the embedded one), or correct DATABASE_URL"
+    if any(words in why for words in EXHAUSTED):
+        mend = (
+            "end sessions that need no connection (select pid, usename, application_name from pg_stat_activity), as a "
+            "superuser, for whom some connections are reserved; limit their login, or raise max_connections"
+        )
+    return Finding(f"the database cannot be reached: {why}", "no command can be taken, and nothing be asked", mend)
 
 
 def examine(settings: Settings) -> Report:

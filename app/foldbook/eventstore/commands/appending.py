@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Sequence
 
 from foldbook.errors import FoldbookError, StoreUnavailable
@@ -22,6 +24,8 @@ class Appender:
         self._shard_count = shard_count
         self._outage_max_s = outage_max_s
         self.commits_total = 0
+        self.committed_at_s = -math.inf
+        """When the last append was committed, on the monotonic clock."""
 
     async def append(self, batch: Batch) -> Landing:
         """Append a batch, again and again while the database cannot be reached: the command ids make that safe.
@@ -42,6 +46,7 @@ class Appender:
         try:
             verdicts: list[Verdict | Exception] = [*await retry_while_unavailable(attempt, self._outage_max_s)]
             self.commits_total += 1
+            self.committed_at_s = time.monotonic()
         except StoreUnavailable as error:
             error.in_doubt = resends > 0
             waiting = StoreUnavailable(str(error))

@@ -82,6 +82,11 @@ class CommandBus:
             for shard in self._shards:
                 shard.look_for_another_run()
 
+    async def prove(self) -> None:
+        """Return if commands can be committed now, within some seconds. Raises ``StoreUnavailable``, which says why
+        not. Any number of callers may ask any number of times."""
+        await asyncio.gather(*(shard.proof.ask() for shard in self._shards))
+
     @property
     def losses(self) -> Sequence[Loss]:
         """What this process saw in the log and the log does not have any more."""

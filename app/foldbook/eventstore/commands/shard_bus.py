@@ -13,6 +13,7 @@ from foldbook.errors import FoldbookError, LogMismatch, Overloaded, StoreUnavail
 from foldbook.eventstore.commands.appending import Appender
 from foldbook.eventstore.commands.batch import Batch, Landing, Overtaken, State
 from foldbook.eventstore.commands.deciding import DecisionMaker
+from foldbook.eventstore.commands.proving import WriteProof
 from foldbook.eventstore.commands.results import Results
 from foldbook.eventstore.commands.state_cache import Heard, StateCache
 from foldbook.eventstore.commands.submission import CommandResult, Submission
@@ -70,6 +71,7 @@ class ShardBus:
         )
         self._decisions = DecisionMaker(deciders, self.states, limits.batch_max)
         self._appender = Appender(store, shard, shard_count, limits.outage_max_s)
+        self.proof = WriteProof(lambda: store.prove(shard), lambda: self._appender.committed_at_s)
         self._results = Results(store, shard, limits.outage_max_s)
         self.queue: deque[Submission] = deque()
         self._batch = Batch()

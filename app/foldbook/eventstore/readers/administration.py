@@ -1,7 +1,7 @@
 """Resets, rebuilds and verifications as tasks of this process, and an operator's decision to skip an event.
 
-Each task holds an advisory lock on its projection for as long as its session lives. So two tasks never work on one
-projection, not even in different processes, and the next task clears what a dead process left behind.
+Each task has the turn of its projection (``turns.py``). So two tasks never work on one projection, not even in
+different processes, and the next task clears what a dead process left behind.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ import asyncpg
 
 from foldbook.errors import ProjectionError
 from foldbook.eventstore.readers import copies
-from foldbook.eventstore.readers.copies import Verification, connect_for_maintenance
+from foldbook.eventstore.readers.copies import Run, Verification, connect_for_maintenance
 from foldbook.eventstore.readers.definitions import Definition
 from foldbook.eventstore.readers.status import ProjectionStatus, projection_status, unknown
+from foldbook.eventstore.readers.turns import Turn
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import COMMAND_TIMEOUT_S, UNREACHABLE, Connection, connect
 
 NOT_STOPPED = "FB012"
 
-_LOCK = call("eventstore.projection_lock", 2)
-_FINISH = call("eventstore.projection_finish", 2)
+_BEGIN = call("eventstore.projection_begin", 2)
+_FINISH = call("eventstore.projection_finish", 3)
+_IS_REPLICA = "select pg_is_in_recovery()"
 _SKIP = call("eventstore.projection_skip", 5)
 
 logger = logging.getLogger(__name__)
@@ -98,42 +100,46 @@ class ProjectionAdmin:
         finally:
             await connection.close()
 
-    async def _start(
-        self, kind: str, name: str, work: Callable[[Connection, Definition], Awaitable[T]]
-    ) -> asyncio.Task[T]:
+    async def _start(self, kind: str, name: str, work: Callable[[Run], Awaitable[T]]) -> asyncio.Task[T]:
         definition = self._definitions.get(name)
         if definition is None:
             raise unknown(name)
         connection = await connect_for_maintenance(self._dsn)
         try:
-            await _lock(connection, name, kind)
+            await _check(connection, kind, name)
+            turn = await Turn.take(self._dsn, name)
+            try:
+                number = await connection.fetchval(_BEGIN, name, kind, timeout=COMMAND_TIMEOUT_S)
+            except BaseException:
+                await turn.give_back()
+                raise
         except BaseException:
             connection.terminate()
             raise
-        task = asyncio.create_task(_carry_out(connection, kind, definition, work), name=f"{kind} {name}")
+        run = Run(connection, definition, number)
+        task = asyncio.create_task(_carry_out(turn, run, kind, work), name=f"{kind} {name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
 
-async def _lock(connection: Connection, name: str, kind: str) -> None:
+async def _check(connection: Connection, kind: str, name: str) -> None:
     await projection_status(connection, name)  # raises if it is not installed
-    if not await connection.fetchval(_LOCK, name, kind, timeout=COMMAND_TIMEOUT_S):
-        raise ProjectionError("projection-busy", f"a reset, rebuild or verification of {name} is under way")
+    if await connection.fetchval(_IS_REPLICA):
+        raise ProjectionError("projection-failed", f"{kind} of {name} writes, and the server is a replica")
 
 
-async def _carry_out(
-    connection: Connection, kind: str, definition: Definition, work: Callable[[Connection, Definition], Awaitable[T]]
-) -> T:
-    name = definition.name
+async def _carry_out(turn: Turn, run: Run, kind: str, work: Callable[[Run], Awaitable[T]]) -> T:
+    name = run.name
     try:
-        result = await work(connection, definition)
-        await connection.execute(_FINISH, name, None)
+        result = await turn.during(work(run))
+        await run.connection.execute(_FINISH, name, run.number, None)
         return result
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ProjectionError) as error:
         logger.warning("%s of projection %s failed: %s", kind, name, error)
-        with suppress(*UNREACHABLE):
-            await connection.execute(_FINISH, name, str(error))
+        with suppress(asyncpg.PostgresError, *UNREACHABLE):
+            await run.connection.execute(_FINISH, name, run.number, str(error), timeout=COMMAND_TIMEOUT_S)
         raise ProjectionError("projection-failed", f"{kind} of {name} failed: {error}") from error
     finally:
-        connection.terminate()
+        run.connection.terminate()
+        await turn.give_back()

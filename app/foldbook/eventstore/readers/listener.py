@@ -1,8 +1,8 @@
 """LISTEN as a hint that there may be something to read.
 
-A notification can be lost (the connection broke, the server restarted), and every session can send one. So no reader
-trusts a hint, and every reader that waits for one also polls. A connection can also die silently, so a heartbeat
-queries the server every few seconds.
+A notification can be lost (the connection broke, the server restarted), and every session can send one, or a million.
+So no reader believes what a hint says, every reader that waits for one also polls, and of a flood only a bounded
+number is passed on. A connection can also die silently, so a heartbeat queries the server every few seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from foldbook.postgres.connection import Connection
 
 HEARTBEAT_INTERVAL_S = 5.0
 HEARTBEAT_TIMEOUT_S = 5.0
+FLOOD_WINDOW_S = 0.1
+FLOOD_HINTS_MAX = 1_000
+"""Notifications in a window that are passed on; instead of the others, one hint that some may have been missed."""
 
 LOG_CHANNEL = "foldbook_log"
 """``<shard>:<last position>``, once per commit."""
@@ -33,6 +36,10 @@ class Listener:
         self._hints: dict[str, list[Hint]] = defaultdict(list)
         self._loop = Reconnecting("the listener", dsn, self._listen)
         self._is_started = False
+        self._window_ends_s = 0.0
+        self._heard_in_window = 0
+        self._flooded: set[str] = set()
+        """Channels on which something was not passed on."""
         self.is_connected = False
         self.backend_pid: int | None = None
         """The server process at the other end, while connected."""
@@ -73,5 +80,20 @@ class Listener:
                 await connection.execute("select 1", timeout=HEARTBEAT_TIMEOUT_S)
 
     def _heard(self, _connection: object, _pid: int, channel: str, payload: object) -> None:
-        for hint in self._hints[channel]:
-            hint(str(payload))
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._window_ends_s:
+            self._window_ends_s, self._heard_in_window = loop.time() + FLOOD_WINDOW_S, 0
+        self._heard_in_window += 1
+        if self._heard_in_window <= FLOOD_HINTS_MAX:
+            for hint in self._hints[channel]:
+                hint(str(payload))
+            return
+        if not self._flooded:
+            loop.call_at(self._window_ends_s, self._end_flood)
+        self._flooded.add(channel)
+
+    def _end_flood(self) -> None:
+        flooded, self._flooded = self._flooded, set()
+        for channel in flooded:
+            for hint in self._hints[channel]:
+                hint(None)

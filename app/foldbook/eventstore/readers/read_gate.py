@@ -1,14 +1,15 @@
 """Read your own writes: wait until a read table has reached a position.
 
-Checkpoints arrive by notification. Because a notification can be lost, one query reads all checkpoints once per poll
-interval, on behalf of all waiting readers.
+One query reads all checkpoints on behalf of all waiting readers: when a notification says that one of them moved, and
+once per poll interval, because a notification can be lost. What a notification says is not believed: every session can
+send one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import defaultdict
+import time
 from contextlib import suppress
 from itertools import count
 
@@ -19,6 +20,10 @@ from foldbook.postgres.calls import call
 from foldbook.postgres.connection import Connection
 
 POLL_INTERVAL_S = 0.5
+PAUSE_S = 0.005
+"""Checkpoints are read at most this often, however many notifications there are."""
+FRESH_S = 0.02
+"""For so long, what was read is an answer."""
 WAITERS_MAX = 10_000
 
 _CHECKPOINTS = call("eventstore.checkpoints", 0)
@@ -34,10 +39,11 @@ class ReadGate:
         self._loop = Reconnecting("the read gate", dsn, self._poll)
         self._poll_interval_s = poll_interval_s
         self._checkpoints: dict[_Place, int] = {}
-        self._waiters: defaultdict[_Place, list[_Waiter]] = defaultdict(list)
+        self._read_at_s = -FRESH_S
+        self._waiters: dict[_Place, list[_Waiter]] = {}
         self._waiting = 0
         self._tickets = count()
-        self._someone_waits = asyncio.Event()
+        self._woken = asyncio.Event()
 
     def listen(self, listener: Listener) -> None:
         listener.listen(CHECKPOINT_CHANNEL, self._hint)
@@ -54,15 +60,15 @@ class ReadGate:
         Raises ``Overloaded`` if ``WAITERS_MAX`` readers are waiting already.
         """
         place = (projection, shard)
-        if self._checkpoints.get(place, -1) >= position:
+        if time.monotonic() < self._read_at_s + FRESH_S and self._checkpoints.get(place, -1) >= position:
             return True
         if self._waiting >= WAITERS_MAX:
             raise Overloaded(f"{self._waiting} readers are already waiting for read tables")
         reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = (position, next(self._tickets), reached)
-        heapq.heappush(self._waiters[place], waiter)
+        heapq.heappush(self._waiters.setdefault(place, []), waiter)
         self._waiting += 1
-        self._someone_waits.set()
+        self._woken.set()
         try:
             await asyncio.wait([reached], timeout=timeout_s)
             return reached.done()
@@ -71,33 +77,30 @@ class ReadGate:
             if not reached.done():  # The time is up, or the reader went away.
                 self._waiters[place].remove(waiter)
                 heapq.heapify(self._waiters[place])
+            if not self._waiters.get(place, True):
+                del self._waiters[place]
 
-    def _hint(self, payload: str | None) -> None:
-        if payload is None:
-            self._checkpoints.clear()
-            return
-        with suppress(ValueError):  # Any session can notify; ignore a payload that is not a checkpoint.
-            name, shard, checkpoint = payload.rsplit(":", 2)
-            self._learn((name, int(shard)), int(checkpoint))
-
-    def _learn(self, place: _Place, checkpoint: int) -> None:
-        self._checkpoints[place] = checkpoint
-        waiters = self._waiters.get(place, [])
-        while waiters and waiters[0][0] <= checkpoint:
-            _, _, reached = heapq.heappop(waiters)
-            if not reached.done():
-                reached.set_result(None)
+    def _hint(self, _: str | None) -> None:
+        if self._waiting > 0:
+            self._woken.set()
 
     async def _poll(self, connection: Connection) -> None:
         while not self._loop.stopping.is_set():
-            known = dict(self._checkpoints)
-            for name, shard, checkpoint in await connection.fetch(_CHECKPOINTS):
-                place = (name, shard)
-                if self._checkpoints.get(place) == known.get(place):  # else a notification overtook the answer
-                    self._learn(place, checkpoint)
+            self._woken.clear()
+            read_at_s = time.monotonic()
+            rows = await connection.fetch(_CHECKPOINTS)
+            self._checkpoints = {(name, shard): checkpoint for name, shard, checkpoint in rows}
+            self._read_at_s = read_at_s
             self._loop.is_well()
-            if self._waiting > 0:
-                await self._loop.pause(self._poll_interval_s)
-            else:
-                self._someone_waits.clear()
-                await self._someone_waits.wait()
+            self._let_through()
+            await self._loop.pause(PAUSE_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), self._poll_interval_s if self._waiting > 0 else None)
+
+    def _let_through(self) -> None:
+        for place, waiters in self._waiters.items():
+            checkpoint = self._checkpoints.get(place, -1)
+            while waiters and waiters[0][0] <= checkpoint:
+                _, _, reached = heapq.heappop(waiters)
+                if not reached.done():
+                    reached.set_result(None)

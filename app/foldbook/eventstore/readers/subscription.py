@@ -77,6 +77,8 @@ class Subscription:
             f"subscription {name}:{shard}", dsn, self._read, connect=partial(connect, settings=SETTINGS)
         )
         self._failures = Backoff(FAILURE_BACKOFF_S_MIN, FAILURE_BACKOFF_S_MAX)
+        self._in_vain = Backoff(ROUND_INTERVAL_S, ROUND_INTERVAL_S_MAX)
+        """After rounds that a hint led to and that found nothing: whoever may connect can send hints without end."""
         self._woken = asyncio.Event()
         self._reached: float = -1
         self._hinted: float = -1
@@ -106,11 +108,15 @@ class Subscription:
         self._reached = -1  # A server that comes back may have lost the last rounds.
         while not self._loop.stopping.is_set():
             began_s = time.monotonic()
+            is_hinted = self._woken.is_set()
             done = await self._round(connection)
             if done is not None and done.to_position < done.head:
                 continue
             if done is not None and done.to_position > done.from_position:
+                self._in_vain.reset()
                 await self._let_writers_write(time.monotonic() - began_s)
+            elif is_hinted:
+                await self._loop.pause(self._in_vain.next_s())
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), self._poll_interval_s)
 

@@ -23,6 +23,8 @@ UNTOLD_MAX = 10 * EVENTS_MAX
 POLL_INTERVAL_S = 0.5
 TOLD_EVERY_S = 10.0
 """How often it is told that data was skipped."""
+HINT_PAUSE_S = 0.005
+"""Between two looks at the log, however many notifications there are."""
 _YIELDS = 3
 """A datum takes so many steps of the event loop from its socket into the queue."""
 
@@ -128,7 +130,9 @@ class StrategyService:
         due_s = self._runner.timer_due_s()
         if due_s is not None:
             pause_s = min(pause_s, due_s)
-        if not self._is_hinted and not len(self._backlog):
+        if self._is_hinted:
+            await asyncio.sleep(HINT_PAUSE_S)
+        elif not len(self._backlog):
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):  # wait_for of Python 3.11 may forget that it was canceled
                     await self._woken.wait()

@@ -5,7 +5,25 @@ They ask a database that can be reached and is migrated.
 
 from __future__ import annotations
 
-from foldbook.engine.doctor.checks import auditors, losses, projections, sessions, shards
+from foldbook.engine.doctor.checks import (
+    auditors,
+    clocks,
+    holding,
+    losses,
+    projections,
+    sessions,
+    shards,
+    writing,
+)
 from foldbook.engine.doctor.finding import Check
 
-CHECKS: tuple[Check, ...] = (projections.check, losses.check, shards.check, sessions.check, auditors.check)
+CHECKS: tuple[Check, ...] = (
+    writing.check,
+    holding.check,
+    projections.check,
+    losses.check,
+    shards.check,
+    sessions.check,
+    clocks.check,
+    auditors.check,
+)

@@ -164,7 +164,9 @@ class Tail:
         to = reached(rows, RANGE_EVENTS_MAX)
         if to < self.ring.end:
             self._begin_again()
-        elif to > self.ring.end:
+        elif to == self.ring.end:
+            await asyncio.sleep(self._interval_s)  # However many notifications there are of nothing.
+        else:
             self._end = await self._start(connection, to)
             began_s = time.thread_time()
             self._publish(to, rows)
