@@ -18,7 +18,7 @@ from tests.api.conftest import AT, Engine, assert_problem, order, projecting, se
 
 PROJECTIONS = sorted(path.stem for path in projection_files())
 
-READY = {"status": "ready", "gateways": {}, "doubts": 0, "relays": {}}
+READY = {"status": "ready", "gateways": {}, "doubts": 0, "relays": {}, "lost": []}
 """No gateway has ever worked here."""
 
 
