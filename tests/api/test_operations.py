@@ -18,7 +18,7 @@ from tests.api.conftest import AT, Engine, assert_problem, order, projecting, se
 
 PROJECTIONS = sorted(path.stem for path in projection_files())
 
-READY = {"status": "ready", "gateways": {}, "doubts": 0, "relays": {}, "log_clock_ahead_s": 0.0}
+READY = {"status": "ready", "gateways": {}, "doubts": 0, "relays": {}, "log_clock_ahead_s": 0.0, "lost": []}
 """No gateway has ever worked here."""
 
 
