@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+import foldbook
+from foldbook.api.commands.envelope import HEADERS
+from foldbook.wire.requests import ONCE
 from tests.api.conftest import AT, Engine, order
 from tests.api.test_connections import GET, answer, connected
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+PACKAGE = Path(next(iter(foldbook.__path__)))
 KEY = "00000000-0000-4000-8000-00000000000"
 
 
@@ -188,3 +194,13 @@ async def test_what_could_mean_two_things_is_400(unchanged: Engine, what: str) -
         assert (status, headers.get("connection")) == (400, "close"), body
         assert json.loads(body)["type"] == "urn:foldbook:problem:malformed"
         assert await asyncio.wait_for(reader.read(), 30) == b"", "nothing that came after it is read"
+
+
+async def test_what_the_engine_reads_may_be_given_once() -> None:
+    read = re.compile(r'\.get\(b"([a-z-]+)"|b"([a-z-]+)" (?:not )?in headers|_ID = b"([a-z-]+)"')
+    folders = ("api", "wire")
+    text = "".join(path.read_text() for folder in folders for path in (PACKAGE / folder).rglob("*.py"))
+    names = {"".join(groups).encode() for groups in read.findall(text)}
+    declared = {header.name.lower().encode() for header in HEADERS}
+    assert len(names) >= 10
+    assert names | declared <= ONCE

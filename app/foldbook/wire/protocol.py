@@ -159,15 +159,18 @@ class StrictProtocol(HttpToolsProtocol):
 
     def check_head(self) -> Headers:
         """The headers of the request. Raises ``RequestRefused``."""
+        is_upgrade = self.parser.should_upgrade()
         try:
             headers = self._checked_head()
+            if is_upgrade:
+                self._check_upgrade(headers)
         except RequestRefused as error:
             self._error = error
             raise
         self._is_of_use = self._is_body_due = True
         self._useless_bytes = 0
         self._header_count = len(self.headers)
-        if not self.parser.should_upgrade() or not self._should_upgrade():
+        if not is_upgrade or not self._should_upgrade():
             self._unanswered += 1
         return headers
 
@@ -176,16 +179,14 @@ class StrictProtocol(HttpToolsProtocol):
         if version not in VERSIONS:
             raise RequestRefused("the version must be HTTP/1.1 or HTTP/1.0")
         check_target(self.url)
-        if len(self.headers) > HEADERS_MAX or (
-            self._useless_bytes + self._read_bytes > HEAD_BYTES_MAX and _size_of(self.headers) > HEAD_BYTES_MAX
+        given = self.headers
+        if len(given) > HEADERS_MAX or (
+            self._useless_bytes + self._read_bytes > HEAD_BYTES_MAX and _size_of(given) > HEAD_BYTES_MAX
         ):
             raise _headers_too_large()
-        headers = headers_of(self.headers, version)
         if self._unanswered >= PIPELINED_MAX:
             raise RequestRefused(f"at most {PIPELINED_MAX} requests may wait for their answers")
-        if self.parser.should_upgrade():
-            self._check_upgrade(headers)
-        return headers
+        return headers_of(given, version)
 
     def _check_upgrade(self, headers: Headers) -> None:
         """The parser reads no body after it: it would take the body for the next request."""

@@ -71,7 +71,8 @@ ONCE = frozenset(
 
 def headers_of(raw: Iterable[tuple[bytes, bytes]], version: str = "1.1") -> Headers:
     """Raises ``RequestRefused`` for headers that do not say one thing."""
-    raw = raw if isinstance(raw, list) else list(raw)
+    if not isinstance(raw, list):
+        raw = list(raw)
     headers = dict(raw)
     if len(headers) < len(raw):
         _refuse_repetition(raw)
@@ -112,12 +113,22 @@ _NEEDLESS = re.compile(rb"%(?:2[DE]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)", re.I
 """An escape of a letter, a digit or one of ``-._~``, which need none (RFC 3986, 2.3)."""
 
 
+KNOWN_MAX = 4_096
+KNOWN_BYTES_MAX = 256
+_known: set[bytes] = set()
+"""Targets that were found to be good: most requests have one of a few."""
+
+
 def check_target(target: bytes) -> None:
     """Raises ``RequestRefused`` unless it is in origin-form (RFC 9112, 3.2.1), and its path has one spelling.
 
     A target in absolute-form names a second host, which would have to be checked, too; only a proxy is sent it.
     """
-    if _PLAIN.fullmatch(target) and len(target) <= TARGET_BYTES_MAX:
+    if target in _known:
+        return
+    if len(target) <= KNOWN_BYTES_MAX and _PLAIN.fullmatch(target):
+        if len(_known) < KNOWN_MAX:
+            _known.add(target)
         return
     if len(target) > TARGET_BYTES_MAX:
         raise RequestRefused(f"a path and a query string have at most {TARGET_BYTES_MAX} bytes", "target-too-long")

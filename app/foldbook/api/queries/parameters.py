@@ -119,7 +119,7 @@ def _query_parameters(handler: BaseRouteHandler) -> dict[str, _Parameter]:
 def after_key(*patterns: re.Pattern[str]) -> QueryParameter:
     """Where a page begins: ``next`` of the previous one, which has one of these forms."""
     forms = "|".join(pattern.pattern for pattern in patterns)
-    return QueryParameter(schema_extra={"pattern": f"^(?:{forms})$"}, description="`next` of the previous page.")
+    return QueryParameter(schema_extra={"pattern": f"^(?:{forms})?$"}, description="`next` of the previous page.")
 
 
 def words(known: Collection[str], description: str) -> QueryParameter:

@@ -51,7 +51,7 @@ _EVENTS: Json = {
             "after",
             "Where to begin: the id of an event, `<shard>:0` for the beginning, or `now`. By default the beginning of "
             "shard 0, or of the account's shard.",
-            {"pattern": f"^({events.AFTER_PATTERN})$", "examples": ["0:0", "now"]},
+            {"pattern": f"^({events.AFTER_PATTERN})?$", "examples": ["0:0", "now"]},
         ),
         _parameter("account", "Only the events of this account.", {"pattern": ACCOUNT_PATTERN}),
         _parameter(
