@@ -57,9 +57,9 @@ def check(patient: Patient) -> Iterator[Finding]:
 
 
 def _writers_locks(patient: Patient, sessions: dict[int, Session]) -> Iterator[Finding]:
-    for pid, waiting in _rows(patient, "audit.writer_lock_holders()"):
+    for pid, waiting, since in _rows(patient, "audit.writer_lock_holders()"):
         session = sessions.get(pid)
-        if session is not None and (waiting or (session.lasts_s or 0.0) > STUCK_S):
+        if session is not None and (_is_long_ago(since) or (session.lasts_s or 0.0) > STUCK_S):
             yield Finding(
                 f"the writer's lock is held by {session.told()}; {waiting} sessions wait for it",
                 "no command can be taken while it is held",
@@ -68,11 +68,10 @@ def _writers_locks(patient: Patient, sessions: dict[int, Session]) -> Iterator[F
 
 
 def _blockers(patient: Patient, sessions: dict[int, Session]) -> Iterator[Finding]:
-    holders = {pid for pid, _ in _rows(patient, "audit.writer_lock_holders()")}
+    holders = {pid for pid, _, _ in _rows(patient, "audit.writer_lock_holders()")}
     for pid, waiting, since in _rows(patient, "audit.blockers()"):
         session = sessions.get(pid)
-        is_stuck = since is not None and (datetime.now(UTC) - since).total_seconds() > STUCK_S
-        if session is not None and is_stuck and pid not in holders:
+        if session is not None and _is_long_ago(since) and pid not in holders:
             yield Finding(
                 f"{waiting} sessions wait for {session.told()}",
                 "what they do, such as a migration or the last step of a rebuild, goes on when it has ended",
@@ -124,6 +123,11 @@ def _connections(patient: Patient) -> Iterator[Finding]:
             "without a connection no command can be taken, and nothing be asked",
             "end what needs none, limit its login (alter role ... connection limit ...), or raise max_connections",
         )
+
+
+def _is_long_ago(since: datetime | None) -> bool:
+    """Whether somebody has been waiting for longer than an append takes."""
+    return since is not None and (datetime.now(UTC) - since).total_seconds() > STUCK_S
 
 
 def _rows(patient: Patient, function: str) -> list[tuple[Any, ...]]:
