@@ -1,6 +1,6 @@
 -- Grants the roles their rights. The owner calls this after every migration. The engine reads everything, and writes the
--- log through append only; everything else that it may write can be made again: read tables, checkpoints, snapshots. An
--- owner who cannot create the roles keeps all rights, and runs the engine.
+-- log through append only; everything else that it may write can be made again: read tables, checkpoints. A snapshot is written
+-- through write_snapshot. An owner who cannot create the roles keeps all rights, and runs the engine.
 -- p_schemas: those of all code. An auditor reads all of them, but of the event store only the log.
 create or replace function eventstore.grant_access(p_schemas text[])
 returns boolean
@@ -37,8 +37,7 @@ begin
         execute format('grant execute on all functions in schema %I to foldbook_auditor', v_schema);
     end loop;
     grant insert, update, delete
-    on eventstore.subscriptions, eventstore.projections, eventstore.projection_runs, eventstore.dead_letters,
-        eventstore.snapshots
+    on eventstore.subscriptions, eventstore.projections, eventstore.projection_runs, eventstore.dead_letters
     to foldbook_engine;
 
     -- Objects that another role created, as in a restore without owners.
@@ -70,7 +69,8 @@ begin
 
     grant select
     on eventstore.events, eventstore.commands, eventstore.commits, eventstore.log, eventstore.log_info,
-        eventstore.subscriptions, eventstore.dead_letters, eventstore.leases
+        eventstore.subscriptions, eventstore.projections, eventstore.dead_letters, eventstore.leases, eventstore.snapshots,
+        eventstore.code
     to foldbook_auditor;
     grant select on all tables in schema read to foldbook_auditor;
     alter default privileges for role foldbook_engine grant select on tables to foldbook_auditor;

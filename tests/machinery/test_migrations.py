@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from foldbook.errors import LogMismatch
-from foldbook.postgres.migrations import MigrationError, in_order_of_need, migrate
+from foldbook.postgres.code import in_order_of_need
+from foldbook.postgres.migrations import MigrationError, migrate
 from foldbook.resources import ROOT
 
 

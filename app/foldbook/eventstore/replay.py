@@ -62,7 +62,7 @@ async def replay(
 
 
 def _replayed(decider: Decider[S], aggregate_id: str, state: S, sequence: int, position: int) -> Replay[S]:
-    codec = StateCodec(decider.state_type, decider.fold_version)
+    codec = StateCodec(decider.state_type)
     return Replay(
         aggregate_id=aggregate_id,
         sequence=sequence,

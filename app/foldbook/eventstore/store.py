@@ -110,7 +110,7 @@ class FirstResult(msgspec.Struct, frozen=True, gc=False):
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """A cached fold: the state of an aggregate at a sequence, as JSON. ``fingerprint`` names the shape of the state."""
+    """A cached fold: the state of an aggregate at a sequence, as JSON. ``fingerprint`` names what folded it."""
 
     aggregate_key: AggregateKey
     sequence: int
@@ -146,11 +146,12 @@ class EventStore(Protocol):
         ...
 
     async def read_snapshots(self, shard: int, fingerprints: Sequence[tuple[AggregateKey, str]]) -> list[Snapshot]:
-        """The latest snapshot of each aggregate, if it has the fingerprint given with the key."""
+        """The latest snapshot of each aggregate, if it has the fingerprint given with the key, is as it was written,
+        and was folded up to a commit that the log has."""
         ...
 
     async def write_snapshot(self, shard: int, snapshot: Snapshot) -> None:
-        """Keep a snapshot, unless there is a later one of the same shape."""
+        """Keep a snapshot, unless there is a later one with this fingerprint, or the log does not have its event."""
         ...
 
     async def read_log(

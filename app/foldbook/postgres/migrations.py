@@ -9,9 +9,6 @@ projections (``foldbook.eventstore.readers``).
 from __future__ import annotations
 
 import hashlib
-import re
-from graphlib import TopologicalSorter
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -22,7 +19,8 @@ from alembic.util import CommandError
 from psycopg import sql
 
 from foldbook.errors import FoldbookError, LogMismatch, StoreUnavailable
-from foldbook.resources import ROOT, alembic_folder, code_files, projection_files
+from foldbook.postgres.code import UPCASTERS, code_schemas, in_order_of_need, needs_of, object_of, read_code
+from foldbook.resources import ROOT, alembic_folder, projection_files
 
 OLDEST_SERVER = 150000
 CONNECT_TIMEOUT_S = 10
@@ -37,6 +35,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 _BEGIN = f"""
 set local lock_timeout = '60s';
 set local check_function_bodies = off;
+set local search_path = pg_catalog, pg_temp;
 select pg_advisory_xact_lock({MIGRATION_LOCK});
 create schema if not exists read
 """
@@ -99,11 +98,6 @@ end
 $$
 """
 
-_QUALIFIED_NAME = re.compile(rb"\b(\w+\.\w+)")
-_UPCASTERS = "upcast"
-_SCHEMA_OF_FOLDER = {"security": "eventstore", "upcasters": _UPCASTERS}
-"""A folder of ``sql/`` is a schema of the same name, except for these."""
-
 
 _UNREACHABLE = ("08", "53", "57")  # connection exception, insufficient resources, operator intervention
 
@@ -112,16 +106,17 @@ class MigrationError(FoldbookError, code="migration", title="The database refuse
     """The database refused a statement; nothing was changed."""
 
 
-def migrate(dsn: str, shard_count: int) -> bool:
+def migrate(dsn: str, shard_count: int, *, is_forced: bool = False) -> bool:
     """Migrate the database at ``dsn`` and, if its log is new, give it ``shard_count`` shards.
 
+    ``is_forced``: the code is created again, and the rights granted again, even if no file has changed.
     True: engine and auditors have their own roles. False: the login at ``dsn`` may not create them (``roles.py``).
 
     Raises :class:`LogMismatch` if the log has another number of shards or was migrated by a newer program,
     :class:`StoreUnavailable` if the database can't be reached, and :class:`MigrationError` if it refuses.
     """
     try:
-        return _migrate(dsn, shard_count)
+        return _migrate(dsn, shard_count, is_forced)
     except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
         refusal = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
         if (getattr(refusal, "sqlstate", None) or "08")[:2] in _UNREACHABLE:
@@ -129,7 +124,7 @@ def migrate(dsn: str, shard_count: int) -> bool:
         raise MigrationError(f"the database refused the migration: {str(refusal).strip()}") from error
 
 
-def _migrate(dsn: str, shard_count: int) -> bool:
+def _migrate(dsn: str, shard_count: int, is_forced: bool) -> bool:
     connection: Connection = psycopg.connect(
         dsn, connect_timeout=CONNECT_TIMEOUT_S, application_name="foldbook migrate", client_encoding="utf8"
     )
@@ -144,7 +139,9 @@ def _migrate(dsn: str, shard_count: int) -> bool:
         for schema in code_schemas():
             connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
         _upgrade_tables(session)
-        _replace_code(connection)
+        if _replace_code(connection, is_forced):
+            connection.execute("select eventstore.open_rows(%s)", [code_schemas()])
+            connection.execute("select eventstore.revoke_access(%s)", [code_schemas()])
         separated = connection.execute("select eventstore.grant_access(%s)", [code_schemas()]).fetchone()
         projections = [path.stem for path in projection_files()]
         connection.execute("select eventstore.projection_retire(%s)", [projections])
@@ -176,48 +173,28 @@ def _upgrade_tables(session: sqlalchemy.Connection) -> None:
         raise LogMismatch(f"the database was migrated by a newer Foldbook: {error}") from error
 
 
-def _replace_code(connection: Connection) -> None:
-    """Create everything again if any file is new, changed or gone, because files depend on each other."""
-    files = {path: path.read_bytes() for path in code_files()}
+def _replace_code(connection: Connection, is_forced: bool) -> bool:
+    """Create everything again if any file is new, changed or gone, because files depend on each other. False: none
+    is."""
+    files = read_code()
     wanted = {str(path.relative_to(ROOT)): hashlib.sha256(text).hexdigest() for path, text in files.items()}
-    if dict(connection.execute("select path, sha256 from eventstore.code").fetchall()) == wanted:
-        return
-    connection.execute(_NAME_CODE_SCHEMAS, [[schema for schema in code_schemas() if schema != _UPCASTERS]])
+    if not is_forced and dict(connection.execute("select path, sha256 from eventstore.code").fetchall()) == wanted:
+        return False
+    connection.execute(_NAME_CODE_SCHEMAS, [[schema for schema in code_schemas() if schema != UPCASTERS]])
     connection.execute(_DROP_CODE)
     for path in in_order_of_need(files):
         try:
             connection.execute(files[path])
         except psycopg.Error as error:
             raise MigrationError(f"the database refused {path}: {str(error).strip()}") from error
-    connection.execute("select eventstore.projection_make_inputs()")
     connection.execute("delete from eventstore.code")
-    connection.cursor().executemany("insert into eventstore.code (path, sha256) values (%s, %s)", list(wanted.items()))
-
-
-def in_order_of_need(files: dict[Path, bytes]) -> list[Path]:
-    """Each file after those that it depends on. A file defines the object of its name, and names others with their
-    schema."""
-    defined = {_name_of(path): path for path in files}
-    needs = {
-        path: sorted({defined[name] for name in _QUALIFIED_NAME.findall(text) if name in defined} - {path})
-        for path, text in files.items()
-    }
-    return list(TopologicalSorter(needs).static_order())
-
-
-def _name_of(path: Path) -> bytes:
-    return f"{schema_of(path)}.{path.stem}".encode()
-
-
-def schema_of(path: Path) -> str:
-    """The schema of the object that a file of ``code_files`` defines: its first folder."""
-    folder = path.relative_to(ROOT / "sql").parts[0]
-    return _SCHEMA_OF_FOLDER.get(folder, folder)
-
-
-def code_schemas() -> list[str]:
-    """The schemas of the objects that ``code_files`` define, and that of upcasters, even if there are none."""
-    return sorted({_UPCASTERS, *map(schema_of, code_files())})
+    needs = needs_of(files)
+    connection.cursor().executemany(
+        "insert into eventstore.code (path, sha256, object, needs) values (%s, %s, %s, %s)",
+        [(path, wanted[path], object_of(ROOT / path), needs[ROOT / path]) for path in wanted],
+    )
+    connection.execute("select eventstore.projection_make_inputs()")
+    return True
 
 
 def _identify_log(connection: Connection, shard_count: int) -> None:

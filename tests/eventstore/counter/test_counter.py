@@ -14,7 +14,7 @@ from foldbook.audit.verify import verify
 from foldbook.errors import Refusal
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.shard_bus import BusLimits
-from foldbook.eventstore.commands.snapshots import StateCodec
+from foldbook.eventstore.commands.snapshots import codec_of
 from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.replay import replay
@@ -79,7 +79,7 @@ async def test_one_bus_serves_both_and_ids_may_be_equal(store: EventStore) -> No
 
 
 def fingerprints(*keys: AggregateKey) -> list[tuple[AggregateKey, str]]:
-    codecs = {d.name: StateCodec(d.state_type, d.fold_version) for d in (ORDER_BOOK, COUNTER)}
+    codecs = {d.name: codec_of(d) for d in (ORDER_BOOK, COUNTER)}
     return [(key, codecs[key.type].fingerprint) for key in keys]
 
 

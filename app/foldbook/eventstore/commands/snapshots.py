@@ -1,7 +1,8 @@
 """Snapshots: the cached fold of an aggregate, so that a long history need not be read to decide one command.
 
-Only a cache. It can be deleted at any time, and one whose fingerprint is not that of today's state is ignored: the
-fingerprint covers the shape of the state, down to the fields of every struct in it, and the version of its fold.
+Only a cache. It can be deleted at any time. One whose fingerprint is not today's is ignored: the fingerprint covers the
+shape of the state, down to the fields of every struct in it, the code that folds it, and the upcasters of its events.
+The store ignores one that is not as it was written, or that was folded up to a commit that the log does not have.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import immutables
 import msgspec
 
 from foldbook.errors import StoreUnavailable
+from foldbook.eventstore.commands.folds import fold_digest
+from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.store import EventStore, Snapshot
 
@@ -29,12 +32,12 @@ WANTED_MAX = 1_000
 
 
 class StateCodec(Generic[S]):
-    """A state as JSON and back. ``fold_version`` counts changes of ``evolve`` that leave the shape as it is."""
+    """A state as JSON and back. ``fold``: the digest of what folds it."""
 
-    def __init__(self, state_type: type[S], fold_version: int = 1) -> None:
+    def __init__(self, state_type: type[S], fold: str = "") -> None:
         self._encoder = msgspec.json.Encoder(enc_hook=_to_builtin, order="deterministic")
         self._decoder = msgspec.json.Decoder(state_type, dec_hook=_from_builtin)
-        digest = hashlib.sha256(msgspec.json.encode([fold_version, _shape(state_type)]))
+        digest = hashlib.sha256(msgspec.json.encode([fold, _shape(state_type)]))
         self.fingerprint = digest.hexdigest()
 
     def encode(self, state: S) -> bytes:
@@ -42,6 +45,11 @@ class StateCodec(Generic[S]):
 
     def decode(self, state: bytes) -> S:
         return self._decoder.decode(state)
+
+
+def codec_of(decider: Decider[S]) -> StateCodec[S]:
+    """How the states of a decider are kept."""
+    return StateCodec(decider.state_type, fold_digest(decider))
 
 
 class Snapshotter:
