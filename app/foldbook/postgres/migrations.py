@@ -9,7 +9,9 @@ projections (``foldbook.eventstore.readers``).
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, LiteralString
 
 import psycopg
 import sqlalchemy
@@ -139,12 +141,12 @@ def _migrate(dsn: str, shard_count: int, is_forced: bool) -> bool:
         for schema in code_schemas():
             connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
         _upgrade_tables(session)
+        _name_projections(connection)
         if _replace_code(connection, is_forced):
             connection.execute("select eventstore.open_rows(%s)", [code_schemas()])
             connection.execute("select eventstore.revoke_access(%s)", [code_schemas()])
         separated = connection.execute("select eventstore.grant_access(%s)", [code_schemas()]).fetchone()
-        projections = [path.stem for path in projection_files()]
-        connection.execute("select eventstore.projection_retire(%s)", [projections])
+        connection.execute("select eventstore.projection_retire(%s)", [[path.stem for path in projection_files()]])
         _identify_log(connection, shard_count)
     assert separated is not None
     return bool(separated[0])
@@ -177,8 +179,9 @@ def _replace_code(connection: Connection, is_forced: bool) -> bool:
     """Create everything again if any file is new, changed or gone, because files depend on each other. False: none
     is."""
     files = read_code()
-    wanted = {str(path.relative_to(ROOT)): hashlib.sha256(text).hexdigest() for path, text in files.items()}
-    if not is_forced and dict(connection.execute("select path, sha256 from eventstore.code").fetchall()) == wanted:
+    wanted = _digests(files)
+    applied = _applied(connection, "select path, sha256 from eventstore.code where object is not null")
+    if applied == wanted and not is_forced:
         return False
     connection.execute(_NAME_CODE_SCHEMAS, [[schema for schema in code_schemas() if schema != UPCASTERS]])
     connection.execute(_DROP_CODE)
@@ -187,7 +190,7 @@ def _replace_code(connection: Connection, is_forced: bool) -> bool:
             connection.execute(files[path])
         except psycopg.Error as error:
             raise MigrationError(f"the database refused {path}: {str(error).strip()}") from error
-    connection.execute("delete from eventstore.code")
+    connection.execute("delete from eventstore.code where object is not null")
     needs = needs_of(files)
     connection.cursor().executemany(
         "insert into eventstore.code (path, sha256, object, needs) values (%s, %s, %s, %s)",
@@ -195,6 +198,25 @@ def _replace_code(connection: Connection, is_forced: bool) -> bool:
     )
     connection.execute("select eventstore.projection_make_inputs()")
     return True
+
+
+def _name_projections(connection: Connection) -> None:
+    """Record which projections there are, because the engine may make schemas for no others."""
+    wanted = _digests({path: path.read_bytes() for path in projection_files()})
+    if _applied(connection, "select path, sha256 from eventstore.code where object is null") != wanted:
+        connection.execute("delete from eventstore.code where object is null")
+        connection.cursor().executemany(
+            "insert into eventstore.code (path, sha256, needs) values (%s, %s, '{}')", list(wanted.items())
+        )
+
+
+def _digests(files: Mapping[Path, bytes]) -> dict[str, str]:
+    """The SHA-256 of each file, by its path in the project."""
+    return {str(path.relative_to(ROOT)): hashlib.sha256(text).hexdigest() for path, text in files.items()}
+
+
+def _applied(connection: Connection, question: LiteralString) -> dict[str, str]:
+    return dict(connection.execute(question).fetchall())
 
 
 def _identify_log(connection: Connection, shard_count: int) -> None:

@@ -36,7 +36,7 @@ _APPLY = call("eventstore.projection_apply", 6)
 _FILLED = call("eventstore.projection_filled", 4)
 _ROUND = call("eventstore.projection_round", 5)
 _PROGRESS = call("eventstore.projection_progress", 3)
-_SWAP = call("eventstore.projection_swap", 3)
+_SWAP = call("eventstore.projection_swap", 2)
 _RESET = call("eventstore.projection_reset", 1)
 _COMPARE = call("eventstore.projection_compare", 2)
 
@@ -74,7 +74,7 @@ async def rebuild(connection: Connection, definition: Definition, *, dsn: str) -
     for index in indexes:
         await connection.execute(_BUILD_INDEX, index)
     await _fold(connection, "rebuild", name, await _heads(connection, name))
-    await _when_readers_let_go(connection, _SWAP, name, definition.sha256, definition.aggregate_types)
+    await _when_readers_let_go(connection, _SWAP, name, definition.aggregate_types)
 
 
 async def verify(connection: Connection, definition: Definition, *, dsn: str) -> Verification:
