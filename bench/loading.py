@@ -15,10 +15,10 @@ from bench.rounds import Stage
 from bench.table import Row
 from bench.targets import LOADING, LOADING_WITHOUT_SNAPSHOT
 from foldbook.eventstore.commands.shard_bus import BusLimits
-from foldbook.eventstore.commands.snapshots import codec_of
 from foldbook.eventstore.commands.state_cache import StateCache
 from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.eventstore.states.codec import codec_of
 from foldbook.eventstore.store import Snapshot
 from foldbook.postgres.roles import ENGINE, as_role
 from foldbook.trading.book import ORDER_BOOK

@@ -66,6 +66,15 @@ begin
     loop
         execute v_statement;
     end loop;
+    -- A migration has made them again, and not the engine, whose default privileges would have done this.
+    for v_statement in
+        select format('grant select on %s to foldbook_auditor', c.oid::regclass)
+        from eventstore.projections p
+        join pg_class c on c.relnamespace = to_regnamespace(quote_ident(eventstore.projection_schema('input', p.name)))
+        where not has_table_privilege('foldbook_auditor', c.oid, 'select')
+    loop
+        execute v_statement;
+    end loop;
 
     grant select
     on eventstore.events, eventstore.commands, eventstore.commits, eventstore.log, eventstore.log_info,

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foldbook.eventstore.commands import folds
 from foldbook.eventstore.commands.bus import CommandBus
-from foldbook.eventstore.commands.folds import source_digest
 from foldbook.eventstore.commands.shard_bus import BusLimits
-from foldbook.eventstore.commands.snapshots import StateCodec, codec_of
 from foldbook.eventstore.events import Command, Event
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.specification import Specification
+from foldbook.eventstore.states import folds
+from foldbook.eventstore.states.codec import StateCodec, codec_of
+from foldbook.eventstore.states.folds import source_digest
 from foldbook.eventstore.store import EventStore, Snapshot
 from foldbook.postgres.roles import ENGINE, as_role
 from foldbook.resources import ROOT

@@ -11,9 +11,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from foldbook.eventstore.commands.snapshots import StateCodec
 from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.events import AggregateKey
+from foldbook.eventstore.states.codec import StateCodec
 from foldbook.eventstore.store import EventStore
 
 S = TypeVar("S")

@@ -13,7 +13,7 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    with namespace as (
+    with recursive namespace as (
         select
             n.oid,
             n.nspname,
@@ -28,7 +28,7 @@ as $$
             r.oid,
             case
                 when r.oid = (select n.nspowner from namespace n where n.nspname = 'eventstore') then 'owner'
-                else r.rolname
+                else r.rolname::text
             end as name
         from pg_roles r
         union all
@@ -49,6 +49,16 @@ as $$
             format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) as name
         from pg_proc p
         join namespace n on n.oid = p.pronamespace
+    ),
+    member (role, of) as (
+        select m.member, m.roleid
+        from pg_auth_members m
+        join pg_roles r on r.oid = m.member
+        where r.rolname in ('foldbook_engine', 'foldbook_auditor')
+        union
+        select b.role, m.roleid
+        from member b
+        join pg_auth_members m on m.member = b.of
     ),
     -- What may be done by whom, in one row each.
     access (object, owner, acl, is_harmless) as (
@@ -243,12 +253,10 @@ as $$
     from pg_roles r
     where r.rolname in ('foldbook_engine', 'foldbook_auditor')
     union all
-    select null, 'membership', format('%s in %s', m.rolname, g.name), ''
-    from pg_roles m
-    join role g on g.oid <> m.oid and pg_has_role(m.oid, g.oid, 'member')
-    where m.rolname in ('foldbook_engine', 'foldbook_auditor')
-        and not m.rolsuper
-        and g.oid <> 0
+    select null, 'membership', format('%s in %s', r.name, g.name), ''
+    from member m
+    join role r on r.oid = m.role
+    join role g on g.oid = m.of
     union all
     select null, 'projection', p.name, concat_ws(' ', p.definition_hash, array_to_string(p.tables, ' '))
     from eventstore.projections p

@@ -14,11 +14,11 @@ from foldbook.audit.verify import verify
 from foldbook.errors import Refusal
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.shard_bus import BusLimits
-from foldbook.eventstore.commands.snapshots import codec_of
 from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.replay import replay
 from foldbook.eventstore.specification import Specification
+from foldbook.eventstore.states.codec import codec_of
 from foldbook.eventstore.store import EventStore
 from foldbook.trading.book import ORDER_BOOK
 from tests.builders import ACCOUNT, open_account, place

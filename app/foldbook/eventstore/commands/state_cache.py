@@ -15,10 +15,11 @@ from operator import attrgetter
 import msgspec
 
 from foldbook.eventstore.commands.batch import State
-from foldbook.eventstore.commands.snapshots import Snapshotter, codec_of
+from foldbook.eventstore.commands.snapshots import Snapshotter
 from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.events import AggregateKey, Event
 from foldbook.eventstore.retry import retry_while_unavailable
+from foldbook.eventstore.states.codec import codec_of
 from foldbook.eventstore.store import EventStore, StoredEvent
 
 logger = logging.getLogger(__name__)

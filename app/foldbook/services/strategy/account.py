@@ -13,8 +13,8 @@ from typing import Protocol
 import msgspec
 
 from foldbook.errors import StoreUnavailable
-from foldbook.eventstore.commands.snapshots import codec_of
 from foldbook.eventstore.events import AggregateKey, Event, RecordedEvent
+from foldbook.eventstore.states.codec import codec_of
 from foldbook.eventstore.store import EventStore, shard_of
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import UNREACHABLE, connect
