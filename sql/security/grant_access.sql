@@ -40,18 +40,20 @@ begin
     on eventstore.subscriptions, eventstore.projections, eventstore.projection_runs, eventstore.dead_letters
     to foldbook_engine;
 
-    -- Objects that another role created, as in a restore without owners.
+    -- Objects that another role created, as in a restore without owners. An audit names those of whom we are no member.
     for v_statement in
         select format('alter table %s owner to foldbook_engine', c.oid::regclass)
         from pg_class c
         where c.relnamespace = 'read'::regnamespace
             and c.relkind = 'r'
             and c.relowner <> 'foldbook_engine'::regrole
+            and pg_has_role(c.relowner, 'usage')
         union all
         select format('alter routine %s owner to foldbook_engine', p.oid::regprocedure)
         from pg_proc p
         where p.pronamespace = 'read'::regnamespace
             and p.proowner <> 'foldbook_engine'::regrole
+            and pg_has_role(p.proowner, 'usage')
         union all
         select format('alter schema %I owner to foldbook_engine', n.nspname)
         from eventstore.projections p

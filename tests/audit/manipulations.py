@@ -265,7 +265,7 @@ IN_READ = [
         "function read.project_fills(",
         False,
     ),
-    M("a projection's log that lies", LYING_VIEW.format("input_fills.log"), "view input_fills.log is not what", False),
+    M("a projection's log that lies", LYING_VIEW.format("input_fills.log"), "view input_fills.log is not what"),
     M("a column of a read table", "alter table read.fills add column note text", "column read.fills.note", False),
     M(
         "a view for the owner to run",

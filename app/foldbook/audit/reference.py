@@ -17,6 +17,7 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -34,6 +35,7 @@ _SETTINGS = {**SETTINGS, "fsync": "off", "shared_buffers": "16MB", "max_connecti
 _INSTALL = "select eventstore.projection_install(%s, %s, %s)"
 _PIN = "select set_config('search_path', 'pg_catalog, pg_temp', true), set_config('check_function_bodies', 'off', true)"
 _BODY = re.compile(r"\nas \$\$\n(.*)\n\$\$;", re.DOTALL)
+_REWRITTEN_MAX = 1_000
 _KEPT_MAX = 10
 """References of other versions of the program that stay in the cache."""
 
@@ -91,7 +93,6 @@ class Reference:
             with _server() as server, psycopg.connect(server.dsn) as connection:
                 for key, text in unknown.items():
                     self._kept.rewritten[keys[key]] = _rewritten(connection, *key, text)
-            self._kept.rewritten = {digest: self._kept.rewritten[digest] for digest in keys.values()}
             _write(self._path, self._kept)
         return {key: self._kept.rewritten[digest] for key, digest in keys.items()}
 
@@ -151,6 +152,7 @@ def _read(path: Path) -> _Kept | None:
 
 def _write(path: Path, kept: _Kept) -> None:
     """Keep it, if the cache can be written; it costs seconds to make again, and nothing else."""
+    kept = _Kept(kept.entries, dict(islice(reversed(kept.rewritten.items()), _REWRITTEN_MAX)))
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, new = tempfile.mkstemp(dir=path.parent)
