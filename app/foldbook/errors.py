@@ -14,6 +14,7 @@
     ├── Forbidden               a key may not do this                     (access.roles)
     ├── AccountHidden           a key may not see the account             (access.roles)
     ├── UnknownEvent            a type or schema version that this program does not know
+    ├── UnreadableEvent         a payload that is not of its type, say because an upcaster returned null
     ├── ProjectionError         an unknown projection, or one that is busy or failed
     ├── LogMismatch             the database's log is not the one that the settings describe
     ├── MigrationError          the database refused a migration          (postgres.migrations)
@@ -154,6 +155,15 @@ class UnknownEvent(
 ):
     def __init__(self, type_name: str, schema_version: int) -> None:
         super().__init__(f"this program does not know event type {type_name!r} with schema version {schema_version}")
+
+
+class UnreadableEvent(
+    FoldbookError, code="unreadable-event", status=500, title="The log contains an event that cannot be read"
+):
+    def __init__(self, type_name: str, schema_version: int, why: str) -> None:
+        super().__init__(
+            f"event type {type_name!r} with schema version {schema_version}, as its upcasters leave it: {why}"
+        )
 
 
 class ProjectionError(FoldbookError):

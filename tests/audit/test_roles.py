@@ -191,6 +191,34 @@ def test_a_cluster_older_than_a_role_gets_it(own_postgres: EmbeddedPostgres) -> 
     assert ask(own_postgres.dsn_of(AUDITOR), "select count(*) from eventstore.events") == [(0,)]
 
 
+@pytest.mark.parametrize(
+    ("copy", "projection", "is_made"),
+    [
+        ("rebuild", "orders", True),
+        ("verify", "fills", True),
+        ("rebuild", "nothing", False),
+        ("foldbook", "auditor", False),
+        ("pg", "temp", False),
+        (None, "orders", False),
+        ("rebuild", None, False),
+    ],
+)
+def test_the_engine_makes_no_schema_but_its_projections(
+    shared_ledger: str, postgres: Postgres, copy: str | None, projection: str | None, is_made: bool
+) -> None:
+    """One of another name could be in the search_path of whoever has more rights: `"$user"` is, by default."""
+    with psycopg.connect(as_superuser(postgres, shared_ledger)) as connection:
+        connection.execute(f"set session authorization {ENGINE}".encode())
+        question = "select eventstore.projection_make_schema(%s, %s)"
+        if is_made:
+            connection.execute(question, [copy, projection])
+        else:
+            with pytest.raises(psycopg.Error) as refused:
+                connection.execute(question, [copy, projection])
+            assert refused.value.sqlstate == "FB030"
+        connection.rollback()
+
+
 def test_a_url_takes_on_a_role_beside_its_other_options() -> None:
     url = "postgresql://me:p%40ss@h1:1,h2:2/db?options=-c%20jit%3Doff&host=%2Ftmp%2Fa%20b"
     assert as_role(url, ENGINE) == (

@@ -84,8 +84,8 @@ def _mend(expected: Entry | None, actual: Entry | None, projections: dict[str, s
     if expected is None and (one.object or "").startswith(_DROPPED_BY_NOBODY):
         return DROP
     is_code = one.kind in ("view", "function", "owner", "grant", "row security", "policy")
-    is_ours = expected is not None and one.kind in ("trigger", "relation", "object")
-    return MIGRATE if is_code or is_ours else DROP
+    is_made_again = expected is not None and (one.kind == "trigger" or (one.detail or "").startswith("view"))
+    return MIGRATE if is_code or is_made_again else DROP
 
 
 def _difference(expected: Entry | None, actual: Entry | None) -> str | None:

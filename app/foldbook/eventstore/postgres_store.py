@@ -31,6 +31,9 @@ _WRITE_SNAPSHOT = call("eventstore.write_snapshot", 6)
 _READ_LOG = call("eventstore.read_log", 6)
 
 
+_NULL = b"null"
+"""What an upcaster has left of a payload, if it returned nothing."""
+
 LEASE_LOST = "FB015"
 
 
@@ -111,7 +114,9 @@ class PostgresStore:
         aggregate_type, aggregate_id = aggregate or (None, None)
         rows = await self._read(_READ_LOG, shard, after, limit, None, aggregate_type, aggregate_id)
         return [
-            RecordedEvent(**{**row, "payload": msgspec.Raw(row["payload"]), "metadata": msgspec.Raw(row["metadata"])})
+            RecordedEvent(
+                **{**row, "payload": msgspec.Raw(row["payload"] or _NULL), "metadata": msgspec.Raw(row["metadata"])}
+            )
             for row in rows
         ]
 

@@ -64,14 +64,14 @@ class Verdict:
 
 
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):
-    """As much of a recorded event as a fold needs."""
+    """As much of a recorded event as a fold needs. ``payload``: as its upcasters leave it; None: they returned null."""
 
     aggregate_type: str
     aggregate_id: str
     sequence: int
     type: str
     schema_version: int
-    payload: bytes
+    payload: bytes | None
 
     @property
     def aggregate_key(self) -> AggregateKey:
@@ -89,7 +89,7 @@ class SubjectEvent(msgspec.Struct, frozen=True, gc=False):
     type: str
     schema_version: int
     command_id: UUID
-    payload: bytes
+    payload: bytes | None
 
     @property
     def aggregate_key(self) -> AggregateKey:

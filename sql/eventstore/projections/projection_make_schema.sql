@@ -9,10 +9,10 @@ as $$
 declare
     v_owner name := (select n.nspowner::regrole from pg_namespace n where n.nspname = 'read');
 begin
-    assert p_copy <> 'live';
+    assert p_copy is distinct from 'live';
     if not pg_has_role(session_user, current_user, 'member')
         and not (
-            p_copy = any ('{input,rebuild,verify}')
+            coalesce(p_copy, '') = any ('{input,rebuild,verify}')
             and exists (
                 select
                 from eventstore.code c
