@@ -6,15 +6,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from foldbook.audit.guards import MIGRATE, REBUILD, Missing, missing_guards, missing_guards_on
+from foldbook.audit import reference
+from foldbook.audit.guards import ELSEWHERE, MIGRATE, REBUILD, Missing, missing_guards, missing_guards_on
+from foldbook.audit.reference import Reference
 from foldbook.config import Settings
 from foldbook.engine.doctor.checks import guards
 from foldbook.engine.doctor.finding import Patient
+from foldbook.postgres.binaries import EmbeddedPostgresError
 from foldbook.postgres.migrations import migrate
 from foldbook.postgres.roles import AUDITOR, ENGINE, as_role
 from tests.audit.conftest import as_superuser
@@ -148,6 +152,31 @@ def test_what_others_may_only_read_is_theirs(ledger: str, postgres: Postgres) ->
     with psycopg.connect(ledger) as owner:
         asked = "select has_schema_privilege('pg_monitor', 'eventstore', 'usage')"
         assert owner.execute(asked).fetchone() == (True,)
+
+
+def test_where_no_reference_can_be_made_that_is_said(
+    shared_ledger: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def no_server(*_: object) -> None:
+        raise EmbeddedPostgresError("there is no server for this machine")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(reference, "EmbeddedPostgres", no_server)
+    (found,) = missing_guards(shared_ledger)
+    assert found.mend == ELSEWHERE
+    assert "there is no server for this machine" in found.guard
+
+
+def test_a_reference_that_others_could_have_written_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = Reference()
+    (kept,) = (tmp_path / "foldbook").glob("reference-*.json")
+    kept.write_bytes(kept.read_bytes().replace(b"refuse_change", b"refuse_nothing"))
+    assert Reference().catalog != made.catalog  # whoever may write it may change the program, too
+    kept.chmod(0o666)
+    assert Reference().catalog == made.catalog
 
 
 UNPINNED = """

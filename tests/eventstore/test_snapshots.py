@@ -17,7 +17,7 @@ from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.specification import Specification
 from foldbook.eventstore.states import folds
 from foldbook.eventstore.states.codec import StateCodec, codec_of
-from foldbook.eventstore.states.folds import source_digest
+from foldbook.eventstore.states.folds import digest_of
 from foldbook.eventstore.store import EventStore, Snapshot
 from foldbook.postgres.roles import ENGINE, as_role
 from foldbook.resources import ROOT
@@ -76,8 +76,8 @@ def test_the_fingerprint_follows_the_code_that_folds(tmp_path: Path, monkeypatch
     monkeypatch.syspath_prepend(tmp_path)
 
     def digest() -> str:
-        source_digest.cache_clear()
-        return source_digest("foldpackage.fold")
+        digest_of.cache_clear()
+        return digest_of("foldpackage.fold", ())
 
     before = digest()
     for name in ("stranger", "far", "helper", "fold"):
@@ -93,6 +93,9 @@ def test_the_fingerprint_follows_the_upcasters_of_its_events(monkeypatch: pytest
 
     def put(name: str, text: bytes) -> None:
         files[ROOT / "sql" / name] = text
+        digest_of.cache_clear()
+
+    digest_of.cache_clear()
 
     before = codec_of(ORDER_BOOK).fingerprint
     put("upcasters/Added_1.sql", b"an event of a counter")
@@ -103,6 +106,7 @@ def test_the_fingerprint_follows_the_upcasters_of_its_events(monkeypatch: pytest
     assert with_it != before
     put("trading/folds/halved.sql", b"a function that the upcaster needs")
     assert codec_of(ORDER_BOOK).fingerprint not in (before, with_it)
+    digest_of.cache_clear()
 
 
 async def test_a_snapshot_is_taken_and_the_next_process_begins_with_it(store: EventStore) -> None:

@@ -17,6 +17,7 @@ from foldbook.errors import FoldbookError
 from foldbook.postgres.binaries import MAJOR_VERSION
 from foldbook.postgres.roles import ENGINE
 
+ELSEWHERE = "mend that, or run foldbook audit verify on a machine where the embedded PostgreSQL runs"
 REPORTED_MAX = 100
 MIGRATE = "foldbook migrate"
 REBUILD = "foldbook projections rebuild {}"
@@ -52,7 +53,7 @@ def missing_guards_on(connection: Connection) -> list[Missing]:
         found = sorted(_differences(connection, reference))
     except FoldbookError as error:
         why = f"the database's code was not compared with the program's files: {error}"
-        return [Missing(why, "mend that, or verify from a machine where the embedded PostgreSQL runs")]
+        return [Missing(why, ELSEWHERE)]
     more = len(found) - REPORTED_MAX
     return [*found[:REPORTED_MAX], *([Missing(f"and {more} more", MIGRATE)] if more > 0 else [])]
 

@@ -63,9 +63,12 @@ def migrate() -> None:
 
 def _not_as_made(dsn: str) -> dict[str, str]:
     """What is not as a migration makes it, and what mends it; not what the engine makes, which rebuilds it."""
-    from foldbook.audit.guards import START, missing_guards
+    from foldbook.audit.guards import ELSEWHERE, START, missing_guards
 
-    return {guard: mend for guard, mend in missing_guards(dsn) if mend != START}
+    found = missing_guards(dsn)
+    for guard in (guard for guard, mend in found if mend == ELSEWHERE):
+        tell(guard)
+    return {guard: mend for guard, mend in found if mend not in (START, ELSEWHERE)}
 
 
 def doctor(as_json: Json = False) -> None:

@@ -20,19 +20,18 @@ from foldbook.postgres.code import read_code, upcasters_of
 
 
 def fold_digest(decider: Decider[Any]) -> str:
-    """SHA-256 over the fold's code and the upcasters of the decider's events."""
-    digest = hashlib.sha256(source_digest(decider.evolve.__module__).encode())
-    for name, text in upcasters_of([t.__name__ for t in decider.event_types.types], read_code()).items():
-        digest.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(text).digest())
-    return digest.hexdigest()
+    """SHA-256 over the fold's code and the upcasters of the decider's events, as they are when first asked for."""
+    return digest_of(decider.evolve.__module__, tuple(t.__name__ for t in decider.event_types.types))
 
 
 @lru_cache
-def source_digest(module: str) -> str:
-    """SHA-256 over the source of a module and of all that it imports of its own top-level package."""
+def digest_of(module: str, event_types: tuple[str, ...]) -> str:
+    """The same, of the module that folds and the names of the events."""
+    parts = {name.encode(): source for name, source in _sources(module).items()}
+    parts |= {name.encode(): text for name, text in upcasters_of(event_types, read_code()).items()}
     digest = hashlib.sha256()
-    for name, source in sorted(_sources(module).items()):
-        digest.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(source).digest())
+    for name, text in sorted(parts.items()):
+        digest.update(hashlib.sha256(name).digest() + hashlib.sha256(text).digest())
     return digest.hexdigest()
 
 
