@@ -15,10 +15,10 @@ from bench.rounds import Stage
 from bench.table import Row
 from bench.targets import LOADING, LOADING_WITHOUT_SNAPSHOT
 from foldbook.eventstore.commands.shard_bus import BusLimits
-from foldbook.eventstore.commands.snapshots import StateCodec
 from foldbook.eventstore.commands.state_cache import StateCache
 from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.eventstore.states.codec import codec_of
 from foldbook.eventstore.store import Snapshot
 from foldbook.postgres.roles import ENGINE, as_role
 from foldbook.trading.book import ORDER_BOOK
@@ -81,5 +81,5 @@ async def _older(store: PostgresStore, account: AggregateKey, sequence: int) -> 
         if event.sequence <= sequence:
             fact = ORDER_BOOK.event_types.decode(event.type, event.schema_version, event.payload)
             state = ORDER_BOOK.evolve(state, fact)
-    codec = StateCodec(ORDER_BOOK.state_type, ORDER_BOOK.fold_version)
+    codec = codec_of(ORDER_BOOK)
     return Snapshot(account, sequence, codec.fingerprint, codec.encode(state))

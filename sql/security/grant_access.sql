@@ -1,7 +1,7 @@
 -- Grants the roles their rights. The owner calls this after every migration. The engine reads everything, and writes the
--- log through append only; everything else that it may write can be made again: read tables, checkpoints, snapshots. An
--- owner who cannot create the roles keeps all rights, and runs the engine.
--- An auditor reads everything, too, and makes nothing: no temporary tables either, which could keep a migration waiting.
+-- log through append only; everything else that it may write can be made again: read tables, checkpoints. A snapshot is written
+-- through write_snapshot. An owner who cannot create the roles keeps all rights, and runs the engine. An auditor reads everything,
+-- too, and makes nothing: no temporary tables either, which could keep a migration waiting.
 -- p_schemas: those of all code.
 create or replace function eventstore.grant_access(p_schemas text[])
 returns boolean
@@ -37,22 +37,23 @@ begin
         execute format('grant execute on all functions in schema %I to foldbook_auditor', v_schema);
     end loop;
     grant insert, update, delete
-    on eventstore.subscriptions, eventstore.projections, eventstore.projection_runs, eventstore.dead_letters,
-        eventstore.snapshots
+    on eventstore.subscriptions, eventstore.projections, eventstore.projection_runs, eventstore.dead_letters
     to foldbook_engine;
 
-    -- Objects that another role created, as in a restore without owners.
+    -- Objects that another role created, as in a restore without owners. An audit names those of whom we are no member.
     for v_statement in
         select format('alter table %s owner to foldbook_engine', c.oid::regclass)
         from pg_class c
         where c.relnamespace = 'read'::regnamespace
             and c.relkind = 'r'
             and c.relowner <> 'foldbook_engine'::regrole
+            and pg_has_role(c.relowner, 'usage')
         union all
         select format('alter routine %s owner to foldbook_engine', p.oid::regprocedure)
         from pg_proc p
         where p.pronamespace = 'read'::regnamespace
             and p.proowner <> 'foldbook_engine'::regrole
+            and pg_has_role(p.proowner, 'usage')
         union all
         select format('alter schema %I owner to foldbook_engine', n.nspname)
         from eventstore.projections p
@@ -64,6 +65,15 @@ begin
         from eventstore.projections p
         join pg_class c on c.relnamespace = to_regnamespace(quote_ident(eventstore.projection_schema('input', p.name)))
         where c.relowner <> 'foldbook_engine'::regrole
+    loop
+        execute v_statement;
+    end loop;
+    -- A migration has made them again, and not the engine, whose default privileges would have done this.
+    for v_statement in
+        select format('grant select on %s to foldbook_auditor', c.oid::regclass)
+        from eventstore.projections p
+        join pg_class c on c.relnamespace = to_regnamespace(quote_ident(eventstore.projection_schema('input', p.name)))
+        where not has_table_privilege('foldbook_auditor', c.oid, 'select')
     loop
         execute v_statement;
     end loop;

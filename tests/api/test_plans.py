@@ -117,8 +117,8 @@ def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(database) as connection:
         for definition in map(Definition.read, projection_files()):
             connection.execute(
-                "select eventstore.projection_install(%s, %s, %s, %s)",
-                [definition.name, definition.sha256, definition.sql, list(definition.aggregate_types)],
+                "select eventstore.projection_install(%s, %s, %s)",
+                [definition.name, definition.sql, list(definition.aggregate_types)],
             )
         connection.execute(FILL_TABLES)
         connection.commit()

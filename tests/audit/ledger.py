@@ -111,7 +111,8 @@ def tamper(
     rehash_events: Sequence[int] = (),
     rehash_commits: range = range(0),
 ) -> None:
-    """Change the log as a superuser can; then make the hashes of these events and commits fit again."""
+    """Change the log as a superuser can; then make the hashes of these events and commits fit again, and
+    leave the guards as they were."""
     for table in ("events", "commands", "commits"):
         connection.execute(f"alter table eventstore.{table} disable trigger all".encode())
     for statement in statements:
@@ -120,3 +121,5 @@ def tamper(
         connection.execute(HASH_EVENTS, [list(rehash_events)])
     if rehash_commits:
         connection.execute(HASH_COMMITS.format(first=rehash_commits[0], last=rehash_commits[-1]).encode())
+    for table in ("events", "commands", "commits"):
+        connection.execute(f"alter table eventstore.{table} enable always trigger refuse_change".encode())

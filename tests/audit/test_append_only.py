@@ -5,7 +5,6 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from foldbook.audit.verify import verify
 from tests.audit.conftest import as_superuser
 from tests.conftest import Postgres
 
@@ -38,18 +37,36 @@ def test_replication_does_not_get_around_it(shared_ledger: str, postgres: Postgr
             connection.execute("delete from eventstore.events")
 
 
-async def test_a_missing_guard_is_reported(ledger: str) -> None:
-    assert (await verify(ledger)).missing_guards == []
-    with psycopg.connect(ledger) as connection:
-        connection.execute("alter table eventstore.events disable trigger refuse_change")
-        connection.execute("alter table eventstore.commits enable trigger refuse_change")
-        connection.execute("alter table eventstore.commands drop constraint commands_pkey")
-        connection.execute("grant insert on eventstore.events to foldbook_engine")
-        connection.execute("grant delete on eventstore.commits to public")
-    assert (await verify(ledger)).missing_guards == [
-        "table events has no trigger that refuses changes",
-        "table commits has no trigger that refuses changes",
-        "table commands lacks its unique key commands_pkey",
-        "role foldbook_engine was given INSERT on table events",
-        "role public was given DELETE on table commits",
-    ]
+PSQL_SEES = {
+    "alter table eventstore.events disable trigger refuse_change": "table events has no trigger that refuses changes",
+    "alter table eventstore.commits enable trigger refuse_change": "table commits has no trigger that refuses changes",
+    "create or replace trigger refuse_change before truncate on eventstore.events for each statement"
+    " execute function eventstore.refuse_change()": "table events has no trigger that refuses changes",
+    "create or replace function eventstore.refuse_change() returns trigger language plpgsql"
+    " as 'begin return null; end'": "function refuse_change does not refuse whatever it is called for",
+    "create trigger other before insert on eventstore.events execute function eventstore.refuse_change()": (
+        "table events has a trigger of somebody else: other"
+    ),
+    "create rule quiet as on insert to eventstore.commits do instead nothing": "table commits has a rule: quiet",
+    "alter table eventstore.events enable row level security": "table events hides rows: it has row security",
+    "alter table eventstore.commands set unlogged": "table commands is not logged",
+    "create table public.more () inherits (eventstore.events)": "table events shows the rows of public.more, too",
+    "alter table eventstore.commands drop constraint commands_pkey": (
+        "table commands lacks its unique key commands_pkey"
+    ),
+    "grant insert on eventstore.events to foldbook_engine": "role foldbook_engine was given INSERT on table events",
+    "grant delete on eventstore.commits to public": "role public was given DELETE on table commits",
+    "grant update (payload) on eventstore.events to public": "role public was given UPDATE on table events",
+    "alter role foldbook_engine bypassrls": "role foldbook_engine may do anything",
+}
+
+
+@pytest.mark.parametrize("change", PSQL_SEES)
+def test_psql_sees_a_missing_guard(shared_ledger: str, postgres: Postgres, change: str) -> None:
+    with psycopg.connect(as_superuser(postgres, shared_ledger)) as connection:
+        assert connection.execute("select guard from audit.missing_guards").fetchall() == []
+        connection.execute("set local search_path = pg_catalog, pg_temp")
+        connection.execute(change.encode())
+        found = connection.execute("select guard from audit.missing_guards").fetchall()
+        connection.rollback()
+    assert (PSQL_SEES[change],) in found

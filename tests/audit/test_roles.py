@@ -138,7 +138,7 @@ def test_functions_with_more_rights_than_their_caller_look_nowhere_else(shared_l
     """
     assert ask(shared_ledger, loose) == []
     named = "select count(*) from pg_proc where prosecdef and pronamespace = 'eventstore'::regnamespace"
-    assert ask(shared_ledger, named) == [(11,)], "append thrice, its proof, leases, losses, projections"
+    assert ask(shared_ledger, named) == [(12,)], "append thrice, its proof, leases, losses, snapshots, projections"
 
 
 async def test_nobody_else_can_hold_the_lock_of_a_shard(database: str) -> None:
@@ -220,6 +220,34 @@ def test_a_cluster_older_than_a_role_gets_it(own_postgres: EmbeddedPostgres) -> 
     assert migrate(own_postgres.dsn, shard_count=1)
     assert ask(own_postgres.dsn_of(ENGINE), "select current_user::text, session_user::text") == [(ENGINE, ENGINE)]
     assert ask(own_postgres.dsn_of(AUDITOR), "select count(*) from eventstore.events") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("copy", "projection", "is_made"),
+    [
+        ("rebuild", "orders", True),
+        ("verify", "fills", True),
+        ("rebuild", "nothing", False),
+        ("foldbook", "auditor", False),
+        ("pg", "temp", False),
+        (None, "orders", False),
+        ("rebuild", None, False),
+    ],
+)
+def test_the_engine_makes_no_schema_but_its_projections(
+    shared_ledger: str, postgres: Postgres, copy: str | None, projection: str | None, is_made: bool
+) -> None:
+    """One of another name could be in the search_path of whoever has more rights: `"$user"` is, by default."""
+    with psycopg.connect(as_superuser(postgres, shared_ledger)) as connection:
+        connection.execute(f"set session authorization {ENGINE}".encode())
+        question = "select eventstore.projection_make_schema(%s, %s)"
+        if is_made:
+            connection.execute(question, [copy, projection])
+        else:
+            with pytest.raises(psycopg.Error) as refused:
+                connection.execute(question, [copy, projection])
+            assert refused.value.sqlstate == "FB030"
+        connection.rollback()
 
 
 def test_a_url_takes_on_a_role_beside_its_other_options() -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
 
 import asyncpg
+import msgspec
 import psycopg
 import pytest
 
+from foldbook.errors import UnreadableEvent
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.postgres.migrations import MigrationError, migrate
 from foldbook.resources import ROOT
 from foldbook.trading.book import ORDER_BOOK
-from foldbook.trading.events import EVENT_TYPES
+from foldbook.trading.events import EVENT_TYPES, OrderFilled
 from tests.builders import ACCOUNT, KEY, open_account, place, trade
+from tests.readside.projecting import projecting, status_of
+from tests.waiting import until
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.json"))
 
@@ -109,7 +114,7 @@ async def test_upcasters_run_on_read_for_every_reader_and_leave_the_row_alone(da
     by_aggregate = (await store.read_aggregates(0, [(KEY, 2)]))[0]
     for event in (recorded, by_subject, by_aggregate):
         assert event.schema_version == 3
-        assert json.loads(bytes(event.payload))["exec"] == "e-1"
+        assert json.loads(bytes(event.payload or b""))["exec"] == "e-1"
     await store.close()
     with psycopg.connect(database) as connection:
         assert connection.execute("select schema_version from eventstore.log order by position").fetchall() == [
@@ -121,6 +126,51 @@ async def test_upcasters_run_on_read_for_every_reader_and_leave_the_row_alone(da
             "select schema_version, payload ->> 'exec_id' from eventstore.events where position = 3"
         )
         assert stored.fetchone() == (1, "e-1")
+
+
+NOTHING_LEFT = """
+create function upcast."OrderFilled_1"(payload jsonb) returns jsonb language sql immutable parallel safe
+return case when payload ->> 'exec_id' <> 'e-bad' then payload end
+"""
+
+
+async def test_what_an_upcaster_returns_nothing_for_stops_whoever_needs_it_and_nobody_else(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = "bob/binance/simulated"
+    store = PostgresStore(database)
+    bus = CommandBus(store, ORDER_BOOK)
+    await bus.start()
+    for command in (open_account(), place(), trade("e-bad", "1"), open_account(bob), place(account=bob)):
+        await bus.execute(command)
+    await bus.execute(msgspec.structs.replace(trade("e-good", "1"), account=bob))
+    await bus.stop()
+    with psycopg.connect(database) as connection:
+        connection.execute(NOTHING_LEFT)
+    migrate(database, shard_count=1, is_forced=True)
+    monkeypatch.setattr(OrderFilled, "schema_version", 2)
+
+    bus = CommandBus(store, ORDER_BOOK)
+    await bus.start()
+    answers = await asyncio.gather(
+        bus.execute(place("o-2")), bus.execute(place("o-2", account=bob)), return_exceptions=True
+    )
+    await bus.stop()
+    assert isinstance(answers[0], UnreadableEvent)
+    assert not isinstance(answers[1], BaseException)
+    (event,) = await store.read_log(0, 2, 1)
+    assert (event.type, bytes(event.payload)) == ("OrderFilled", b"null")
+    await store.close()
+
+    async with projecting(database):
+        await until(lambda: stopped(database, "fills"))
+    status = await status_of(database, "fills")
+    assert status.error is not None
+    assert (status.error.position, status.error.sqlstate) == (3, "FB031")
+
+
+async def stopped(dsn: str, name: str) -> bool:
+    return (await status_of(dsn, name)).error is not None
 
 
 def test_a_missing_upcaster_is_reported_at_once(database: str) -> None:

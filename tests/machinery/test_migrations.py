@@ -11,7 +11,8 @@ from foldbook.audit.verify import verify
 from foldbook.errors import LogMismatch
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.store import Fate
-from foldbook.postgres.migrations import MigrationError, in_order_of_need, migrate
+from foldbook.postgres.code import in_order_of_need
+from foldbook.postgres.migrations import MigrationError, migrate
 from foldbook.resources import ROOT
 from tests.builders import book_created, open_account
 from tests.eventstore.test_store_contract import propose
@@ -131,7 +132,7 @@ def test_a_log_of_an_earlier_shape_is_refused_and_left_alone(database: str, revi
 
 def test_a_projection_whose_file_is_gone_goes_with_it(database: str) -> None:
     with psycopg.connect(database) as connection:
-        connection.execute("select eventstore.projection_install('ghost', 'h', %s, '{order_book}')", [GHOST])
+        connection.execute("select eventstore.projection_install('ghost', %s, '{order_book}')", [GHOST])
     assert one(database, "select count(*) from eventstore.subscriptions where name = 'ghost'") == 1
     migrate(database, shard_count=1)
     assert one(database, "select to_regclass('read.ghosts') is null and to_regproc('read.project_ghost') is null")

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from foldbook.eventstore.events import Event
-from foldbook.postgres.migrations import code_schemas, schema_of
+from foldbook.postgres.code import code_schemas, schema_of
 from foldbook.resources import code_files, projection_files
 from foldbook.trading import commands, events
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from foldbook.eventstore.commands.snapshots import StateCodec
+from foldbook.eventstore.states.codec import StateCodec
 from foldbook.trading import position as position_module
 from foldbook.trading.events import ExecutionEvent, OrderFilled
 from foldbook.trading.position import NOTHING, POSITION_WINDOW, Position, evolve_position

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foldbook.eventstore.commands.snapshots import StateCodec
+from foldbook.eventstore.states.codec import StateCodec
 from foldbook.trading import risk_checks
 from foldbook.trading.commands import PlaceOrder
 from foldbook.trading.events import OrderCreated

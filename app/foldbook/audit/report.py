@@ -61,14 +61,23 @@ class ShardReport(msgspec.Struct, frozen=True, kw_only=True):
     findings: Sequence[Finding]
 
 
+class SnapshotReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How many snapshots are what the log folds to, and how many no process of this program would use."""
+
+    same: int
+    ignored: int
+    findings: Sequence[Finding]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """``missing_guards``: triggers and keys that should protect the log and do not exist. The log may be intact all
-    the same."""
+    """``ok``: nothing is wrong. ``missing_guards``: what protects the log and is not as the program made it; the log
+    may be intact all the same. ``snapshots``: null, if they were not folded anew."""
 
     log_id: UUID
     ok: bool
     shards: Sequence[ShardReport]
     missing_guards: Sequence[str] = ()
+    snapshots: SnapshotReport | None = None
 
 
 def check_belongs(of_file: Checkpoint, heads: Sequence[Checkpoint], what: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
+from foldbook.audit.guards import missing_guards
 from foldbook.audit.report import (
     AuditError,
     Checkpoint,
@@ -36,7 +37,6 @@ _CHECKPOINT_AT = call("audit.checkpoint_at", 2)
 _SUMMARIZE = call("audit.summarize_commands", 0)
 _VERIFY_COMMITS = call("audit.verify_commits", 3)
 _VERIFY_ENDS = call("audit.verify_ends", 1)
-_MISSING_GUARDS = "select guard from audit.missing_guards"
 
 Progress = Callable[[Checkpoint, Checkpoint], None]
 """Called with a checkpoint up to which all is well, and with the head, the checkpoint to reach."""
@@ -71,12 +71,13 @@ async def verify(
             for head in heads
             if shard in (None, head.shard)
         ]
-        guards = [row["guard"] for row in await pool.fetch(_MISSING_GUARDS)]
+        guards = [missing.guard for missing in await asyncio.to_thread(missing_guards, dsn)]
     finally:
         pool.terminate()
     if not reports:
         raise AuditError(f"this log has no shard {shard}: its shards are 0 to {len(heads) - 1}")
-    return Report(log_id=log_id, ok=all(r.ok for r in reports), shards=reports, missing_guards=guards)
+    is_ok = all(r.ok for r in reports) and not guards
+    return Report(log_id=log_id, ok=is_ok, shards=reports, missing_guards=guards)
 
 
 async def current_checkpoints(dsn: str) -> list[Checkpoint]:

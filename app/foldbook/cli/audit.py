@@ -16,7 +16,8 @@ from foldbook.audit.files import Format
 from foldbook.audit.offline import verify_export
 from foldbook.audit.orders import order_differences
 from foldbook.audit.report import Checkpoint, Report
-from foldbook.audit.verify import current_checkpoints
+from foldbook.audit.snapshots import verify_snapshots
+from foldbook.audit.verify import Progress, current_checkpoints
 from foldbook.audit.verify import verify as verify_log
 from foldbook.cli.exits import Exit
 from foldbook.cli.lifetime import run
@@ -24,6 +25,7 @@ from foldbook.cli.progress import ProgressDisplay
 from foldbook.cli.terminal import Json, print_json, read_settings
 from foldbook.config import Settings
 from foldbook.engine.console import tell
+from foldbook.engine.domains import DOMAINS
 from foldbook.postgres.data_folder import check_data_folder, open_own
 
 KEY_FILE = "anchor.key"
@@ -49,7 +51,7 @@ def verify(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Compute every hash of the log again and compare.
+    """Compute every hash of the log again, fold every snapshot anew, compare the database's code with the program's.
 
     Ends with code 5 if something is wrong.
     """
@@ -147,10 +149,18 @@ def _verify_log(
             resuming.write(resume, reached)
         display.show(head.shard, reached.events, head.events)
 
-    report = run(verify_log(settings.auditor_dsn, verified=verified, anchors=anchors, on_progress=on_progress))
+    report = run(_verify_all(settings.auditor_dsn, verified, anchors, on_progress))
     if resume is not None and report.ok:
         resume.unlink(missing_ok=True)
     return report
+
+
+async def _verify_all(
+    dsn: str, verified: Sequence[Checkpoint], anchors: Sequence[Checkpoint], on_progress: Progress
+) -> Report:
+    report = await verify_log(dsn, verified=verified, anchors=anchors, on_progress=on_progress)
+    snapshots = await verify_snapshots(dsn, [domain.decider for domain in DOMAINS])
+    return msgspec.structs.replace(report, ok=report.ok and not snapshots.findings, snapshots=snapshots)
 
 
 def _print(report: Report) -> None:
@@ -160,6 +170,12 @@ def _print(report: Report) -> None:
         typer.echo(f"shard {shard.shard}: {state}; {size}, head {shard.head_hash}")
         for f in shard.findings:
             typer.echo(f"  position {f.position}, commit {f.commit or '-'}: {f.problem}: {f.detail}")
+    if report.snapshots is not None:
+        found = report.snapshots
+        state = f"BAD: {len(found.findings)}" if found.findings else "ok"
+        typer.echo(f"snapshots: {state}; {found.same} are what the log folds to, {found.ignored} are ignored")
+        for f in found.findings:
+            typer.echo(f"  shard {f.shard}, position {f.position}, commit {f.commit}: {f.problem}: {f.detail}")
     for guard in report.missing_guards:
         tell(f"not protected: {guard}")
 

@@ -37,8 +37,6 @@ class Decider(Generic[S]):
     evolve: Callable[[S, Any], S]
     forgotten: Callable[[Any, S], bool] | None = None
     recall: Callable[[S, Iterable[Any]], S] | None = None
-    fold_version: int = 1
-    """Raise it when ``evolve`` changes but the shape of the state does not: older snapshots are then ignored."""
 
     def __post_init__(self) -> None:
         foreign = [t.__name__ for t in self.command_types if t.aggregate_type != self.name]

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-from foldbook.errors import UnknownEvent
+from foldbook.errors import UnknownEvent, UnreadableEvent
 from foldbook.eventstore.declaration import Declaration
 
 
@@ -155,15 +155,19 @@ class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True):
 class EventTypes:
     """The event classes that a decider knows, by name: turns recorded payloads back into events.
 
-    Raises ``UnknownEvent`` for a type or a schema version of a newer program: nothing is guessed.
+    Raises ``UnknownEvent`` for a type or a schema version of a newer program, ``UnreadableEvent`` for a payload that
+    is not of its type: nothing is guessed.
     """
 
     def __init__(self, types: Iterable[type[Event]]) -> None:
         self.types = tuple(types)
         self._types = {t.__name__: (t, msgspec.json.Decoder(t)) for t in self.types}
 
-    def decode(self, type_name: str, schema_version: int, payload: bytes | memoryview | msgspec.Raw) -> Event:
+    def decode(self, type_name: str, schema_version: int, payload: bytes | memoryview | msgspec.Raw | None) -> Event:
         known = self._types.get(type_name)
         if known is None or schema_version != known[0].schema_version:
             raise UnknownEvent(type_name, schema_version)
-        return known[1].decode(payload)
+        try:
+            return known[1].decode(b"null" if payload is None else payload)
+        except msgspec.DecodeError as error:
+            raise UnreadableEvent(type_name, schema_version, str(error)) from error

@@ -96,7 +96,10 @@ class MemoryStore:
         return [snapshot for snapshot, fingerprint in found if snapshot.fingerprint == fingerprint]
 
     async def write_snapshot(self, shard: int, snapshot: Snapshot) -> None:
-        snapshots = self._shards[shard].snapshots
+        log = self._shards[shard]
+        if snapshot.sequence > len(log.aggregates.get(snapshot.aggregate_key, [])):
+            return
+        snapshots = log.snapshots
         known = snapshots.get(snapshot.aggregate_key)
         if known is None or known.fingerprint != snapshot.fingerprint or known.sequence < snapshot.sequence:
             snapshots[snapshot.aggregate_key] = snapshot

@@ -41,6 +41,9 @@ PROOF_PATIENCE_MS = 1_000
 """How long a proof waits for the writer's lock."""
 
 
+_NULL = b"null"
+"""What an upcaster has left of a payload, if it returned nothing."""
+
 LEASE_LOST = "FB015"
 NO_SUCH_SHARD = "FB016"
 
@@ -164,7 +167,9 @@ class PostgresStore:
         aggregate_type, aggregate_id = aggregate or (None, None)
         rows = await self._read(_READ_LOG, shard, after, limit, None, aggregate_type, aggregate_id)
         return [
-            RecordedEvent(**{**row, "payload": msgspec.Raw(row["payload"]), "metadata": msgspec.Raw(row["metadata"])})
+            RecordedEvent(
+                **{**row, "payload": msgspec.Raw(row["payload"] or _NULL), "metadata": msgspec.Raw(row["metadata"])}
+            )
             for row in rows
         ]
 

@@ -12,9 +12,9 @@ from typing import Generic, TypeVar
 import msgspec
 
 from foldbook.errors import LogClockAhead
-from foldbook.eventstore.commands.snapshots import StateCodec
 from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.events import AggregateKey
+from foldbook.eventstore.states.codec import StateCodec
 from foldbook.eventstore.store import EventStore
 
 S = TypeVar("S")
@@ -68,7 +68,7 @@ async def replay(
 
 
 def _replayed(decider: Decider[S], aggregate_id: str, state: S, sequence: int, position: int) -> Replay[S]:
-    codec = StateCodec(decider.state_type, decider.fold_version)
+    codec = StateCodec(decider.state_type)
     return Replay(
         aggregate_id=aggregate_id,
         sequence=sequence,

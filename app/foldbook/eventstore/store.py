@@ -70,14 +70,14 @@ class Verdict:
 
 
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):
-    """As much of a recorded event as a fold needs."""
+    """As much of a recorded event as a fold needs. ``payload``: as its upcasters leave it; None: they returned null."""
 
     aggregate_type: str
     aggregate_id: str
     sequence: int
     type: str
     schema_version: int
-    payload: bytes
+    payload: bytes | None
 
     @property
     def aggregate_key(self) -> AggregateKey:
@@ -95,7 +95,7 @@ class SubjectEvent(msgspec.Struct, frozen=True, gc=False):
     type: str
     schema_version: int
     command_id: UUID
-    payload: bytes
+    payload: bytes | None
 
     @property
     def aggregate_key(self) -> AggregateKey:
@@ -122,7 +122,7 @@ class FirstResult(msgspec.Struct, frozen=True, gc=False):
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """A cached fold: the state of an aggregate at a sequence, as JSON. ``fingerprint`` names the shape of the state."""
+    """A cached fold: the state of an aggregate at a sequence, as JSON. ``fingerprint`` names what folded it."""
 
     aggregate_key: AggregateKey
     sequence: int
@@ -180,11 +180,12 @@ class EventStore(Protocol):
         ...
 
     async def read_snapshots(self, shard: int, fingerprints: Sequence[tuple[AggregateKey, str]]) -> list[Snapshot]:
-        """The latest snapshot of each aggregate, if it has the fingerprint given with the key."""
+        """The latest snapshot of each aggregate, if it has the fingerprint given with the key, is as it was written,
+        and was folded up to a commit that the log has."""
         ...
 
     async def write_snapshot(self, shard: int, snapshot: Snapshot) -> None:
-        """Keep a snapshot, unless there is a later one of the same shape."""
+        """Keep a snapshot, unless there is a later one with this fingerprint, or the log does not have its event."""
         ...
 
     async def read_log(

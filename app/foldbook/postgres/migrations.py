@@ -9,9 +9,9 @@ all. Read tables are not created here: they are disposable and belong to their p
 from __future__ import annotations
 
 import hashlib
-import re
-from graphlib import TopologicalSorter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import sqlalchemy
@@ -22,11 +22,12 @@ from psycopg import sql
 
 from foldbook.errors import FoldbookError, LogMismatch, StoreUnavailable
 from foldbook.postgres.blocking import Connection, connect
+from foldbook.postgres.code import UPCASTERS, code_schemas, in_order_of_need, needs_of, object_of, read_code
 from foldbook.postgres.holders import holders
 from foldbook.postgres.migration_turn import OVERTAKEN, clearing_the_way, take_turn
 from foldbook.postgres.program import VERSION
 from foldbook.postgres.sqlstates import UNREACHABLE_CLASSES
-from foldbook.resources import ROOT, alembic_folder, code_files, projection_files
+from foldbook.resources import ROOT, alembic_folder, projection_files
 
 OLDEST_SERVER = 150000
 EARLIER_SHAPES = ("0001", "0002")
@@ -36,6 +37,7 @@ FIRST_ATTEMPTS_MAX = 3
 # The body of a query names read tables, which its projection creates later.
 _BEGIN = """
 set local check_function_bodies = off;
+set local search_path = pg_catalog, pg_temp;
 create schema if not exists read
 """
 
@@ -97,11 +99,6 @@ end
 $$
 """
 
-_QUALIFIED_NAME = re.compile(rb"\b(\w+\.\w+)")
-_UPCASTERS = "upcast"
-_SCHEMA_OF_FOLDER = {"security": "eventstore", "upcasters": _UPCASTERS}
-"""A folder of ``sql/`` is a schema of the same name, except for these."""
-
 
 _LOCKED = "55P03"
 
@@ -110,9 +107,10 @@ class MigrationError(FoldbookError, code="migration", title="The database refuse
     """The database refused a statement; nothing was changed."""
 
 
-def migrate(dsn: str, shard_count: int) -> bool:
+def migrate(dsn: str, shard_count: int, *, is_forced: bool = False) -> bool:
     """Migrate the database at ``dsn`` and, if its log is new, give it ``shard_count`` shards.
 
+    ``is_forced``: the code is created again, and the rights granted again, even if no file has changed.
     True: engine and auditors have their own roles. False: the login at ``dsn`` may not create them (``roles.py``).
 
     Raises :class:`LogMismatch` if the log has another number of shards or was migrated by a newer program,
@@ -120,7 +118,7 @@ def migrate(dsn: str, shard_count: int) -> bool:
     """
     for attempt in range(1, FIRST_ATTEMPTS_MAX + 1):
         try:
-            return _migrate(dsn, shard_count)
+            return _migrate(dsn, shard_count, is_forced)
         except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
             refusal = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
             sqlstate = getattr(refusal, "sqlstate", None) or "08"
@@ -138,7 +136,7 @@ def _refused(dsn: str, sqlstate: str, why: str) -> FoldbookError:
     return MigrationError(f"the database refused the migration: {why}")
 
 
-def _migrate(dsn: str, shard_count: int) -> bool:
+def _migrate(dsn: str, shard_count: int, is_forced: bool) -> bool:
     connection: Connection = connect(dsn, application_name="foldbook migrate")
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://", creator=lambda: connection, poolclass=sqlalchemy.NullPool
@@ -152,10 +150,13 @@ def _migrate(dsn: str, shard_count: int) -> bool:
         for schema in code_schemas():
             connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
         _upgrade_tables(session)
-        is_replaced = _replace_code(connection)
+        _name_projections(connection)
+        is_replaced = _replace_code(connection, is_forced)
+        if is_replaced:
+            connection.execute("select eventstore.open_rows(%s)", [code_schemas()])
+            connection.execute("select eventstore.revoke_access(%s)", [code_schemas()])
         separated = connection.execute("select eventstore.grant_access(%s)", [code_schemas()]).fetchone()
-        projections = [path.stem for path in projection_files()]
-        connection.execute("select eventstore.projection_retire(%s)", [projections])
+        connection.execute("select eventstore.projection_retire(%s)", [[path.stem for path in projection_files()]])
         _identify_log(connection, shard_count)
         if is_replaced:
             connection.execute("update eventstore.log_info set program = %s", [VERSION])
@@ -186,50 +187,48 @@ def _upgrade_tables(session: sqlalchemy.Connection) -> None:
         raise LogMismatch(f"the database was migrated by a newer Foldbook: {error}") from error
 
 
-def _replace_code(connection: Connection) -> bool:
+def _replace_code(connection: Connection, is_forced: bool) -> bool:
     """Create everything again if any file is new, changed or gone, because files depend on each other. False: none
     is."""
-    files = {path: path.read_bytes() for path in code_files()}
-    wanted = {str(path.relative_to(ROOT)): hashlib.sha256(text).hexdigest() for path, text in files.items()}
-    if dict(connection.execute("select path, sha256 from eventstore.code").fetchall()) == wanted:
+    files = read_code()
+    wanted = _digests(files)
+    applied = _applied(connection, "select path, sha256 from eventstore.code where object is not null")
+    if applied == wanted and not is_forced:
         return False
-    connection.execute(_NAME_CODE_SCHEMAS, [[schema for schema in code_schemas() if schema != _UPCASTERS]])
+    connection.execute(_NAME_CODE_SCHEMAS, [[schema for schema in code_schemas() if schema != UPCASTERS]])
     connection.execute(_DROP_CODE)
     for path in in_order_of_need(files):
         try:
             connection.execute(files[path])
         except psycopg.Error as error:
             raise MigrationError(f"the database refused {path}: {str(error).strip()}") from error
+    connection.execute("delete from eventstore.code where object is not null")
+    needs = needs_of(files)
+    connection.cursor().executemany(
+        "insert into eventstore.code (path, sha256, object, needs) values (%s, %s, %s, %s)",
+        [(path, wanted[path], object_of(ROOT / path), needs[ROOT / path]) for path in wanted],
+    )
     connection.execute("select eventstore.projection_make_inputs()")
-    connection.execute("delete from eventstore.code")
-    connection.cursor().executemany("insert into eventstore.code (path, sha256) values (%s, %s)", list(wanted.items()))
     return True
 
 
-def in_order_of_need(files: dict[Path, bytes]) -> list[Path]:
-    """Each file after those that it depends on. A file defines the object of its name, and names others with their
-    schema."""
-    defined = {_name_of(path): path for path in files}
-    needs = {
-        path: sorted({defined[name] for name in _QUALIFIED_NAME.findall(text) if name in defined} - {path})
-        for path, text in files.items()
-    }
-    return list(TopologicalSorter(needs).static_order())
+def _name_projections(connection: Connection) -> None:
+    """Record which projections there are, because the engine may make schemas for no others."""
+    wanted = _digests({path: path.read_bytes() for path in projection_files()})
+    if _applied(connection, "select path, sha256 from eventstore.code where object is null") != wanted:
+        connection.execute("delete from eventstore.code where object is null")
+        connection.cursor().executemany(
+            "insert into eventstore.code (path, sha256, needs) values (%s, %s, '{}')", list(wanted.items())
+        )
 
 
-def _name_of(path: Path) -> bytes:
-    return f"{schema_of(path)}.{path.stem}".encode()
+def _digests(files: Mapping[Path, bytes]) -> dict[str, str]:
+    """The SHA-256 of each file, by its path in the project."""
+    return {str(path.relative_to(ROOT)): hashlib.sha256(text).hexdigest() for path, text in files.items()}
 
 
-def schema_of(path: Path) -> str:
-    """The schema of the object that a file of ``code_files`` defines: its first folder."""
-    folder = path.relative_to(ROOT / "sql").parts[0]
-    return _SCHEMA_OF_FOLDER.get(folder, folder)
-
-
-def code_schemas() -> list[str]:
-    """The schemas of the objects that ``code_files`` define, and that of upcasters, even if there are none."""
-    return sorted({_UPCASTERS, *map(schema_of, code_files())})
+def _applied(connection: Connection, question: LiteralString) -> dict[str, str]:
+    return dict(connection.execute(question).fetchall())
 
 
 def _identify_log(connection: Connection, shard_count: int) -> None:

@@ -5,6 +5,7 @@ returns table (
 )
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin

@@ -2,6 +2,7 @@ create or replace function audit.checkpoint_at(p_shard integer, p_commit bigint)
 returns table (events bigint, hash bytea)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 begin atomic
     select
         c.last_position,

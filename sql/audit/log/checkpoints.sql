@@ -2,6 +2,7 @@ create or replace function audit.checkpoints()
 returns table (log_id uuid, shard integer, commits bigint, events bigint, hash bytea)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 begin atomic
     select
         i.log_id,

@@ -2,6 +2,7 @@ create or replace function audit.events_between(p_from timestamptz, p_to timesta
 returns setof eventstore.log
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare

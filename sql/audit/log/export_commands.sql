@@ -5,6 +5,7 @@ returns table (
 )
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 -- A block range index finds the commands; a plan made while the log is small would keep scanning it.
 set enable_seqscan = off
 as $$

@@ -5,6 +5,7 @@ returns table (
 )
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 begin atomic
     select
         c.shard,

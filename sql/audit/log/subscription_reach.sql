@@ -2,6 +2,7 @@ create or replace function audit.subscription_reach(p_name text)
 returns table (shard integer, checkpoint bigint, head bigint)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 begin atomic
     select
         s.shard,

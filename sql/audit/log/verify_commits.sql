@@ -6,6 +6,7 @@ create or replace function audit.verify_commits(p_shard integer, p_from bigint, 
 returns table ("position" bigint, "commit" bigint, problem text, detail text)
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 set enable_nestloop = off

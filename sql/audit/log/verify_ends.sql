@@ -3,6 +3,7 @@ create or replace function audit.verify_ends(p_shard integer)
 returns table ("position" bigint, "commit" bigint, problem text, detail text)
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 as $$

@@ -5,6 +5,7 @@ returns table (
 )
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query

@@ -2,6 +2,7 @@ create or replace function audit.fold_request(p_requests jsonb, p_type text, p_p
 returns jsonb
 language plpgsql
 immutable parallel safe
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_kind text := case when p_type like 'OrderCancel%' then 'CANCEL' else 'REPLACE' end;

@@ -2,6 +2,7 @@ create or replace function audit.ledger_as_of(p_account text, p_log_position big
 returns table (ledger_account text, currency text, balance numeric)
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 #variable_conflict use_column

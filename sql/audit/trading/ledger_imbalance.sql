@@ -2,6 +2,7 @@ create or replace function audit.ledger_imbalance()
 returns table (shard integer, log_position bigint, currency text, imbalance numeric, problem text)
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin

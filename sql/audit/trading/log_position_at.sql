@@ -2,6 +2,7 @@ create or replace function audit.log_position_at(p_account text, p_time timestam
 returns bigint
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 begin atomic
     select eventstore.position_at(eventstore.shard_of(p_account), p_time);
 end;

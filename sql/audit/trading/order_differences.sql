@@ -2,6 +2,7 @@ create or replace function audit.order_differences()
 returns table (shard integer, account text, order_id text, problem text, in_the_log jsonb, in_the_read_table jsonb)
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin

@@ -4,6 +4,7 @@ create or replace function audit.order_state_differences(
 returns table ("position" bigint, account text, order_id text, carried jsonb, folded jsonb)
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 #variable_conflict use_column

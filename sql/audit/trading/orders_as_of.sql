@@ -16,6 +16,7 @@ returns table (
 )
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 -- An index finds one order; all of them are found by reading the shard. Each case has its own plan.
 set plan_cache_mode = force_custom_plan
 as $$

@@ -17,13 +17,14 @@ begin
     select s.aggregate_type, s.aggregate_id, s.sequence, s.fingerprint, s.state
     from unnest(p_aggregate_types, p_aggregate_ids, p_fingerprints) as a (type, id, fingerprint)
     cross join lateral (
-        select n.*
+        select n as snapshot, n.*
         from eventstore.snapshots n
         where n.shard = p_shard and n.aggregate_id = a.id and n.aggregate_type = a.type
             and n.fingerprint = a.fingerprint
         limit 1
-    ) s;
+    ) s
+    where eventstore.is_snapshot_sealed(s.snapshot);
 end
 $$;
 comment on function eventstore.read_snapshots is
-    'The snapshots of these aggregates, if the fingerprint matches the shape of the state.';
+    'The snapshots of these aggregates, if they are sealed and have the fingerprint of what would be folded today.';

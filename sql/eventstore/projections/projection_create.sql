@@ -26,7 +26,7 @@ begin
     select
         s.shard,
         eventstore.projection_subscription(p_copy, p_projection),
-        encode(sha256(convert_to(p_definition, 'UTF8')), 'hex')
+        eventstore.projection_fingerprint(p_definition)
     from eventstore.log_info i
     cross join generate_series(0, i.shard_count - 1) as s (shard);
 

@@ -1,5 +1,5 @@
 create or replace function eventstore.projection_install(
-    p_projection text, p_definition_hash text, p_definition text, p_aggregate_types text[]
+    p_projection text, p_definition text, p_aggregate_types text[]
 )
 returns boolean
 language plpgsql
@@ -13,9 +13,9 @@ begin
         return false;
     end if;
     perform eventstore.projection_create('rebuild', p_projection, p_definition, p_aggregate_types);
-    perform eventstore.projection_replace(p_projection, p_definition_hash, p_aggregate_types);
+    perform eventstore.projection_replace(p_projection, p_aggregate_types);
     return true;
 end
 $$;
-comment on function eventstore.projection_install(text, text, text, text[]) is
+comment on function eventstore.projection_install(text, text, text[]) is
     'Creates the empty tables of a projection that is not installed yet. False: it is installed, perhaps from another file.';

@@ -1,6 +1,6 @@
 -- The view `log` that the live projection reads, and its turn, are in schema input_<projection>, which stays.
 create or replace function eventstore.projection_replace(
-    p_projection text, p_definition_hash text, p_aggregate_types text[]
+    p_projection text, p_aggregate_types text[]
 )
 returns void
 language plpgsql
@@ -41,7 +41,9 @@ begin
     execute format('drop schema %I', v_shadow);
 
     insert into eventstore.projections (name, definition_hash, aggregate_types, tables)
-    values (p_projection, p_definition_hash, p_aggregate_types, v_tables)
+    select p_projection, min(s.definition_hash), p_aggregate_types, v_tables
+    from eventstore.subscriptions s
+    where s.name = eventstore.projection_subscription('rebuild', p_projection)
     on conflict (name) do update set
         definition_hash = excluded.definition_hash,
         aggregate_types = excluded.aggregate_types,
@@ -58,5 +60,5 @@ begin
     where s.name = p_projection;
 end
 $$;
-comment on function eventstore.projection_replace(text, text, text[]) is
+comment on function eventstore.projection_replace(text, text[]) is
     'Drops the live tables, function and checkpoints of a projection and replaces them with those of its rebuilt copy.';

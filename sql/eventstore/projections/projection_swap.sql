@@ -2,7 +2,7 @@
 -- the live one. Readers wait only while the tables are renamed. Called as a separate statement, it commits without another
 -- round trip.
 create or replace function eventstore.projection_swap(
-    p_projection text, p_run bigint, p_definition_hash text, p_aggregate_types text[]
+    p_projection text, p_run bigint, p_aggregate_types text[]
 )
 returns void
 language plpgsql
@@ -27,8 +27,8 @@ begin
     loop
         perform eventstore.projection_round('rebuild', p_projection, v_shard, 9223372036854775807);
     end loop;
-    perform eventstore.projection_replace(p_projection, p_definition_hash, p_aggregate_types);
+    perform eventstore.projection_replace(p_projection, p_aggregate_types);
 end
 $$;
-comment on function eventstore.projection_swap(text, bigint, text, text[]) is
+comment on function eventstore.projection_swap(text, bigint, text[]) is
     'Lets the rebuilt copy of a projection catch up, and replaces the live one with it. Raises lock_not_available while readers hold the live tables.';

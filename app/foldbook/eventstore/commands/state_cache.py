@@ -15,10 +15,11 @@ from operator import attrgetter
 import msgspec
 
 from foldbook.eventstore.commands.batch import State
-from foldbook.eventstore.commands.snapshots import Snapshotter, StateCodec
+from foldbook.eventstore.commands.snapshots import Snapshotter
 from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.events import AggregateKey, Event
 from foldbook.eventstore.retry import retry_while_unavailable
+from foldbook.eventstore.states.codec import codec_of
 from foldbook.eventstore.store import EventStore, StoredEvent
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class StateCache:
         self._kept_max = kept_max
         self._snapshot_every = snapshot_every
         self._outage_max_s = outage_max_s
-        self._codecs = {name: StateCodec(d.state_type, d.fold_version) for name, d in deciders.items()}
+        self._codecs = {name: codec_of(decider) for name, decider in deciders.items()}
         self._snapshotter = Snapshotter(store, shard, self._codecs)
         self._aggregates: OrderedDict[AggregateKey, Aggregate] = OrderedDict()
         self._run = store.run

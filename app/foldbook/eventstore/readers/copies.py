@@ -39,7 +39,7 @@ _APPLY = call("eventstore.projection_apply", 6)
 _FILLED = call("eventstore.projection_filled", 5)
 _ROUND = call("eventstore.projection_round", 6)
 _PROGRESS = call("eventstore.projection_progress", 4)
-_SWAP = call("eventstore.projection_swap", 4)
+_SWAP = call("eventstore.projection_swap", 3)
 _RESET = call("eventstore.projection_reset", 2)
 _END_READERS = call("eventstore.projection_end_readers", 2)
 _COMPARE = call("eventstore.projection_compare", 2)
@@ -92,7 +92,7 @@ async def rebuild(run: Run, *, dsn: str) -> None:
     for index in indexes:
         await run.connection.execute(_BUILD_INDEX, run.name, run.number, index)
     await _fold(run, "rebuild", await _heads(run))
-    await _when_readers_let_go(run, _SWAP, run.name, run.number, definition.sha256, definition.aggregate_types)
+    await _when_readers_let_go(run, _SWAP, run.name, run.number, definition.aggregate_types)
 
 
 async def verify(run: Run, *, dsn: str) -> Verification:

@@ -21,7 +21,6 @@ to one aggregate, and an event that can't be folded raises an error.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,13 +45,13 @@ _EVENT_TYPE = re.compile(r"[A-Z][A-Za-z0-9]*")
 class Definition:
     """A file of ``sql/<domain>/projections``.
 
-    Its name is the projection's, and its SHA-256 shows when it changed. The projection gets the events of
-    ``aggregate_types``; ``folds`` and ``ignores`` are the types of those events.
+    Its name is the projection's, which gets the events of ``aggregate_types``; ``folds`` and ``ignores`` are the types
+    of those events. Whether the tables in a database were made by this definition, and by today's functions and
+    upcasters, the database says: ``eventstore.projection_fingerprint``.
     """
 
     name: str
     sql: str
-    sha256: str
     aggregate_types: tuple[str, ...]
     folds: frozenset[str]
     ignores: frozenset[str]
@@ -77,8 +76,7 @@ class Definition:
             raise _malformed(name, "it must name at least one aggregate type and one event type that it folds")
         if both := sorted({*folds} & {*ignores}):
             raise _malformed(name, f"it both folds and ignores {', '.join(both)}")
-        digest = hashlib.sha256(sql.encode()).hexdigest()
-        return cls(name, sql, digest, aggregate_types, frozenset(folds), frozenset(ignores))
+        return cls(name, sql, aggregate_types, frozenset(folds), frozenset(ignores))
 
 
 def _names(projection: str, declared: str, pattern: re.Pattern[str]) -> tuple[str, ...]:

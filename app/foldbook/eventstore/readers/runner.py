@@ -21,7 +21,8 @@ from foldbook.postgres.connection import UNREACHABLE, Connection, connect
 EVENTS_PER_ROUND = 50_000
 """Bounds the time and memory of a round: a fraction of a second, some 30 MB."""
 
-_INSTALL = call("eventstore.projection_install", 4)
+_INSTALL = call("eventstore.projection_install", 3)
+_FINGERPRINT = call("eventstore.projection_fingerprint", 1)
 _ROUND = call("eventstore.projection_round", 4)
 _NARROW = call("eventstore.projection_narrow", 3)
 _SHRINK = call("eventstore.projection_shrink", 5)
@@ -42,9 +43,7 @@ async def install_projections(connection: Connection, definitions: Iterable[Defi
 
     Two processes may do so at once. An installed projection is left alone, even if its file has changed.
     """
-    return [
-        d.name for d in definitions if await connection.fetchval(_INSTALL, d.name, d.sha256, d.sql, d.aggregate_types)
-    ]
+    return [d.name for d in definitions if await connection.fetchval(_INSTALL, d.name, d.sql, d.aggregate_types)]
 
 
 class LiveRounds:
@@ -108,7 +107,7 @@ class ProjectionRunner:
     """Runs all projections of a database.
 
     Several processes may run the same projections; only one of them works at a time. ``rebuild(name)`` is called for
-    each projection whose definition differs from the installed one, or whose rebuild was interrupted.
+    each projection whose tables were made by other code, its own or such as it uses, or whose rebuild was interrupted.
     """
 
     def __init__(
@@ -135,6 +134,10 @@ class ProjectionRunner:
         try:
             await install_projections(connection, self._definitions.values())
             statuses = await projection_status(connection)
+            fingerprints = {
+                name: await connection.fetchval(_FINGERPRINT, definition.sql)
+                for name, definition in self._definitions.items()
+            }
         finally:
             await connection.close()
 
@@ -146,7 +149,7 @@ class ProjectionRunner:
         await self._listener.start()
         for subscription in self._subscriptions:
             await subscription.start()
-        stale = {status.name for status in statuses if _needs_rebuild(status, self._definitions[status.name])}
+        stale = {status.name for status in statuses if _needs_rebuild(status, fingerprints[status.name])}
         self._rebuilds = asyncio.create_task(self._rebuild_stale(sorted(stale)), name="rebuilds")
 
     async def stop(self) -> None:
@@ -169,13 +172,13 @@ class ProjectionRunner:
 
     async def _rebuild_stale(self, names: Sequence[str]) -> None:
         for name in names:
-            logger.info("the file of projection %s has changed: rebuilding it while its old tables serve", name)
+            logger.info("what makes projection %s has changed: rebuilding it while its old tables serve", name)
             try:
                 await self._rebuild(name)
             except (ProjectionError, *UNREACHABLE) as error:
                 logger.warning("projection %s was not rebuilt: %s", name, error)
 
 
-def _needs_rebuild(status: ProjectionStatus, definition: Definition) -> bool:
+def _needs_rebuild(status: ProjectionStatus, fingerprint: str) -> bool:
     is_interrupted = status.run is not None and status.run.kind == "rebuild" and status.run.state == "interrupted"
-    return status.definition_hash != definition.sha256 or is_interrupted
+    return status.definition_hash != fingerprint or is_interrupted

@@ -13,8 +13,8 @@ from typing import Protocol
 import msgspec
 
 from foldbook.errors import StoreUnavailable
-from foldbook.eventstore.commands.snapshots import StateCodec
 from foldbook.eventstore.events import AggregateKey, Event, RecordedEvent
+from foldbook.eventstore.states.codec import codec_of
 from foldbook.eventstore.store import EventStore, shard_of
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import UNREACHABLE, connect
@@ -114,7 +114,7 @@ class Account:
 
     async def _begin_book(self) -> None:
         """From the latest snapshot, and what came after it."""
-        codec = StateCodec(ORDER_BOOK.state_type, ORDER_BOOK.fold_version)
+        codec = codec_of(ORDER_BOOK)
         for snapshot in await self._store.read_snapshots(self.shard, [(self._key, codec.fingerprint)]):
             try:
                 self.book, self.sequence = codec.decode(snapshot.state), snapshot.sequence

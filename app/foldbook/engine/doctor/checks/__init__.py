@@ -8,6 +8,7 @@ from __future__ import annotations
 from foldbook.engine.doctor.checks import (
     auditors,
     clocks,
+    guards,
     holding,
     losses,
     projections,
@@ -20,6 +21,7 @@ from foldbook.engine.doctor.finding import Check
 CHECKS: tuple[Check, ...] = (
     writing.check,
     holding.check,
+    guards.check,
     projections.check,
     losses.check,
     shards.check,

@@ -1,0 +1,16 @@
+"""Code, rights and triggers that are not as a migration made them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from foldbook.audit.guards import missing_guards_on
+from foldbook.engine.doctor.finding import Finding, Patient
+
+FINDINGS_MAX = 20
+
+
+def check(patient: Patient) -> Iterator[Finding]:
+    """Whatever in the database differs from what this program's files make."""
+    for guard, mend in missing_guards_on(patient.connection)[:FINDINGS_MAX]:
+        yield Finding(guard, "what the log is, what it says, or who may write it, is not what this program says", mend)

@@ -1,0 +1,1 @@
+"""States of aggregates as they are kept: as JSON, under a digest of whatever folds them."""
