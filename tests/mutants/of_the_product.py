@@ -15,7 +15,7 @@ ACCESS = [
         "app/foldbook/access/principal.py",
         "if not self.may(roles):",
         "if False:",
-        "access/test_patterns.py::test_a_command_without_a_declaration_is_an_operators",
+        "access/test_roles.py::test_every_role_may_do_what_the_table_says",
     ),
     Mutant(
         "app/foldbook/access/principal.py",
