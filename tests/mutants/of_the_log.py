@@ -119,12 +119,6 @@ CHAIN = [
 BUS = [
     Mutant(
         _COMMANDS + "deciding.py",
-        "if submission.command_key in batch.commands or aggregate.is_stale:",
-        "if aggregate.is_stale:",
-        _BUS + "test_the_same_command_many_times_at_once_is_done_once",
-    ),
-    Mutant(
-        _COMMANDS + "deciding.py",
         "if submission.expected_sequence is not None and submission.expected_sequence != sequence:",
         "if False:",
         "api/test_conditions.py::test_a_command_is_conditional_on_the_sequence",

@@ -15,7 +15,7 @@ ACCESS = [
         "app/foldbook/access/principal.py",
         "if not self.may(roles):",
         "if False:",
-        "access/test_patterns.py::test_a_command_without_a_declaration_is_an_operators",
+        "access/test_roles.py::test_every_role_may_do_what_the_table_says",
     ),
     Mutant(
         "app/foldbook/access/principal.py",
@@ -137,7 +137,7 @@ TRADING = [
         "app/foldbook/trading/executions.py",
         "overfill_qty=subtract(cum_qty, quantity) or ZERO if",
         "overfill_qty=ZERO if",
-        "trading/test_reports.py::test_then_the_order_is",
+        "trading/test_book.py::test_accepted",
     ),
     Mutant(
         "app/foldbook/trading/executions.py",
@@ -147,7 +147,7 @@ TRADING = [
     ),
     Mutant(
         "app/foldbook/trading/requests.py",
-        "if order.has_ended or (not order.is_open and quantity <= order.cum_qty):",
+        "if not order.is_live:",
         "if False:",
         "trading/test_book.py::test_refused",
     ),
