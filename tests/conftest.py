@@ -63,27 +63,30 @@ class Postgres:
                 sql.Identifier(name), sql.Identifier(template), sql.Identifier(owner[0])
             )
         )
-        # As on every connection of the engine: compiling a plan takes longer than running it.
-        self._administrate(sql.SQL("alter database {} set jit = off").format(sql.Identifier(name)))
-        self._prepare(name)
+        self._administrate(
+            # As on every connection of the engine: compiling a plan takes longer than running it.
+            sql.SQL("alter database {} set jit = off").format(sql.Identifier(name)),
+            # A clone has the rights in its template, but not those on it.
+            sql.SQL("revoke temporary on database {} from public").format(sql.Identifier(name)),
+        )
+        if template == "template1":
+            self._prepare(name)
         return re.sub(r"^(\w+://[^/?]*)(/[^?]*)?", rf"\g<1>/{name}", self.dsn)
 
     def _prepare(self, name: str) -> None:
-        """As the embedded server and the migration do with theirs, if this login may: a clone lacks the rights of
-        its template."""
-        right = sql.SQL("grant temporary on database {} to {}").format(sql.Identifier(name), sql.Identifier(ENGINE))
+        """As the embedded server does with its own, if this login may."""
         dsn = re.sub(r"^(\w+://[^/?]*)(/[^?]*)?", rf"\g<1>/{name}", self.admin_dsn)
         with contextlib.suppress(psycopg.errors.InsufficientPrivilege), psycopg.connect(dsn) as superuser:
             superuser.execute(PREPARE.read_bytes())
-            superuser.execute(right)
 
     def drop_database(self, dsn: str) -> None:
         """Ends the connections that are still open."""
         self._administrate(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name_of(dsn))))
 
-    def _administrate(self, statement: sql.Composed) -> None:
+    def _administrate(self, *statements: sql.Composed) -> None:
         with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
-            connection.execute(statement)
+            for statement in statements:
+                connection.execute(statement)
 
 
 def name_of(dsn: str) -> str:

@@ -80,7 +80,7 @@ begin
 
     if (select pg_has_role(d.datdba, 'usage') from pg_database d where d.datname = current_database()) then
         execute format('revoke temporary on database %I from public', current_database());
-        execute format('grant temporary on database %I to foldbook_engine', current_database());
+        execute format('revoke temporary on database %I from foldbook_engine', current_database());
     end if;
 
     grant select on all tables in schema read to foldbook_auditor;

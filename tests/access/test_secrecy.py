@@ -18,6 +18,7 @@ import pytest
 from pydantic import ValidationError
 
 from foldbook.access.keys import digest_of, key_of
+from foldbook.cli.exits import Exit
 from foldbook.config import Settings
 from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.postgres.roles import OWNER
@@ -237,7 +238,7 @@ def doctor(**variables: str) -> dict[str, Any]:
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode in (Exit.DONE, Exit.UNWELL), done.stderr  # The tests' server does not wait for its disk.
     access: dict[str, Any] = json.loads(done.stdout)["access"]
     return access
 

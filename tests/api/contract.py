@@ -21,8 +21,15 @@ BEHIND = [503, 504]
 REFUSED = ["2xx", 401, 404, 409, 412, 422, 426, 429, *BEHIND]
 """The answers to a request that can be read: a rule that no schema has may forbid it."""
 
-RULES = ("exclude each other", "is not `next` of another page", "one sequence in quotes", "is the id of an event")
-"""Rules between parameters, which a schema has no words for; and If-Match, whose quotes the coverage phase drops."""
+RULES = (
+    "exclude each other",
+    "is not `next` of another page",
+    "one sequence in quotes",
+    "is the id of an event",
+    "Expected `int | null`, got `float`",
+)
+"""Rules between parameters, which a schema has no words for; If-Match, whose quotes the coverage phase drops; and 1.0,
+which is an integer to JSON Schema, and not to whoever wants a number without a fraction to be written as one."""
 
 
 class Found(NamedTuple):

@@ -87,7 +87,7 @@ QUERIES = {
     f"{OF_ACCOUNT}/instruments/{{symbol}}": [f"{AT}/instruments/BTC-USDT"],
     f"{OF_ACCOUNT}/prices": [f"{AT}/prices", f"{AT}/prices?limit=1"],
     "/fills": ["/fills", "/fills?limit=1", "/fills?group_by=symbol", "/fills?group_by=strategy,symbol&limit=1"],
-    "/events": ["/events", "/events?limit=1", "/events?type=NoSuchEvent"],
+    "/events": ["/events", "/events?limit=1", "/events?type=OrderExpired"],
     "/admin/gateways": ["/admin/gateways"],
     "/admin/relays": ["/admin/relays"],
     "/keys": ["/keys"],

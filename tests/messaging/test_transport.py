@@ -78,7 +78,7 @@ async def test_errors_are_those_of_the_bus(transport: Transport, account: str) -
         await transport.commands.execute(order, expected_sequence=7)
     assert conflict.value.details == {"expected": 7, "actual": opening.sequence}
     with pytest.raises(IdempotencyConflict):
-        await transport.commands.execute(open_account("other/x/live", command_id=command.command_id))
+        await transport.commands.execute(place("o-1", account=account, command_id=command.command_id))
     with pytest.raises(Refusal) as invalid:
         await transport.commands.execute(place("o-2", account=account, quantity="-1"))
     assert (invalid.value.code, invalid.value.details["field"]) == ("invalid-command", "quantity")

@@ -43,8 +43,8 @@ ACCESS = [
     ),
     Mutant(
         "app/foldbook/api/hosts.py",
-        'if found is None or not self._is_ours(found[1].strip("[]")):',
-        "if found is None:",
+        'if not self._is_ours(found[1].strip("[]")):',
+        "if False:",
         "access/test_forged.py::test_a_host_that_is_not_ours",
     ),
     Mutant(
@@ -207,8 +207,8 @@ MESSAGES = [
 ENGINE = [
     Mutant(
         "app/foldbook/engine/parts.py",
-        "            pass_fds=(self.lock_fd,),\n",
-        "",
+        "pass_fds=(self.lock_fd, *(",
+        "pass_fds=(*(",
         "machinery/test_up.py::test_every_part_holds_the_lock_of_the_folder",
     ),
     Mutant(
@@ -218,13 +218,13 @@ ENGINE = [
         "machinery/test_embedded.py::test_durability_is_on",
     ),
     Mutant(
-        "app/foldbook/postgres/connection.py",
+        "app/foldbook/postgres/sessions.py",
         '"synchronous_commit": "on",',
         "",
         "machinery/test_embedded.py::test_durability_is_on_in_our_sessions_whatever_role_and_database_say",
     ),
     Mutant(
-        "app/foldbook/postgres/connection.py",
+        "app/foldbook/postgres/sessions.py",
         '"synchronous_commit": "on",',
         '"synchronous_commit": "off",',
         "readside/test_durability.py::test_only_rounds_are_committed_asynchronously",

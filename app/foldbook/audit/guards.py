@@ -15,6 +15,7 @@ import psycopg
 from foldbook.audit.reference import Catalog, Entry, Reference, read_catalog
 from foldbook.errors import FoldbookError
 from foldbook.postgres.binaries import MAJOR_VERSION
+from foldbook.postgres.blocking import connect
 from foldbook.postgres.roles import ENGINE
 
 ELSEWHERE = "mend that, or run foldbook audit verify on a machine where the embedded PostgreSQL runs"
@@ -24,7 +25,6 @@ REBUILD = "foldbook projections rebuild {}"
 START = "start the engine, which rebuilds it"
 DROP = "have its owner drop it, or give it back: foldbook migrate drops nothing that is not the program's"
 DETAIL_CHARACTERS_MAX = 200
-CONNECT_TIMEOUT_S = 10
 _DEFINITIONS = ("view", "function")
 _DROPPED_BY_NOBODY = ("read.", "upcast.")
 """Migrations drop what is strange in the other schemas of code. Upcasters stay, for old events are read for ever."""
@@ -42,7 +42,7 @@ class Missing(NamedTuple):
 
 def missing_guards(dsn: str) -> list[Missing]:
     """What differs, at most ``REPORTED_MAX`` of it and how much more there is. None: all is well."""
-    with psycopg.connect(dsn, connect_timeout=CONNECT_TIMEOUT_S, application_name="foldbook guards") as connection:
+    with connect(dsn, application_name="foldbook guards") as connection:
         return missing_guards_on(connection)
 
 

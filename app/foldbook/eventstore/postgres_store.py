@@ -76,6 +76,7 @@ class PostgresStore:
         self._read_connections_max = read_connections_max
         self._writers: dict[int, _Writer] = {}
         self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._openings: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pool: asyncpg.Pool[Any] | None = None
         self._pool_lock = asyncio.Lock()
         self._promised: dict[int, int] = {}
@@ -123,16 +124,17 @@ class PostgresStore:
         return [Verdict(_FATES[fate], position, sequence, same) for fate, position, sequence, same, _, _ in rows]
 
     async def _writer(self, shard: int) -> _Writer:
-        writer = self._writers.get(shard)
-        if writer is None or writer.connection.is_closed():
-            try:
-                writer = await _Writer.open(self._dsn, self._lease, self._server)
-            except UNREACHABLE as error:
-                raise StoreUnavailable(f"no connection to the log: {error}") from error
-            if writer.run != self._server.number:
-                writer.connection.terminate()
-                raise StoreUnavailable("while this connection was made, another one met another server")
-            self._writers[shard] = writer
+        async with self._openings[shard]:
+            writer = self._writers.get(shard)
+            if writer is None or writer.connection.is_closed():
+                try:
+                    writer = await _Writer.open(self._dsn, self._lease, self._server)
+                except UNREACHABLE as error:
+                    raise StoreUnavailable(f"no connection to the log: {error}") from error
+                if writer.run != self._server.number:
+                    writer.connection.terminate()
+                    raise StoreUnavailable("while this connection was made, another one met another server")
+                self._writers[shard] = writer
         return writer
 
     async def read_aggregates(self, shard: int, after: Sequence[tuple[AggregateKey, int]]) -> list[StoredEvent]:

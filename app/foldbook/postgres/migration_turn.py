@@ -36,18 +36,23 @@ $$
 """
 OVERTAKEN = ("23505", "42P06", "42P07")  # unique violation, duplicate schema, duplicate table
 
+# Found first and ended then: the order of conditions is the server's choice.
 _END_AUDITORS = """
-select distinct a.pid, a.usename
-from pg_locks l
-cross join unnest(pg_blocking_pids(l.pid)) as b (pid)
-join pg_stat_activity a on a.pid = b.pid
-where l.pid = %s
-    and not l.granted
-    and l.waitstart < clock_timestamp() - %s * interval '1 s'
-    and pg_has_role(a.usesysid, to_regrole(%s), 'member')
-    and not pg_has_role(a.usesysid, to_regrole(%s), 'member')
-    and pg_has_role(a.usesysid, 'usage')
-    and pg_terminate_backend(a.pid)
+with auditor as materialized (
+    select distinct a.pid, a.usename
+    from pg_locks l
+    cross join unnest(pg_blocking_pids(l.pid)) as b (pid)
+    join pg_stat_activity a on a.pid = b.pid
+    where l.pid = %s
+        and not l.granted
+        and l.waitstart < clock_timestamp() - %s * interval '1 s'
+        and pg_has_role(a.usesysid, to_regrole(%s), 'member')
+        and not pg_has_role(a.usesysid, to_regrole(%s), 'member')
+        and pg_has_role(a.usesysid, 'usage')
+)
+select pid, usename
+from auditor
+where pg_terminate_backend(pid)
 """
 
 logger = logging.getLogger(__name__)

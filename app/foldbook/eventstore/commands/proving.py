@@ -38,6 +38,11 @@ class WriteProof:
         if self._failure is not None:
             raise StoreUnavailable(self._failure.detail)
 
+    async def stop(self) -> None:
+        if self._asked is not None:
+            self._asked.cancel()
+            await asyncio.wait([self._asked])
+
     async def _answer(self) -> None:
         try:
             await self._prove()

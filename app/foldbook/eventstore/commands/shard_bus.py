@@ -103,6 +103,8 @@ class ShardBus:
             await self._task
         for look in self._looks:
             look.cancel()
+        await asyncio.gather(*self._looks, return_exceptions=True)
+        await self.proof.stop()
         await self._results.finish()
         await self.states.finish()
 
