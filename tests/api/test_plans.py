@@ -134,7 +134,7 @@ def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
         ("trading.query_orders(0, 'u0/binance/simulated', '{NEW,CREATED}', null, null, 0, 5)", 6),
         # The 400 events of the account, each once more by its position.
         ("trading.query_orders_as_of(0, 'u1/binance/simulated', 10000, null, null, null, 0, 10)", 600),
-        ("trading.query_history(0, 'u1/binance/simulated', 'o-101', 0, 10)", 1),
+        ("trading.query_history(0, 'u1/binance/simulated', 'o-101', 0, 10)", 2),
         ("trading.query_fills(0, null, null, null, null, 0, 0, 10)", 11),
         ("trading.query_fills(0, 'u1/binance/simulated', null, null, null, 0, 0, 10)", 11),
         ("trading.query_fills(0, null, 's-1', null, null, 0, 0, 10)", 11),
@@ -144,8 +144,9 @@ def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
         ("eventstore.query_events(0, 10000, 10, 'NoSuchEvent', p_search_max => 50)", 50),
         ("eventstore.query_events(0, 10000, 10, p_patterns => '{nobody/*/*}', p_search_max => 50)", 50),
         ("eventstore.query_events(0, 0, 10, 'OrderCreated', p_subject => 'o-101')", 1),
-        ("eventstore.query_events(0, 0, 10, null, null, 'u1/binance/simulated', 'o-101')", 1),
-        ("eventstore.query_events(0, 0, 10, 'None', null, 'u1/binance/simulated', 'o-101', null, 50)", 1),
+        # The event, and the commit that wrote it, which is looked for.
+        ("eventstore.query_events(0, 0, 10, null, null, 'u1/binance/simulated', 'o-101')", 5),
+        ("eventstore.query_events(0, 0, 10, 'None', null, 'u1/binance/simulated', 'o-101', null, 50)", 5),
         ("eventstore.query_events(0, 10000, 10, p_aggregate_id => 'u1/binance/simulated')", 20),
         ("eventstore.query_events(0, 10000, 10, p_aggregate_type => 'nothing', p_search_max => 50)", 50),
         ("eventstore.query_events(0, 5000, 10, 'None', null, 'u1/binance/simulated', null, null, 50)", 50),

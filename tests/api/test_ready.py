@@ -15,7 +15,7 @@ import foldbook.eventstore.commands.proving
 from foldbook.eventstore.postgres_store import PostgresStore
 from tests.api.conftest import AT, Engine, assert_problem, order, projecting, serving, settings_for, until
 from tests.conftest import prepare
-from tests.machinery.servers import Server, servers
+from tests.machinery.servers import MAJORS, Server, servers
 
 LOCKED = "select eventstore.lock_shard(0); lock table eventstore.commits in row exclusive mode"
 
@@ -25,7 +25,7 @@ def no_proof_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(foldbook.eventstore.commands.proving, "INTERVAL_S", 0.0)
 
 
-@pytest.fixture(scope="module", params=[15, 18])
+@pytest.fixture(scope="module", params=MAJORS)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with servers(request.param, {"max_connections": "25"}) as rack:
         primary = rack.primary()

@@ -18,11 +18,11 @@ from foldbook.postgres.roles import AUDITOR, ENGINE, OWNER
 from foldbook.trading.book import ORDER_BOOK
 from tests.builders import open_account, place
 from tests.conftest import embedded_postgres, prepare
-from tests.machinery.servers import Server, servers
+from tests.machinery.servers import MAJORS, Server, servers
 from tests.readside.projecting import caught_up, projecting
 
 
-@pytest.fixture(scope="module", params=[15, 18])
+@pytest.fixture(scope="module", params=MAJORS)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """With a log, and an auditor's login of a person."""
     with servers(request.param) as rack:

@@ -24,7 +24,7 @@ from foldbook.postgres.roles import AUDITOR, ENGINE, as_role
 from tests.audit.conftest import as_superuser
 from tests.audit.manipulations import IN_READ, MANIPULATIONS, STRANGER, Manipulation
 from tests.conftest import Postgres, prepare
-from tests.machinery.servers import servers
+from tests.machinery.servers import MAJORS, servers
 from tests.readside.projecting import administering
 
 Connection = psycopg.Connection[Any]
@@ -65,7 +65,7 @@ def test_it_is_found(superuser: Connection, manipulation: Manipulation) -> None:
         superuser.rollback()
 
 
-@pytest.mark.parametrize("major", [15, 18])
+@pytest.mark.parametrize("major", MAJORS)
 def test_it_is_repaired_or_named(major: int) -> None:
     """By every version of the server, whose catalogs and whose way of writing definitions differ."""
     with servers(major) as rack:

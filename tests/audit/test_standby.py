@@ -22,12 +22,12 @@ from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.postgres.roles import AUDITOR, ENGINE, as_role
 from tests.audit.ledger import write_ledger
 from tests.conftest import prepare
-from tests.machinery.servers import Server, servers
+from tests.machinery.servers import MAJORS, Server, servers
 from tests.readside.projecting import administering
 from tests.waiting import block_until
 
 
-@pytest.fixture(scope="module", params=[15, 18])
+@pytest.fixture(scope="module", params=MAJORS)
 def standby(request: pytest.FixtureRequest) -> Iterator[Server]:
     """Of a primary whose log has grown since its commands were summarized."""
     with servers(request.param) as rack:

@@ -24,14 +24,14 @@ from tests.brokers.gateway_world import gateway_world, now
 from tests.brokers.venue_process import venue_process
 from tests.builders import open_account, place, trade
 from tests.faults.failing_over import Pair
-from tests.machinery.servers import servers
+from tests.machinery.servers import MAJORS, servers
 from tests.proof.soundness import assert_sound
 from tests.waiting import block_until, until
 
 LIMITS = BusLimits(outage_max_s=60)
 
 
-@pytest.mark.parametrize("major", [15, 18])
+@pytest.mark.parametrize("major", MAJORS)
 async def test_an_engine_forgets_what_a_lagging_replica_never_had(major: int) -> None:
     """Two engines saw an order; the server that takes over never did. A fill of it must not fit by chance."""
     with servers(major) as rack:

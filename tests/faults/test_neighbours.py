@@ -20,7 +20,7 @@ from foldbook.postgres.roles import AUDITOR, ENGINE, as_role
 from foldbook.trading.book import ORDER_BOOK
 from tests.builders import open_account, place
 from tests.conftest import prepare
-from tests.machinery.servers import Server, servers
+from tests.machinery.servers import MAJORS, Server, servers
 from tests.readside.projecting import administering
 from tests.waiting import until
 
@@ -35,7 +35,7 @@ where c.relkind in ('r', 'v')
 """
 
 
-@pytest.fixture(scope="module", params=[15, 18])
+@pytest.fixture(scope="module", params=MAJORS)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with servers(request.param) as rack:
         primary = rack.primary()

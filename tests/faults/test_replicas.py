@@ -17,7 +17,7 @@ from foldbook.trading.book import ORDER_BOOK
 from tests.builders import ACCOUNT, cancel, open_account, place
 from tests.eventstore.test_store_contract import opened, placed, propose
 from tests.faults.failing_over import Pair
-from tests.machinery.servers import servers
+from tests.machinery.servers import MAJORS, servers
 from tests.waiting import until
 
 REFUSED = propose(place("refused"), reason=b'{"code":"unknown-order"}')
@@ -47,7 +47,7 @@ def pair_waits(pair: Pair, session: int) -> bool:
     return any(pid != session for (pid,) in rows)
 
 
-@pytest.mark.parametrize("major", [15, 18])
+@pytest.mark.parametrize("major", MAJORS)
 async def test_what_is_answered_a_second_time_waits_for_the_replica_too(major: int) -> None:
     """A commit waits for its replica, its session ends, and the append is sent again: the primary has it, and nobody
     else. Whatever the second answer is, a replica must have it."""

@@ -35,6 +35,8 @@ SETTINGS = {
 }
 ACCESS = "host all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n"
 EMBEDDED = 18
+MAJORS = tuple(map(int, os.environ.get("TEST_SERVERS", str(EMBEDDED)).split(",")))
+"""The versions on which tests with servers of their own run: ``TEST_SERVERS``, as in ``make soak``, else ours alone."""
 
 
 class Server:

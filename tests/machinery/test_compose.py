@@ -24,7 +24,7 @@ from foldbook.postgres.binaries import client_program
 from foldbook.postgres.embedded import PREPARE
 from foldbook.postgres.migrations import migrate
 from foldbook.postgres.roles import AUDITOR, ENGINE, OWNER
-from tests.machinery.servers import servers
+from tests.machinery.servers import MAJORS, servers
 
 DOCKER = Path(__file__).parents[2] / "docker"
 TEXT = (DOCKER / "compose.yaml").read_text()
@@ -71,7 +71,7 @@ def test_secrets_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> None
     assert (tmp_path / ".env").read_text() == made
 
 
-@pytest.mark.parametrize("major", [15, 18])
+@pytest.mark.parametrize("major", MAJORS)
 def test_the_script_makes_a_database_with_three_logins(major: int) -> None:
     with servers(major) as rack:
         server = rack.primary()

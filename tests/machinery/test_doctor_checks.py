@@ -11,21 +11,21 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-import foldbook.engine.doctor.checks.sessions as sessions_check
+import foldbook.engine.doctor.checks.holding as holding_check
 import foldbook.engine.doctor.checks.writing as writing_check
 from foldbook.config import Settings
-from foldbook.engine.doctor.checks import clocks, sessions, writing
+from foldbook.engine.doctor.checks import clocks, holding, writing
 from foldbook.engine.doctor.examine import unreachable
 from foldbook.engine.doctor.finding import Check, Finding, Patient
 from foldbook.postgres.roles import AUDITOR, as_role
 from tests.conftest import prepare
-from tests.machinery.servers import Server, servers
+from tests.machinery.servers import MAJORS, Server, servers
 from tests.waiting import block_until
 
 SECRET = "hunter2"
 
 
-@pytest.fixture(scope="module", params=[15, 18])
+@pytest.fixture(scope="module", params=MAJORS)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     settings = {"max_prepared_transactions": "4", "wal_level": "logical", "max_connections": "30"}
     with servers(request.param, settings) as rack:
@@ -61,27 +61,27 @@ def other(server: Server) -> Iterator[psycopg.Connection[Any]]:
 
 def test_nothing_is_wrong(server: Server) -> None:
     assert [
-        finding for check in (sessions.check, writing.check, clocks.check) for finding in findings(server, check)
+        finding for check in (holding.check, writing.check, clocks.check) for finding in findings(server, check)
     ] == []
 
 
 def test_who_holds_the_writers_lock(server: Server, other: psycopg.Connection[Any]) -> None:
     other.execute("select eventstore.lock_shard(0)")
     other.execute("lock table eventstore.commits in row exclusive mode")
-    finding = found(server, sessions.check, lambda finding: "writer's lock" in finding.problem)
+    finding = found(server, holding.check, lambda finding: "writer's lock" in finding.problem)
     assert f"session {other.info.backend_pid} of foldbook (somebody, 127.0.0.1)" in finding.problem
     assert "lock table eventstore.commits" in finding.problem
     assert f"pg_terminate_backend({other.info.backend_pid})" in finding.mend and "--owner" in finding.mend
 
 
 def test_whom_others_wait_for(server: Server, other: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions_check, "STUCK_S", 0.0)
+    monkeypatch.setattr(holding_check, "STUCK_S", 0.0)
     with closing(psycopg.connect(server.dsn_of(AUDITOR))) as auditor:
         auditor.execute("lock table read.orders in access share mode")
         foldbook = server.dsn_of("postgres", "foldbook")
         with psycopg.connect(foldbook) as waiting, ThreadPoolExecutor(1) as thread:
             drop = thread.submit(waiting.execute, "lock table read.orders in access exclusive mode")
-            finding = found(server, sessions.check, lambda finding: "sessions wait for" in finding.problem)
+            finding = found(server, holding.check, lambda finding: "sessions wait for" in finding.problem)
             waiting.cancel_safe()
             with pytest.raises(psycopg.errors.QueryCanceled):
                 drop.result()
@@ -89,10 +89,10 @@ def test_whom_others_wait_for(server: Server, other: psycopg.Connection[Any], mo
 
 
 def test_a_long_transaction(server: Server, other: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions_check, "LONG_S", 0.0)
+    monkeypatch.setattr(holding_check, "LONG_S", 0.0)
     other.execute("create temporary table secrets (word text)")
     other.execute(f"insert into secrets values ('{SECRET}')".encode())
-    finding = found(server, sessions.check, lambda finding: "lasted for long" in finding.problem)
+    finding = found(server, holding.check, lambda finding: "lasted for long" in finding.problem)
     assert (
         f"session {other.info.backend_pid} of foldbook (somebody, 127.0.0.1), in a transaction for" in finding.problem
     )
@@ -103,14 +103,14 @@ def test_a_long_transaction(server: Server, other: psycopg.Connection[Any], monk
 def test_a_prepared_transaction(server: Server, other: psycopg.Connection[Any]) -> None:
     other.execute("select pg_current_xact_id()")
     other.execute("prepare transaction 'who''s'")
-    finding = found(server, sessions.check, lambda finding: "prepared" in finding.problem)
+    finding = found(server, holding.check, lambda finding: "prepared" in finding.problem)
     assert "rollback prepared 'who''s'" in finding.mend
     server.execute("rollback prepared 'who''s'", "foldbook")
 
 
 def test_a_full_table_of_locks(server: Server, other: psycopg.Connection[Any]) -> None:
     other.execute("select count(pg_advisory_lock(n)) from generate_series(1, 1000) n")
-    finding = found(server, sessions.check, lambda finding: "locks of the" in finding.problem)
+    finding = found(server, holding.check, lambda finding: "locks of the" in finding.problem)
     assert f"session {other.info.backend_pid} of foldbook" in finding.problem
 
 
@@ -122,7 +122,7 @@ def test_connections_that_run_out(server: Server) -> None:
                 taken.append(psycopg.connect(server.dsn, application_name="greedy"))
         assert "max_connections" in unreachable(str(refused.value)).mend
         taken.pop().close()
-        finding = found(server, sessions.check, lambda finding: "connections to the server are left" in finding.problem)
+        finding = found(server, holding.check, lambda finding: "connections to the server are left" in finding.problem)
         assert f"{len(taken)} of foldbook (greedy)" in finding.problem
     finally:
         for connection in taken:

@@ -25,13 +25,13 @@ from foldbook.trading.book import ORDER_BOOK
 from tests.builders import open_account, place
 from tests.conftest import prepare
 from tests.machinery.pooler import pooler
-from tests.machinery.servers import Server, servers
+from tests.machinery.servers import MAJORS, Server, servers
 from tests.readside.projecting import caught_up, projecting
 
 TELLS = "pgbouncer: pool_mode = transaction or statement.*use a direct connection or session pooling"
 
 
-@pytest.fixture(scope="module", params=[15, 18])
+@pytest.fixture(scope="module", params=MAJORS)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with servers(request.param) as rack:
         server = rack.primary()

@@ -6,11 +6,11 @@ import psycopg
 import pytest
 
 from tests.conftest import prepare
-from tests.machinery.servers import servers
+from tests.machinery.servers import MAJORS, servers
 from tests.waiting import block_until
 
 
-@pytest.mark.parametrize("major", [15, 18])
+@pytest.mark.parametrize("major", MAJORS)
 def test_a_replica_follows_and_is_promoted(major: int) -> None:
     with servers(major) as rack:
         primary = rack.primary()

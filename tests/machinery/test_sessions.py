@@ -26,7 +26,7 @@ from foldbook.postgres.roles import ENGINE, OWNER, as_role
 from foldbook.trading.book import ORDER_BOOK
 from tests.builders import open_account, place
 from tests.conftest import prepare
-from tests.machinery.servers import Server, servers
+from tests.machinery.servers import MAJORS, Server, servers
 from tests.readside.projecting import assert_equal_to_fresh_folds, caught_up, projecting
 
 BAD = {
@@ -88,7 +88,7 @@ LEFT_CATEGORIES = (
 """Memory, plans and logs are the operator's."""
 
 
-@pytest.fixture(scope="module", params=[15, 18])
+@pytest.fixture(scope="module", params=MAJORS)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with servers(request.param) as rack:
         server = rack.primary()
@@ -268,7 +268,7 @@ async def _count(dsn: str) -> None:
         connection.terminate()
 
 
-@pytest.mark.parametrize("major", [15, 18])
+@pytest.mark.parametrize("major", MAJORS)
 def test_a_killed_server_loses_no_order_where_commits_are_asynchronous(major: int) -> None:
     """60 orders, answered one by one; the server is killed at the last answer."""
     with servers(major, {"wal_writer_delay": "10s"}) as rack:

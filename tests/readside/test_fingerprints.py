@@ -12,7 +12,7 @@ from foldbook.postgres import migrations
 from foldbook.postgres.code import needs_of, object_of, read_code
 from foldbook.postgres.migrations import migrate
 from foldbook.resources import ROOT
-from tests.machinery.servers import servers
+from tests.machinery.servers import MAJORS, servers
 from tests.readside.histories import write_many
 from tests.readside.projecting import DEFINITIONS, administering, caught_up, connected, projecting, status_of
 from tests.waiting import until
@@ -66,7 +66,7 @@ def test_it_follows_the_upcasters_of_the_events_that_are_folded(database: str) -
     assert {d.name for d in DEFINITIONS if "FillBusted" in d.ignores}.isdisjoint(folding)
 
 
-@pytest.mark.parametrize("major", [15, 18])
+@pytest.mark.parametrize("major", MAJORS)
 async def test_a_function_that_changed_leads_to_the_rebuild_of_what_uses_it(
     major: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,7 +116,7 @@ async def test_a_hint_that_says_nothing_is_a_reason_to_look(database: str, paylo
 async def test_a_round_beside_a_round_does_nothing_and_waits_for_nothing(database: str) -> None:
     """Two processes have the same projection; one of them is inside a round."""
     with connected(database) as connection:
-        session = await connect(database, settings={"statement_timeout": "5000"})
+        session = await connect(database, settings={"statement_timeout": "5s"})
         await install_projections(session, [Definition.read(path) for path in projection_files()])
         head = write_book(connection, orders=3)
         ask = "select from_position, to_position from eventstore.projection_round('live', 'orders', 0, 1000)"
@@ -177,7 +177,7 @@ async def test_an_event_that_alone_takes_too_long_stops_the_projection_and_says_
     async def attempts() -> int:
         error = (await status_of(database, "slow")).error
         assert error is None or (error.position, error.sqlstate) == (1, "57014")
-        return 0 if error is None else error.attempts
+        return 0 if error is None or error.events > 1 else error.attempts
 
     while await attempts() < 2:
         with pytest.raises(ProjectionError, match="took too long"):

@@ -77,7 +77,7 @@ async def test_a_run_whose_turn_is_lost_changes_nothing(database: str) -> None:
 @pytest.mark.parametrize(
     "step",
     [
-        "select eventstore.projection_swap('orders', %(run)s, 'hash', '{order_book}')",
+        "select eventstore.projection_swap('orders', %(run)s, '{order_book}')",
         "select eventstore.projection_reset('orders', %(run)s)",
         "select eventstore.projection_finish('orders', %(run)s)",
         "select eventstore.projection_filled('rebuild', 'orders', %(run)s, 0, 5)",

@@ -131,7 +131,7 @@ def _objects_of_projections(*catalogs: Catalog) -> dict[str, str]:
     for entry in (entry for catalog in catalogs for entry in catalog.values() if entry.kind == "projection"):
         _, *tables = (entry.detail or "").split()
         names = [f"read.{table}" for table in tables]
-        names += [f"input_{entry.name}", f"input_{entry.name}.log"]
+        names += [f"input_{entry.name}", f"input_{entry.name}.log", f"input_{entry.name}.turn"]
         names.append(f"read.project_{entry.name}(p_shard integer, p_from bigint, p_to bigint)")
         objects |= dict.fromkeys(names, entry.name)
     return objects

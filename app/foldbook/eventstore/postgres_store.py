@@ -224,18 +224,31 @@ class PostgresStore:
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[Any]:
         try:
-            async with self._pool_lock:
-                if self._pool is None:
-                    self._pool = await create_pool(
-                        self._dsn, min_size=0, max_size=self._read_connections_max, admit=self._server.admit
-                    )
-            async with self._pool.acquire() as connection:
+            pool, connection = await self._acquire()
+            try:
                 yield connection
+            finally:
+                await pool.release(connection)
         except UNREACHABLE as error:
             raise StoreUnavailable(f"the log cannot be read: {error}") from error
         except asyncpg.PostgresError as error:
             raise_if_unavailable(error)
             raise
+
+    async def _acquire(self) -> tuple[asyncpg.Pool[Any], Any]:
+        """A connection for reading, and the pool that it belongs to."""
+        while True:
+            async with self._pool_lock:
+                if self._pool is None:
+                    self._pool = await create_pool(
+                        self._dsn, min_size=0, max_size=self._read_connections_max, admit=self._server.admit
+                    )
+                pool = self._pool
+            try:
+                return pool, await pool.acquire()
+            except asyncpg.InterfaceError:
+                if pool is self._pool:  # Else another run has begun meanwhile, which has a pool of its own.
+                    raise
 
 
 class _Writer:
