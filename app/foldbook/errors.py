@@ -24,6 +24,7 @@
     ├── LogChanged              the log is not the one that a reader has read before
     ├── Overtaken               a command has to be decided again         (eventstore.commands.batch)
     ├── MigrationError          the database refused a migration          (postgres.migrations)
+    ├── UnsafeFolder            somebody else could use the data folder   (postgres.data_folder)
     ├── EmbeddedPostgresError   the embedded server cannot be run         (postgres.binaries)
     ├── MarketDataError         a file of market data cannot be used      (market.errors)
     ├── StrategyError           a strategy cannot be loaded or run        (strategies.errors)

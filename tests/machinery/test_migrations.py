@@ -48,7 +48,7 @@ def test_the_number_of_shards_is_fixed(database: str) -> None:
 
 
 async def test_a_command_of_before_an_upgrade_is_known_after_it(database: str) -> None:
-    """The shape of 0006, in which a command's id was unique within the shard."""
+    """The shape of 0008, in which a command's id was unique within the shard."""
     opened = propose(open_account(), (book_created(),), 0)
     store = PostgresStore(database)
     await store.append(0, [opened])
@@ -56,7 +56,7 @@ async def test_a_command_of_before_an_upgrade_is_known_after_it(database: str) -
         connection.execute(
             "alter table eventstore.commands drop constraint commands_pkey, add primary key (shard, command_id)"
         )
-        connection.execute("update eventstore.alembic_version set version_num = '0006'")
+        connection.execute("update eventstore.alembic_version set version_num = '0008'")
     migrate(database, shard_count=1)
 
     bob = "bob/binance/simulated"

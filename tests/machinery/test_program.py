@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from foldbook.cli.exits import Exit
+from foldbook.engine.rabbit import free_port
 from foldbook.errors import LogMismatch
 from foldbook.postgres import migrations, program
 from foldbook.postgres.connection import connect, create_pool
@@ -107,9 +108,9 @@ def test_every_command_ends_with_code_6(database: str, tmp_path_factory: pytest.
         "DATABASE_URL": database,
         "FOLDBOOK_DATA_DIR": str(folder),
         "FOLDBOOK_AMQP_URL": "amqp://127.0.0.1:1/",
-        "FOLDBOOK_PORT": "1",
+        "FOLDBOOK_PORT": str(free_port()),
+        "FOLDBOOK_VENUE_PORT": str(free_port()),
     }
-    environment["FOLDBOOK_PORT"] = "38211"
     running = [
         subprocess.Popen(
             [sys.executable, "-m", "foldbook.cli", *command], env=environment, stderr=subprocess.PIPE, text=True

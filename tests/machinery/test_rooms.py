@@ -19,7 +19,7 @@ from foldbook.trading import commands, events
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "app" / "foldbook"
 
-ROOMS_MAX = 16
+ROOMS_MAX = 17
 SQL_LINES_MAX = 400
 LONGER_SQL = {
     "lots.sql": "One statement matches a range of fills with the lots; cut up, it would need tables in between.",

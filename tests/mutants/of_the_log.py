@@ -64,7 +64,7 @@ APPEND = [
         "eventstore/test_clock.py::test_a_clock_that_was_set_back_moves_no_commit_back",
     ),
     Mutant(
-        "alembic/versions/0007_commands_of_aggregates.py",
+        "alembic/versions/0009_commands_of_aggregates.py",
         "add primary key (shard, command_id, aggregate_id, aggregate_type)",
         "add primary key (shard, command_id)",
         _CONTRACT + "test_an_id_belongs_to_its_aggregate",

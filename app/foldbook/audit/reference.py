@@ -27,7 +27,6 @@ from foldbook.eventstore.readers.definitions import Definition
 from foldbook.postgres.binaries import MAJOR_VERSION
 from foldbook.postgres.code import code_schemas
 from foldbook.postgres.embedded import SETTINGS, EmbeddedPostgres
-from foldbook.postgres.migrations import migrate
 from foldbook.postgres.roles import ENGINE
 from foldbook.resources import ROOT, alembic_folder, projection_files
 
@@ -116,6 +115,8 @@ def _server() -> Iterator[EmbeddedPostgres]:
     server = EmbeddedPostgres(folder, _SETTINGS)
     try:
         server.start()
+        from foldbook.postgres.migrations import migrate  # alembic takes long to import
+
         migrate(server.dsn, shard_count=1)
         with psycopg.connect(server.dsn_of(ENGINE)) as engine:
             for definition in map(Definition.read, projection_files()):

@@ -25,7 +25,6 @@ from foldbook.cli.progress import ProgressDisplay
 from foldbook.cli.terminal import Json, print_json, read_settings
 from foldbook.config import Settings
 from foldbook.engine.console import tell
-from foldbook.engine.domains import DOMAINS
 from foldbook.postgres.data_folder import check_data_folder, open_own
 
 KEY_FILE = "anchor.key"
@@ -158,6 +157,8 @@ def _verify_log(
 async def _verify_all(
     dsn: str, verified: Sequence[Checkpoint], anchors: Sequence[Checkpoint], on_progress: Progress
 ) -> Report:
+    from foldbook.engine.domains import DOMAINS
+
     report = await verify_log(dsn, verified=verified, anchors=anchors, on_progress=on_progress)
     snapshots = await verify_snapshots(dsn, [domain.decider for domain in DOMAINS])
     return msgspec.structs.replace(report, ok=report.ok and not snapshots.findings, snapshots=snapshots)

@@ -40,7 +40,7 @@ where not exists (
     select
     from pg_proc p
     where p.oid = to_regproc('eventstore.refuse_change')
-        and p.prosrc ~ '^\s*begin\s+raise exception '
+        and p.prosrc ~ '^[[:space:]]*begin[[:space:]]+raise exception '
 )
 union all
 select format('table %s has a trigger of somebody else: %s', g.table_name, t.tgname)

@@ -2,6 +2,7 @@ create or replace function audit.auditor_bounds()
 returns table (login name, lacking text)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 begin atomic
     -- An auditor is a login that is a member of foldbook_auditor, and of nothing that may do more.
     with auditor as (

@@ -2,6 +2,7 @@ create or replace function audit.clock_steps()
 returns table (shard integer, recorded_at timestamptz, commits bigint, first_position bigint, last_position bigint)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     select
         c.shard,

@@ -2,6 +2,7 @@ create or replace function audit.blockers()
 returns table (pid integer, waiting integer, since timestamptz)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     select
         b.pid,

@@ -2,6 +2,7 @@ create or replace function audit.connections()
 returns table (free integer, allowed integer, login name, application text, count integer)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     with client as (
         select a.usename, a.application_name, count(*)::integer as count

@@ -2,6 +2,7 @@ create or replace function audit.kept_wal()
 returns table (slot name, is_active boolean, is_logical boolean, kept_bytes bigint, is_bounded boolean)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     select
         s.slot_name,

@@ -2,6 +2,7 @@ create or replace function audit.locks_taken()
 returns table (pid integer, count integer, room integer)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     select
         l.pid,

@@ -2,6 +2,7 @@ create or replace function audit.prepared_transactions()
 returns table (gid text, login name, prepared_at timestamptz)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     select p.gid, p.owner, p.prepared
     from pg_prepared_xacts p

@@ -20,7 +20,7 @@ as $$
         concat_ws(
             ': ',
             a.state,
-            lower(substring(a.query from '^\s*([A-Za-z_][A-Za-z_0-9.]*(?:\s+[A-Za-z_][A-Za-z_0-9.]*){0,2})'))
+            lower(substring(a.query from '^[[:space:]]*([A-Za-z_][A-Za-z_0-9.]*(?:[[:space:]]+[A-Za-z_][A-Za-z_0-9.]*){0,2})'))
         ),
         coalesce(a.backend_xmin, a.backend_xid) is not null,
         pg_has_role(a.usesysid, 'usage')

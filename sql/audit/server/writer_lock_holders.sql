@@ -4,6 +4,7 @@ create or replace function audit.writer_lock_holders()
 returns table (pid integer, waiting integer, since timestamptz)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     with of_database as (
         select l.*

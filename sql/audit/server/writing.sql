@@ -2,6 +2,7 @@ create or replace function audit.writing()
 returns table (is_replica boolean, read_only_by text, notify_queue_usage double precision, waits_for_replicas text)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     select
         pg_is_in_recovery(),

@@ -10,7 +10,9 @@ as $$
     with recursive event_type as (
         select distinct t.found[1] as name
         from regexp_matches(
-            regexp_replace(p_definition, '^-- Ignores:.*(\n--   .*)*', '', 'n'), '\m[A-Z][A-Za-z0-9]*\M', 'g'
+            regexp_replace(p_definition, '^-- Ignores:.*(' || chr(10) || '--   .*)*', '', 'n'),
+            '[[:<:]][A-Z][A-Za-z0-9]*[[:>:]]',
+            'g'
         ) as t (found)
     ),
     upcaster as (
@@ -18,7 +20,7 @@ as $$
             'upcast.' || p.proname as object,
             pg_get_functiondef(p.oid) as definition
         from pg_proc p
-        join event_type t on t.name = regexp_replace(p.proname, '_\d+$', '')
+        join event_type t on t.name = regexp_replace(p.proname, '_[0-9]+$', '')
         where p.pronamespace = to_regnamespace('upcast')
     ),
     used (object) as (
@@ -26,7 +28,7 @@ as $$
         from unnest('{eventstore.log,eventstore.projection_input}'::text[])
         union
         select replace(n.found[1], '"', '')
-        from regexp_matches(p_definition, '\m\w+\."?\w+', 'g') as n (found)
+        from regexp_matches(p_definition, '[[:<:]][A-Za-z0-9_]+[.]"?[A-Za-z0-9_]+', 'g') as n (found)
         union
         select u.object
         from upcaster u

@@ -28,8 +28,9 @@ def check(patient: Patient) -> Iterator[Finding]:
     elif read_only_by is not None:
         yield Finding(
             f"sessions are read-only: default_transaction_read_only is on ({read_only_by})",
-            "a session that does not set this itself can write nothing",
-            "as the owner or a superuser, where it was set: alter database ... reset default_transaction_read_only",
+            "every command is answered with 503; hosters do this when a disk is full, operators to fence a server",
+            "when the cause is gone, where it was set, as whoever set it: begin read write; alter database ... reset "
+            "default_transaction_read_only; commit",
         )
     if usage > QUEUE_SHARE:
         yield Finding(
