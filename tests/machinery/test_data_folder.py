@@ -38,7 +38,7 @@ def open_folder() -> Iterator[Path]:
 
 def as_root() -> None:
     if os.geteuid() != 0:
-        leave_out("needs root, who can give a folder to another user")
+        leave_out("needs root, who can give a folder to another user", can_be_had=False)
 
 
 def facts(folder: Path) -> dict[str, tuple[int, ...]]:

@@ -25,7 +25,7 @@ from tests.machinery.engine import Engine, command_line
 @pytest.fixture(autouse=True)
 def as_root() -> None:
     if os.geteuid() != 0:
-        leave_out("needs root, who can become another user")
+        leave_out("needs root, who can become another user", can_be_had=False)
 
 
 def test_only_the_supervisor_is_root(engine: Engine) -> None:
