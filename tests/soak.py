@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -52,6 +54,8 @@ CELLS_AT_ONCE = 5
 RUNS_AT_ONCE = 3
 STEPS = 40
 MAJORS = (18, 15)
+OLDEST = 15
+TESTS = Path(__file__).parent
 EVENTS_PER_S = 1_500
 EVENTS_PER_KILL = 1_600
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
@@ -119,6 +123,7 @@ def main(
         Stage("kill -9 of PostgreSQL, API, gateway, venue under orders", rounds, 14, kill_with_venue),
         Stage("failover to a synchronous replica under load", max(1, rounds // 20), 2, fail_over_synchronously),
         Stage("failover to a replica that lagged behind", max(1, rounds // 20), 2, fail_over_asynchronously),
+        Stage("tests with servers of their own, on PostgreSQL 15", 1, 4, try_an_old_server),
         Stage("kill -9 of RabbitMQ while 20,000 events pass", max(1, rounds // 20), 2, kill_rabbitmq),
         Stage("critical lines broken one at a time", len(CRITICAL), 12, break_critical_lines),
         Stage("calls of the API as its OpenAPI document allows, and forbids", len(PHASES), 3, ask_by_the_document),
@@ -306,6 +311,22 @@ def kill_with_venue(clock: Clock) -> None:
         if engine.process is not None and engine.process.poll() is None:
             engine.stop(signal.SIGTERM)
     shutil.rmtree(folder)
+
+
+def try_an_old_server(clock: Clock) -> None:
+    """What ``make test`` does on ours alone."""
+    files = sorted(path for path in TESTS.rglob("test_*.py") if "MAJORS" in path.read_text())
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--numprocesses", "2", *map(str, files)],
+        cwd=TESTS.parent,
+        env=os.environ | {"TEST_SERVERS": str(OLDEST)},
+        capture_output=True,
+        text=True,
+        timeout=max(60.0, clock.deadline - time.monotonic()),
+    )
+    clock.seen = done.stdout.strip().splitlines()[-1]
+    assert done.returncode == 0, done.stdout[-5_000:]
+    clock.done = 1
 
 
 def kill_rabbitmq(clock: Clock) -> None:
