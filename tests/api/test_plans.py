@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -10,6 +11,7 @@ import pytest
 
 from foldbook.eventstore.readers.definitions import Definition
 from foldbook.resources import projection_files
+from tests.conftest import Postgres
 
 FILL_TABLES = """
 insert into eventstore.subscriptions (shard, name) values
@@ -114,6 +116,21 @@ insert into eventstore.commits values (0, 2, 20001, 24000, now(), '', '');
 
 @pytest.fixture
 def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
+    with filled(database) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def shared_connection(postgres: Postgres, template_database: str) -> Iterator[psycopg.Connection[Any]]:
+    """For questions alone."""
+    dsn = postgres.create_database(template_database)
+    with filled(dsn) as connection:
+        yield connection
+    postgres.drop_database(dsn)
+
+
+@contextmanager
+def filled(database: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(database) as connection:
         for definition in map(Definition.read, projection_files()):
             connection.execute(
@@ -186,8 +203,9 @@ def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
     ],
 )
 def test_a_question_touches_only_the_rows_of_its_answer(
-    connection: psycopg.Connection[Any], question: str, rows_max: int
+    shared_connection: psycopg.Connection[Any], question: str, rows_max: int
 ) -> None:
+    connection = shared_connection
     before = _rows_read(connection)
     row = connection.execute(f"select * from {question}").fetchone()
     assert row is not None
