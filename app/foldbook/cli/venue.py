@@ -14,7 +14,7 @@ from foldbook.cli.terminal import UntilStdinCloses, read_settings
 from foldbook.trading.checks import is_amount
 from foldbook.venue.orders import Costs
 from foldbook.venue.orders import Path as BarPath
-from foldbook.venue.server.venue import Clock, VenueOptions
+from foldbook.venue.server.options import Clock, VenueOptions
 
 _FEE = re.compile(r"(taker|maker)=([^,]*)")
 

@@ -19,9 +19,10 @@ from foldbook.errors import FoldbookError
 from foldbook.venue.server import account_routes, market_routes, order_routes, stream_routes
 from foldbook.venue.server.docs import docs_routes
 from foldbook.venue.server.faults import App, FaultyAnswers
+from foldbook.venue.server.options import VenueOptions
 from foldbook.venue.server.order_session import enter_orders
 from foldbook.venue.server.problems import MEDIA_TYPE, answer_problem, problem_of
-from foldbook.venue.server.venue import Venue, VenueOptions
+from foldbook.venue.server.venue import Venue
 from foldbook.venue.store import Store
 from foldbook.wire.connections import Connections
 from foldbook.wire.protocol import StrictProtocol

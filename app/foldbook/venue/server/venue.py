@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 from typing import TypeVar
 
 import msgspec
-from msgspec import Struct
 
 from foldbook.venue.messages import (
     AnyMessage,
@@ -19,11 +17,11 @@ from foldbook.venue.messages import (
     RefuseLate,
     Submit,
 )
-from foldbook.venue.orders import Costs, Path
 from foldbook.venue.records import Answer, Order
 from foldbook.venue.server.commits import Commits
 from foldbook.venue.server.documents import MarketFrame, market_frame, time_text
 from foldbook.venue.server.faults import REFUSE_LATE_S, Faults
+from foldbook.venue.server.options import Clock, VenueOptions
 from foldbook.venue.server.problems import VenueProblem
 from foldbook.venue.server.streams import MarketListener
 from foldbook.venue.server.telling import Telling
@@ -35,24 +33,6 @@ EXPIRY_S = 0.2
 _encode = msgspec.json.Encoder().encode
 
 T = TypeVar("T")
-
-
-class Clock(StrEnum):
-    WALL = "wall"
-    """The machine's time."""
-    DATA = "data"
-    """The time of the latest datum."""
-
-
-class VenueOptions(Struct, frozen=True, kw_only=True):
-    """What ``foldbook venue`` is told."""
-
-    deduplicates: bool = True
-    replaces: bool = True
-    replace_moves_id: bool = False
-    clock: Clock = Clock.WALL
-    costs: Costs = Costs()
-    path: Path = Path.ADVERSE
 
 
 class Venue:
