@@ -12,7 +12,7 @@ from tests.api.contract import findings
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 EXAMPLES = 3
-SECONDS_MAX = 10
+SECONDS_MAX = 6
 """Of each of two parts; what is not asked by then is left to the soak."""
 
 

@@ -60,7 +60,7 @@ def differences(connection: Connection, name: str) -> list[dict[str, Any]]:
     return connection.execute(f"select * from audit.{name}()".encode()).fetchall()
 
 
-@settings(UNHURRIED, max_examples=40)
+@settings(UNHURRIED, max_examples=20)
 @given(asked=commands(), cuts=st.lists(st.integers(1, 40), max_size=3))
 def test_orders(connection: Connection, asked: list[BookCommand], cuts: list[int]) -> None:
     empty(connection)
@@ -93,7 +93,7 @@ def test_orders(connection: Connection, asked: list[BookCommand], cuts: list[int
                 assert found[name] == getattr(order, name)
 
 
-@settings(UNHURRIED, max_examples=40)
+@settings(UNHURRIED, max_examples=20)
 @given(history=histories(), cuts=st.lists(st.integers(1, 40), max_size=3))
 def test_fills_and_exceptions(connection: Connection, history: list[Happening], cuts: list[int]) -> None:
     empty(connection)
@@ -103,7 +103,7 @@ def test_fills_and_exceptions(connection: Connection, history: list[Happening], 
         assert differences(connection, "fill_differences") == []
 
 
-@settings(UNHURRIED, max_examples=40)
+@settings(UNHURRIED, max_examples=20)
 @given(history=executions(), cuts=st.lists(st.integers(1, 40), max_size=3))
 def test_fills_positions_lots_and_ledger(connection: Connection, history: list[Happening], cuts: list[int]) -> None:
     empty(connection)
@@ -121,7 +121,7 @@ def test_fills_positions_lots_and_ledger(connection: Connection, history: list[H
                 assert differences(connection, check) == [], check
 
 
-@settings(UNHURRIED, max_examples=40)
+@settings(UNHURRIED, max_examples=20)
 @given(history=bookings(), cuts=st.lists(st.integers(1, 40), max_size=3))
 def test_lots_and_ledger_of_everything_that_they_fold(
     connection: Connection, history: list[Happening], cuts: list[int]

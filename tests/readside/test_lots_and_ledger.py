@@ -98,7 +98,7 @@ def tables(connection: Connection, copy: str) -> dict[str, list[Row]]:
     }
 
 
-@settings(UNHURRIED, max_examples=50)
+@settings(UNHURRIED, max_examples=30)
 @given(history=executions(), cuts=st.lists(st.integers(1, 40), max_size=6))
 def test_any_cut_of_the_log_folds_to_what_a_queue_and_a_list_say(
     connection: Connection, history: list[Happening], cuts: list[int]
@@ -106,7 +106,7 @@ def test_any_cut_of_the_log_folds_to_what_a_queue_and_a_list_say(
     assert_consistent(folded_alike(connection, history, cuts), history)
 
 
-@settings(UNHURRIED, max_examples=150)
+@settings(UNHURRIED, max_examples=75)
 @given(history=bookings(), cuts=st.lists(st.integers(1, 40), max_size=6))
 def test_so_does_a_log_in_which_everything_happens(
     connection: Connection, history: list[Happening], cuts: list[int]
@@ -192,7 +192,7 @@ def assert_consistent(found: dict[str, list[Row]], history: list[Happening]) -> 
     assert {key: cash[key] for key in all_legs} == {key: flow[key] - worth[key] for key in all_legs}
 
 
-@settings(UNHURRIED, max_examples=20)
+@settings(UNHURRIED, max_examples=12)
 @given(history=bookings(events_max=25), steps=st.integers(1, 7))
 def test_the_ledger_sums_to_zero_at_every_position_and_shows_past_balances(
     connection: Connection, history: list[Happening], steps: int

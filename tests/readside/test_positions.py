@@ -64,7 +64,7 @@ def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(position_module, "POSITION_WINDOW", 5)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=bookings(), cuts=st.lists(st.integers(1, 40), max_size=6))
 @pytest.mark.usefixtures("short_window")
 def test_any_cut_folds_to_what_python_folds_at_every_position(

@@ -6,7 +6,7 @@ from tests.api.contract import findings
 from tests.venue.running import RunningVenue
 
 EXAMPLES = 3
-SECONDS_MAX = 8
+SECONDS_MAX = 5
 
 
 def test_every_operation_is_answered_as_described(venue: RunningVenue) -> None:
