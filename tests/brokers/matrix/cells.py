@@ -13,6 +13,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from foldbook.brokers.asking import STAY_PAUSE_S
 from foldbook.errors import Refusal
 from foldbook.trading.commands import BookCommand
 from foldbook.trading.events import Doubt
@@ -227,7 +228,7 @@ async def _doubts_that_stay(stand: Stand, cell: Cell) -> tuple[Doubt, ...]:
     """Once all others have ended, and these are there to be seen."""
     problem: AssertionError | None = None
     try:
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(STAY_PAUSE_S + WAIT_S):  # Until the gateway has asked again.
             while True:
                 order = await stand.world.order(ORDER_ID)
                 try:
