@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -55,15 +56,10 @@ class Postgres:
     def create_database(self, template: str = "template1") -> str:
         """A new database's DSN."""
         name = f"foldbook_test_{secrets.token_hex(6)}"
-        with psycopg.connect(self.dsn) as connection:
-            owner = connection.execute("select current_user::text").fetchone()
-        assert owner is not None
         self._administrate(
             sql.SQL("create database {} template {} owner {}").format(
-                sql.Identifier(name), sql.Identifier(template), sql.Identifier(owner[0])
-            )
-        )
-        self._administrate(
+                sql.Identifier(name), sql.Identifier(template), sql.Identifier(login_of(self.dsn))
+            ),
             # As on every connection of the engine: compiling a plan takes longer than running it.
             sql.SQL("alter database {} set jit = off").format(sql.Identifier(name)),
             # A clone has the rights in its template, but not those on it.
@@ -87,6 +83,14 @@ class Postgres:
         with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement)
+
+
+@cache
+def login_of(dsn: str) -> str:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("select current_user::text").fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def name_of(dsn: str) -> str:
