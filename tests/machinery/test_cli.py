@@ -56,6 +56,25 @@ def test_a_wrong_setting_is_named() -> None:
     assert "FOLDBOOK_PORT: " in done.stderr
 
 
+def test_what_is_lost_is_told_until_it_is_settled(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        for after, last in ((2, 4), (4, 4)):
+            connection.execute("select eventstore.record_loss(0, %s, %s, 9, sha256('9'), 'process 7')", [after, last])
+
+    def losses(*arguments: str) -> list[str]:
+        done = foldbook("audit", "losses", *arguments, DATABASE_URL=database)
+        assert (done.returncode, done.stderr) == (0, "")
+        return [line.partition("  ")[2] or line for line in done.stdout.splitlines()]
+
+    told = [
+        "positions 3 to 4 of shard 0, seen by process 7",
+        "commands without events after position 4 of shard 0, seen by process 7",
+    ]
+    assert losses() == told
+    assert losses("--settle") == [f"{one}: settled" for one in told]
+    assert losses() == ["nothing is known to be lost"]
+
+
 @pytest.mark.parametrize("command", [["doctor"], ["migrate"]])
 def test_a_database_that_is_not_there(command: list[str], tmp_path: Path) -> None:
     nowhere = f"postgresql://foldbook:secret@/foldbook?host={tmp_path}"

@@ -190,13 +190,15 @@ def losses(
     from foldbook.engine.database import connect, require_log
     from foldbook.engine.losses import open_losses
     from foldbook.engine.losses import settle as settle_losses
+    from foldbook.postgres import blocking
 
     settings = read_settings()
     require_log(settings)
     with connect(settings) as connection:
         found = open_losses(connection)
-        if settle and found:
-            settle_losses(connection, found[-1].number)
+    if settle and found:
+        with blocking.connect(settings.owner_dsn) as owner:
+            settle_losses(owner, found[-1].number)
     if as_json:
         print_json([loss._asdict() for loss in found])
         return
