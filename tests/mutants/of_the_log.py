@@ -157,14 +157,14 @@ BUS = [
 
 READERS = [
     Mutant(
-        _STORE + "readers/subscription.py",
-        "asyncio.wait_for(self._woken.wait(), self._poll_interval_s)",
+        _STORE + "readers/hints.py",
+        "asyncio.wait_for(self._woken.wait(), poll_interval_s)",
         "asyncio.wait_for(self._woken.wait(), None)",
         "readside/test_subscriptions.py::test_without_a_hint_it_looks_again_after_the_poll_interval",
     ),
     Mutant(
-        _STORE + "readers/subscription.py",
-        "asyncio.wait_for(self._woken.wait(), self._poll_interval_s)",
+        _STORE + "readers/hints.py",
+        "asyncio.wait_for(self._woken.wait(), poll_interval_s)",
         "asyncio.wait_for(self._woken.wait(), None)",
         "readside/test_running.py::test_without_any_notification_the_poll_finds_what_was_written",
     ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from datetime import datetime
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from uuid import UUID
 
 from foldbook.brokers.port import BrokerUnavailable
 from foldbook.eventstore.events import Event
+from foldbook.eventstore.readers.hints import Hints
 from foldbook.eventstore.readers.reconnecting import Reconnecting
 from foldbook.eventstore.readers.server_watch import ServerWatch
 from foldbook.postgres.calls import call
@@ -21,7 +21,7 @@ from foldbook.trading.events import EVENT_TYPES
 POSITIONS_MAX = 2_000
 """Positions that are read at once."""
 PAUSE_S = 0.02
-"""After a look that found nothing, however many notifications there are."""
+"""After a look that a hint led to and that found nothing, however many there are."""
 
 _HEAD = call("eventstore.head", 1)
 _READ_ACCOUNTS = call("brokers.read_accounts", 4)
@@ -58,20 +58,18 @@ class LogReader:
         self._failed = failed
         self._poll_interval_s = poll_interval_s
         self._watch = ServerWatch()
-        self._woken = asyncio.Event()
+        self._hints = Hints(shard)
+        self.hint = self._hints.take
+        """Takes a notification of ``foldbook_log``."""
         self._loop = Reconnecting(f"the gateway's reader of shard {shard}", dsn, self._read)
 
     def begin_after(self, position: int) -> None:
         self.checkpoint = position
 
-    def hint(self, _: str | None) -> None:
-        self._woken.set()
-
     async def start(self) -> None:
         await self._loop.start()
 
     async def stop(self) -> None:
-        self._woken.set()
         await self._loop.stop()
 
     async def _read(self, connection: Connection) -> None:
@@ -80,10 +78,10 @@ class LogReader:
             return
         self._loop.is_well()
         while not self._loop.stopping.is_set():
-            self._woken.clear()
+            is_hinted = self._hints.look()
             head = await connection.fetchrow(_HEAD, self.shard)
             self.head = 0 if head is None else head["last_position"] or 0
-            if self.checkpoint >= self.head:
+            if is_hinted and self.checkpoint >= self.head:
                 await asyncio.sleep(PAUSE_S)
             while self.checkpoint < self.head:
                 to = min(self.checkpoint + POSITIONS_MAX, self.head)
@@ -95,8 +93,8 @@ class LogReader:
                     self._failed(error)
                     return
                 self.checkpoint = to
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._poll_interval_s)
+            self._hints.reached(self.checkpoint)
+            await self._hints.wait(self._poll_interval_s)
 
 
 def _by_command(rows: Iterable[Any]) -> Iterable[Told]:

@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from foldbook.errors import FoldbookError
 from foldbook.eventstore.backoff import Backoff
+from foldbook.eventstore.readers.hints import Hints
 from foldbook.eventstore.readers.reconnecting import Reconnecting
 from foldbook.postgres.connection import Connection, connect
 
@@ -79,21 +78,9 @@ class Subscription:
         self._failures = Backoff(FAILURE_BACKOFF_S_MIN, FAILURE_BACKOFF_S_MAX)
         self._in_vain = Backoff(ROUND_INTERVAL_S, ROUND_INTERVAL_S_MAX)
         """After rounds that a hint led to and that found nothing: whoever may connect can send hints without end."""
-        self._woken = asyncio.Event()
-        self._reached: float = -1
-        self._hinted: float = -1
-        """The last position that a hint named since the last round began; infinite: look in any case."""
-
-    def hint(self, payload: str | None) -> None:
-        """Take a notification of ``foldbook_log``; None: some may have been missed.
-
-        A position that a round has already reached is ignored. Under load that is half of all hints: a round reads up
-        to the head, which is often ahead of the hint that woke it.
-        """
-        position = _position_in(payload, self.shard)
-        if position > self._reached:
-            self._hinted = max(self._hinted, position)
-            self._woken.set()
+        self._hints = Hints(shard)
+        self.hint = self._hints.take
+        """Takes a notification of ``foldbook_log``."""
 
     async def start(self) -> None:
         await self._loop.start()
@@ -101,14 +88,14 @@ class Subscription:
     async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Wait at most ``timeout_s`` for the current round to end; then interrupt it, which undoes it."""
         self._loop.stopping.set()
-        self._woken.set()
+        self.hint(None)
         await self._loop.stop(grace_s=timeout_s)
 
     async def _read(self, connection: Connection) -> None:
-        self._reached = -1  # A server that comes back may have lost the last rounds.
+        self._hints.reached(None)  # A server that comes back may have lost the last rounds.
         while not self._loop.stopping.is_set():
             began_s = time.monotonic()
-            is_hinted = self._woken.is_set()
+            is_hinted = self._hints.look()
             done = await self._round(connection)
             if done is not None and done.to_position < done.head:
                 continue
@@ -117,13 +104,10 @@ class Subscription:
                 await self._let_writers_write(time.monotonic() - began_s)
             elif is_hinted:
                 await self._loop.pause(self._in_vain.next_s())
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._poll_interval_s)
+            await self._hints.wait(self._poll_interval_s)
 
     async def _round(self, connection: Connection) -> Round | None:
         """One round. If it fails, wait, so that the next one can begin at once."""
-        self._woken.clear()
-        self._hinted = -1
         try:
             done = await self._work(connection)
         except FoldbookError as error:
@@ -133,27 +117,14 @@ class Subscription:
                 "subscription %s:%d failed and will try again in %.1f s: %s", self.name, self.shard, pause_s, error
             )
             await self._loop.pause(pause_s)
-            self._woken.set()
+            self.hint(None)
             return None
         self._loop.is_well()
         self._failures.reset()
-        self._reached = -1 if done is None else done.to_position
-        if self._hinted <= self._reached and not self._loop.stopping.is_set():
-            self._woken.clear()
+        self._hints.reached(None if done is None else done.to_position)
         return done
 
     async def _let_writers_write(self, took_s: float) -> None:
         """Under load a round takes longer, because more events have gathered. A pause in proportion leaves the machine
         to the writers, merges ranges, and writes hot rows less often; a longer pause would delay every read."""
         await asyncio.sleep(min(max(self._interval_s - took_s, took_s * PAUSE_SHARE), ROUND_INTERVAL_S_MAX))
-
-
-def _position_in(payload: str | None, shard: int) -> float:
-    """The position that a hint names in this shard. -1: it names another shard. Infinite: unknown."""
-    if payload is None:
-        return math.inf
-    named_shard, _, position = payload.partition(":")
-    try:
-        return int(position) if int(named_shard) == shard else -1
-    except ValueError:
-        return math.inf

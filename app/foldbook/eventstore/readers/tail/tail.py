@@ -12,10 +12,11 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from foldbook.errors import FoldbookError, LogChanged, StoreUnavailable
+from foldbook.eventstore.readers.hints import Hints
 from foldbook.eventstore.readers.reconnecting import Reconnecting
 from foldbook.eventstore.readers.server_watch import ServerWatch
 from foldbook.eventstore.readers.tail.history import History, Start, reached
@@ -81,12 +82,11 @@ class Tail:
         self._loop = Reconnecting(f"the tail of shard {shard}", dsn, self._read)
         self._followers: set[Follower] = set()
         self._waiting: defaultdict[Selection, set[Follower]] = defaultdict(set)
-        self._woken = asyncio.Event()
+        self._hints = Hints(shard)
+        self.hint = self._hints.take
+        """Takes a notification of ``foldbook_log``."""
         self._is_followed = asyncio.Event()
         self._is_ready = asyncio.Event()
-
-    def hint(self, _: str | None) -> None:
-        self._woken.set()
 
     async def start(self) -> None:
         await self._loop.start()
@@ -130,8 +130,8 @@ class Tail:
             elif await self._read_range(connection):
                 continue
             else:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), self._poll_interval_s)
+                self._hints.reached(None if self.ring is None else self.ring.end)
+                await self._hints.wait(self._poll_interval_s)
 
     async def _has_end(self, connection: Connection) -> bool:
         """Whether the log has the commit that the ring ends with."""
@@ -153,7 +153,7 @@ class Tail:
 
     async def _read_range(self, connection: Connection) -> bool:
         """Read what is new. Returns whether there is more. Pauses afterwards: under load more events share a range."""
-        self._woken.clear()
+        is_hinted = self._hints.look()
         if self.ring is None:
             head = await connection.fetchrow(_HEAD, self.shard)
             assert head is not None
@@ -164,9 +164,9 @@ class Tail:
         to = reached(rows, RANGE_EVENTS_MAX)
         if to < self.ring.end:
             self._begin_again()
-        elif to == self.ring.end:
+        elif to == self.ring.end and is_hinted:
             await asyncio.sleep(self._interval_s)  # However many notifications there are of nothing.
-        else:
+        elif to > self.ring.end:
             self._end = await self._start(connection, to)
             began_s = time.thread_time()
             self._publish(to, rows)
