@@ -23,6 +23,8 @@ from foldbook.postgres.sqlstates import raise_if_unavailable
 
 _ASK_DOCTOR = "`foldbook doctor` says what is in the way"
 _FATES = {fate.value: fate for fate in Fate}
+_NULL = b"null"
+"""What an upcaster has left of a payload, if it returned nothing."""
 
 APPEND = call("eventstore.append", 18)
 _APPEND_ONE = call("eventstore.append_one", 15)
@@ -39,10 +41,6 @@ _PROVE = call("eventstore.prove_writable", 2)
 PROOF_TIMEOUT_S = 1.5
 PROOF_PATIENCE_MS = 1_000
 """How long a proof waits for the writer's lock."""
-
-
-_NULL = b"null"
-"""What an upcaster has left of a payload, if it returned nothing."""
 
 LEASE_LOST = "FB015"
 NO_SUCH_SHARD = "FB016"
@@ -124,18 +122,24 @@ class PostgresStore:
         return [Verdict(_FATES[fate], position, sequence, same) for fate, position, sequence, same, _, _ in rows]
 
     async def _writer(self, shard: int) -> _Writer:
+        if (writer := self._open_writer(shard)) is not None:
+            return writer
         async with self._openings[shard]:
-            writer = self._writers.get(shard)
-            if writer is None or writer.connection.is_closed():
-                try:
-                    writer = await _Writer.open(self._dsn, self._lease, self._server)
-                except UNREACHABLE as error:
-                    raise StoreUnavailable(f"no connection to the log: {error}") from error
-                if writer.run != self._server.number:
-                    writer.connection.terminate()
-                    raise StoreUnavailable("while this connection was made, another one met another server")
-                self._writers[shard] = writer
-        return writer
+            if (writer := self._open_writer(shard)) is not None:
+                return writer
+            try:
+                writer = await _Writer.open(self._dsn, self._lease, self._server)
+            except UNREACHABLE as error:
+                raise StoreUnavailable(f"no connection to the log: {error}") from error
+            if writer.run != self._server.number:
+                writer.connection.terminate()
+                raise StoreUnavailable("while this connection was made, another one met another server")
+            self._writers[shard] = writer
+            return writer
+
+    def _open_writer(self, shard: int) -> _Writer | None:
+        writer = self._writers.get(shard)
+        return None if writer is None or writer.connection.is_closed() else writer
 
     async def read_aggregates(self, shard: int, after: Sequence[tuple[AggregateKey, int]]) -> list[StoredEvent]:
         async with self._reading() as connection:

@@ -78,6 +78,8 @@ def clearing_the_way(dsn: str, connection: psycopg.Connection[Any]) -> Iterator[
 
 
 def _clear(dsn: str, pid: int, is_done: threading.Event) -> None:
+    if is_done.wait(LOOK_INTERVAL_S):  # As most are: nobody was in the way.
+        return
     with suppress(psycopg.Error), connect(dsn, application_name="foldbook migrate") as connection:
         connection.autocommit = True
         while not is_done.wait(LOOK_INTERVAL_S):
