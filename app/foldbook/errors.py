@@ -206,7 +206,12 @@ class ProjectionError(FoldbookError):
 class LogMismatch(
     FoldbookError, code="log-mismatch", status=503, title="The database's log is not the one that the settings describe"
 ):
-    pass
+    @classmethod
+    def of_shards(cls, found: int, expected: int) -> LogMismatch:
+        return cls(
+            f"this log has {found} shards, fixed when it was created, but the settings say {expected}: "
+            f"set FOLDBOOK_SHARDS={found}, or use another database"
+        )
 
 
 class LogChanged(FoldbookError, code="log-changed", status=409, title="The log is not the one that was read"):

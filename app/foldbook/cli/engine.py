@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
 from foldbook.cli.exits import Exit
@@ -13,9 +11,6 @@ from foldbook.engine.address import check_address
 from foldbook.engine.console import tell
 from foldbook.engine.database import running_database
 from foldbook.postgres.roles import NOT_SEPARATED
-
-if TYPE_CHECKING:
-    pass
 
 
 def up() -> None:

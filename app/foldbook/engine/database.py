@@ -76,7 +76,4 @@ def require_log(settings: Settings) -> None:
     if facts is None:
         raise LogMismatch("this version's log is not in the database: run `foldbook migrate`")
     if facts.shard_count != settings.shards:
-        raise LogMismatch(
-            f"this log has {facts.shard_count} shards, fixed when it was created, but the settings say "
-            f"{settings.shards}: set FOLDBOOK_SHARDS={facts.shard_count}, or use another database"
-        )
+        raise LogMismatch.of_shards(facts.shard_count, settings.shards)

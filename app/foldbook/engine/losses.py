@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from foldbook.eventstore.seen import describe_lost
+
 _OPEN = "select number, shard, after_position, last_position, process, found_at::text from eventstore.losses_open()"
 _SETTLE = "select eventstore.settle_losses(%s)"
 
@@ -24,9 +26,7 @@ class OpenLoss(NamedTuple):
 
     @property
     def what(self) -> str:
-        if self.last_position > self.after_position:
-            return f"positions {self.after_position + 1} to {self.last_position} of shard {self.shard}"
-        return f"commands without events after position {self.after_position} of shard {self.shard}"
+        return describe_lost(self.shard, self.after_position, self.last_position)
 
 
 def open_losses(connection: Connection) -> list[OpenLoss]:

@@ -85,11 +85,9 @@ class ServerRun:
 
     def check_shards(self, shard_count: int) -> None:
         """Raises ``LogMismatch``."""
+        assert self.shard_count is not None, "a connection was admitted before"
         if self.shard_count != shard_count:
-            raise LogMismatch(
-                f"this log has {self.shard_count} shards, fixed when it was created, but this process was told "
-                f"{shard_count}: set FOLDBOOK_SHARDS={self.shard_count}"
-            )
+            raise LogMismatch.of_shards(self.shard_count, shard_count)
 
     def _begin(self) -> None:
         self.number += 1

@@ -55,12 +55,10 @@ async def replay(
     state, sequence, position = decider.initial, 0, 0
     while page := await store.read_log(shard, position, PAGE_EVENTS, key):
         for event in page:
-            is_later = to_position is not None and event.position > to_position
-            if to_time is not None and event.recorded_at > to_time:
-                is_later = True
-                if event.recorded_at > datetime.now(UTC):
-                    raise LogClockAhead(f"position {event.position} was recorded at {event.recorded_at}, still to come")
-            if is_later:
+            is_after_time = to_time is not None and event.recorded_at > to_time
+            if is_after_time and event.recorded_at > datetime.now(UTC):
+                raise LogClockAhead(f"position {event.position} was recorded at {event.recorded_at}, still to come")
+            if is_after_time or (to_position is not None and event.position > to_position):
                 return _replayed(decider, aggregate_id, state, sequence, position)
             fact = decider.event_types.decode(event.type, event.schema_version, event.payload)
             state, sequence, position = decider.evolve(state, fact), event.sequence, event.position

@@ -48,11 +48,14 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
     found_at: datetime
 
     def describe(self) -> str:
-        if self.last_position > self.after_position:
-            what = f"positions {self.after_position + 1} to {self.last_position}"
-        else:
-            what = f"commands without events after position {self.after_position}"
-        return f"{what} of shard {self.shard}, commits {self.after_commit + 1} to {self.last_commit}"
+        what = describe_lost(self.shard, self.after_position, self.last_position)
+        return f"{what}, commits {self.after_commit + 1} to {self.last_commit}"
+
+
+def describe_lost(shard: int, after_position: int, last_position: int) -> str:
+    if last_position > after_position:
+        return f"positions {after_position + 1} to {last_position} of shard {shard}"
+    return f"commands without events after position {after_position} of shard {shard}"
 
 
 class Seen:

@@ -238,10 +238,7 @@ def _identify_log(connection: Connection, shard_count: int) -> None:
     found = connection.execute("select shard_count from eventstore.log_info").fetchone()
     assert found is not None
     if found[0] != shard_count:
-        raise LogMismatch(
-            f"this log has {found[0]} shards, fixed when it was created, but the settings say {shard_count}: "
-            f"set FOLDBOOK_SHARDS={found[0]}, or use another database"
-        )
+        raise LogMismatch.of_shards(found[0], shard_count)
     connection.execute(
         "insert into eventstore.shards (shard) select generate_series(0, %s - 1) on conflict do nothing", [shard_count]
     )
