@@ -15,10 +15,11 @@ import psycopg
 import pytest
 import pytest_asyncio
 
+import foldbook.api.refusals
 from foldbook.access.keys import key_of
 from foldbook.access.roles import Role
 from foldbook.api.sessions import COOKIE
-from foldbook.echo import LINES_PER_S_MAX
+from foldbook.echo import LINES_PER_S_MAX, LineLimit
 from tests.access.conftest import Guarded, bearer
 from tests.access.wire import JSON, Answer, Headers, Way, json_body, send
 
@@ -226,6 +227,13 @@ async def test_an_operator_says_for_whom_and_stays_the_actor(world: World, door:
     assert (event["actor"], event["on_behalf_of"]) == ("alice", None)
 
 
+@pytest.fixture
+def few_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests before have written no lines in this second."""
+    monkeypatch.setattr(foldbook.api.refusals, "_lines", LineLimit())
+
+
+@pytest.mark.usefixtures("few_refusals")
 async def test_who_is_refused_is_counted_and_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
     async def counted(status: int) -> float:
         exposed = (await world.guarded.ask(world.guarded.operator, "GET", "/metrics")).text
@@ -246,6 +254,7 @@ async def test_who_is_refused_is_counted_and_logged(world: World, caplog: pytest
     assert world.trader not in caplog.text
 
 
+@pytest.mark.usefixtures("few_refusals")
 async def test_a_flood_of_refusals_is_no_flood_of_lines(world: World, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "foldbook.api.refusals"):
         for _ in range(300):

@@ -106,16 +106,18 @@ async def test_a_client_that_the_ring_leaves_behind_is_ended_and_can_come_back(
     async with listening(engine) as client:
         await client.until("caught-up")
         (follower,) = tail._followers
-        sending = asyncio.Event()
+        is_held, sending = asyncio.Event(), asyncio.Event()
         take = follower.take
 
         async def held(idle_s: float) -> bytes:
+            is_held.set()
             await sending.wait()
             frames: bytes = await take(idle_s)
             return frames
 
         monkeypatch.setattr(follower, "take", held)
         await engine.place("o-0")
+        await is_held.wait()  # It has taken the first, and not the others.
         for n in range(1, 30):
             await engine.place(f"o-{n}")
 
