@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from foldbook.config import Settings
 from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.postgres.roles import OWNER
 from tests.access.conftest import bearer, secret_of
+from tests.machinery.cli import foldbook
 from tests.machinery.engine import Engine, command_line
 
 ACCOUNT = "alice/binance/simulated"
@@ -232,12 +232,7 @@ def test_what_is_on_loopback(monkeypatch: pytest.MonkeyPatch, host: str) -> None
 
 
 def doctor(**variables: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "foldbook.cli", "doctor", "--json"],
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-    )
+    done = foldbook("doctor", "--json", **variables)
     assert done.returncode in (Exit.DONE, Exit.UNWELL), done.stderr  # The tests' server does not wait for its disk.
     access: dict[str, Any] = json.loads(done.stdout)["access"]
     return access

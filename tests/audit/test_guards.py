@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ from foldbook.postgres.roles import AUDITOR, ENGINE, as_role
 from tests.audit.conftest import as_superuser
 from tests.audit.manipulations import IN_READ, MANIPULATIONS, STRANGER, Manipulation
 from tests.conftest import Postgres, prepare
+from tests.machinery.cli import foldbook
 from tests.machinery.servers import MAJORS, servers
 from tests.readside.projecting import administering
 
@@ -95,31 +93,21 @@ def test_it_is_repaired_or_named(major: int) -> None:
 def test_the_command_line_says_what_it_repaired_and_what_it_did_not(ledger: str, postgres: Postgres) -> None:
     repaired = next(m for m in MANIPULATIONS if m.name == "a view log that lies")
     named = next(m for m in MANIPULATIONS if m.name == "a trigger of somebody else")
-    assert run(ledger, "audit", "verify").returncode == 0
+    assert foldbook("audit", "verify", DATABASE_URL=ledger).returncode == 0
     with psycopg.connect(as_superuser(postgres, ledger)) as superuser:
         for manipulation in (repaired, named):
             manipulate(superuser, manipulation)
-    verified = run(ledger, "audit", "verify")
+    verified = foldbook("audit", "verify", DATABASE_URL=ledger)
     assert verified.returncode == 5
     for manipulation in (repaired, named):
         assert f"not protected: {manipulation.said}" in verified.stderr
-    migrated = run(ledger, "migrate")
+    migrated = foldbook("migrate", DATABASE_URL=ledger)
     assert migrated.returncode == 5
     assert f"repaired: {repaired.said}" in migrated.stderr
     assert f"not repaired: {named.said}" in migrated.stderr
     with psycopg.connect(ledger) as owner:
         owner.execute("drop trigger forge on eventstore.events")
-    assert run(ledger, "migrate").returncode == 0
-
-
-def run(dsn: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "foldbook.cli", *arguments],
-        env=os.environ | {"DATABASE_URL": dsn},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    assert foldbook("migrate", DATABASE_URL=ledger).returncode == 0
 
 
 async def test_what_the_engine_did_to_its_read_tables_is_found_and_a_rebuild_mends_it(ledger: str) -> None:

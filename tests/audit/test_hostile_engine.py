@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
@@ -13,6 +10,7 @@ import pytest
 from foldbook.cli.exits import Exit
 from foldbook.postgres.roles import AUDITOR, ENGINE, as_role
 from tests.conftest import Postgres
+from tests.machinery.cli import foldbook
 
 PLANT = """
 create table read.caught (who name);
@@ -38,16 +36,6 @@ create operator read.<> (leftarg = {type}, rightarg = {type}, function = read.tr
 TYPES = ("text", "integer", "bigint", "oid", "name", "uuid")
 
 
-def foldbook(database: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "foldbook.cli", *arguments],
-        env=os.environ | {"DATABASE_URL": database},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def caught(database: str) -> set[str]:
     with psycopg.connect(database) as connection:
         return {who for (who,) in connection.execute("select who from read.caught")}
@@ -65,7 +53,7 @@ def planted(database: str) -> str:
 def test_what_the_engine_plants_is_executed_by_nobody_with_more_rights(planted: str, tmp_path: Path) -> None:
     with psycopg.connect(planted) as owner:
         owner.execute("delete from eventstore.code")  # so that the migration replaces everything
-    assert foldbook(planted, "migrate").returncode == Exit.DIFFERENT, "it names what it does not drop"
+    assert foldbook("migrate", DATABASE_URL=planted).returncode == Exit.DIFFERENT, "it names what it does not drop"
     for arguments in (
         ["doctor"],
         ["audit", "verify"],
@@ -73,13 +61,13 @@ def test_what_the_engine_plants_is_executed_by_nobody_with_more_rights(planted: 
         ["pg_dump", f"--file={tmp_path / 'dump'}"],
         ["psql", "--owner", "-c", "select count(*) from eventstore.events where type = 'OrderCreated' and shard = 0"],
     ):
-        foldbook(planted, *arguments)
+        foldbook(*arguments, DATABASE_URL=planted)
     assert caught(planted) == set()
 
 
 @pytest.mark.parametrize("question", ["select * from read.hostile", "select * from read.orders", "select read.trap()"])
 def test_psql_as_documented_lends_it_an_auditor_s_rights(planted: str, question: str) -> None:
-    done = foldbook(planted, "psql", "-v", "ON_ERROR_STOP=1", "-c", question)
+    done = foldbook("psql", "-v", "ON_ERROR_STOP=1", "-c", question, DATABASE_URL=planted)
     assert done.returncode == 0, done.stderr
     assert caught(planted) <= {AUDITOR}
     if "orders" not in question:
@@ -88,17 +76,18 @@ def test_psql_as_documented_lends_it_an_auditor_s_rights(planted: str, question:
 
 def test_psql_is_the_owner_only_when_told_so(database: str) -> None:
     who = ["-A", "-t", "-c", "select current_user"]
-    assert foldbook(database, "psql", *who).stdout == f"{AUDITOR}\n"
+    assert foldbook("psql", *who, DATABASE_URL=database).stdout == f"{AUDITOR}\n"
     with psycopg.connect(database) as connection:
         (owner,) = connection.execute("select current_user::text").fetchone() or ("",)
-    assert foldbook(database, "psql", "--owner", *who).stdout == f"{owner}\n"
-    assert foldbook(database, "psql", "--owner", "-A", "-t", "-c", "show search_path").stdout == "pg_catalog\n"
+    assert foldbook("psql", "--owner", *who, DATABASE_URL=database).stdout == f"{owner}\n"
+    path = foldbook("psql", "--owner", "-A", "-t", "-c", "show search_path", DATABASE_URL=database)
+    assert path.stdout == "pg_catalog\n"
 
 
 def test_doctor_asks_as_an_auditor(database: str, postgres: Postgres) -> None:
     """What only the owner may read is refused, and nothing of it is asked."""
     with psycopg.connect(database) as owner:
         owner.execute("revoke select on all tables in schema eventstore from foldbook_auditor")
-    done = foldbook(database, "doctor")
+    done = foldbook("doctor", DATABASE_URL=database)
     assert "no log of this version" in done.stdout
     assert "foldbook migrate" in done.stdout

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +18,7 @@ from foldbook.postgres.roles import AUDITOR, as_role
 from foldbook.trading.commands import BookCommand
 from foldbook.trading.events import OrderUpdate
 from tests.builders import ACCOUNT, cancel, open_account, place, replace_order, report, trade
+from tests.machinery.cli import foldbook
 from tests.readside.histories import Happening, book_created, write
 from tests.trading.lives import Life, commands
 
@@ -344,13 +343,7 @@ def test_the_command_ends_with_code_5_on_a_difference(
 
 
 def verify_orders(dsn: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "foldbook.cli", "audit", "verify", "--orders", *arguments],
-        env=os.environ | {"DATABASE_URL": dsn, "FOLDBOOK_DATA_DIR": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return foldbook("audit", "verify", "--orders", *arguments, DATABASE_URL=dsn, FOLDBOOK_DATA_DIR=str(folder))
 
 
 def test_an_auditor_may_ask(connection: psycopg.Connection[Any], database: str) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from uuid import UUID
 
@@ -31,6 +29,7 @@ from tests.audit.ledger import ALICE, BOB, COMMITS, EVENTS, tamper
 from tests.builders import cancel, created, open_account, place
 from tests.conftest import Postgres, prepare
 from tests.eventstore.test_store_contract import propose
+from tests.machinery.cli import foldbook
 
 EDIT = "update eventstore.events set payload = '{}' where position = 17"
 
@@ -191,18 +190,9 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(
 # -- the command line ------------------------------------------------------------------------------------------------
 
 
-def foldbook(dsn: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "foldbook.cli", "audit", *arguments],
-        env=os.environ | {"DATABASE_URL": dsn, "FOLDBOOK_DATA_DIR": str(folder)},
-        capture_output=True,
-        text=True,
-    )
-
-
 def test_an_auditor_s_evening(ledger: str, postgres: Postgres, tmp_path: Path) -> None:
     def audit(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return foldbook(ledger, tmp_path, *arguments)
+        return foldbook("audit", *arguments, DATABASE_URL=ledger, FOLDBOOK_DATA_DIR=str(tmp_path))
 
     anchors, folder, place_file = (str(tmp_path / name) for name in ("anchors.ndjson", "export", "resume.json"))
     assert audit("anchor", anchors).returncode == 0
@@ -225,9 +215,8 @@ def test_an_auditor_s_evening(ledger: str, postgres: Postgres, tmp_path: Path) -
 
 def test_a_wrong_anchor_file(tmp_path: Path) -> None:
     (tmp_path / "anchors").write_text("none")
-    done = foldbook(
-        "postgresql://nobody@127.0.0.1:1/nowhere", tmp_path, "verify", "--anchor", str(tmp_path / "anchors")
-    )
+    nowhere = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere", "FOLDBOOK_DATA_DIR": str(tmp_path)}
+    done = foldbook("audit", "verify", "--anchor", str(tmp_path / "anchors"), **nowhere)
     assert done.returncode == 1
     assert "anchor.key.pub is missing" in done.stderr
 

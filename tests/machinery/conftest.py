@@ -1,8 +1,10 @@
-"""An engine for a test."""
+"""An engine for a test, and a folder."""
 
 from __future__ import annotations
 
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,3 +22,12 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     yield engine
     if engine.process is not None and engine.process.poll() is None:
         engine.stop(signal.SIGTERM)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may enter, unlike ``tmp_path``."""
+    folder = Path(tempfile.mkdtemp(prefix="foldbook-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)

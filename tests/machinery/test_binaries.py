@@ -5,22 +5,11 @@ from __future__ import annotations
 import shutil
 import stat
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from foldbook.postgres import binaries
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that everybody may enter, unlike ``tmp_path``."""
-    folder = Path(tempfile.mkdtemp(prefix="foldbook-test-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def test_programs_in_a_folder_that_only_its_owner_may_enter(

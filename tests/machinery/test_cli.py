@@ -8,7 +8,6 @@ import json
 import os
 import socket
 import stat
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -28,16 +27,7 @@ from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.resources import projection_files
 from foldbook.trading.book import ORDER_BOOK
 from tests.builders import ACCOUNT, open_account, place, trade
-
-
-def foldbook(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "foldbook.cli", *arguments],
-        cwd=cwd,
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-    )
+from tests.machinery.cli import foldbook
 
 
 async def trade_a_little(dsn: str) -> None:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,17 +19,9 @@ from foldbook.postgres.data_folder import (
 )
 from foldbook.postgres.embedded import EmbeddedPostgres
 from tests.leaving_out import leave_out
+from tests.machinery.cli import foldbook
 
 NOBODY = 65534
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """In a folder that everybody may enter, unlike ``tmp_path``."""
-    folder = Path(tempfile.mkdtemp(prefix="foldbook-test-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def as_root() -> None:
@@ -208,13 +196,7 @@ def test_no_command_touches_another_user_s_cluster(command: list[str], tmp_path:
     if os.geteuid() == 0:
         os.chown(folder, NOBODY, NOBODY)
     before = facts(victim) | facts(open_folder)
-    done = subprocess.run(
-        [sys.executable, "-m", "foldbook.cli", *command],
-        env=os.environ | {"FOLDBOOK_DATA_DIR": str(folder), "DATABASE_URL": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = foldbook(*command, FOLDBOOK_DATA_DIR=str(folder), DATABASE_URL="")
     assert (done.returncode, done.stdout) == (1, "")
     assert f"foldbook: {folder}" in done.stderr
     assert "Nothing was touched" in done.stderr

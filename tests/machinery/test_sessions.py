@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +23,7 @@ from foldbook.postgres.roles import ENGINE, OWNER, as_role
 from foldbook.trading.book import ORDER_BOOK
 from tests.builders import open_account, place
 from tests.conftest import prepare
+from tests.machinery.cli import foldbook
 from tests.machinery.servers import MAJORS, Server, servers
 from tests.readside.projecting import assert_equal_to_fresh_folds, caught_up, projecting
 
@@ -235,21 +233,11 @@ def test_another_encoding_than_utf8_is_refused(server: Server, encoding: str) ->
             asyncio.run(_open(dsn))
         if encoding == "LATIN1":
             return
-        doctor = _foldbook(dsn, "doctor")
+        doctor = foldbook("doctor", DATABASE_URL=dsn)
         assert (doctor.returncode, "encoding 'UTF8' template template0" in doctor.stdout) == (Exit.UNWELL, True)
-        assert _foldbook(dsn, "migrate").returncode == Exit.UNREACHABLE
+        assert foldbook("migrate", DATABASE_URL=dsn).returncode == Exit.UNREACHABLE
     finally:
         server.execute("drop database other with (force)")
-
-
-def _foldbook(dsn: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "foldbook.cli", *arguments],
-        env=os.environ | {"DATABASE_URL": dsn},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def test_rows_that_a_policy_hides_are_an_error_and_not_a_smaller_result(database: str) -> None:

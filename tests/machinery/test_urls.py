@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,7 @@ from foldbook.postgres import urls
 from foldbook.postgres.connection import connect
 from foldbook.postgres.roles import ENGINE, as_role
 from foldbook.postgres.urls import UrlError, masked, parse, with_setting
+from tests.machinery.cli import foldbook
 from tests.machinery.servers import servers
 
 SECRET = "hunter2"
@@ -190,13 +188,7 @@ def test_a_password_of_a_malformed_url_stands_nowhere(url: str, monkeypatch: pyt
 @pytest.mark.parametrize("command", ["doctor", "migrate", "up"])
 def test_a_malformed_url_ends_a_command_with_code_2(command: str) -> None:
     for url in (MALFORMED[0], REFUSED["unknown"][0]):
-        done = subprocess.run(
-            [sys.executable, "-m", "foldbook.cli", command],
-            env=os.environ | {"DATABASE_URL": url},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        done = foldbook(command, DATABASE_URL=url)
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
         assert done.stderr.startswith("foldbook: DATABASE_URL: ") and done.stderr.count("\n") == 1
         assert SECRET not in done.stderr
