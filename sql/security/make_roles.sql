@@ -6,13 +6,16 @@ declare
     v_role text;
 begin
     foreach v_role in array array['foldbook_engine', 'foldbook_auditor'] loop
-        if to_regrole(v_role) is null then
+        -- Roles belong to the whole cluster. The migration of another database may have been quicker, and the server tells
+        -- this session a moment after its commit: until then there seems to be no such role, and yet it cannot be made.
+        for v_attempt in 1..1000 loop
+            exit when to_regrole(v_role) is not null;
             begin
                 execute format('create role %I', v_role);
             exception when duplicate_object or unique_violation then
-                null; -- Roles belong to the whole cluster: the migration of another database was quicker.
+                perform pg_sleep(0.01);
             end;
-        end if;
+        end loop;
         if not pg_has_role(v_role, 'usage') then
             execute format('grant %I to %I', v_role, current_user);
         end if;
