@@ -56,6 +56,32 @@ def frames(
     return b"".join(parts)
 
 
+class Confirms:
+    """What RabbitMQ says of messages, by their numbers on the channel. Where one was refused, the count stands: a later
+    confirm of many at once is said by the highest number, and passes over what was refused before."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        """So many of the messages sent first are confirmed."""
+        self.refused: int | None = None
+        """The first that was refused, as far as is known."""
+        self._beyond: set[int] = set()
+
+    def take(self, tag: int, *, is_ack: bool, is_multiple: bool) -> None:
+        """``is_multiple``: it is said of all up to ``tag`` of which nothing was said before."""
+        if not is_ack:
+            refused = self.count + 1 if is_multiple else tag
+            self.refused = refused if self.refused is None else min(self.refused, refused)
+        elif is_multiple:
+            self.count = max(self.count, tag if self.refused is None else min(tag, self.refused - 1))
+            self._beyond = {beyond for beyond in self._beyond if beyond > self.count}
+        else:
+            self._beyond.add(tag)
+        while self.count + 1 in self._beyond:
+            self.count += 1
+            self._beyond.remove(self.count)
+
+
 class Publisher(aiormq.Channel):
     """A channel whose messages are confirmed; ``open_on`` a connection makes one.
 
@@ -67,11 +93,8 @@ class Publisher(aiormq.Channel):
         super().__init__(connection, number, frame_buffer=FRAMES_MAX)
         self._progressed = progressed
         self.sent = 0
-        self.confirmed = 0
-        """So many of the messages sent first are confirmed."""
         self.returned = 0
-        self._confirmed_beyond: set[int] = set()
-        self._is_refused = False
+        self._confirms = Confirms()
         self._closed = self.closing
         self._closed.add_done_callback(lambda _: progressed())
 
@@ -82,12 +105,17 @@ class Publisher(aiormq.Channel):
         return channel
 
     @property
+    def confirmed(self) -> int:
+        """So many of the messages sent first are confirmed."""
+        return self._confirms.count
+
+    @property
     def unconfirmed(self) -> int:
         return self.sent - self.confirmed
 
     def check(self) -> None:
         """Raises ``RabbitRefused`` if a message was refused, and what closed the channel if it is closed."""
-        if self._is_refused:
+        if self._confirms.refused is not None:
             raise RabbitRefused(
                 f"RabbitMQ refused a message, after {self.confirmed} that it took: is a queue full that refuses more?"
             )
@@ -108,17 +136,8 @@ class Publisher(aiormq.Channel):
     # -- what RabbitMQ says of them ------------------------------------------------------------------------------
 
     async def _on_confirm_frame(self, frame: ConfirmationFrameType) -> None:
-        tag = frame.delivery_tag or 0
-        if not isinstance(frame, spec.Basic.Ack):
-            self._is_refused = True
-        elif frame.multiple:
-            self.confirmed = max(self.confirmed, tag)
-            self._confirmed_beyond = {beyond for beyond in self._confirmed_beyond if beyond > tag}
-        else:
-            self._confirmed_beyond.add(tag)
-        while self.confirmed + 1 in self._confirmed_beyond:
-            self.confirmed += 1
-            self._confirmed_beyond.remove(self.confirmed)
+        is_ack = isinstance(frame, spec.Basic.Ack)
+        self._confirms.take(frame.delivery_tag or 0, is_ack=is_ack, is_multiple=bool(frame.multiple))
         self._progressed()
 
     async def _on_return_frame(self, frame: spec.Basic.Return) -> None:
