@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import immutables
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -23,7 +24,19 @@ from foldbook.trading.events import AccountAdjusted
 from foldbook.trading.values import AdjustmentKind, DoubtOutcome, OrdStatus, PendingRequest, RequestKind
 from tests.brokers.gateway_world import GatewayWorld, gateway_world, now
 from tests.brokers.venue_process import VenueProcess, venue_process
-from tests.builders import NOW, adjust, cancel, open_account, place, replace_order, resolve
+from tests.builders import (
+    NOW,
+    adjust,
+    attempt,
+    cancel,
+    in_doubt,
+    open_account,
+    place,
+    replace_order,
+    report,
+    resolve,
+    trade,
+)
 from tests.waiting import until
 
 
@@ -367,6 +380,37 @@ async def test_a_gateway_that_ends_while_orders_are_under_way_leaves_no_doubt_be
     await world.faults()
     ids = [each["client_order_id"] for each in await asyncio.to_thread(world.venue.orders, world.account)]
     assert sorted(ids) == [f"o-{n}:1" for n in range(1, 6)]
+
+
+@pytest.mark.parametrize("known", ["asked for", "attempted", "in doubt", "acknowledged"])
+@pytest.mark.parametrize("request_kind", [RequestKind.CANCEL, RequestKind.REPLACE])
+async def test_a_successor_finds_the_answer_to_what_was_asked_of_an_order_that_has_filled(
+    world: GatewayWorld, request_kind: RequestKind, known: str
+) -> None:
+    """Its predecessor ended when it had recorded the fill, and not the answer."""
+    await world.execute(order(world))
+    await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
+    await world.stop_gateway()
+    await world.quote("99", "100")
+    (fill,) = await asyncio.to_thread(world.venue.fills, world.account)
+    account, is_cancel = world.account, request_kind is RequestKind.CANCEL
+    asked = cancel(account=account) if is_cancel else replace_order(account=account, limit_price=Decimal(99))
+    about: Any = {"request": request_kind, "request_id": str(asked.command_id), "attempt": 1, "account": account}
+    await world.execute(asked)
+    if known != "asked for":
+        await world.execute(attempt(**about))
+    if known == "in doubt":
+        await world.execute(in_doubt(**about))
+    if known == "acknowledged":
+        pending = "PENDING_CANCEL" if is_cancel else "PENDING_REPLACE"
+        await world.execute(report(pending, account=account, request_id=about["request_id"]))
+    await world.execute(trade(fill["exec_id"], "2", account=account, transact_time=now()))
+    assert (await world.order("o-1")).requests
+    await world.start_gateway()
+    filled = await world.order_is("o-1", lambda o: not o.requests and not o.doubts)
+    assert (filled.status, filled.cum_qty) == (OrdStatus.FILLED, Decimal(2))
+    assert (await world.types("o-1")).count("OrderFilled") == 1
+    assert (await world.book()).filled == immutables.Map()
 
 
 async def test_a_successor_asks_nothing_before_it_knows_what_the_venue_can_do(database: str, tmp_path: Path) -> None:

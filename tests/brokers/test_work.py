@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -89,10 +88,8 @@ class World:
 
     def hear(self, *commands: BookCommand) -> None:
         for command in commands:
-            self.work_hears(command, self.life.execute(command))
-
-    def work_hears(self, command: BookCommand, events: Sequence[Any]) -> None:
-        self.work.hear(len(self.life.events), command.command_id, events)
+            events = self.life.execute(command)
+            self.work.hear(len(self.life.events), command.command_id, events)
 
     def last(self, kind: type[BookCommand]) -> Any:
         return next(command for command in reversed(self.recorded) if type(command) is kind)

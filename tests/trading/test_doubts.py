@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from foldbook.errors import Refusal
 from foldbook.eventstore.events import Event
+from foldbook.trading.book import ORDER_BOOK
 from foldbook.trading.commands import BookCommand, SetTradingState
 from foldbook.trading.doubts import DOUBTS_MAX
 from foldbook.trading.events import (
@@ -21,8 +23,10 @@ from foldbook.trading.events import (
     OrderReplaceSubmitted,
     OrderSubmitted,
 )
+from foldbook.trading.state import FILLED_MAX
 from foldbook.trading.values import DoubtOutcome, OrderType, OrdStatus, PendingRequest, RequestKind, Side, TradingState
 from tests.builders import (
+    ACCOUNT,
     NOW,
     attempt,
     cancel,
@@ -93,7 +97,7 @@ def test_an_account_that_was_halted_sends_nothing_again() -> None:
         SetTradingState(
             command_id=cancel().command_id,
             received_at=NOW,
-            account="alice/binance/simulated",
+            account=ACCOUNT,
             state=TradingState.HALTED,
         )
     )
@@ -314,3 +318,53 @@ def test_a_mismatch_that_changes_is_told_again() -> None:
     assert types(lived.execute(holding("1"))) == ["PositionMismatchDetected"]
     assert types(lived.execute(holding("2"))) == ["PositionMismatchDetected"]
     assert types(lived.execute(holding("0"))) == ["PositionMismatchResolved"]
+
+
+# -- filled orders -------------------------------------------------------------------------------------------------
+
+
+def test_an_order_that_has_filled_is_remembered_until_what_was_asked_of_it_is_answered() -> None:
+    kill = cancel()
+    lived = life(report("NEW"), kill, attempt(request=CANCEL, request_id=str(kill.command_id), attempt=1))
+    lived.execute(in_doubt(request=CANCEL, request_id=str(kill.command_id), attempt=1))
+    lived.execute(trade("e-1", "2"))
+    assert not lived.book.orders
+    filled = lived.book.filled["o-1"]
+    assert (filled.is_filled, filled.status) == (True, OrdStatus.PENDING_CANCEL)
+    assert filled.is_in_doubt(CANCEL, str(kill.command_id))
+    lived.execute(report("CANCEL_REJECTED", request_id=str(kill.command_id)))
+    assert not lived.book.filled
+
+
+def test_what_counts_does_not_count_orders_that_have_filled() -> None:
+    lived = life(report("NEW"), cancel(), trade("e-1", "2"))
+    assert lived.book.filled
+    halt = SetTradingState(
+        command_id=cancel().command_id,
+        received_at=NOW,
+        account=ACCOUNT,
+        state=TradingState.HALTED,
+        cancel_open_orders=True,
+    )
+    assert types(lived.execute(halt)) == ["TradingStateChanged"]
+
+
+def test_a_filled_order_that_a_bust_opens_again_is_known_with_all_that_was_told_of_it() -> None:
+    lived = life(report("NEW"), cancel(), trade("e-1", "2"), trade("e-3", "1"))
+    lived.execute(report("TRADE_CANCEL", exec_id="e-2", exec_ref_id="e-1"))
+    lived.execute(report("TRADE_CANCEL", exec_id="e-4", exec_ref_id="e-3"))
+    working = lived.book.orders["o-1"]
+    assert not working.is_outline
+    assert not lived.book.filled
+    assert set(working.executions) == {"e-1", "e-2", "e-3", "e-4"}
+
+
+def test_filled_orders_that_nobody_answers_are_bounded() -> None:
+    lived = Life()
+    lived.execute(open_account())
+    for n in range(2 * FILLED_MAX + 1):
+        order_id = f"o-{n}"
+        placed_at = NOW + timedelta(seconds=n)
+        for command in (place(order_id, received_at=placed_at), cancel(order_id), trade("e-1", "2", order_id=order_id)):
+            lived.book = ORDER_BOOK.fold(ORDER_BOOK.decide(command, lived.book), lived.book)
+    assert set(lived.book.filled) == {f"o-{n}" for n in range(FILLED_MAX + 1, 2 * FILLED_MAX + 1)}

@@ -39,6 +39,7 @@ def said_by(event: OrderUpdate) -> dict[str, Any]:
 @given(asked=commands())
 def test_every_event_says_what_evolve_reaches(asked: list[BookCommand]) -> None:
     life = Life()
+    outlines: set[str] = set()
     for command in asked:
         begin = len(life.events)
         life.try_all([command])
@@ -57,6 +58,12 @@ def test_every_event_says_what_evolve_reaches(asked: list[BookCommand]) -> None:
             assert state_of(remembered) == state_of(orders[order_id])
             assert remembered.exposed_qty == orders[order_id].exposed_qty
         assert set(life.book.orders) == {order_id for order_id, order in orders.items() if order.is_live}
+        outlines |= {order_id for order_id, order in life.book.orders.items() if order.is_outline}
+        owed = {k: v for k, v in orders.items() if v.requests and not v.is_live and not v.has_ended}
+        assert {k: v for k, v in owed.items() if k not in outlines} == {
+            k: v for k, v in life.book.filled.items() if k not in outlines
+        }
+        assert set(life.book.filled) <= set(owed)
 
 
 @given(asked=commands())

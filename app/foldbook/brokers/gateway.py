@@ -328,7 +328,7 @@ _REACTIONS: dict[type, Callable[[Gateway, Any, list[Action]], Gateway]] = {
 
 def recover(book: Book) -> tuple[Gateway, Sequence[Action]]:
     """The gateway of an account as its book is, and what there is to do."""
-    orders = sorted(book.orders.values(), key=_placed_at)
+    orders = sorted((*book.orders.values(), *book.filled.values()), key=lambda order: order.placed)
     gateway = _recovered(book, orders)
     held = {order_id for bracket in gateway.brackets.values() for order_id in bracket.held}
     actions: list[Action] = []
@@ -341,23 +341,18 @@ def recover(book: Book) -> tuple[Gateway, Sequence[Action]]:
             elif order_id not in held:
                 actions.append(Attempt(order_id))
             continue
-        if order_id in gateway.sent and not _is_in_doubt(order, _SUBMIT, None):
+        if order_id in gateway.sent and not order.is_in_doubt(_SUBMIT, None):
             actions.append(Unanswered(order_id, _SUBMIT, None, order.attempts))
         for request in order.requests:
-            kind = _CANCEL if request.kind is PendingRequest.CANCEL else _REPLACE
+            kind = request.request
             if request.is_acknowledged or request.request_id is None:
                 continue  # The broker has it, or it was made elsewhere.
             if not request.attempts:
                 actions.append(Attempt(order_id, kind, request.request_id))
-            elif not _is_in_doubt(order, kind, request.request_id):
+            elif not order.is_in_doubt(kind, request.request_id):
                 actions.append(Unanswered(order_id, kind, request.request_id, request.attempts))
         actions += (Ask(order_id, doubt) for doubt in order.doubts)
     return gateway, actions
-
-
-def _placed_at(order: Order) -> tuple[float, str]:
-    time = order.created.transact_time
-    return (0.0 if time is None else time.timestamp(), order.created.order_id)
 
 
 def _recovered(book: Book, orders: Sequence[Order]) -> Gateway:
@@ -408,7 +403,3 @@ def _asked(order: Order, request: Request) -> Replace:
     assert request.quantity is not None
     order_id = order.created.order_id
     return Replace(order_id, request.request_id, request.quantity, request.limit_price, request.stop_price)
-
-
-def _is_in_doubt(order: Order, kind: RequestKind, request_id: str | None) -> bool:
-    return any((doubt.request, doubt.request_id) == (kind, request_id) for doubt in order.doubts)

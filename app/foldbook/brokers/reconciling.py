@@ -95,6 +95,9 @@ class Reconciling:
                 await work.caught_up(*[work.report(report) for report in self._differences(order, state)])
             elif listed.completeness is Completeness.COMPLETE:
                 await self._missing(order)
+        for order in list(work.book.filled.values()):
+            if self._is_settled(order, listed.began_at):
+                await self._unanswered(order)
         return tuple(
             sorted(
                 client_id
@@ -162,6 +165,14 @@ class Reconciling:
             request, attempt = (RequestKind.SUBMIT, now.attempts) if is_new else (RequestKind.STATUS, 1)
             if all(doubt.request is not request for doubt in now.doubts):
                 await work.caught_up(work.doubt(order_id, request, None, attempt, "the broker does not know the order"))
+
+    async def _unanswered(self, order: Order) -> None:
+        """It has filled, and the answer to what was asked of it did not come."""
+        work, order_id = self._work, order.created.order_id
+        for asked in order.requests:
+            if asked.attempts and not order.is_in_doubt(asked.request, asked.request_id):
+                reason = "the order has filled, and this was not answered"
+                await work.caught_up(work.doubt(order_id, asked.request, asked.request_id, asked.attempts, reason))
 
     # -- positions -----------------------------------------------------------------------------------------------
 

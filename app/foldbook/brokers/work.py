@@ -36,17 +36,12 @@ from foldbook.brokers.reports import command_of, identity_of
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Event
 from foldbook.trading.commands import BookCommand, RecordAttempt, RecordDoubt, RecordExecution
-from foldbook.trading.events import OrderFilled
 from foldbook.trading.order import Order
-from foldbook.trading.order_events import evolve_order
 from foldbook.trading.state import Book, evolve
 from foldbook.trading.values import ExecType, RequestKind, as_reason
 
 SEEN_MAX = 2_000
 """Reports of one account that are remembered, so that what is told twice is not recorded twice."""
-
-FILLED_MAX = 1_000
-"""Filled orders of one account that are remembered until what was asked of them is answered."""
 
 Sending: TypeAlias = Submit | Cancel | Replace
 
@@ -70,20 +65,19 @@ class AccountWork:
         self.problem: str | None = None
         """Why it is not."""
         self.changed_at: dict[str, datetime] = {}
-        """When each open order was last told something about, by our clock."""
+        """When each order was last told something about, by our clock."""
         self._held: list[Action] = []
         """What is new, and waits until the account is reconciled."""
         self._attempts: dict[UUID, None] = {}
         """The command ids of this process's own attempts that have not come back from the log."""
         self._lines: dict[str, deque[Sending]] = {}
         self._seen: OrderedDict[Hashable, None] = OrderedDict()
-        self._filled: OrderedDict[str, Order] = OrderedDict()
         self._changed = asyncio.Event()
         self.asking = Asking(self)
         self.legs = Legs(self)
         self.reconciling = Reconciling(self, poll)
         self.gateway, self._recovered = recover(book)
-        for order in book.orders.values():
+        for order in self.orders:
             self.ids.open(order)
 
     @property
@@ -91,13 +85,19 @@ class AccountWork:
         return self.desk.broker.capabilities
 
     @property
+    def orders(self) -> list[Order]:
+        """The open ones, and those that have filled before what was asked of them was answered."""
+        return [*self.book.orders.values(), *self.book.filled.values()]
+
+    @property
     def is_active(self) -> bool:
         """Does it have, or ask for, anything that may trade or has traded?"""
-        return bool(self.book.orders) or any(position.quantity for position in self.book.positions.values())
+        book = self.book
+        return bool(book.orders or book.filled) or any(position.quantity for position in book.positions.values())
 
     @property
     def doubts(self) -> int:
-        return sum(len(order.doubts) for order in self.book.orders.values())
+        return sum(len(order.doubts) for order in self.orders)
 
     @property
     def is_idle(self) -> bool:
@@ -132,11 +132,10 @@ class AccountWork:
         if sequence <= self.sequence:
             return
         for event in events:
-            self._keep_filled(event)
             self.book = evolve(self.book, event)
         now = self.desk.now()
         for order_id in {event.subject for event in events if event.subject is not None}:
-            order = self.book.orders.get(order_id)
+            order = self.order(order_id)
             if order is not None:
                 self.changed_at[order_id] = now
                 self.ids.open(order)
@@ -153,21 +152,7 @@ class AccountWork:
 
     def order(self, order_id: str) -> Order | None:
         """An open order, or one that has filled before what was asked of it was answered."""
-        return self.book.orders.get(order_id) or self._filled.get(order_id)
-
-    def _keep_filled(self, event: Event) -> None:
-        """The book forgets an order that fills; what was asked of it is still to be answered."""
-        order_id = event.subject
-        if order_id is None or not (type(event) is OrderFilled or order_id in self._filled):
-            return
-        order = self.order(order_id)
-        after = None if order is None or order.is_outline else evolve_order(order, event)
-        if after is not None and after.is_filled and after.final is None and after.requests:
-            self._filled[order_id] = after
-            if len(self._filled) > FILLED_MAX:
-                self._filled.popitem(last=False)
-        else:
-            self._filled.pop(order_id, None)
+        return self.book.orders.get(order_id) or self.book.filled.get(order_id)
 
     async def caught_up(self, *recordings: Recording | None) -> None:
         """Wait until these commands are recorded, and were heard of from the log."""

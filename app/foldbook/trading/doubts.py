@@ -49,7 +49,6 @@ from foldbook.trading.values import (
 DOUBTS_MAX = 32
 """Doubts of one order. A request that fails more often stays in doubt without another record."""
 
-_PENDING = {RequestKind.CANCEL: PendingRequest.CANCEL, RequestKind.REPLACE: PendingRequest.REPLACE}
 _DECISIONS = (DoubtOutcome.ACCEPTED, DoubtOutcome.REJECTED, DoubtOutcome.RESEND)
 
 
@@ -116,9 +115,8 @@ def _is_unanswered(order: Order) -> bool:
 
 
 def _outstanding(order: Order, kind: RequestKind, request_id: str | None) -> Request | None:
-    pending = _PENDING[kind]
     for request in order.requests:
-        if request.kind is pending and request.request_id == request_id:
+        if request.request is kind and request.request_id == request_id:
             return request
     return None
 
@@ -142,8 +140,7 @@ def record_doubt(command: RecordDoubt, book: Book) -> Sequence[Event]:
 
 
 def _may_be_in_doubt(command: RecordDoubt, order: Order) -> bool:
-    about = (command.request, command.request_id)
-    if len(order.doubts) >= DOUBTS_MAX or any((doubt.request, doubt.request_id) == about for doubt in order.doubts):
+    if len(order.doubts) >= DOUBTS_MAX or order.is_in_doubt(command.request, command.request_id):
         return False
     if command.request is RequestKind.SUBMIT:
         return _is_unanswered(order) and 0 < command.attempt == order.attempts
@@ -204,7 +201,7 @@ def resolve_doubt(command: ResolveDoubt, book: Book) -> Sequence[Event]:
     events: list[Event] = [resolved]
     exec_type = _AS_REPORT.get((doubt.request, command.outcome))
     if exec_type is not None:
-        request = _outstanding(order, doubt.request, doubt.request_id) if doubt.request in _PENDING else None
+        request = _outstanding(order, doubt.request, doubt.request_id)
         order = evolved(order, resolved)
         events += _as_told(command, order, book, exec_type, doubt.request_id)
         if exec_type is ExecType.REPLACE_REJECTED and request is not None and request.leg is not None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
-from foldbook.trading.values import ZERO, ExecType, InstrumentKind, OrdStatus, PendingRequest
+from foldbook.trading.values import ZERO, ExecType, InstrumentKind, OrdStatus, PendingRequest, RequestKind
 
 
 class Execution(msgspec.Struct, frozen=True, gc=False):
@@ -55,6 +55,11 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     """How many times it was sent, or would have been."""
     leg: int | None = None
     """The new leg that was sent for it."""
+
+    @property
+    def request(self) -> RequestKind:
+        """What attempts and doubts call it."""
+        return RequestKind(self.kind)
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

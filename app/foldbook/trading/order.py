@@ -24,6 +24,7 @@ from foldbook.trading.values import (
     OrderType,
     OrdStatus,
     PendingRequest,
+    RequestKind,
     TimeInForce,
     add,
     canonical,
@@ -99,6 +100,12 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_outline(self) -> bool:
         return self.outline is not None
+
+    @property
+    def placed(self) -> tuple[float, str]:
+        """By this, orders are sorted as they were placed."""
+        time = self.created.transact_time
+        return (0.0 if time is None else time.timestamp(), self.created.order_id)
 
     @property
     def terms(self) -> OrderCreated:
@@ -201,6 +208,10 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     @property
     def overfill_qty(self) -> Decimal:
         return subtract(self.cum_qty, self.quantity) if self.quantity and self.cum_qty > self.quantity else ZERO
+
+    def is_in_doubt(self, request: RequestKind, request_id: str | None) -> bool:
+        """Is it not known what became of that request?"""
+        return any((doubt.request, doubt.request_id) == (request, request_id) for doubt in self.doubts)
 
     def standing(self, exec_id: str) -> Execution | None:
         """The fill first reported as ``exec_id`` as it stands now; None: it was busted."""

@@ -1,7 +1,7 @@
 """What an order book remembers, and how each event changes it.
 
-The book remembers its open orders only. A closed order lives on in the log; a command about one is decided on a book
-into which that order was recalled.
+The book remembers its open orders, and those that filled before what was asked of them was answered. Every other order
+lives on in the log. A command about an order that is not open is decided on a book into which that order was recalled.
 """
 
 from __future__ import annotations
@@ -55,6 +55,10 @@ GROUPS_MAX = 1_000
 """Groups that are remembered although none of their orders is open. Up to twice as many are."""
 
 
+FILLED_MAX = 1_000
+"""Filled orders that are remembered until what was asked of them is answered. Up to twice as many are."""
+
+
 class Group(msgspec.Struct, frozen=True, gc=False):
     """A group of orders. ``legs``: the open ones; ``number``: which of the account's groups it is."""
 
@@ -66,7 +70,8 @@ class Group(msgspec.Struct, frozen=True, gc=False):
 
 
 class Book(msgspec.Struct, frozen=True, gc=False):
-    """``orders``: the open ones, by order id.
+    """``orders``: the open ones, by order id. ``filled``: those that filled before what was asked of them was answered.
+    They count for nothing, but whoever asked is owed an answer.
 
     The last three are what the command at hand is about, if the book had forgotten it: an order with all its events;
     the events of an execution without an order; reports that wait for either.
@@ -79,6 +84,7 @@ class Book(msgspec.Struct, frozen=True, gc=False):
     risk: Risk = Risk()
     groups: immutables.Map[str, Group] = immutables.Map()
     group_count: int = 0
+    filled: immutables.Map[str, Order] = immutables.Map()
     recalled: Order | None = None
     foreign: tuple[BookedExecution, ...] = ()
     waiting: tuple[UnmatchedExecutionRecorded, ...] = ()
@@ -179,11 +185,13 @@ def _evolve_order(book: Book, event: Any, is_execution: bool) -> Book:
     order_id: str = event.order_id
     symbol: str = event.symbol
     orders, positions, checked, groups = book.orders, book.positions, book.risk, book.groups
+    filled = book.filled
     if is_execution:
         positions = positions.set(symbol, evolve_position(positions.get(symbol), event))
     before = orders.get(order_id)
+    known = filled.get(order_id) if before is None else before
     # Of an order that it had forgotten, the book knows what the event says: whether it works again, or may.
-    after = outline_of(event) if before is None or before.outline is not None else evolved(before, event)
+    after = outline_of(event) if known is None or known.outline is not None else evolved(known, event)
     # What can trade no more counts for nothing, whatever is pending.
     is_live = bool(event.leaves_qty or event.exposed_qty or event.leaves_cash)
     if is_live:
@@ -192,6 +200,8 @@ def _evolve_order(book: Book, event: Any, is_execution: bool) -> Book:
         orders = orders.delete(order_id)
         if before.created.group is not None:
             groups = _without_leg(groups, before.created)
+    if known is not None and (after.requests or known is not before):
+        filled = _with_filled(filled, order_id, after, is_live=is_live)
     if checked.is_watching:
         qty_before = before.exposed_qty if before is not None else ZERO
         count_delta = is_live - (before is not None)
@@ -201,7 +211,22 @@ def _evolve_order(book: Book, event: Any, is_execution: bool) -> Book:
         checked = risk.with_message(checked, symbol, event.transact_time)
     elif event_type is OrderDenied:
         checked = risk.with_order_denied(checked, after.created)
-    return Book(book.account, orders, positions, book.instruments, checked, groups, book.group_count)
+    return Book(book.account, orders, positions, book.instruments, checked, groups, book.group_count, filled)
+
+
+def _with_filled(
+    filled: immutables.Map[str, Order], order_id: str, order: Order, *, is_live: bool
+) -> immutables.Map[str, Order]:
+    if not is_live and order.requests and not order.has_ended and not order.is_outline:
+        return _latest(filled.set(order_id, order))
+    return filled.delete(order_id) if order_id in filled else filled
+
+
+def _latest(filled: immutables.Map[str, Order]) -> immutables.Map[str, Order]:
+    """Without those that were placed first, if there are too many."""
+    if len(filled) <= 2 * FILLED_MAX:
+        return filled
+    return immutables.Map(sorted(filled.items(), key=lambda item: item[1].placed)[-FILLED_MAX:])
 
 
 def _book_created(book: Book, event: OrderBookCreated) -> Book:
@@ -224,7 +249,7 @@ def _order_created(book: Book, event: OrderCreated) -> Book:
         groups = _bounded(
             groups.set(event.group.id, msgspec.structs.replace(group, legs=(*group.legs, event.order_id)))
         )
-    return Book(book.account, orders, book.positions, book.instruments, checked, groups, group_count)
+    return Book(book.account, orders, book.positions, book.instruments, checked, groups, group_count, book.filled)
 
 
 def _without_leg(groups: immutables.Map[str, Group], created: OrderCreated) -> immutables.Map[str, Group]:
@@ -261,10 +286,14 @@ def _reported(book: Book, event: UnmatchedExecutionRecorded | FillConflictDetect
     """A report that was not applied; an order that the book knows keeps one that may still be."""
     if event.order_id is None:
         return book
-    known = book.orders.get(event.order_id)
-    if known is None or known.is_outline:
-        return book
-    return msgspec.structs.replace(book, orders=book.orders.set(event.order_id, evolved(known, event)))
+    order_id = event.order_id
+    known = book.orders.get(order_id)
+    if known is not None and not known.is_outline:
+        return msgspec.structs.replace(book, orders=book.orders.set(order_id, evolved(known, event)))
+    known = book.filled.get(order_id)
+    if known is not None:
+        return msgspec.structs.replace(book, filled=book.filled.set(order_id, evolved(known, event)))
+    return book
 
 
 def _instrument_defined(book: Book, event: InstrumentDefined) -> Book:
@@ -302,7 +331,7 @@ def _with_risk(book: Book, checked: Risk) -> Book:
             for order in book.orders.values():
                 created = order.created
                 checked = risk.with_exposure(checked, created.symbol, created.side, ZERO, order.exposed_qty, 1)
-    return Book(book.account, book.orders, book.positions, book.instruments, checked, book.groups, book.group_count)
+    return msgspec.structs.replace(book, risk=checked)
 
 
 _FOLDS: dict[type[Event], Callable[[Book, Any], Book]] = {
