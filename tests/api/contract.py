@@ -77,10 +77,14 @@ def findings(url: str, phases: tuple[str, ...], examples: int, seconds: float, *
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config)
     ends_at_s = time.monotonic() + seconds
     stream = from_schema(schema).execute()
+    asked = 0
     for event in stream:
+        if isinstance(event, events.ScenarioFinished):
+            asked += len(event.recorder.cases)
         yield from _found_in(event)
         if time.monotonic() > ends_at_s:
             stream.stop()
+    assert asked, "nothing was asked in time"
 
 
 def _found_in(event: events.EngineEvent) -> Iterator[Found]:

@@ -36,8 +36,8 @@ def test_where_one_was_refused_the_count_stands(told: list[tuple[int, bool, bool
 
 @given(data=st.data(), taken=st.lists(st.booleans(), min_size=1, max_size=40))
 def test_never_more_is_counted_than_was_taken(data: st.DataObject, taken: list[bool]) -> None:
-    """RabbitMQ as it is: whenever it speaks, it names what it refused, confirms all below the first of which nothing was
-    said yet at once, and the others one by one."""
+    """RabbitMQ as it is: whenever it speaks, it names what it refused, confirms at once all below the first of which
+    nothing was said yet, and the others one by one."""
     confirms = Confirms()
     settled = data.draw(st.permutations(range(1, len(taken) + 1)))
     unsaid = set(settled)

@@ -1,6 +1,6 @@
 """The front answers command calls, ``POST /commands`` and streams, on any server, and passes everything else on.
 
-It is in front of Litestar. A path that only commands have is answered here for every method.
+It is in front of Litestar. A method that a path does not have is answered here.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Front:
             await self._app(scope, receive, send)
 
     def _admit(self, scope: Scope, method: str) -> Principal:
-        """Who sends the request. Raises what the gate does, and ``Problem`` if it has too many connections."""
+        """Who sends the request. Raises what the gate does, and ``TooManyConnections``."""
         principal = self.gate.admit(headers_of(scope["headers"]), method)
         if (connection := scope.get(CONNECTION)) is not None:
             connection.claim(principal.key_id)
@@ -123,12 +123,12 @@ class Front:
         return await self.bodies.read(receive, headers)
 
     def _without_app(self, method: str, path: str) -> tuple[str, set[str]] | None:
-        """Template and methods of a path that has commands, if ``app`` does not know the method there."""
+        """Template and methods of a known path, if ``app`` does not know the method there."""
         if path in _ONLY_HERE:
             return path, _ONLY_HERE[path]
         here = self.calls.at(path)
         if not here and method == "GET":
-            return None  # Most requests; and where there is no GET, ``app`` knows it.
+            return None  # Most requests. If the path has no GET, ``app`` says so.
         other = next((one for one in self._others if one.pattern.fullmatch(path or "/")), None)
         if other is None and not here:
             return None

@@ -20,6 +20,7 @@ import aiormq
 from aio_pika.abc import AbstractConnection
 
 from foldbook.access.rates import RateLimited
+from foldbook.echo import LineLimit, shown
 from foldbook.errors import IdempotencyConflict, Overloaded, Refusal, StoreUnavailable
 from foldbook.eventstore.backoff import Backoff
 from foldbook.eventstore.commands.submission import CommandResult
@@ -43,6 +44,8 @@ _LATER = (StoreUnavailable, Overloaded)
 """The command can be done, only not now."""
 
 logger = logging.getLogger(__name__)
+
+_lines = LineLimit()
 
 
 class Intake:
@@ -265,7 +268,9 @@ class _Desk:
             self._progress.set()
             return
         self._counts.buried += 1
-        logger.warning("a message of shard %d was buried: %s: %s", self._shard, explained.code, explained.detail)
+        if _lines.may_write():
+            detail, more = shown(explained.detail), _lines.left_out()
+            logger.warning("a message of shard %d was buried: %s: %s%s", self._shard, explained.code, detail, more)
         self._answer(taken, self._messages.problem(explained))
 
     async def write(self) -> None:

@@ -136,8 +136,8 @@ class Publisher(aiormq.Channel):
     # -- what RabbitMQ says of them ------------------------------------------------------------------------------
 
     async def _on_confirm_frame(self, frame: ConfirmationFrameType) -> None:
-        is_ack = isinstance(frame, spec.Basic.Ack)
-        self._confirms.take(frame.delivery_tag or 0, is_ack=is_ack, is_multiple=bool(frame.multiple))
+        is_ack, is_multiple = isinstance(frame, spec.Basic.Ack), bool(getattr(frame, "multiple", False))
+        self._confirms.take(frame.delivery_tag or 0, is_ack=is_ack, is_multiple=is_multiple)
         self._progressed()
 
     async def _on_return_frame(self, frame: spec.Basic.Return) -> None:

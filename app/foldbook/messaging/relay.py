@@ -22,6 +22,7 @@ from pamqp import commands as spec
 
 from foldbook.eventstore.lease import Lease
 from foldbook.eventstore.postgres_store import LeaseLost
+from foldbook.eventstore.readers.hints import Hints
 from foldbook.eventstore.readers.subscription import SETTINGS
 from foldbook.messaging.connection import PERSISTENT, RabbitLink
 from foldbook.messaging.publishing import Outgoing, Publisher
@@ -60,30 +61,29 @@ class ShardRelay:
         self.shard = shard
         self._dsn = dsn
         self._poll_interval_s = poll_interval_s
-        self._woken = asyncio.Event()
+        self._hints = Hints(shard)
+        self.hint = self._hints.take
+        """Takes a notification of ``foldbook_log``; None: there may be something to do in any case."""
         self.checkpoint = 0
         self.unrouted = 0
         """Events, since this process began, for which no queue was bound."""
-
-    def wake(self, _: str | None = None) -> None:
-        """There may be something to do: a notification of the log, or an answer of RabbitMQ's."""
-        self._woken.set()
 
     async def run(self, rabbit: AbstractConnection, link: RabbitLink, lease: Lease) -> None:
         """Until the link stops. Raises what ends the work: a loss of either side, a refusal, the end of the lease."""
         database = await connect(self._dsn, settings=SETTINGS)
         try:
-            publisher = await Publisher.open_on(rabbit, self.wake)
+            publisher = await Publisher.open_on(rabbit, lambda: self.hint(None))
             begin = await database.fetchrow(_BEGIN, RELAY, self.shard)
             assert begin is not None
             self.checkpoint = begin["checkpoint"]
             session = _Session(self, database, publisher, begin["log_id"])
             try:
                 while not link.stopping.is_set():
-                    self._woken.clear()
+                    self._hints.look()
                     has_more = await session.send(lease)
                     await session.settle(link)
                     if not has_more:
+                        self._hints.reached(session.sent_to)
                         await asyncio.sleep(PAUSE_S)
                         await self.pause(CHECKPOINT_INTERVAL_S if publisher.unconfirmed else self._poll_interval_s)
                 await session.finish()
@@ -96,8 +96,7 @@ class ShardRelay:
 
     async def pause(self, seconds: float) -> None:
         """Until woken, or so long."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), seconds)
+        await self._hints.wait(seconds)
 
 
 class _Session:
@@ -114,13 +113,18 @@ class _Session:
         self._confirmed_at_s = time.monotonic()
         self._moved_at_s = 0.0
 
+    @property
+    def sent_to(self) -> int:
+        """The position up to which everything was sent."""
+        return self._began + self._publisher.sent
+
     async def send(self, lease: Lease) -> bool:
         """Send the next events if the window has room for them. Returns whether more can follow at once."""
         publisher, shard = self._publisher, self._relay.shard
         publisher.check()
         if publisher.unconfirmed > WINDOW - EVENTS_PER_SEND:
             return False
-        after = self._began + publisher.sent
+        after = self.sent_to
         rows = await self._database.fetch(_EVENTS, shard, after, EVENTS_PER_SEND)
         if rows:
             assert rows[-1]["position"] == after + len(rows), "positions are gapless"
@@ -163,7 +167,7 @@ class _Session:
                 await self._database.execute(_MOVE, RELAY, self._relay.shard, reached)
             except asyncpg.PostgresError as error:
                 if error.sqlstate == MOVED_BEYOND:
-                    raise LeaseLost(f"another relay has taken over: {error}. {error.detail}") from error
+                    raise LeaseLost(f"another relay has taken over: {error.args[0]}: {error.detail}") from error
                 raise
             self._relay.checkpoint = reached
 

@@ -62,7 +62,7 @@ class RelayProcess:
         self._loop = Reconnecting("the relay", dsn, self._hold)
         self._listener = Listener(dsn)
         for shard in self._shards:
-            self._listener.listen(LOG_CHANNEL, shard.wake)
+            self._listener.listen(LOG_CHANNEL, shard.hint)
         self._link: RabbitLink | None = None
 
     async def start(self) -> None:
@@ -120,7 +120,7 @@ class RelayProcess:
             self._link = None
             link.stopping.set()
             for shard in self._shards:
-                shard.wake()
+                shard.hint(None)
             await link.stop(grace_s=STOP_TIMEOUT_S * 2 if self._loop.stopping.is_set() else 0.0)
 
     async def _work(self, rabbit: AbstractConnection) -> None:

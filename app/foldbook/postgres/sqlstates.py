@@ -4,6 +4,7 @@
 again                   a lost, restarting, exhausted or busy server, or one that lets nobody in: 503, and try again
 not ours                the database is not as a migration made it, or somebody restricted it: 503, doctor says what
 content                 text that no database can store: 422
+clock ahead             nobody can say what was recorded up to a time: 409
 anything else           a defect, of the program or of the data: 500 with the SQLSTATE and the database's message
 ======================  =============================================================================================
 """
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from foldbook.errors import DatabaseError, FoldbookError, StoreUnavailable
+from foldbook.errors import DatabaseError, FoldbookError, LogClockAhead, StoreUnavailable
 from foldbook.postgres.pooling import pooled
 
 UNREACHABLE = (
@@ -55,6 +56,9 @@ NOT_OURS = (
 CONTENT = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 """22021 and 22P05: a NUL in a text, say."""
 
+CLOCK_AHEAD = "FB022"
+"""What ``eventstore.commit_at`` raises."""
+
 UNREACHABLE_CLASSES = ("08", "28", "3D", "53", "57", "58")
 """Of a migration, which is not tried again: the server is not there, or not usable."""
 
@@ -86,6 +90,8 @@ def answer(error: Exception) -> FoldbookError:
         return StoreUnavailable(f"the database cannot take this now: {named}")
     if isinstance(error, NOT_OURS):
         return StoreUnavailable(f"the database is not as a migration made it, `foldbook doctor` says more: {named}")
+    if sqlstate == CLOCK_AHEAD:
+        return LogClockAhead(f"{error.args[0]}. {getattr(error, 'hint', '')}")
     refused = DatabaseError(f"the database refused a statement: {named}")
     if isinstance(error, CONTENT):
         refused.code = "invalid-command"

@@ -52,8 +52,8 @@ class StrictProtocol(HttpToolsProtocol):
         self._is_body_due = False
         """Was a head read, and not the end of its message?"""
         self._header_count = 0
-        self._read_bytes = 0
-        """By the last read."""
+        self._head_bytes_max = 0
+        """What the head that is being read can have at most: it began in the last read that was of use, or later."""
         self._useless_bytes = 0
         """Read since the last head, piece of a body, or end of a message."""
         self._is_of_use = False
@@ -111,14 +111,15 @@ class StrictProtocol(HttpToolsProtocol):
         if self._refusal is not None:
             return
         self._unset_keepalive_if_required()
-        self._read_bytes, self._is_of_use = len(data), False
+        self._head_bytes_max += len(data)
+        self._is_of_use = False
         try:
             self._feed(data)
         except httptools.HttpParserError:
             self._refuse(self._error or RequestRefused("this is not a request of HTTP/1.1"))
             return
         if self._is_of_use:
-            self._useless_bytes = 0
+            self._useless_bytes, self._head_bytes_max = 0, len(data)
             return
         self._useless_bytes += len(data)
         if self._useless_bytes > HEAD_BYTES_MAX:
@@ -168,7 +169,6 @@ class StrictProtocol(HttpToolsProtocol):
             self._error = error
             raise
         self._is_of_use = self._is_body_due = True
-        self._useless_bytes = 0
         self._header_count = len(self.headers)
         if not is_upgrade or not self._should_upgrade():
             self._unanswered += 1
@@ -180,9 +180,7 @@ class StrictProtocol(HttpToolsProtocol):
             raise RequestRefused("the version must be HTTP/1.1 or HTTP/1.0")
         check_target(self.url)
         given = self.headers
-        if len(given) > HEADERS_MAX or (
-            self._useless_bytes + self._read_bytes > HEAD_BYTES_MAX and _size_of(given) > HEAD_BYTES_MAX
-        ):
+        if len(given) > HEADERS_MAX or (self._head_bytes_max > HEAD_BYTES_MAX and _size_of(given) > HEAD_BYTES_MAX):
             raise _headers_too_large()
         if self._unanswered >= PIPELINED_MAX:
             raise RequestRefused(f"at most {PIPELINED_MAX} requests may wait for their answers")

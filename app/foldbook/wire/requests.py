@@ -152,4 +152,4 @@ def check_path(path: bytes) -> None:
     if _NEEDLESS.search(path):
         raise RequestRefused("the path has an escaped letter, digit, or one of -._~: they are written as they are")
     if not {b".", b".."}.isdisjoint(path.split(b"/")):
-        raise RequestRefused("the path has a segment that says where it is: . or ..")
+        raise RequestRefused("the path has a segment . or ..")

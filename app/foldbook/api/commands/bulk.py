@@ -50,7 +50,7 @@ _ENCODER = msgspec.json.Encoder()
 
 class BulkCommands:
     """Answers ``POST /commands``. ``window_max``: commands of one request in the bus at once. ``progress_timeout_s``:
-    how long a client may send what is no command."""
+    how long a client may take for the next command."""
 
     def __init__(
         self,

@@ -72,10 +72,8 @@ def envelope_of(headers: Headers, principal: Principal) -> Envelope:
 def metadata_of(headers: Headers, principal: Principal) -> Metadata:
     """Who asked for it, and what it belongs to. Raises ``Problem`` naming the header that cannot be read, and what
     ``Principal.metadata_of`` does."""
-    named, correlation_id = headers.get(b"x-actor"), headers.get(b"x-correlation-id")
-    if named is None and correlation_id is None:
-        return principal.metadata
-    return principal.metadata_of(_text(ON_BEHALF_OF, named), _text(CORRELATION_ID, correlation_id))
+    on_behalf_of = _text(ON_BEHALF_OF, headers.get(b"x-actor"))
+    return principal.metadata_of(on_behalf_of, _text(CORRELATION_ID, headers.get(b"x-correlation-id")))
 
 
 def asked_by(metadata: Metadata) -> str | None:

@@ -55,7 +55,7 @@ class CommandProtocol(StrictProtocol):
         if self._incoming is not None:
             self._incoming.body += body
         else:
-            if self.url == _STREAMED and not self.cycle.response_complete:
+            if self.url.rstrip(b"/") == _STREAMED and not self.cycle.response_complete:
                 self.due_from_s = self.loop.time()  # It has a deadline of its own, for each command.
             super().take(body)
 
@@ -82,7 +82,7 @@ class CommandProtocol(StrictProtocol):
             if not self._is_plain(headers):
                 return None
             self._bodies.check(headers)
-            principal = self._gate.admit(headers)  # Last: it counts the request, and the other way does, too.
+            principal = self._gate.admit(headers)  # After all checks: it counts the request, and so would the front.
             self.claim(principal.key_id)
         except FoldbookError:
             return None

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Literal, TypeVar
 
+import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
 from msgspec import Struct
@@ -23,7 +24,6 @@ from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.reader import Reader
 from foldbook.api.routes import may
 from foldbook.errors import StoreUnavailable
-from foldbook.eventstore.seen import Loss
 from foldbook.resources import projection_files
 
 ANSWER_TIMEOUT_S = 3.0
@@ -102,7 +102,7 @@ async def _ready(bus: Bus, reader: Reader) -> Ready:
         doubts=sum(doubts.values()),
         relays={each.name: RelayReady(state=each.state, lag=each.lag) for each in relays},
         log_clock_ahead_s=await log_clock_ahead_s(reader),
-        lost=[_lost(loss) for loss in bus.losses],
+        lost=msgspec.convert(list(bus.losses), list[Lost], from_attributes=True),
     )
 
 
@@ -136,17 +136,6 @@ async def _told(reader: Reader) -> Told:
         doubts=await doubt_counts(reader),
         relays=await relay_statuses(reader),
         log_clock_ahead_s=await log_clock_ahead_s(reader),
-    )
-
-
-def _lost(loss: Loss) -> Lost:
-    return Lost(
-        shard=loss.shard,
-        after_position=loss.after_position,
-        last_position=loss.last_position,
-        after_commit=loss.after_commit,
-        last_commit=loss.last_commit,
-        found_at=loss.found_at,
     )
 
 

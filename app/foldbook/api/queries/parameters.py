@@ -8,25 +8,21 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
-import asyncpg
 from litestar import Request
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 
 from foldbook.api.problems import Problem
 from foldbook.api.queries.reader import Reader
-from foldbook.errors import LogClockAhead
 from foldbook.eventstore.times import parse_time
 from foldbook.trading.values import ACCOUNT_PATTERN, NAME_PATTERN, SYMBOL, SYMBOL_PATTERN
 
 CURRENCY_PATTERN = rf"^{SYMBOL}(?:\|quote)?(?!\n)$"
 """The pattern of what the ledger has amounts of."""
 
-CLOCK_AHEAD = "FB022"
-"""What ``eventstore.commit_at`` raises."""
-
 POSITION_MAX = 2**63 - 1
 SHARD_MAX = 1023
+HASH_PATTERN = "[0-9a-f]{64}"
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1000
 
@@ -44,7 +40,7 @@ AfterPosition = Annotated[int, QueryParameter(ge=0, le=POSITION_MAX, description
 CommitHash = Annotated[
     str | None,
     QueryParameter(
-        pattern=r"^[0-9a-f]{64}(?!\n)$",
+        pattern=rf"^{HASH_PATTERN}(?!\n)$",
         description="`sealed.hash` of a page whose `sealed.position` is `after`: 409 if the log has another.",
     ),
 ]
@@ -130,10 +126,10 @@ def words(known: Collection[str], description: str) -> QueryParameter:
 
 def words_of(name: str, text: str, known: Collection[str]) -> set[str]:
     """The words between the commas of a parameter's text."""
-    words = set(text.split(","))
-    if not words <= set(known):
+    named = set(text.split(","))
+    if not named <= set(known):
         raise malformed(name, f"takes {', '.join(known)}, separated by commas")
-    return words
+    return named
 
 
 class LogTypes(NamedTuple):
@@ -168,12 +164,7 @@ async def log_position_of(reader: Reader, shard: int, as_of: str | None, as_of_p
     check_one_of(as_of=as_of, as_of_position=as_of_position)
     if as_of is None:
         return as_of_position
-    try:
-        row = await reader.ask("eventstore.position_at", shard, time_of("as_of", as_of))
-    except asyncpg.PostgresError as error:
-        if error.sqlstate == CLOCK_AHEAD:
-            raise LogClockAhead(f"{error.args[0]}: ask with as_of_position, or for what is there now") from error
-        raise
+    row = await reader.ask("eventstore.position_at", shard, time_of("as_of", as_of))
     position: int = row["position_at"]
     return position
 

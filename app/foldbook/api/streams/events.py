@@ -17,7 +17,7 @@ from foldbook.access.roles import READERS, AccountHidden
 from foldbook.api.commands.calls import CountResponse, problem_reply
 from foldbook.api.gate import PRINCIPAL, Gate, Message, Receive, Scope, Send, respond
 from foldbook.api.problems import Problem, problem_of
-from foldbook.api.queries.parameters import POSITION_MAX, check_known, malformed
+from foldbook.api.queries.parameters import HASH_PATTERN, POSITION_MAX, check_known, malformed
 from foldbook.api.refusals import log_refusal
 from foldbook.api.streams.open_streams import OpenStreams
 from foldbook.api.streams.query_string import parameters_in
@@ -44,7 +44,7 @@ AFTER_PATTERN = r"([0-9]{1,4}):([0-9]{1,19}|now)|now"
 TYPE_PATTERN = r"[A-Za-z][A-Za-z0-9_.-]{0,199}"
 _AFTER = re.compile(AFTER_PATTERN)
 _POSITION = re.compile(r"[0-9]{1,4}:[0-9]{1,19}")
-_HASH = re.compile(r"[0-9a-f]{64}")
+_HASH = re.compile(HASH_PATTERN)
 _LAST_EVENT_ID = b"last-event-id"
 _HEADERS = [
     (b"content-type", MEDIA_TYPE.encode()),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from foldbook.api.problems import GATE_PROBLEMS, MEDIA_TYPE, by_status
+from foldbook.api.queries.parameters import HASH_PATTERN
 from foldbook.api.streams import events, market, server_sent
 from foldbook.trading.values import ACCOUNT_PATTERN
 
@@ -61,7 +62,7 @@ _EVENTS: Json = {
             "hash",
             "The hash of the commit that wrote the position in `after`, as `sealed` or `GET /events` told it: "
             "409 if the log has another, as after a failover to a replica that lagged behind.",
-            {"pattern": "^[0-9a-f]{64}$"},
+            {"pattern": f"^{HASH_PATTERN}$"},
         ),
         _parameter(
             "seals",
