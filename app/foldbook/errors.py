@@ -90,6 +90,11 @@ def kind_of(code: str) -> Kind | None:
     return _KINDS.get(code)
 
 
+def reason_of(error: BaseException) -> str:
+    """What it says; of one that says nothing, what it is called."""
+    return str(error) or type(error).__name__
+
+
 class FoldbookError(Exception):
     """The base of all errors. ``code`` is stable and part of the interface. ``detail`` tells a person what happened and
     what to do next. ``details`` are named facts, ready for JSON."""

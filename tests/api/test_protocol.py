@@ -16,6 +16,7 @@ from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from foldbook.api.commands import protocol
+from foldbook.wire.connections import Connection
 from foldbook.wire.protocol import StrictProtocol
 
 _Exchange = protocol._Exchange
@@ -68,13 +69,13 @@ def test_the_callbacks_are_those_that_are_overridden() -> None:
 
 @pytest.mark.parametrize("ours", [protocol.CommandProtocol, StrictProtocol])
 def test_what_is_used_of_uvicorns_protocol_is_there(ours: type[StrictProtocol]) -> None:
-    own: set[str] = set()
+    own = {*vars(Connection), *Connection.__annotations__} - {"transport"}
     for kind in (protocol.CommandProtocol, StrictProtocol):
         own |= {name for name in vars(kind) if not name.startswith("__")}
         own |= set(re.findall(r"self\.(\w+)(?:: [^=\n]+)? = ", inspect.getsource(kind.__init__)))
     used = attributes_of("self", ast.parse(inspect.getsource(ours)))
     given = attributes_of("self", class_named("HttpToolsProtocol")) | set(vars(HttpToolsProtocol))
-    assert used - own - {"heard_at_s", "due_from_s"} <= given
+    assert used - own <= given
     if ours is protocol.CommandProtocol:
         assert {"parser", "url", "cycle", "tasks", "loop", "transport", "server_state", "flow"} <= used
     else:

@@ -22,7 +22,7 @@ from msgspec import Struct
 from foldbook.api.commands.calls import command_calls
 from foldbook.api.commands.envelope import HEADERS
 from foldbook.api.commands.openapi import command_paths
-from foldbook.api.problems import GATE_PROBLEMS, Problem, by_status
+from foldbook.api.problems import Problem, answers_of
 from foldbook.api.routes import may, roles_of_route
 from foldbook.api.sessions import COOKIE
 from foldbook.api.streams.openapi import stream_paths
@@ -92,7 +92,7 @@ def openapi_document(
         ),
     )
     document = described.openapi_schema.to_schema()
-    complete(document, routes, by_status(GATE_PROBLEMS), {header.name: header.schema for header in HEADERS})
+    complete(document, routes, answers_of(()), {header.name: header.schema for header in HEADERS})
     paths, schemas = command_paths(commands, command_calls(commands))
     for path, operations in {**paths, **stream_paths()}.items():
         document["paths"].setdefault(path, {}).update(operations)

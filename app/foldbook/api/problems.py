@@ -1,8 +1,5 @@
-"""Problem details (RFC 9457): every error of the interface, the framework's own included, is one kind of document.
-
-A code is stable; the module that raises it registers its status and title (``foldbook.errors``). Only ``problem_of``
-turns exceptions into problems, and it cannot fail.
-"""
+"""Every error of the interface, the framework's own included, is one kind of document. Only ``problem_of`` turns
+exceptions into problems, and it cannot fail."""
 
 from __future__ import annotations
 
@@ -17,44 +14,23 @@ from litestar.openapi.datastructures import ResponseSpec
 
 from foldbook.errors import FoldbookError, kind_of, register
 from foldbook.eventstore.problems import UNREGISTERED, Explained, explain
+from foldbook.problems import CODE_OF_STATUS, MEDIA_TYPE, by_status
 from foldbook.trading.values import OrdStatus
-from foldbook.wire.requests import RequestRefused
+from foldbook.wire.requests import REFUSALS, RequestRefused
 
 logger = logging.getLogger(__name__)
-
-MEDIA_TYPE = "application/problem+json"
 
 register(
     {
         "unknown-instrument": (404, "The account has not defined this instrument"),
         "unknown-position": (404, "The account has not traded this symbol"),
-        "not-found": (404, "The resource does not exist"),
-        "method-not-allowed": (405, "The resource does not support this method"),
-        "unsupported-media-type": (415, "The body has an unsupported media type"),
         "not-ready": (503, "The engine is not ready"),
         "projection-behind": (504, "The read tables have not reached the position"),
     }
 )
-GATE_PROBLEMS = (
-    "malformed",
-    "unauthenticated",
-    "forbidden",
-    "foreign-origin",
-    "request-timeout",
-    "target-too-long",
-    "wrong-host",
-    "rate-limited",
-    "headers-too-large",
-)
+GATE_PROBLEMS = (*REFUSALS, "unauthenticated", "forbidden", "foreign-origin", "wrong-host", "rate-limited")
 """What any request can be answered before it is looked at."""
 
-_CODE_OF_STATUS = {
-    400: "malformed",
-    404: "not-found",
-    405: "method-not-allowed",
-    413: "body-too-large",
-    415: "unsupported-media-type",
-}
 RETRY_AFTER_S = 1
 
 
@@ -110,7 +86,7 @@ def problem_of(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
-        case HTTPException() if error.status_code in _CODE_OF_STATUS:
+        case HTTPException() if error.status_code in CODE_OF_STATUS:
             return _problem_of_framework(error)
         case _:
             code, detail, details = explain(error)
@@ -130,18 +106,25 @@ def _problem_of_framework(error: HTTPException) -> Problem:
         # A query or header parameter of the wrong type.
         case [{"message": str(message), "key": str(key)}, *_]:
             detail, fields = f"{key}: {message}", {"field": key}
-    return Problem(_CODE_OF_STATUS[error.status_code], detail, headers=error.headers, **fields)
+    return Problem(CODE_OF_STATUS[error.status_code], detail, headers=error.headers, **fields)
 
 
 def problem_response(problem: Problem) -> Response[bytes]:
     return Response(problem.to_json(), status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
-def by_status(codes: Iterable[str]) -> dict[int, list[str]]:
-    grouped: dict[int, list[str]] = {}
-    for code in dict.fromkeys(codes):
-        grouped.setdefault((kind_of(code) or UNREGISTERED).status, []).append(code)
-    return grouped
+def answers_of(codes: Iterable[str]) -> dict[int, list[str]]:
+    """The codes by their status, the gate's among them."""
+    return by_status((*codes, *GATE_PROBLEMS), UNREGISTERED)
+
+
+def answers_in_openapi(codes: Iterable[str]) -> dict[str, Any]:
+    """The same as an operation's answers, for what is no route of the framework's."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
+    return {
+        str(status): {"description": ", ".join(same_status), "content": content}
+        for status, same_status in answers_of(codes).items()
+    }
 
 
 def problem_responses(*codes: str) -> dict[int, ResponseSpec]:
@@ -150,5 +133,5 @@ def problem_responses(*codes: str) -> dict[int, ResponseSpec]:
         status: ResponseSpec(
             ProblemDocument, generate_examples=False, media_type=MEDIA_TYPE, description=", ".join(same_status)
         )
-        for status, same_status in by_status((*codes, *GATE_PROBLEMS)).items()
+        for status, same_status in answers_of(codes).items()
     }

@@ -35,6 +35,7 @@ from foldbook.brokers.port import (
 )
 from foldbook.brokers.streams import ReportStream
 from foldbook.brokers.venue_session import VenueSession
+from foldbook.problems import code_of
 from foldbook.trading.values import ExecType, OrderType, OrdStatus, Side, TimeInForce
 
 SEND_S = 2.0
@@ -239,7 +240,7 @@ class SimulatedBroker:
             problem = _problem_of(raw)
         except msgspec.MsgspecError as error:
             return InDoubt(reason=f"an answer that makes no sense: {error}")
-        if 400 <= problem.status < 500 and problem.type.rpartition(":")[2] in _REFUSALS:
+        if 400 <= problem.status < 500 and code_of(problem.type) in _REFUSALS:
             return Refused(reason=problem.detail, raw=raw)
         return InDoubt(reason=f"{problem.status}: {problem.detail}")
 

@@ -18,6 +18,7 @@ import msgspec
 from foldbook.client.server_sent import Message, Parser
 from foldbook.errors import FoldbookError, LogChanged
 from foldbook.eventstore.backoff import Backoff
+from foldbook.problems import code_of
 
 SILENT_MAX_S = 45.0
 """Three of the engine's comments did not come: the connection is dead."""
@@ -163,7 +164,7 @@ async def _refused(response: aiohttp.ClientResponse) -> None:
     code = None
     try:
         problem = msgspec.json.decode(text)
-        detail, code = problem["detail"], str(problem.get("type", "")).rpartition(":")[2]
+        detail, code = problem["detail"], code_of(str(problem.get("type", "")))
     except (msgspec.DecodeError, KeyError, TypeError):
         detail = text[:200]
     if code == LogChanged.code:

@@ -1,7 +1,4 @@
-"""An error as a document: RFC 9457 problem details, the same whichever way a request came in.
-
-A code is stable; the module that raises it registers its status and title (``foldbook.errors``).
-"""
+"""An error as the sender of a request is told it, whichever way that came in."""
 
 from __future__ import annotations
 
@@ -13,21 +10,13 @@ from typing import Any, NamedTuple
 import asyncpg
 import msgspec
 
-from foldbook.echo import log_failure, shown
-from foldbook.errors import FoldbookError, Kind, kind_of, register
+from foldbook.echo import log_failure
+from foldbook.errors import FoldbookError, Kind, kind_of
 from foldbook.postgres.sqlstates import answer
-
-TYPE_PREFIX = "urn:foldbook:problem:"
+from foldbook.problems import problem_document
 
 UNREGISTERED = Kind(409, "The command was refused")
 """For a code that this program does not know: a replayed refusal that a newer program recorded."""
-
-register(
-    {
-        "malformed": (400, "The request cannot be read"),
-        "body-too-large": (413, "The body is too large"),
-    }
-)
 
 
 class Explained(NamedTuple):
@@ -42,11 +31,8 @@ class Explained(NamedTuple):
         return kind_of(self.code) or UNREGISTERED
 
     def document(self) -> dict[str, Any]:
-        status, title = self.kind
-        members = {"type": TYPE_PREFIX + self.code, "title": title, "status": status, "detail": shown(self.detail)}
-        details = {name: shown(value) if isinstance(value, str) else value for name, value in self.details.items()}
-        # A detail takes the place of none of them.
-        return {**members, **details, **members}
+        """RFC 9457."""
+        return problem_document(self.code, self.kind, self.detail, self.details)
 
 
 def explain(error: Exception) -> Explained:

@@ -10,7 +10,7 @@ import msgspec
 from foldbook.errors import FoldbookError, IdempotencyConflict, Overloaded, Refusal, SequenceConflict, StoreUnavailable
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Command
-from foldbook.eventstore.problems import TYPE_PREFIX
+from foldbook.problems import code_of
 
 _REFUSED = (404, 409, 412, 422)
 _BUSY = (429, 503)
@@ -47,7 +47,7 @@ def read_answer(text: bytes, command: Command) -> CommandResult:
 
 
 def _error_of(document: dict[str, Any]) -> FoldbookError:
-    code = str(document.pop("type")).removeprefix(TYPE_PREFIX)
+    code = code_of(str(document.pop("type")))
     detail, status = str(document.pop("detail", code)), document.pop("status", 500)
     document.pop("title", None)
     if code == SequenceConflict.CODE:

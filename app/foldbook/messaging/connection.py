@@ -25,7 +25,7 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
 from yarl import URL
 
-from foldbook.errors import FoldbookError
+from foldbook.errors import FoldbookError, reason_of
 from foldbook.eventstore.backoff import Backoff
 from foldbook.eventstore.readers.reconnecting import Loop, cancel
 
@@ -65,7 +65,7 @@ async def connect(url: str, name: str) -> AbstractConnection:
         # Left alone, one that was never connected would be closed by the garbage collector, in whatever thread.
         await close(connection)
         if isinstance(error, RABBIT_UNREACHABLE):
-            raise RabbitUnavailable(f"RabbitMQ at {_place(url)}: {_reason(error)}") from error
+            raise RabbitUnavailable(f"RabbitMQ at {_place(url)}: {reason_of(error)}") from error
         raise
 
 
@@ -83,7 +83,7 @@ async def connected(url: str, name: str) -> AsyncIterator[AbstractConnection]:
     try:
         yield connection
     except RABBIT_UNREACHABLE as error:
-        raise RabbitUnavailable(f"RabbitMQ at {_place(url)}: {_reason(error)}") from error
+        raise RabbitUnavailable(f"RabbitMQ at {_place(url)}: {reason_of(error)}") from error
     finally:
         await close(connection)
 
@@ -158,7 +158,3 @@ class RabbitLink(Loop):
 def _place(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port or 5672}"
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__

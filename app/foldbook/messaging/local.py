@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import aiohttp
 
-from foldbook.errors import FoldbookError, Overloaded, StoreUnavailable
+from foldbook.errors import FoldbookError, Overloaded, StoreUnavailable, reason_of
 from foldbook.eventstore.command_writing import line_of
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import NO_METADATA, Command, Metadata
@@ -117,8 +117,7 @@ class LocalCommands:
         except aiohttp.ClientConnectorError as error:
             _fail(window, StoreUnavailable(f"the engine cannot be reached: {error}"))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            why = str(error) or type(error).__name__
-            _fail(window, StoreUnavailable(f"the engine did not answer: {why}", in_doubt=True))
+            _fail(window, StoreUnavailable(f"the engine did not answer: {reason_of(error)}", in_doubt=True))
 
 
 def _said(metadata: Metadata) -> dict[str, str]:

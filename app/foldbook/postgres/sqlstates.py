@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from foldbook.errors import DatabaseError, FoldbookError, LogClockAhead, StoreUnavailable
+from foldbook.errors import DatabaseError, FoldbookError, LogClockAhead, StoreUnavailable, reason_of
 from foldbook.postgres.pooling import pooled
 
 UNREACHABLE = (
@@ -81,7 +81,7 @@ def raise_if_unavailable(error: asyncpg.PostgresError) -> None:
 
 def answer(error: Exception) -> FoldbookError:
     """The error that the caller of a statement is told, for one that asyncpg raised."""
-    text = str(error) or type(error).__name__
+    text = reason_of(error)
     sqlstate = getattr(error, "sqlstate", None)
     named = text if sqlstate is None else f"{text} (SQLSTATE {sqlstate})"
     if isinstance(error, (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Protocol
+from typing import Any
 
 from foldbook.wire.requests import RequestRefused
 
@@ -23,28 +23,52 @@ class TooManyConnections(RequestRefused):
     retry_after_s = 1
 
 
-class Connection(Protocol):
-    """One connection, as ``Connections`` sees it."""
+class Connection(asyncio.Protocol):
+    """What makes a protocol of uvicorn's one of the connections of this process. Never idle, unless it says so."""
 
-    heard_at_s: float
+    transport: Any
+    counted_by: Connections
+    heard_at_s = 0.0
     """When something came last."""
-    due_from_s: float | None
+    due_from_s: float | None = None
     """Since when a request is due, or on its way; None: none is."""
-    unsent_from_s: float | None
+    unsent_from_s: float | None = None
     """Since when the client takes too little; None: it is as fast as we are."""
-    key_id: str | None
+    key_id: str | None = None
 
     @property
-    def is_idle(self) -> bool: ...
+    def is_idle(self) -> bool:
+        return False
 
     @property
-    def unsent_bytes(self) -> int: ...
+    def unsent_bytes(self) -> int:
+        unsent: int = self.transport.get_write_buffer_size()
+        return unsent
 
     def end(self) -> None:
         """Close it; a request on its way is answered 408."""
+        self.transport.close()
 
     def abort(self) -> None:
         """Close it, and forget what was not sent."""
+        self.transport.abort()
+
+    def claim(self, key_id: str | None) -> None:
+        """Raises ``TooManyConnections``."""
+        self.counted_by.claim(self, key_id)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.heard_at_s = asyncio.get_running_loop().time()
+        self.counted_by.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.counted_by.remove(self)
+        super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        self.unsent_from_s = None
+        super().resume_writing()
 
 
 class Connections:

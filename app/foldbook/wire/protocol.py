@@ -16,7 +16,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from foldbook.errors import FoldbookError
-from foldbook.wire.connections import CONNECTION, Connections
+from foldbook.wire.connections import CONNECTION, Connection, Connections
 from foldbook.wire.requests import (
     HEAD_BYTES_MAX,
     HEADERS_MAX,
@@ -35,18 +35,14 @@ LINGER_S = 2.0
 VERSIONS = ("1.1", "1.0")
 
 
-class StrictProtocol(HttpToolsProtocol):
+class StrictProtocol(Connection, HttpToolsProtocol):
     """One connection."""
 
     cycle: Any
 
     def __init__(self, connections: Connections, **given: Any) -> None:
         super().__init__(**given)
-        self._others = connections
-        self.heard_at_s = 0.0
-        self.due_from_s: float | None = None
-        self.unsent_from_s: float | None = None
-        self.key_id: str | None = None
+        self.counted_by = connections
         self._unanswered = 0
         """Requests whose head was read, and that were not answered."""
         self._is_body_due = False
@@ -71,10 +67,6 @@ class StrictProtocol(HttpToolsProtocol):
     def is_idle(self) -> bool:
         return not self._unanswered
 
-    @property
-    def unsent_bytes(self) -> int:
-        return self.transport.get_write_buffer_size()
-
     def end(self) -> None:
         if self.transport.is_closing():
             self.abort()
@@ -85,25 +77,9 @@ class StrictProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    def abort(self) -> None:
-        self.transport.abort()
-
-    def claim(self, key_id: str | None) -> None:
-        """Raises ``TooManyConnections``."""
-        self._others.claim(self, key_id)
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.due_from_s = self.loop.time()
         super().connection_made(transport)
-        self.heard_at_s = self.due_from_s = self.loop.time()
-        self._others.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._others.remove(self)
-        super().connection_lost(exc)
-
-    def resume_writing(self) -> None:
-        self.unsent_from_s = None
-        super().resume_writing()
 
     # -- requests --------------------------------------------------------------------------------------------------
 
@@ -141,7 +117,7 @@ class StrictProtocol(HttpToolsProtocol):
                 return
 
     def handle_websocket_upgrade(self) -> None:
-        self._others.remove(self)  # The connection goes on as another protocol's.
+        self.counted_by.remove(self)  # The connection goes on as another protocol's.
         super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:

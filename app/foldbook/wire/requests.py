@@ -32,6 +32,8 @@ register(
         "headers-too-large": (431, "The headers are too large"),
     }
 )
+REFUSALS = ("malformed", "request-timeout", "target-too-long", "headers-too-large")
+"""How any request can be answered while it is being read."""
 
 
 class RequestRefused(FoldbookError):

@@ -20,13 +20,14 @@ from foldbook.access.principal import UNKNOWN, Principal, roles_of
 from foldbook.api.commands.envelope import envelope_of
 from foldbook.api.escapes import name_in, segment_of
 from foldbook.api.gate import Reply, refuse_keys
-from foldbook.api.problems import MEDIA_TYPE, Problem, problem_of
+from foldbook.api.problems import Problem, problem_of
 from foldbook.api.refusals import log_refusal
 from foldbook.eventstore.command_json import CommandBody, content_of, declaration_of, fields_in_path, identity_of
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.documents import ResultDocument
 from foldbook.eventstore.declaration import Call
 from foldbook.eventstore.events import Command
+from foldbook.problems import MEDIA_TYPE
 from foldbook.wire.requests import Headers
 
 Bus = CommandBus

@@ -13,7 +13,7 @@ import msgspec
 from foldbook.api.commands import bulk
 from foldbook.api.commands.calls import CommandCall
 from foldbook.api.commands.envelope import CORRELATION_ID, HEADERS, ON_BEHALF_OF, RequestHeader
-from foldbook.api.problems import GATE_PROBLEMS, MEDIA_TYPE, by_status
+from foldbook.api.problems import GATE_PROBLEMS, answers_in_openapi
 from foldbook.eventstore.command_json import CommandLines, declaration_of, identity_of
 from foldbook.eventstore.commands.documents import result_type
 from foldbook.eventstore.events import Command
@@ -70,7 +70,7 @@ def _operation(call: CommandCall) -> Json:
         "operationId": _operation_id(call),
         "parameters": [*_path_parameters(call), *map(_header_parameter, HEADERS)],
         "requestBody": body,
-        "responses": {**_results(call), **_problems(problems_of(call))},
+        "responses": {**_results(call), **answers_in_openapi(problems_of(call))},
     }
 
 
@@ -110,13 +110,6 @@ def _results(call: CommandCall) -> Json:
     }
 
 
-def _problems(codes: Iterable[str]) -> Json:
-    return {
-        str(status): {"description": ", ".join(same_status), "content": _content(MEDIA_TYPE, _PROBLEM)}
-        for status, same_status in by_status(codes).items()
-    }
-
-
 def _bulk_operation(line: Json, results: list[Json]) -> Json:
     content = _content(bulk.MEDIA_TYPE, {"anyOf": [*results, _PROBLEM]})
     return {
@@ -131,7 +124,7 @@ def _bulk_operation(line: Json, results: list[Json]) -> Json:
         "requestBody": {"required": False, "content": _content(bulk.MEDIA_TYPE, line)},
         "responses": {
             str(HTTPStatus.OK.value): {"description": "A line for each line", "content": content},
-            **_problems(bulk.PROBLEMS),
+            **answers_in_openapi(bulk.PROBLEMS),
         },
     }
 

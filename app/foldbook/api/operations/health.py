@@ -92,16 +92,14 @@ async def get_ready(bus: NamedDependency[Bus], reader: NamedDependency[Reader]) 
 
 async def _ready(bus: Bus, reader: Reader) -> Ready:
     await bus.prove()
-    projections = await statuses(reader)
-    if missing := PROJECTIONS - {row.name for row in projections}:
+    told = await _told(reader)
+    if missing := PROJECTIONS - {row.name for row in told.projections}:
         raise Problem("not-ready", f"the read tables are being created: {', '.join(sorted(missing))}")
-    gateways, doubts = await gateway_statuses(reader), await doubt_counts(reader)
-    relays = await relay_statuses(reader)
     return Ready(
-        gateways={each.broker: each.state for each in gateways},
-        doubts=sum(doubts.values()),
-        relays={each.name: RelayReady(state=each.state, lag=each.lag) for each in relays},
-        log_clock_ahead_s=await log_clock_ahead_s(reader),
+        gateways={each.broker: each.state for each in told.gateways},
+        doubts=sum(told.doubts.values()),
+        relays={each.name: RelayReady(state=each.state, lag=each.lag) for each in told.relays},
+        log_clock_ahead_s=told.log_clock_ahead_s or 0.0,
         lost=msgspec.convert(list(bus.losses), list[Lost], from_attributes=True),
     )
 

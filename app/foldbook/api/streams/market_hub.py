@@ -14,6 +14,7 @@ from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from foldbook.errors import reason_of
 from foldbook.eventstore.backoff import Backoff
 from foldbook.market.feeds import wire
 from foldbook.market.feeds.backlog import BoundedQueue
@@ -138,7 +139,7 @@ class MarketHub:
                         if not isinstance(told, Lost):
                             backoff.reset()
             except Exception as error:
-                why = str(error) or type(error).__name__
+                why = reason_of(error)
             logger.warning("the source of market data is away, and is tried again: %s", why)
             self._hear(Lost(None, why))
             await asyncio.sleep(backoff.next_s())

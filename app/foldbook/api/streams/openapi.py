@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from foldbook.api.problems import GATE_PROBLEMS, MEDIA_TYPE, by_status
+from foldbook.api.problems import answers_in_openapi
 from foldbook.api.queries.parameters import HASH_PATTERN
 from foldbook.api.streams import events, market, server_sent
 from foldbook.trading.values import ACCOUNT_PATTERN
 
 Json = dict[str, Any]
-
-_PROBLEM = {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}
 
 
 def stream_paths() -> Json:
@@ -26,13 +23,6 @@ def _parameter(name: str, description: str, schema: Json, where: str = "query") 
         "required": False,
         "description": description,
         "schema": {"type": "string", **schema},
-    }
-
-
-def _problems(codes: Iterable[str]) -> Json:
-    return {
-        str(status): {"description": ", ".join(same_status), "content": {MEDIA_TYPE: _PROBLEM}}
-        for status, same_status in by_status((*codes, *GATE_PROBLEMS)).items()
     }
 
 
@@ -81,7 +71,7 @@ _EVENTS: Json = {
             "description": "The stream, without end",
             "content": {server_sent.MEDIA_TYPE: {}},
         },
-        **_problems(events.PROBLEMS),
+        **answers_in_openapi(events.PROBLEMS),
     },
 }
 
@@ -98,5 +88,8 @@ _MARKET: Json = {
     "parameters": [
         _parameter("symbols", "Only these symbols, separated by commas.", {"examples": ["BTC/USDT,ETH/USDT"]}),
     ],
-    "responses": {"101": {"description": "The WebSocket"}, **_problems((*market.PROBLEMS, "upgrade-required"))},
+    "responses": {
+        "101": {"description": "The WebSocket"},
+        **answers_in_openapi((*market.PROBLEMS, "upgrade-required")),
+    },
 }

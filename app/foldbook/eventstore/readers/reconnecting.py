@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from foldbook.errors import FoldbookError
+from foldbook.errors import FoldbookError, reason_of
 from foldbook.eventstore.backoff import Backoff
 from foldbook.postgres.connection import UNREACHABLE, Connection, connect
 
@@ -92,7 +92,7 @@ class Loop:
             await self.pause(self._backoff.next_s())
 
     def _lost(self, error: BaseException) -> None:
-        self.error = str(error) or type(error).__name__
+        self.error = reason_of(error)
         is_expected = isinstance(error, self._expected)
         if is_expected and self._lost_at_s is None:
             logger.warning("%s %s and keeps trying: %s", self._name, self._says_lost, self.error)

@@ -9,6 +9,7 @@ from types import TracebackType
 
 import aiohttp
 
+from foldbook.errors import reason_of
 from foldbook.eventstore.backoff import Backoff
 from foldbook.market.errors import MarketDataError
 from foldbook.market.feeds import wire
@@ -61,7 +62,7 @@ class VenueStream:
                             if told is not None:
                                 yield told
                 except (*_UNREACHABLE, MarketDataError) as error:
-                    why = _why(error)
+                    why = reason_of(error)
                 if not is_lost:
                     logger.warning("the venue's stream is lost and tried again: %s", why)
                     is_lost = True
@@ -187,7 +188,7 @@ class VenueSink:
 
     def _lost(self, error: Exception) -> None:
         if not self._is_lost:
-            logger.warning("the venue does not take market data, and is tried again: %s", _why(error))
+            logger.warning("the venue does not take market data, and is tried again: %s", reason_of(error))
         self._is_lost = True
 
     def _tell_dropped(self) -> None:
@@ -203,7 +204,3 @@ class VenueSink:
             return False
         self._told_at_s[what] = now_s
         return True
-
-
-def _why(error: Exception) -> str:
-    return str(error) or type(error).__name__

@@ -16,12 +16,13 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 
 from foldbook.errors import FoldbookError
+from foldbook.problems import MEDIA_TYPE
 from foldbook.venue.server import account_routes, market_routes, order_routes, stream_routes
 from foldbook.venue.server.docs import docs_routes
 from foldbook.venue.server.faults import App, FaultyAnswers
 from foldbook.venue.server.options import VenueOptions
 from foldbook.venue.server.order_session import enter_orders
-from foldbook.venue.server.problems import MEDIA_TYPE, answer_problem, problem_of
+from foldbook.venue.server.problems import answer_problem, problem_of
 from foldbook.venue.server.venue import Venue
 from foldbook.venue.store import Store
 from foldbook.wire.connections import Connections

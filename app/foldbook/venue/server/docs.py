@@ -13,8 +13,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
-from foldbook.venue.server.problems import VenueProblem
+from foldbook.problems import by_status
+from foldbook.venue.server.problems import UNREGISTERED, VenueProblem
 from foldbook.wire.described import complete
+from foldbook.wire.requests import REFUSALS
 
 _STATIC = resources.files("foldbook") / "api" / "static"
 """The page is the one that the engine's API has, too."""
@@ -47,7 +49,7 @@ def openapi_document(routes: tuple[HTTPRouteHandler, ...], injected: tuple[str, 
         ),
     )
     document = described.openapi_schema.to_schema()
-    complete(document, routes, {400: ["malformed"], 408: ["request-timeout"], 413: ["body-too-large"]}, {})
+    complete(document, routes, by_status((*REFUSALS, "body-too-large"), UNREGISTERED), {})
     return msgspec.json.encode(document)
 
 

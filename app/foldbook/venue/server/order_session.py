@@ -13,11 +13,12 @@ import msgspec
 from litestar import WebSocket, websocket
 from msgspec import Struct
 
+from foldbook.problems import problem_document
 from foldbook.venue.server import orders
 from foldbook.venue.server.bodies import CancelRequest, ReplaceRequest, RequestKey, SubmitRequest
 from foldbook.venue.server.documents import OrderDocument
 from foldbook.venue.server.faults import NONSENSE, Scope, Wrong
-from foldbook.venue.server.problems import problem_of
+from foldbook.venue.server.problems import UNREGISTERED, problem_of
 from foldbook.venue.server.streams import until_one_ends
 from foldbook.venue.server.venue import Venue
 
@@ -27,7 +28,7 @@ Request: TypeAlias = SubmitRequest | CancelRequest | ReplaceRequest
 UNANSWERED_MAX = 10_000
 """Requests of one connection that may wait for their answers. While there are more, no frame is read."""
 
-_FAILED = {"type": "urn:foldbook:problem:internal", "title": "The venue failed", "status": 500, "detail": "a fault"}
+_FAILED = problem_document("internal", UNREGISTERED, "a fault", {})
 _SCOPES: dict[type, Scope] = {
     SubmitRequest: Scope.SUBMIT,
     CancelRequest: Scope.CANCEL,

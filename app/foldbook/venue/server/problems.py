@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): every error of the venue's interface is one kind of document, with a stable code."""
+"""Every error of the venue's interface is one kind of document, with a stable code."""
 
 from __future__ import annotations
 
@@ -9,19 +9,12 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, SerializationException
 from litestar.openapi.datastructures import ResponseSpec
 
-from foldbook.echo import log_failure, shown
+from foldbook.echo import log_failure
 from foldbook.errors import FoldbookError, Kind, kind_of, register
-
-MEDIA_TYPE = "application/problem+json"
-TYPE_PREFIX = "urn:foldbook:problem:"
+from foldbook.problems import CODE_OF_STATUS, MEDIA_TYPE, by_status, problem_document
 
 register(
     {
-        "malformed": (400, "The request cannot be read"),
-        "not-found": (404, "The resource does not exist"),
-        "method-not-allowed": (405, "The resource does not support this method"),
-        "body-too-large": (413, "The body is too large"),
-        "unsupported-media-type": (415, "The body has an unsupported media type"),
         "invalid-request": (422, "The request breaks a rule"),
         "unknown-order": (404, "The account has no such order"),
         "order-rejected": (422, "The venue rejected the order"),
@@ -38,14 +31,7 @@ register(
     }
 )
 
-_CODE_OF_STATUS = {
-    400: "malformed",
-    404: "not-found",
-    405: "method-not-allowed",
-    413: "body-too-large",
-    415: "unsupported-media-type",
-}
-_UNREGISTERED = Kind(500, "The venue failed")
+UNREGISTERED = Kind(500, "The venue failed")
 
 
 class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -73,16 +59,16 @@ def problem_of(error: Exception) -> tuple[int, dict[str, Any]]:
     match error:
         case FoldbookError():
             code, detail, details = error.code, error.detail, error.details
-        case HTTPException() if error.status_code in _CODE_OF_STATUS:
-            code, detail = _CODE_OF_STATUS[error.status_code], _detail_of(error)
+        case HTTPException() if error.status_code in CODE_OF_STATUS:
+            code, detail = CODE_OF_STATUS[error.status_code], _detail_of(error)
         case SerializationException() | msgspec.MsgspecError():
             code, detail = "malformed", str(error)
         case RecursionError():
             code, detail = "malformed", "it is nested too deeply"
         case _:
             log_failure(error)
-    status, title = kind_of(code) or _UNREGISTERED
-    return status, {**details, "type": TYPE_PREFIX + code, "title": title, "status": status, "detail": shown(detail)}
+    kind = kind_of(code) or UNREGISTERED
+    return kind.status, problem_document(code, kind, detail, details)
 
 
 def _detail_of(error: HTTPException) -> str:
@@ -100,12 +86,9 @@ def answer_problem(_: Request[Any, Any, Any], error: Exception) -> Response[byte
 
 def problem_responses(*codes: str) -> dict[int, ResponseSpec]:
     """The problems that a route can return, for its documentation."""
-    by_status: dict[int, list[str]] = {}
-    for code in codes:
-        by_status.setdefault((kind_of(code) or _UNREGISTERED).status, []).append(code)
     return {
         status: ResponseSpec(
             ProblemDocument, generate_examples=False, media_type=MEDIA_TYPE, description=", ".join(same_status)
         )
-        for status, same_status in by_status.items()
+        for status, same_status in by_status(codes, UNREGISTERED).items()
     }
