@@ -16,7 +16,7 @@ from foldbook.api.docs import docs_routes
 from foldbook.api.routes import roles_of_route
 from foldbook.api.streams import events, market
 from foldbook.eventstore.events import Command
-from foldbook.wire.described import templates_of
+from foldbook.openapi import templates_of
 
 ALLOWED = "yes"
 HIDDEN = "404"

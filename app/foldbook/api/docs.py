@@ -27,7 +27,7 @@ from foldbook.api.routes import may, roles_of_route
 from foldbook.api.sessions import COOKIE
 from foldbook.api.streams.openapi import stream_paths
 from foldbook.eventstore.events import Command
-from foldbook.wire.described import complete, templates_of
+from foldbook.openapi import complete, templates_of
 
 _STATIC = resources.files("foldbook.api") / "static"
 _FILES = {

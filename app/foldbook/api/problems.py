@@ -14,6 +14,7 @@ from litestar.openapi.datastructures import ResponseSpec
 
 from foldbook.errors import FoldbookError, kind_of, register
 from foldbook.eventstore.problems import UNREGISTERED, Explained, explain
+from foldbook.openapi import problem_answer
 from foldbook.problems import CODE_OF_STATUS, MEDIA_TYPE, by_status
 from foldbook.trading.values import OrdStatus
 from foldbook.wire.requests import REFUSALS, RequestRefused
@@ -120,11 +121,7 @@ def answers_of(codes: Iterable[str]) -> dict[int, list[str]]:
 
 def answers_in_openapi(codes: Iterable[str]) -> dict[str, Any]:
     """The same as an operation's answers, for what is no route of the framework's."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
-    return {
-        str(status): {"description": ", ".join(same_status), "content": content}
-        for status, same_status in answers_of(codes).items()
-    }
+    return {str(status): problem_answer(same_status) for status, same_status in answers_of(codes).items()}
 
 
 def problem_responses(*codes: str) -> dict[int, ResponseSpec]:

@@ -13,9 +13,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
+from foldbook.openapi import complete
 from foldbook.problems import by_status
 from foldbook.venue.server.problems import UNREGISTERED, VenueProblem
-from foldbook.wire.described import complete
 from foldbook.wire.requests import REFUSALS
 
 _STATIC = resources.files("foldbook") / "api" / "static"

@@ -1,4 +1,4 @@
-"""What Litestar's description of a route leaves out, taken from the same declarations: bounds, formats, problems."""
+"""What Litestar's OpenAPI of a route leaves out, taken from the same declarations: bounds, formats, problems."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ import msgspec
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
+from foldbook.problems import MEDIA_TYPE
+
 Json = dict[str, Any]
 
-PROBLEM_TYPE = "application/problem+json"
-
 _REFERENCE = "#/components/schemas/{name}"
-_PROBLEM = {"$ref": _REFERENCE.format(name="ProblemDocument")}
 _TYPE = re.compile(r":\w+\}")
+
+
+def problem_answer(codes: Iterable[str]) -> Json:
+    """An answer that is a problem with one of these codes."""
+    schema = {"$ref": _REFERENCE.format(name="ProblemDocument")}
+    return {"description": ", ".join(codes), "content": {MEDIA_TYPE: {"schema": schema}}}
 
 
 def templates_of(route: HTTPRouteHandler) -> list[str]:
@@ -69,8 +74,5 @@ def _complete_problems(responses: Json, problems: Mapping[int, list[str]]) -> No
         responses["204"].pop("content", None)
     for status, codes in problems.items():
         known = responses.get(str(status), {})
-        if PROBLEM_TYPE not in known.get("content", {}):
-            responses[str(status)] = {
-                "description": ", ".join(codes),
-                "content": {PROBLEM_TYPE: {"schema": _PROBLEM}},
-            }
+        if MEDIA_TYPE not in known.get("content", {}):
+            responses[str(status)] = problem_answer(codes)
