@@ -116,6 +116,12 @@ BROKERS = [
 
 TRADING = [
     Mutant(
+        "app/foldbook/trading/state.py",
+        "if not is_live and order.requests and not order.has_ended and not order.is_outline:",
+        "if False:",
+        "trading/test_doubts.py::test_an_order_that_has_filled_is_remembered_until_what_was_asked_of_it_is_answered",
+    ),
+    Mutant(
         "app/foldbook/trading/requests.py",
         "    if order.pending_request is PendingRequest.CANCEL:\n",
         '    if order.pending_request is PendingRequest.CANCEL or book.risk.state == "HALTED":\n',
@@ -195,6 +201,12 @@ MESSAGES = [
         "reached = self._began + self._publisher.confirmed",
         "reached = self._began + self._publisher.sent",
         "messaging/test_relay.py::test_everything_arrives_once_and_in_order_while_rabbitmq_is_killed",
+    ),
+    Mutant(
+        "app/foldbook/messaging/publishing.py",
+        "max(self.count, tag if self.refused is None else min(tag, self.refused - 1))",
+        "max(self.count, tag)",
+        "messaging/test_confirms.py::test_where_one_was_refused_the_count_stands",
     ),
     Mutant(
         "app/foldbook/messaging/intake.py",
