@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -38,10 +39,22 @@ os.environ["FOLDBOOK_ACCESS"] = "open"
 """Who may do what is the business of tests/access; everywhere else, whoever asks may."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108
+MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 MEMORY_BYTES_MIN = 8 << 30
 
+
+def room_in_memory() -> int:
+    """How many bytes of files there may be in memory."""
+    if not MEMORY.is_dir() or os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+        return 0  # Tests also run what they write.
+    room = [shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available]
+    with contextlib.suppress(OSError, ValueError):  # There is none, or it is "max".
+        room.append(int(MEMORY_LIMIT.read_text()))
+    return min(room)
+
+
 # A database is a thousand files, and making them on a disk was half of the tests' time. They last as long as a test.
-if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES_MIN:
+if "TMPDIR" not in os.environ and room_in_memory() >= MEMORY_BYTES_MIN:
     os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 CONTAINER_IMAGE = "postgres:18"
