@@ -413,6 +413,21 @@ async def test_a_successor_finds_the_answer_to_what_was_asked_of_an_order_that_h
     assert (await world.book()).filled == immutables.Map()
 
 
+async def test_a_successor_knows_whole_orders_where_the_book_has_outlines(world: GatewayWorld) -> None:
+    await bought(world)
+    (fill,) = await asyncio.to_thread(world.venue.fills, world.account)
+    await world.stop_gateway()
+    account = world.account
+    await world.execute(report("TRADE_CANCEL", account=account, exec_id="x-1", exec_ref_id=fill["exec_id"]))
+    await world.execute(cancel(account=account))
+    assert (await world.book()).orders["o-1"].is_outline
+    await world.start_gateway()
+    # The venue knows nothing of the bust: there, the order has filled.
+    answered = await world.order_is("o-1", lambda o: not o.requests and not o.doubts)
+    assert answered.is_open
+    assert "OrderCancelSubmitted" in await world.types("o-1")
+
+
 async def test_a_successor_asks_nothing_before_it_knows_what_the_venue_can_do(database: str, tmp_path: Path) -> None:
     with venue_process(tmp_path, "--no-replace") as venue:
         async with gateway_world(database, venue) as world:

@@ -111,17 +111,42 @@ def test_an_unknown_order_has_no_attempt() -> None:
 
 def test_a_cancel_and_a_replace_are_sent_by_their_request() -> None:
     kill, change = cancel(), replace_order(quantity=Decimal(3))
-    lived = life(report("NEW"), change, kill)
+    lived = life(report("NEW"), change)
+    (submitted,) = lived.execute(attempt(request=REPLACE, request_id=str(change.command_id), leg=2))
+    assert isinstance(submitted, OrderReplaceSubmitted)
+    assert lived.book.orders["o-1"].leg == 2
+    lived.execute(kill)
     (submitted,) = lived.execute(attempt(request=CANCEL, request_id=str(kill.command_id)))
     assert isinstance(submitted, OrderCancelSubmitted)
     assert submitted.pending_request is PendingRequest.CANCEL
     assert lived.execute(attempt(request=CANCEL, request_id=str(kill.command_id))) == ()
     assert lived.execute(attempt(request=CANCEL, request_id=str(change.command_id))) == ()
-    (submitted,) = lived.execute(attempt(request=REPLACE, request_id=str(change.command_id), leg=2))
-    assert isinstance(submitted, OrderReplaceSubmitted)
-    assert lived.book.orders["o-1"].leg == 2
     lived.execute(report("CANCELED"))
     assert lived.execute(attempt(request=CANCEL, request_id=str(kill.command_id), attempt=2)) == ()
+
+
+def test_a_new_leg_does_not_leave_against_a_cancel_and_not_again_from_a_halted_account() -> None:
+    change = replace_order(quantity=Decimal(3))
+    leg: dict[str, Any] = {"request": REPLACE, "request_id": str(change.command_id), "leg": 2}
+    assert life(report("NEW"), change, cancel()).execute(attempt(**leg)) == ()
+    lived = life(report("NEW"), change, attempt(**leg))
+    halt = SetTradingState(command_id=cancel().command_id, received_at=NOW, account=ACCOUNT, state=TradingState.HALTED)
+    lived.execute(halt)
+    assert lived.execute(attempt(**leg, attempt=2)) == ()
+
+
+def test_a_replace_is_not_sent_again_once_a_later_one_has_left() -> None:
+    first, second = replace_order(limit_price=Decimal(101)), replace_order(limit_price=Decimal(102))
+    of_first: dict[str, Any] = {"request": REPLACE, "request_id": str(first.command_id)}
+    of_second: dict[str, Any] = {"request": REPLACE, "request_id": str(second.command_id)}
+    lived = life(report("NEW"), first, attempt(**of_first), second)
+    assert types(lived.execute(attempt(**of_first, attempt=2))) == ["OrderReplaceSubmitted"]
+    lived.execute(attempt(**of_second))
+    assert lived.execute(attempt(**of_first, attempt=3)) == ()
+    lived.execute(report("REPLACED", request_id=str(second.command_id), limit_price=Decimal(102)))
+    assert lived.execute(attempt(**of_first, attempt=3)) == ()
+    lived.execute(report("REPLACE_REJECTED", request_id=str(first.command_id)))
+    assert lived.book.orders["o-1"].limit_price == 102
 
 
 def test_a_question_is_no_attempt() -> None:

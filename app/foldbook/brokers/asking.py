@@ -10,9 +10,10 @@ from foldbook.brokers.doubts import CLOSED, Asked, Step, end_of, judge
 from foldbook.brokers.gateway import Cancel, Replace
 from foldbook.brokers.port import Answer, BrokerUnavailable, OrderState, Refused, Report
 from foldbook.eventstore.backoff import Backoff
+from foldbook.trading.commands import ResolveDoubt
 from foldbook.trading.events import Doubt
 from foldbook.trading.order import Order
-from foldbook.trading.values import ExecType, OrdStatus, RequestKind
+from foldbook.trading.values import DoubtOutcome, ExecType, OrdStatus, RequestKind
 
 if TYPE_CHECKING:
     from foldbook.brokers.work import AccountWork
@@ -83,6 +84,9 @@ class Asking:
             return await work.legs.settle(order, doubt, waited_s)
         answer = await work.desk.broker.order_by_client_id(work.ref(order))
         asked = self.asked(order, doubt, waited_s)
+        if doubt.request is RequestKind.STATUS and answer.items and answer.items[-1].status not in CLOSED:
+            await work.caught_up(work.record(self._found(order, doubt)))
+            return Step.WAIT
         told = judge(asked, order, work.replace_of(order, doubt.request_id), answer, work.capabilities)
         if isinstance(told, Step):
             if told is Step.RESEND:
@@ -90,6 +94,16 @@ class Asking:
             return told
         await self.adopt(told)
         return Step.WAIT
+
+    def _found(self, order: Order, doubt: Doubt) -> ResolveDoubt:
+        """The broker has the order after all."""
+        return ResolveDoubt(
+            **self._work.request(),
+            order_id=order.created.order_id,
+            doubt_id=doubt.doubt_id,
+            outcome=DoubtOutcome.ACCEPTED,
+            reason="the broker has the order",
+        )
 
     def asked(self, order: Order, doubt: Doubt, waited_s: float) -> Asked:
         placed_at = order.created.transact_time

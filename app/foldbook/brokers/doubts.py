@@ -19,6 +19,7 @@ from foldbook.trading.events import Doubt
 from foldbook.trading.order import Order
 from foldbook.trading.values import ExecType, OrdStatus, PendingRequest, RequestKind
 
+SUPERSEDED = "a later replace was done in its place"
 CLOSED = (OrdStatus.FILLED, OrdStatus.CANCELED, OrdStatus.EXPIRED, OrdStatus.REJECTED)
 
 _ENDS = {
@@ -63,7 +64,27 @@ def judge(
     told = _reports_of(asked, order, request, state)
     if told:
         return told
+    if is_superseded(order, asked.doubt):
+        rejected = report_of(asked.account, order, state)
+        return (
+            msgspec.structs.replace(
+                rejected,
+                exec_type=ExecType.REPLACE_REJECTED,
+                request_id=asked.doubt.request_id,
+                reason=SUPERSEDED,
+            ),
+        )
     return Step.RESEND if settled else Step.WAIT
+
+
+def is_superseded(order: Order, doubt: Doubt) -> bool:
+    """Is it about a replace in whose place a later one was done? Whether it was done too, does not matter then."""
+    return any(
+        order.is_superseded(request)
+        for request in order.requests
+        if (request.request, request.request_id) == (RequestKind.REPLACE, doubt.request_id)
+        and doubt.request is RequestKind.REPLACE
+    )
 
 
 def _of_absent(

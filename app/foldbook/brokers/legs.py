@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from foldbook.brokers.doubts import CLOSED, Step, end_of
+from foldbook.brokers.doubts import CLOSED, SUPERSEDED, Step, end_of
 from foldbook.brokers.gateway import Attempt, Replace
 from foldbook.brokers.port import (
     Acknowledged,
@@ -25,7 +25,7 @@ from foldbook.brokers.port import (
 from foldbook.trading.events import Doubt
 from foldbook.trading.facts import Request
 from foldbook.trading.order import Order
-from foldbook.trading.values import ExecType, OrdStatus, PendingRequest, RequestKind
+from foldbook.trading.values import ExecType, OrdStatus, PendingRequest, RequestKind, TradingState
 
 if TYPE_CHECKING:
     from foldbook.brokers.work import AccountWork
@@ -44,14 +44,14 @@ class Legs:
         if report.exec_type is not ExecType.CANCELED or self._work.capabilities.replaces:
             return False
         order = self._work.book.orders.get(order_id)
-        if order is None or order.pending_request is PendingRequest.CANCEL:
+        if order is None or report.client_order_id is None:
             return False
-        if not any(request.attempts for request in order.pending_replaces()):
+        asked = [request for request in order.pending_replaces() if request.attempts]
+        if not asked:
             return False
-        ids = self._work.ids
-        return report.client_order_id is not None and report.client_order_id in (
-            ids.of(order_id, leg) for leg in range(1, order.leg + 1)
-        )
+        # Of the present leg it may be what a cancel of the order came to.
+        last = order.leg - (order.pending_request is PendingRequest.CANCEL)
+        return report.client_order_id in (self._work.ids.of(order_id, leg) for leg in range(1, last + 1))
 
     def sent_for(self, action: Attempt) -> int | None:
         """The leg that was sent for a replace before: what is attempted again is that one, not the cancel before it."""
@@ -100,10 +100,13 @@ class Legs:
             await work.asking.adopt((rejected,))
             return True
         await work.reconciling.poll()
-        now = work.book.orders.get(action.order_id)
+        now = work.order(action.order_id)
         if now is None:
             return True
-        if state.status is OrdStatus.CANCELED and now.pending_request is not PendingRequest.CANCEL:
+        is_open = action.order_id in work.book.orders
+        if is_open and state.status is OrdStatus.CANCELED and now.pending_request is not PendingRequest.CANCEL:
+            if not work.is_ready:
+                return False
             leg = now.leg + 1
             client_id = work.ids.of(action.order_id, leg)
             attempts = next((r.attempts for r in now.requests if r.request_id == action.request_id), 0)
@@ -113,8 +116,9 @@ class Legs:
                 )
             )
             return True
-        rejected = work.report_about(now, ExecType.REPLACE_REJECTED, action.request_id, f"the order is {state.status}")
-        await work.asking.adopt((*end_of(work.account, now, state), rejected))
+        status = state.status if is_open else OrdStatus.FILLED
+        rejected = work.report_about(now, ExecType.REPLACE_REJECTED, action.request_id, f"the order is {status}")
+        await work.asking.adopt((*(end_of(work.account, now, state) if is_open else ()), rejected))
         return True
 
     async def _send_leg(self, action: Replace, order: Order, leg: int) -> None:
@@ -166,10 +170,17 @@ class Legs:
         request = next((r for r in order.requests if r.request_id == doubt.request_id), None)
         if action is None or request is None:
             return Step.WAIT
+        if order.is_superseded(request):
+            await work.asking.adopt(
+                (work.report_about(order, ExecType.REPLACE_REJECTED, doubt.request_id, SUPERSEDED),)
+            )
+            return Step.WAIT
         answer = await work.desk.broker.order_by_client_id(work.ref(order, order.leg))
         is_settled = waited_s >= work.capabilities.settle_s
         if request.leg is None:
             if await self._follow(order, action, answer, None):
+                return Step.WAIT
+            if not work.is_ready:
                 return Step.WAIT
             if is_settled and answer.items:
                 await self._again(order, request)
@@ -191,6 +202,8 @@ class Legs:
             return Step.WAIT
         if not is_settled:
             return Step.WAIT
+        if order.pending_request is PendingRequest.CANCEL or work.book.risk.state is TradingState.HALTED:
+            return Step.STAY
         dedup_s = work.capabilities.dedup_s
         age_s = work.asking.asked(order, order.doubts[0], 0.0).age_s if order.doubts else 0.0
         if answer.completeness is Completeness.COMPLETE and dedup_s is not None and age_s < dedup_s:

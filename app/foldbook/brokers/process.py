@@ -16,6 +16,7 @@ from foldbook.brokers.term import Assignment, BrokerOf, Term
 from foldbook.errors import FoldbookError
 from foldbook.eventstore.backoff import Backoff
 from foldbook.eventstore.lease import Lease
+from foldbook.eventstore.waits import is_set_within
 from foldbook.postgres.connection import UNREACHABLE, Connection, connect
 
 TERM_S = 5.0
@@ -96,8 +97,7 @@ class GatewayProcess:
                 await self.lease.release(connection)
 
     async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+        await is_set_within(self._stopping, seconds)
 
     def _status(self) -> bytes:
         return msgspec.json.encode({} if self.term is None else self.term.status())

@@ -96,21 +96,27 @@ class Reconciling:
             elif listed.completeness is Completeness.COMPLETE:
                 await self._missing(order)
         for order in list(work.book.filled.values()):
-            if self._is_settled(order, listed.began_at):
+            if self._is_quiet(order, listed.began_at):
                 await self._unanswered(order)
         return tuple(
             sorted(
                 client_id
                 for client_id in by_client_id.keys() - known
                 # Not known at all: the log has lost it, or somebody else has sent it. It is open all the same.
-                if work.ids[client_id] not in work.book.orders
+                if not self._is_known(work.ids[client_id], listed.began_at)
             )
         )
 
+    def _is_known(self, order_id: str | None, began_at: datetime) -> bool:
+        """Is it open, or did it close since the picture was begun?"""
+        if order_id is None:
+            return False
+        closed_at = self._work.closed_at.get(order_id)
+        return order_id in self._work.book.orders or (closed_at is not None and closed_at >= began_at)
+
     def _is_settled(self, order: Order, began_at: datetime) -> bool:
         """Was it sent, is nothing about it on its way, and did nothing happen to it since the picture was begun?"""
-        order_id = order.created.order_id
-        if order.is_outline or order.stage is OrdStatus.CREATED or self._work.is_busy_with(order_id):
+        if order.is_outline or order.stage is OrdStatus.CREATED:
             return False
         if any(doubt.request is RequestKind.SUBMIT for doubt in order.doubts):
             return False
@@ -119,8 +125,12 @@ class Reconciling:
             for request in order.pending_replaces()
         ):
             return False
+        return self._is_quiet(order, began_at)
+
+    def _is_quiet(self, order: Order, began_at: datetime) -> bool:
+        order_id = order.created.order_id
         changed_at = self._work.changed_at.get(order_id)
-        return changed_at is None or changed_at < began_at
+        return not self._work.is_busy_with(order_id) and (changed_at is None or changed_at < began_at)
 
     def _differences(self, order: Order, state: OrderState) -> list[Report]:
         """What the broker says of an order that is open there."""

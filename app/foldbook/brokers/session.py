@@ -167,7 +167,7 @@ class Session:
                 await self._try(self.poll(ALL))
                 continue
             for work in list(self.works.values()):
-                if work.book.orders:
+                if work.may_be_filled:
                     await self._try(self.poll(work.account))
 
     async def _reconcile_in_rhythm(self) -> None:

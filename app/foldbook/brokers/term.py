@@ -27,13 +27,16 @@ from foldbook.errors import FoldbookError
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.eventstore.commands.state_cache import StateCache
-from foldbook.eventstore.events import AggregateKey
+from foldbook.eventstore.events import AggregateKey, Event
 from foldbook.eventstore.lease import Lease
 from foldbook.eventstore.postgres_store import LeaseLost, PostgresStore
 from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
+from foldbook.eventstore.store import shard_of
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import UNREACHABLE, Connection, connect, create_pool
 from foldbook.trading.book import ORDER_BOOK, Book
+from foldbook.trading.events import EVENT_TYPES
+from foldbook.trading.state import completed, outlines_in
 
 SENDS_PER_TERM = 2
 """The longest request must fit into what is left of the lease between two renewals."""
@@ -182,7 +185,16 @@ class Term:
                 self._not_worked[key.id] = f"its book cannot be folded: {unreadable[key]}"
                 continue
             loaded = cache[key]
-            self._open(opened, loaded.stored, loaded.stored_sequence)
+            book, sequence = loaded.stored, loaded.stored_sequence
+            for order_id in outlines_in(book):
+                past = await self._past_of(shard, key, order_id)
+                book = completed(book, order_id, [event for number, event in past if number <= sequence])
+            self._open(opened, book, sequence)
+
+    async def _past_of(self, shard: int, key: AggregateKey, order_id: str) -> list[tuple[int, Event]]:
+        """All events about an order, with their sequences."""
+        found = await self._store.read_subjects(shard, [(key, order_id)])
+        return [(each.sequence, EVENT_TYPES.decode(each.type, each.schema_version, each.payload)) for each in found]
 
     def _open(self, opened: Opened, book: Any, sequence: int) -> AccountWork | None:
         account = opened.account
@@ -235,7 +247,8 @@ class Term:
             await session.desk.stop()
         await self._listener.stop()
         with suppress(Exception):
-            await asyncio.wait_for(self._bus.stop(), 2.0)
+            async with asyncio.timeout(2.0):
+                await self._bus.stop()
         await self._store.close()
         if self._pool is not None:
             self._pool.terminate()
@@ -270,8 +283,19 @@ class Term:
             if first_sequence != 1:
                 raise BrokerUnavailable(f"account {told.account} was not loaded")
             work = self._open(Opened(told.account, told.occurred_at), ORDER_BOOK.initial, 0)
-        if work is not None:
-            work.hear(told.sequence, told.command_id, told.events)
+        if work is None:
+            return
+        work.hear(told.sequence, told.command_id, told.events)
+        for order_id in {event.subject for event in told.events if event.subject is not None}:
+            order = work.order(order_id)
+            if order is not None and order.is_outline:
+                self._run(self._complete(work, order_id), f"read all of {order_id}")
+
+    async def _complete(self, work: AccountWork, order_id: str) -> None:
+        """An order works again that the book had forgotten. It is reconciled like any other when all of it is known."""
+        key = AggregateKey(ORDER_BOOK.name, work.account)
+        past = await self._past_of(shard_of(work.account, self._shard_count), key, order_id)
+        work.complete(order_id, past)
 
     def _heard(self, key: AggregateKey) -> tuple[Book, int] | None:
         """An account's book, as far as the log was read."""

@@ -37,11 +37,17 @@ from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Event
 from foldbook.trading.commands import BookCommand, RecordAttempt, RecordDoubt, RecordExecution
 from foldbook.trading.order import Order
-from foldbook.trading.state import Book, evolve
+from foldbook.trading.state import Book, completed, evolve
 from foldbook.trading.values import ExecType, RequestKind, as_reason
 
 SEEN_MAX = 2_000
 """Reports of one account that are remembered, so that what is told twice is not recorded twice."""
+
+CLOSED_MAX = 1_000
+"""Closed orders of one account of which it is known when they closed."""
+
+LATE_FILLS_S = 60.0
+"""For so long after an order has closed, the broker is asked for fills in the rhythm: they may lag behind the end."""
 
 Sending: TypeAlias = Submit | Cancel | Replace
 
@@ -66,12 +72,17 @@ class AccountWork:
         """Why it is not."""
         self.changed_at: dict[str, datetime] = {}
         """When each order was last told something about, by our clock."""
+        self.closed_at: OrderedDict[str, datetime] = OrderedDict()
+        """When the orders that closed last did so."""
         self._held: list[Action] = []
         """What is new, and waits until the account is reconciled."""
         self._attempts: dict[UUID, None] = {}
         """The command ids of this process's own attempts that have not come back from the log."""
         self._lines: dict[str, deque[Sending]] = {}
-        self._seen: OrderedDict[Hashable, None] = OrderedDict()
+        self._seen: OrderedDict[Hashable, Recording | None] = OrderedDict()
+        """By identity; None: it is recorded."""
+        self._recorded = 0
+        """The sequence of the latest command that is recorded."""
         self._changed = asyncio.Event()
         self.asking = Asking(self)
         self.legs = Legs(self)
@@ -94,6 +105,14 @@ class AccountWork:
         """Does it have, or ask for, anything that may trade or has traded?"""
         book = self.book
         return bool(book.orders or book.filled) or any(position.quantity for position in book.positions.values())
+
+    @property
+    def may_be_filled(self) -> bool:
+        """Is an order open, or was it a moment ago?"""
+        if self.book.orders or self.book.filled:
+            return True
+        latest = next(reversed(self.closed_at.values()), None)
+        return latest is not None and (self.desk.now() - latest).total_seconds() < LATE_FILLS_S
 
     @property
     def doubts(self) -> int:
@@ -142,6 +161,9 @@ class AccountWork:
             else:
                 self.changed_at.pop(order_id, None)
                 self.ids.close(order_id)
+                self.closed_at[order_id] = now
+                if len(self.closed_at) > CLOSED_MAX:
+                    self.closed_at.popitem(last=False)
         self.sequence = sequence
         self.gateway, actions = react(self.gateway, events)
         for action in actions:
@@ -150,6 +172,10 @@ class AccountWork:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def complete(self, order_id: str, past: Sequence[tuple[int, Event]]) -> None:
+        """Know an order whole that the book knows in outline. ``past``: all events about it, with their sequences."""
+        self.book = completed(self.book, order_id, [event for sequence, event in past if sequence <= self.sequence])
+
     def order(self, order_id: str) -> Order | None:
         """An open order, or one that has filled before what was asked of it was answered."""
         return self.book.orders.get(order_id) or self.book.filled.get(order_id)
@@ -157,9 +183,11 @@ class AccountWork:
     async def caught_up(self, *recordings: Recording | None) -> None:
         """Wait until these commands are recorded, and were heard of from the log."""
         for recording in recordings:
-            result = None if recording is None else await recording.done
-            while result is not None and self.sequence < result.sequence:
-                await self._changed.wait()
+            if recording is not None:
+                await recording.done
+        recorded = self._recorded
+        while self.sequence < recorded:
+            await self._changed.wait()
 
     async def change(self, timeout_s: float) -> None:
         """Wait until something is heard from the log, but not for longer."""
@@ -336,7 +364,14 @@ class AccountWork:
         return {"command_id": self.desk.new_id(), "received_at": self.desk.now(), "account": self.account}
 
     def record(self, command: BookCommand, raw: str | None = None) -> Recording:
-        return self.desk.record(command, raw)
+        recording = self.desk.record(command, raw)
+        recording.done.add_done_callback(self._keep_sequence)
+        return recording
+
+    def _keep_sequence(self, done: asyncio.Future[CommandResult | None]) -> None:
+        result = None if done.cancelled() else done.result()
+        if result is not None:
+            self._recorded = max(self._recorded, result.sequence)
 
     def doubt(
         self, order_id: str, request: RequestKind, request_id: str | None, attempt: int, reason: str
@@ -374,7 +409,7 @@ class AccountWork:
         )
 
     def report(self, report: Report) -> Recording | None:
-        """Record what the broker reports. None: it is known, or not of importance here."""
+        """Record what the broker reports. None: it is recorded, or not of importance here."""
         client_id = report.client_order_id
         order_id = None if client_id is None else self.ids[client_id]
         if client_id is not None and order_id is None:
@@ -388,18 +423,23 @@ class AccountWork:
 
     def _report(self, report: Report, order_id: str | None) -> Recording | None:
         identity = identity_of(report, order_id)
-        if identity in self._seen or (order_id is None and self._is_in_opening(report)):
+        if identity in self._seen:
+            return self._seen[identity]
+        if order_id is None and self._is_in_opening(report):
             return None
         if order_id is not None and self.legs.expects(report, order_id):
             return None
         command = command_of(report, order_id, self.desk.now())
         if command is None:
             return None
-        self._seen[identity] = None
+        recording = self._seen[identity] = self.record(command, report.raw)
+        recording.done.add_done_callback(
+            lambda _: self._seen.update({identity: None} if identity in self._seen else {})
+        )
         if len(self._seen) > SEEN_MAX:
             self._seen.popitem(last=False)
         self.desk.counts.reports += 1
-        return self.record(command, report.raw)
+        return recording
 
     def _is_in_opening(self, report: Report) -> bool:
         """Had it traded when an OPENING adjustment said what is held? Where positions are compared, that tells."""

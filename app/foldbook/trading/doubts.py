@@ -64,6 +64,8 @@ def record_attempt(command: RecordAttempt, book: Book) -> Sequence[Event]:
     request = _outstanding(order, command.request, command.request_id)
     if request is None or order.has_ended or command.attempt != request.attempts + 1:
         return ()
+    if command.request is RequestKind.REPLACE and not _may_leave(command, request, order, book):
+        return ()
     if command.request is RequestKind.CANCEL:
         submitted: Event = event_about(
             order, OrderCancelSubmitted, request_id=command.request_id, attempt=command.attempt
@@ -78,6 +80,24 @@ def record_attempt(command: RecordAttempt, book: Book) -> Sequence[Event]:
             client_order_id=command.client_order_id,
         )
     return _with_resent(command, order, submitted)
+
+
+def _may_leave(command: RecordAttempt, request: Request, order: Order, book: Book) -> bool:
+    """A replace that is sent again must not undo a later one. A new leg is an order, and leaves as one does: not
+    against a cancel, and not again from an account that was halted."""
+    if request.attempts and any(
+        later.number > request.number and later.attempts
+        for later in order.requests
+        if later.kind is PendingRequest.REPLACE
+    ):
+        return False
+    if request.attempts and order.is_superseded(request):
+        return False
+    if command.leg is None:
+        return True
+    if order.pending_request is PendingRequest.CANCEL:
+        return False
+    return request.leg != command.leg or book.risk.state is not TradingState.HALTED
 
 
 def _submit(command: RecordAttempt, order: Order, book: Book) -> Sequence[Event]:

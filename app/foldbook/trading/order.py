@@ -209,6 +209,12 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     def overfill_qty(self) -> Decimal:
         return subtract(self.cum_qty, self.quantity) if self.quantity and self.cum_qty > self.quantity else ZERO
 
+    def is_superseded(self, request: Request) -> bool:
+        """Was a replace done that was asked for after this one? Its terms, all of them, are in force then."""
+        told = self.told
+        sources = (told.quantity, told.limit_price, told.stop_price, told.leg)
+        return any(source is not None and source.number > request.number for source in sources)
+
     def is_in_doubt(self, request: RequestKind, request_id: str | None) -> bool:
         """Is it not known what became of that request?"""
         return any((doubt.request, doubt.request_id) == (request, request_id) for doubt in self.doubts)

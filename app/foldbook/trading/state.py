@@ -42,7 +42,7 @@ from foldbook.trading.events import (
     UnmatchedExecutionRecorded,
 )
 from foldbook.trading.instrument import Instrument, defined_instrument, instrument_of
-from foldbook.trading.order import Order, outline_of
+from foldbook.trading.order import Order, outline_of, state_of
 from foldbook.trading.order_events import evolve_order, evolved
 from foldbook.trading.position import Position, evolve_position
 from foldbook.trading.risk import Mismatch, Risk
@@ -217,7 +217,7 @@ def _evolve_order(book: Book, event: Any, is_execution: bool) -> Book:
 def _with_filled(
     filled: immutables.Map[str, Order], order_id: str, order: Order, *, is_live: bool
 ) -> immutables.Map[str, Order]:
-    if not is_live and order.requests and not order.has_ended and not order.is_outline:
+    if not is_live and order.requests and not order.has_ended:
         return _latest(filled.set(order_id, order))
     return filled.delete(order_id) if order_id in filled else filled
 
@@ -291,7 +291,7 @@ def _reported(book: Book, event: UnmatchedExecutionRecorded | FillConflictDetect
     if known is not None and not known.is_outline:
         return msgspec.structs.replace(book, orders=book.orders.set(order_id, evolved(known, event)))
     known = book.filled.get(order_id)
-    if known is not None:
+    if known is not None and not known.is_outline:
         return msgspec.structs.replace(book, filled=book.filled.set(order_id, evolved(known, event)))
     return book
 
@@ -361,6 +361,25 @@ def forgotten(command: Command, book: Book) -> bool:
         return False
     order = book.orders.get(command.subject)
     return order is None or order.is_outline
+
+
+def outlines_in(book: Book) -> list[str]:
+    """The orders of which the book knows no more than what their latest event says."""
+    return [order_id for order_id, order in (*book.orders.items(), *book.filled.items()) if order.is_outline]
+
+
+def completed(book: Book, order_id: str, events: Iterable[Event]) -> Book:
+    """The book, which knew the order in outline, with the order that these events make: all there are about it. If they
+    lead to another state than the book knows, there are more by now, and it stays as it is."""
+    order: Order | None = None
+    for event in events:
+        order = evolve_order(order, event)
+    outline = book.orders.get(order_id) or book.filled.get(order_id)
+    if order is None or outline is None or not outline.is_outline or state_of(order) != state_of(outline):
+        return book
+    if order_id in book.orders:
+        return msgspec.structs.replace(book, orders=book.orders.set(order_id, order))
+    return msgspec.structs.replace(book, filled=book.filled.set(order_id, order))
 
 
 def recall(book: Book, events: Iterable[Event]) -> Book:
