@@ -158,14 +158,14 @@ BUS = [
 READERS = [
     Mutant(
         _STORE + "readers/hints.py",
-        "asyncio.wait_for(self._woken.wait(), poll_interval_s)",
-        "asyncio.wait_for(self._woken.wait(), None)",
+        "is_set_within(self._woken, poll_interval_s)",
+        "is_set_within(self._woken, None)",
         "readside/test_subscriptions.py::test_without_a_hint_it_looks_again_after_the_poll_interval",
     ),
     Mutant(
         _STORE + "readers/hints.py",
-        "asyncio.wait_for(self._woken.wait(), poll_interval_s)",
-        "asyncio.wait_for(self._woken.wait(), None)",
+        "is_set_within(self._woken, poll_interval_s)",
+        "is_set_within(self._woken, None)",
         "readside/test_running.py::test_without_any_notification_the_poll_finds_what_was_written",
     ),
     Mutant(

@@ -253,3 +253,25 @@ async def test_a_stopping_server_ends_the_stream(engine: Engine, source: Scripte
 )
 def test_a_frame_says_what_was_told(told: Told) -> None:
     assert wire.decode(wire.frame_of(told, Quote("A", NOON_NS, "1", "2").time)) == told
+
+
+async def test_who_listens_again_after_a_while_is_told_no_old_quotes() -> None:
+    class Source:
+        times = 0
+
+        async def stream(self) -> AsyncGenerator[Told, None]:
+            Source.times += 1
+            if Source.times == 1:
+                yield Quote("BTC/USDT", NOON_NS, "10", "11", None, None)
+            await asyncio.Event().wait()
+
+    hub = MarketHub(Source)
+    with hub.listening(None) as listener:
+        assert "HELLO" in await listener.next()
+        assert "BTC/USDT" in await listener.next()
+    with hub.listening(None) as listener:
+        assert "HELLO" in await listener.next()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await listener.next()
+    await hub.stop()

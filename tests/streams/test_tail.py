@@ -223,3 +223,76 @@ def test_a_ring_keeps_so_many_events_and_bytes_but_always_the_newest() -> None:
     big = entries((9, ONE, "A" * 100))
     by_bytes.add(Range(8, 9, big, {}))
     assert [one.to for one in by_bytes.after(8)] == [9]
+
+
+# -- another server ----------------------------------------------------------------------------------------------
+
+
+class Server:
+    """A log of which each event says whose it is."""
+
+    def __init__(self, name: str, head: int) -> None:
+        self.name = name
+        self.head = head
+
+
+class Connection:
+    """``breaks_at``: a question that it does not live to answer."""
+
+    def __init__(self, server: Server, breaks_at: str | None = None) -> None:
+        self._server = server
+        self._breaks_at = breaks_at
+        self.is_lost = False
+
+    async def fetchrow(self, query: str, *arguments: Any) -> dict[str, Any]:
+        if self.is_lost or (self._breaks_at is not None and self._breaks_at in query):
+            raise ConnectionResetError("gone")
+        name, head = self._server.name, self._server.head
+        if "server_identity" in query:
+            return {"log_id": "a log", "started_at": name}
+        if "stream_start" in query:
+            position = arguments[1]
+            return {
+                "log_id": "a log",
+                "head": head,
+                "after": position,
+                "commit": position,
+                "hash": f"{name} {position}",
+            }
+        return {"last_position": head}
+
+    async def fetch(self, _query: str, _shard: int, after: int, limit: int) -> list[dict[str, Any]]:
+        if self.is_lost:
+            raise ConnectionResetError("gone")
+        known = {"head": self._server.head, "searched_to": None}
+        facts = {"aggregate_type": "t", "aggregate_id": "1", "type": "T", "of": self._server.name}
+        last = min(self._server.head, after + limit)
+        rows = [{**known, **facts, "position": position} for position in range(after + 1, last + 1)]
+        return rows or [{**known, **dict.fromkeys(facts), "position": None}]
+
+
+@pytest.mark.parametrize("breaks_at", [None, "stream_start"])
+async def test_whether_another_server_has_the_log_is_asked_until_it_is_answered(breaks_at: str | None) -> None:
+    """The new server lacks the last events, and has gone on with others. The first connection to it may break."""
+    old, new = Server("old", 100), Server("new", 95)
+    tail = Tail("postgres://nowhere/x", 0, lambda _, row: f"{row['of']} ".encode(), poll_interval_s=0.05)
+
+    async def read(connection: Connection) -> asyncio.Task[None]:
+        reading = asyncio.create_task(tail._read(connection))  # type: ignore[arg-type]
+        await asyncio.sleep(0.1)
+        return reading
+
+    with tail.followed(None, Selection(), 100) as follower:  # type: ignore[arg-type]
+        first = Connection(old)
+        reading = await read(first)
+        assert await follower.take(0.1) == b""
+        first.is_lost = True
+        await asyncio.wait([reading])
+        assert isinstance(reading.exception(), ConnectionResetError)
+        new.head = 103
+        if breaks_at is not None:
+            assert isinstance((await read(Connection(new, breaks_at))).exception(), ConnectionResetError)
+        reading = await read(Connection(new))
+        with pytest.raises(LogChanged):
+            await follower.take(0.2)
+        reading.cancel()

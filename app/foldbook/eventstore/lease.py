@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from foldbook.eventstore.postgres_store import LeaseEpoch, LeaseLost
+from foldbook.eventstore.waits import is_set_within
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import Connection
 
@@ -79,8 +79,7 @@ class Lease:
             self.lose()
             raise LeaseLost(f"another process has taken the lease {self._name}")
         self._ends_s = began_s + self.term_s
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._tell()
 
     async def release(self, connection: Connection) -> None:
         """Let others have it at once."""
@@ -93,7 +92,12 @@ class Lease:
         """It is not held any more."""
         self.epoch = None
         self._ends_s = 0.0
+        self._tell()
+
+    def _tell(self) -> None:
+        """Whoever waits looks again. The next who wait do so for the next change."""
         self._changed.set()
+        self._changed = asyncio.Event()
 
     def is_left(self, seconds: float) -> bool:
         """Will it be held for so long, whatever happens?"""
@@ -104,7 +108,4 @@ class Lease:
         while not self.is_left(seconds):
             if self.epoch is None:
                 raise LeaseLost(f"the lease {self._name} is not held")
-            changed = self._changed
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.pause_s):
-                    await changed.wait()
+            await is_set_within(self._changed, self.pause_s)

@@ -122,14 +122,14 @@ class MarketHub:
     def _disconnect(self) -> None:
         if (task := self._task) is not None:
             self._task = None
+            self._quotes.clear()  # They are old when somebody listens again.
+            self._is_away = False
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
             task.cancel()
 
     async def _run(self) -> None:
         backoff = Backoff(BACKOFF_S_MIN, BACKOFF_S_MAX)
-        self._quotes.clear()
-        self._is_away = False
         while True:
             why = "it ended"
             try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from foldbook.eventstore.decider import Decider
@@ -16,6 +15,7 @@ from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
 from foldbook.eventstore.readers.reconnecting import Reconnecting
 from foldbook.eventstore.readers.server_watch import ServerWatch
 from foldbook.eventstore.store import shard_of
+from foldbook.eventstore.waits import is_set_within
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import Connection
 
@@ -80,8 +80,7 @@ class Following(Generic[S]):
             self._loop.is_well()
             await self._fold(rows, after)
             await self._loop.pause(PAUSE_S)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._poll_interval_s)
+            await is_set_within(self._woken, self._poll_interval_s)
 
     async def _fold(self, rows: list[Any], after: int) -> None:
         if not rows and self._sequence >= 0:

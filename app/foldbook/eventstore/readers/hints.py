@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import suppress
+
+from foldbook.eventstore.waits import is_set_within
 
 
 class Hints:
@@ -43,8 +44,7 @@ class Hints:
 
     async def wait(self, poll_interval_s: float) -> None:
         """Return at a hint, but no later than after the poll interval, in case one was lost."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), poll_interval_s)
+        await is_set_within(self._woken, poll_interval_s)
 
 
 def _position_in(payload: str | None, shard: int) -> float:

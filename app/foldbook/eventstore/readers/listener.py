@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from foldbook.eventstore.readers.reconnecting import Reconnecting
+from foldbook.eventstore.waits import is_set_within
 from foldbook.postgres.connection import Connection
 
 HEARTBEAT_INTERVAL_S = 5.0
@@ -74,9 +75,7 @@ class Listener:
         ended = asyncio.Event()
         connection.add_termination_listener(lambda _: ended.set())
         while not connection.is_closed():
-            try:
-                await asyncio.wait_for(ended.wait(), HEARTBEAT_INTERVAL_S)
-            except TimeoutError:
+            if not await is_set_within(ended, HEARTBEAT_INTERVAL_S):
                 await connection.execute("select 1", timeout=HEARTBEAT_TIMEOUT_S)
 
     def _heard(self, _connection: object, _pid: int, channel: str, payload: object) -> None:

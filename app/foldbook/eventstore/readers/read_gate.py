@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from contextlib import suppress
 from itertools import count
 
 from foldbook.errors import Overloaded
 from foldbook.eventstore.readers.listener import CHECKPOINT_CHANNEL, Listener
 from foldbook.eventstore.readers.reconnecting import Reconnecting
+from foldbook.eventstore.waits import is_set_within
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import Connection
 
@@ -94,8 +94,7 @@ class ReadGate:
             self._loop.is_well()
             self._let_through()
             await self._loop.pause(PAUSE_S)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._poll_interval_s if self._waiting > 0 else None)
+            await is_set_within(self._woken, self._poll_interval_s if self._waiting > 0 else None)
 
     def _let_through(self) -> None:
         for place, waiters in self._waiters.items():

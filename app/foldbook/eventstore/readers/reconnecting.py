@@ -11,10 +11,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from foldbook.errors import FoldbookError, reason_of
 from foldbook.eventstore.backoff import Backoff
+from foldbook.eventstore.waits import is_set_within
 from foldbook.postgres.connection import UNREACHABLE, Connection, connect
 
 BACKOFF_S_MIN = 0.05
@@ -70,8 +70,7 @@ class Loop:
 
     async def pause(self, seconds: float) -> None:
         """Sleep, but not beyond a stop."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.stopping.wait(), seconds)
+        await is_set_within(self.stopping, seconds)
 
     async def _connected(self) -> None:
         raise NotImplementedError

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import asyncpg
 
-from foldbook.errors import ProjectionError
+from foldbook.errors import FoldbookError, ProjectionError, reason_of
 from foldbook.eventstore.readers.definitions import Definition
 from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
 from foldbook.eventstore.readers.status import ProjectionStatus, projection_status
@@ -175,8 +175,8 @@ class ProjectionRunner:
             logger.info("what makes projection %s has changed: rebuilding it while its old tables serve", name)
             try:
                 await self._rebuild(name)
-            except (ProjectionError, *UNREACHABLE) as error:
-                logger.warning("projection %s was not rebuilt: %s", name, error)
+            except (FoldbookError, asyncpg.PostgresError, *UNREACHABLE) as error:
+                logger.warning("projection %s was not rebuilt: %s", name, reason_of(error))
 
 
 def _needs_rebuild(status: ProjectionStatus, fingerprint: str) -> bool:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from foldbook.errors import ProjectionError
+from foldbook.eventstore.waits import is_set_within
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import UNREACHABLE, Connection, connect
 
@@ -74,8 +75,5 @@ class Turn:
     async def _keep(self) -> None:
         """Return when the session has ended or does not answer."""
         with suppress(*UNREACHABLE):
-            while not self._lost.is_set():
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._lost.wait(), HEARTBEAT_INTERVAL_S)
-                    return
+            while not await is_set_within(self._lost, HEARTBEAT_INTERVAL_S):
                 await self._connection.execute("select 1", timeout=HEARTBEAT_TIMEOUT_S)

@@ -73,6 +73,8 @@ class Tail:
         self._frame = frame
         self._seal = seal
         self._watch = ServerWatch()
+        self._is_unchecked = False
+        """Another server was met, and whether its log is this one was not answered."""
         self._end: Start | None = None
         """Where the ring ends, and the commit that wrote it."""
         self._interval_s = interval_s
@@ -121,8 +123,12 @@ class Tail:
         return self.ring
 
     async def _read(self, connection: Connection) -> None:
-        if await self._watch.is_another(connection) and not await self._has_end(connection):
-            self._begin_again()
+        # Owed until it is answered: the connection may break in between, and the next one meets no other server.
+        self._is_unchecked |= await self._watch.is_another(connection)
+        if self._is_unchecked:
+            if not await self._has_end(connection):
+                self._begin_again()
+            self._is_unchecked = False
         while not self._loop.stopping.is_set():
             self._loop.is_well()
             if not self._followers:
