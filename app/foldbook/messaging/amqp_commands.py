@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from itertools import count
 from types import TracebackType
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from foldbook.eventstore.command_writing import line_of
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import NO_METADATA, Command, Metadata
 from foldbook.eventstore.store import shard_of
+from foldbook.eventstore.waits import is_set_within
 from foldbook.messaging.answers import settle
 from foldbook.messaging.command_messages import CORRELATION_ID, ON_BEHALF_OF
 from foldbook.messaging.connection import CONNECT_TIMEOUT_S, PERSISTENT, RABBIT_UNREACHABLE, RabbitLink
@@ -29,7 +29,8 @@ from foldbook.messaging.topology import COMMANDS
 WAITING_MAX = 10_000
 """Commands without an answer; one more is refused with ``Overloaded``."""
 ANSWER_S = 30.0
-"""Without an answer for so long, nobody knows what became of a command. It is not done later than that."""
+"""Without an answer for so long, nobody knows what became of a command. It waits for so long in its queue, and again
+for so long in an intake that cannot get at the database; later than that it is not done."""
 SWEEP_S = 0.5
 REPLY_TO = "amq.rabbitmq.reply-to"
 """Answers come straight to this channel; a queue for them would outlive it."""
@@ -41,6 +42,7 @@ class _Waiting(NamedTuple):
     command: Command
     future: asyncio.Future[CommandResult]
     until_s: float
+    publishing: asyncio.Task[None]
 
 
 class AmqpCommands:
@@ -57,7 +59,6 @@ class AmqpCommands:
         self._waiting: dict[str, _Waiting] = {}
         """By correlation id, the oldest first."""
         self._is_ready = asyncio.Event()
-        self._publishing: set[asyncio.Task[None]] = set()
 
     @property
     def state(self) -> str:
@@ -65,8 +66,7 @@ class AmqpCommands:
 
     async def __aenter__(self) -> AmqpCommands:
         await self._link.start()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._is_ready.wait(), CONNECT_TIMEOUT_S)
+        await is_set_within(self._is_ready, CONNECT_TIMEOUT_S)
         return self
 
     async def __aexit__(
@@ -86,11 +86,9 @@ class AmqpCommands:
             future.set_exception(StoreUnavailable(f"RabbitMQ cannot be reached: {self._link.error or 'not yet'}"))
             return future
         number = str(next(self._numbers))
-        self._waiting[number] = _Waiting(command, future, loop.time() + self._answer_s)
         line = line_of(command, metadata, expected_sequence)
         publishing = asyncio.create_task(self._publish(channel, number, command, line, metadata))
-        self._publishing.add(publishing)
-        publishing.add_done_callback(self._publishing.discard)
+        self._waiting[number] = _Waiting(command, future, loop.time() + self._answer_s, publishing)
         return future
 
     async def execute(
@@ -150,7 +148,10 @@ class AmqpCommands:
 
     def _fail(self, number: str, error: FoldbookError) -> None:
         waiting = self._waiting.pop(number, None)
-        if waiting is not None and not waiting.future.done():
+        if waiting is None:
+            return
+        waiting.publishing.cancel()  # While RabbitMQ has an alarm, it may not have been sent yet.
+        if not waiting.future.done():
             waiting.future.set_exception(error)
 
 

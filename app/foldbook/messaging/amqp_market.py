@@ -19,6 +19,7 @@ from typing import NamedTuple
 from aio_pika.abc import AbstractConnection
 from pamqp.common import FieldTable
 
+from foldbook.eventstore.waits import is_set_within
 from foldbook.market.errors import MarketDataError
 from foldbook.market.feeds.told import Lost, Opened, Told
 from foldbook.market.records import Datum, Quote
@@ -179,14 +180,16 @@ class AmqpSink:
 
     async def _flush(self, connection: AbstractConnection, pipeline: Pipeline) -> None:
         while not self._link.stopping.is_set():
+            if not self._count:
+                self._is_idle.set()
             await self._arrived.wait()
             if is_blocked(connection):
                 # Whoever publishes is not held up: what waits is trimmed.
                 await asyncio.sleep(BLOCKED_S)
                 continue
+            taken = self._count
             await pipeline.write(b"".join(self._messages(pipeline)))
-            if not self._count:
-                self._is_idle.set()
+            self.sent += taken
             await asyncio.sleep(FLUSH_S)
 
     def _messages(self, pipeline: Pipeline) -> Iterator[bytes]:
@@ -200,7 +203,6 @@ class AmqpSink:
                 series = run[0].series
                 body = encode(series.symbol, self._epoch, run[0].sequence, run[0].datum, [one.datum for one in run])
                 series.published, series.last = run[-1].sequence, run[-1].datum
-                self.sent += len(run)
                 yield pipeline.publish(MARKET, series.key, body, _TRANSIENT)
 
     async def _repeat(self, connection: AbstractConnection, pipeline: Pipeline) -> None:
@@ -316,8 +318,7 @@ class _Queue:
         """The next message; None: none has come for so long."""
         if not self._waiting:
             self._arrived.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._arrived.wait(), timeout_s)
+            await is_set_within(self._arrived, timeout_s)
         return self._waiting.popleft() if self._waiting else None
 
     async def acknowledge(self, delivered: Delivered) -> None:

@@ -14,6 +14,8 @@ from foldbook.problems import code_of
 
 _REFUSED = (404, 409, 412, 422)
 _BUSY = (429, 503)
+_LATER = ("expired", "redelivered")
+"""The engine could not get at it in time. Sent again it is done once: its id is the same."""
 
 
 class CommandFailed(FoldbookError):
@@ -54,6 +56,8 @@ def _error_of(document: dict[str, Any]) -> FoldbookError:
         return SequenceConflict(document["expected"], document["actual"])
     if code == IdempotencyConflict.code:
         return IdempotencyConflict(detail)
+    if code in _LATER:
+        return StoreUnavailable(detail, in_doubt=True)
     if code == StoreUnavailable.code:
         return StoreUnavailable(detail, in_doubt=document.get("in_doubt") is True)
     if status in _BUSY:

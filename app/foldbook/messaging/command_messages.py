@@ -40,6 +40,7 @@ from foldbook.eventstore.events import Command, Metadata
 from foldbook.eventstore.problems import Explained
 from foldbook.eventstore.store import shard_of
 from foldbook.messaging.dead_letters import AUTHORIZATION
+from foldbook.messaging.unreadable import unreadable_in
 
 CORRELATION_ID = "x-correlation-id"
 ON_BEHALF_OF = "x-actor"
@@ -106,6 +107,8 @@ class CommandMessages:
         """Raises what is wrong with it, of any kind; ``RateLimited``, if only its sender's pace is; and
         ``StoreUnavailable`` if nobody knows the keys yet."""
         headers = properties.headers or {}
+        if (wrong := unreadable_in(properties)) is not None:
+            raise Poison("malformed", f"{wrong} cannot be decoded", field=wrong)
         if properties.reply_to is not None and reply_to_of(properties) is None:
             raise Poison("malformed", "reply_to must be a queue of the sender's", field="reply_to")
         deliveries = headers.get(DELIVERY_COUNT)

@@ -28,6 +28,7 @@ from yarl import URL
 from foldbook.errors import FoldbookError, reason_of
 from foldbook.eventstore.backoff import Backoff
 from foldbook.eventstore.readers.reconnecting import Loop, cancel
+from foldbook.messaging import unreadable
 
 CONNECT_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 10.0
@@ -48,6 +49,7 @@ RABBIT_UNREACHABLE = (OSError, TimeoutError, AMQPError, aiormq.exceptions.AMQPEr
 # Each attempt to connect would log a traceback, and so would each loss. ``RabbitLink`` says both once.
 for _name in ("aiormq", "aio_pika"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
+unreadable.install()
 
 
 class RabbitUnavailable(FoldbookError, code="rabbitmq-unavailable", status=503, title="RabbitMQ cannot be reached"):
@@ -70,7 +72,20 @@ async def connect(url: str, name: str) -> AbstractConnection:
 
 
 async def close(connection: AbstractConnection) -> None:
-    """Close it, and wait no longer than ``CLOSE_TIMEOUT_S`` for the other side."""
+    """Close it, and wait no longer than ``CLOSE_TIMEOUT_S`` for the other side. Who is cancelled meanwhile waits, too:
+    half closed, it would stay open."""
+    closing = asyncio.ensure_future(_close(connection))
+    interruption: asyncio.CancelledError | None = None
+    while not closing.done():
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError as error:
+            interruption = error
+    if interruption is not None:
+        raise interruption
+
+
+async def _close(connection: AbstractConnection) -> None:
     with suppress(*RABBIT_UNREACHABLE):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await connection.close()

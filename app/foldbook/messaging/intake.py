@@ -201,17 +201,21 @@ class _Desk:
         if future.cancelled():
             self._put_off(taken)
         elif error is None:
-            self._backoff.reset()
-            self._is_putting_off = False
-            self._counts.answered += 1
+            self._is_taken()
             self._answer(taken, self._messages.result(command, future.result()))
         elif isinstance(error, (Refusal, IdempotencyConflict)):
-            self._counts.answered += 1
+            self._is_taken()
             self._answer(taken, self._messages.problem(explain(error)))
         elif isinstance(error, _LATER):
             self._put_off(taken, error)
         elif isinstance(error, Exception):
             self._bury(taken, error)
+
+    def _is_taken(self) -> None:
+        """The log takes commands."""
+        self._backoff.reset()
+        self._is_putting_off = False
+        self._counts.answered += 1
 
     def _put_off(self, taken: _Taken, error: Exception | None = None) -> None:
         self._later.append(taken)

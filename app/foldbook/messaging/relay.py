@@ -79,7 +79,7 @@ class ShardRelay:
             session = _Session(self, database, publisher, begin["log_id"])
             try:
                 while not link.stopping.is_set():
-                    self._hints.look()
+                    self.look()
                     has_more = await session.send(lease)
                     await session.settle(link)
                     if not has_more:
@@ -93,6 +93,10 @@ class ShardRelay:
                     await session.move()
         finally:
             database.terminate()
+
+    def look(self) -> None:
+        """What was hinted until now is looked at."""
+        self._hints.look()
 
     async def pause(self, seconds: float) -> None:
         """Until woken, or so long."""
@@ -156,6 +160,7 @@ class _Session:
         """Wait a moment for what is not confirmed."""
         deadline_s = time.monotonic() + STOP_TIMEOUT_S
         while self._publisher.unconfirmed and time.monotonic() < deadline_s:
+            self._relay.look()
             await self._relay.pause(CHECKPOINT_INTERVAL_S)
             self._publisher.check()
 
