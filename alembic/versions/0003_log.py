@@ -2,8 +2,8 @@
 
 The tables of the write side (``docs/design.md``, section 3). The tables that append writes have no CHECK constraints:
 PostgreSQL parses their expressions again in every statement, a fifth of the cost of an append of one command. Append
-itself, the only writer, enforces what they would. Only ``subscriptions``, ``dead_letters``, ``projection_runs`` and
-``snapshots``, which hold no facts, are ever updated or deleted from.
+itself, the only writer, enforces what they would. Only ``subscriptions``, ``projection_runs`` and ``snapshots``, which hold
+no facts, are ever updated or deleted from.
 """
 
 from collections.abc import Sequence

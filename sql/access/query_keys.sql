@@ -19,7 +19,7 @@ as $$
                 'name', i.payload ->> 'name',
                 'roles', i.payload -> 'roles',
                 'accounts', i.payload -> 'accounts',
-                'expires_at', i.payload ->> 'expires_at',
+                'expires_at', eventstore.rfc3339((i.payload ->> 'expires_at')::timestamptz),
                 'issued_at', eventstore.rfc3339(i.recorded_at),
                 'issued_by', i.issued_by,
                 'revoked_at', eventstore.rfc3339(r.recorded_at),

@@ -22,7 +22,7 @@ begin
                     'request_id', e.doubt ->> 'request_id',
                     'attempt', coalesce((e.doubt ->> 'attempt')::integer, 1),
                     'reason', e.doubt ->> 'reason',
-                    'since', e.doubt ->> 'since',
+                    'since', eventstore.rfc3339((e.doubt ->> 'since')::timestamptz),
                     'status', trading.order_status(o.working_state, o.pending_request)
                 ) as doubt
             from read.orders o

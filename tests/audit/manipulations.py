@@ -20,7 +20,6 @@ before {} on eventstore.events for each statement {} execute function eventstore
 alter table eventstore.events enable always trigger refuse_change
 """
 STRANGER = "create role mallory;"
-REFUSING = "trigger refuse_change on eventstore.events"
 APPEND = "function eventstore.append("
 
 

@@ -167,6 +167,21 @@ async def test_an_older_snapshot_does_not_replace_a_newer_one(store: EventStore)
     assert [s.sequence for s in await store.read_snapshots(0, [(KEY, "new shape")])] == [6]
 
 
+async def test_a_snapshot_at_a_command_whose_id_another_aggregate_has_used_too(store: EventStore) -> None:
+    """A command is identified by its aggregate and its id."""
+    bus = CommandBus(store, ORDER_BOOK)
+    await bus.start()
+    other = "bob/binance/simulated"
+    opened = open_account()
+    await bus.execute(opened)
+    await bus.execute(open_account(other, command_id=opened.command_id))
+    await bus.stop()
+    for each in (KEY, key(other)):
+        await store.write_snapshot(0, Snapshot(each, 1, "shape", b"{}"))
+    asked = [(KEY, "shape"), (key(other), "shape")]
+    assert [snapshot.sequence for snapshot in await store.read_snapshots(0, asked)] == [1, 1]
+
+
 async def test_a_snapshot_of_what_the_log_does_not_have_is_not_kept(store: EventStore) -> None:
     await write_orders(store, 1)
     await store.write_snapshot(0, Snapshot(KEY, 3, CODEC.fingerprint, b"{}"))

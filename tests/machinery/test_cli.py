@@ -24,6 +24,7 @@ from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.readers.runner import LiveRounds
 from foldbook.postgres.connection import connect
 from foldbook.postgres.embedded import EmbeddedPostgres
+from foldbook.postgres.roles import ENGINE, as_role
 from foldbook.resources import projection_files
 from foldbook.trading.book import ORDER_BOOK
 from tests.builders import ACCOUNT, open_account, place, trade
@@ -63,6 +64,40 @@ def test_what_is_lost_is_told_until_it_is_settled(database: str) -> None:
     assert losses() == told
     assert losses("--settle") == [f"{one}: settled" for one in told]
     assert losses() == ["nothing is known to be lost"]
+
+
+def test_who_may_not_settle_is_told_who_may(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("select eventstore.record_loss(0, 2, 4, 9, sha256('9'), 'process 7')")
+    done = foldbook("audit", "losses", "--settle", DATABASE_URL=as_role(database, ENGINE))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "permission denied" in done.stderr
+
+
+def test_doctor_on_a_database_whose_code_is_not_this_program_s(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("drop function brokers.query_doubts cascade")
+        connection.execute("drop function access.query_keys cascade")
+    done = foldbook("doctor", DATABASE_URL=database)
+    assert done.returncode == 7
+    assert "foldbook migrate" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--export", "--anchor", "--key", "--resume"])
+def test_orders_are_verified_in_the_database_alone(database: str, option: str, tmp_path: Path) -> None:
+    done = foldbook("audit", "verify", "--orders", option, str(tmp_path), DATABASE_URL=database)
+    assert done.returncode == 2
+    assert "--orders" in done.stderr
+
+
+def test_the_first_anchor_makes_its_key_where_no_engine_ever_ran(database: str, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    done = foldbook("audit", "anchor", DATABASE_URL=database, FOLDBOOK_DATA_DIR=str(folder))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["shard"] == 0
+    assert (folder / "anchor.key").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("command", [["doctor"], ["migrate"]])

@@ -8,9 +8,11 @@ import re
 import signal
 from threading import Event
 
+import psycopg
 import pytest
 
 from foldbook.errors import ProjectionError
+from foldbook.resources import projection_files
 from tests.readside.histories import write_book, write_many
 from tests.readside.projecting import (
     DEFINITIONS,
@@ -225,3 +227,22 @@ async def test_a_rebuild_that_fails_says_so_and_leaves_the_live_tables(database:
             await caught_up(database)
             await admin.rebuild("orders")
     await assert_equal_to_fresh_folds(database)
+
+
+def test_a_projection_whose_file_is_gone_leaves_no_copy_behind(database: str) -> None:
+    """A rebuild and a verification of it were interrupted before."""
+    others = [path.stem for path in projection_files() if path.stem != "orders"]
+    with psycopg.connect(database, autocommit=True) as connection:
+        for copy in ("rebuild", "verify"):
+            connection.execute(f"create schema {copy}_orders")
+            connection.execute(
+                "insert into eventstore.subscriptions (name, shard, checkpoint)"
+                " values (eventstore.projection_subscription(%s, 'orders'), 0, 1)",
+                [copy],
+            )
+        assert connection.execute("select eventstore.projection_retire(%s)", [others]).fetchall() == [("orders",)]
+        left = connection.execute(
+            "select nspname from pg_namespace where nspname ~ 'orders$'"
+            " union all select name from eventstore.subscriptions where name ~ 'orders$'"
+        )
+        assert left.fetchall() == []

@@ -42,8 +42,11 @@ class Missing(NamedTuple):
 
 def missing_guards(dsn: str) -> list[Missing]:
     """What differs, at most ``REPORTED_MAX`` of it and how much more there is. None: all is well."""
-    with connect(dsn, application_name="foldbook guards") as connection:
-        return missing_guards_on(connection)
+    try:
+        with connect(dsn, application_name="foldbook guards") as connection:
+            return missing_guards_on(connection)
+    except psycopg.Error as error:
+        return [_not_compared(str(error).strip())]
 
 
 def missing_guards_on(connection: Connection) -> list[Missing]:
@@ -52,10 +55,13 @@ def missing_guards_on(connection: Connection) -> list[Missing]:
         reference = Reference()
         found = sorted(_differences(connection, reference))
     except FoldbookError as error:
-        why = f"the database's code was not compared with the program's files: {error}"
-        return [Missing(why, ELSEWHERE)]
+        return [_not_compared(str(error))]
     more = len(found) - REPORTED_MAX
     return [*found[:REPORTED_MAX], *([Missing(f"and {more} more", MIGRATE)] if more > 0 else [])]
+
+
+def _not_compared(why: str) -> Missing:
+    return Missing(f"the database's code was not compared with the program's files: {why}", ELSEWHERE)
 
 
 def _differences(connection: Connection, reference: Reference) -> Iterator[Missing]:

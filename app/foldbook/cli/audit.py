@@ -25,7 +25,7 @@ from foldbook.cli.progress import ProgressDisplay
 from foldbook.cli.terminal import Json, print_json, read_settings
 from foldbook.config import Settings
 from foldbook.engine.console import tell
-from foldbook.postgres.data_folder import check_data_folder, open_own
+from foldbook.postgres.data_folder import check_data_folder, make_data_folder, open_own
 
 KEY_FILE = "anchor.key"
 
@@ -55,6 +55,8 @@ def verify(
     Ends with code 5 if something is wrong.
     """
     if orders:
+        if any(given is not None for given in (folder, anchors, key, resume)):
+            raise typer.BadParameter("goes with none of --export, --anchor, --key and --resume", param_hint="--orders")
         _verify_orders(as_json)
         return
     if folder is not None and resume is not None:
@@ -118,6 +120,8 @@ def anchor(
     from foldbook.audit.anchor import encode, sign, signing_key
 
     settings = read_settings()
+    if key is None:
+        make_data_folder(settings.data_dir)
     signer = signing_key(key or _key_file(settings))
     lines = encode(sign(checkpoint, signer) for checkpoint in run(current_checkpoints(settings.auditor_dsn)))
     if file is None:

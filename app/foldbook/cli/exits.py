@@ -24,7 +24,7 @@ class Exit(IntEnum):
     USAGE = 2, "wrong usage, or a setting with an invalid value"
     ALREADY_RUNNING = 3, "an engine already runs on this data folder"
     UNREACHABLE = 4, "the database cannot be reached, or does not give the session that is needed"
-    DIFFERENT = 5, "a verification found a difference"
+    DIFFERENT = 5, "a verification found a difference, or could not compare everything"
     OTHER_LOG = 6, "the database's log is not the one that the settings describe, or there is none"
     UNWELL = 7, "doctor found something wrong, and says what mends it"
 

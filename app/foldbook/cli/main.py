@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from importlib import metadata
-from typing import Annotated
+from typing import Annotated, NoReturn
 
+import asyncpg
+import psycopg
 import typer
 
 from foldbook.cli.amqp import amqp
@@ -28,6 +30,7 @@ from foldbook.cli.strategy import strategy
 from foldbook.cli.venue import venue
 from foldbook.engine.console import tell
 from foldbook.errors import FoldbookError, StoreUnavailable
+from foldbook.postgres.sqlstates import answer_to_operator
 
 cli = typer.Typer(
     help="An event-sourced trading engine with PostgreSQL as its engine room.",
@@ -58,13 +61,19 @@ def main() -> None:
     """The entry point: every expected error becomes one line and an exit code."""
     try:
         cli()
+    except (asyncpg.PostgresError, psycopg.Error) as error:
+        _end(answer_to_operator(error))
     except FoldbookError as error:
-        is_engine_needed = isinstance(error, StoreUnavailable) and sys.argv[1:] != ["up"]
-        tell(f"{error}\nIs `foldbook up` running?" if is_engine_needed else error)
-        sys.exit(exit_of(error))
+        _end(error)
     except OSError as error:
         tell(describe(error))
         sys.exit(exit_of(error))
+
+
+def _end(error: FoldbookError) -> NoReturn:
+    is_engine_needed = isinstance(error, StoreUnavailable) and sys.argv[1:] != ["up"]
+    tell(f"{error}\nIs `foldbook up` running?" if is_engine_needed else error)
+    sys.exit(exit_of(error))
 
 
 def _print_version(is_asked: bool) -> None:

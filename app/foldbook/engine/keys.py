@@ -79,7 +79,7 @@ async def ensure_operator_key(settings: Settings) -> bool:
 
 async def _first_free(admin: KeyAdmin, name: str) -> Issued:
     """A key of an operator; a key whose file was lost keeps its name until it is revoked."""
-    for number in range(1, NAMES_MAX):
+    for number in range(1, NAMES_MAX + 1):
         new = NewKey(name=name if number == 1 else f"{name}-{number}", roles=[Role.OPERATOR])
         try:
             return await admin.issue(new, uuid7(), Metadata(actor="foldbook up"))

@@ -1,4 +1,4 @@
-"""The only place that builds the object graph from the settings.
+"""Builds the API and the projections from the settings.
 
 Nothing imports this but the command line and ``foldbook.engine.server``.
 """

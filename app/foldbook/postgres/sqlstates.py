@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncpg
+import psycopg
 
 from foldbook.errors import DatabaseError, FoldbookError, LogClockAhead, StoreUnavailable, reason_of
 from foldbook.postgres.pooling import pooled
@@ -96,3 +97,11 @@ def answer(error: Exception) -> FoldbookError:
     if isinstance(error, CONTENT):
         refused.code = "invalid-command"
     return refused
+
+
+def answer_to_operator(error: asyncpg.PostgresError | psycopg.Error) -> FoldbookError:
+    """The error that somebody at the command line is told, for one that nothing else has foreseen."""
+    text, sqlstate = str(error).strip().partition("\n")[0], error.sqlstate
+    if sqlstate is None or sqlstate[:2] in UNREACHABLE_CLASSES:
+        return StoreUnavailable(f"the database can't be reached: {text}")
+    return DatabaseError(f"the database refused a statement: {text} (SQLSTATE {sqlstate})")

@@ -34,7 +34,11 @@ begin
             p_shard, p_aggregate_type, p_aggregate_id, p_sequence, e.position, c.number, c.hash, p_fingerprint, p_state
         )
     from eventstore.events e
-    join eventstore.commands k on k.shard = e.shard and k.command_id = e.command_id
+    join eventstore.commands k
+        on k.shard = e.shard
+        and k.command_id = e.command_id
+        and k.aggregate_id = e.aggregate_id
+        and k.aggregate_type = e.aggregate_type
     join eventstore.commits c on c.shard = k.shard and c.number = k."commit"
     where e.shard = p_shard
         and e.aggregate_id = p_aggregate_id

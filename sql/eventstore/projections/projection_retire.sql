@@ -22,6 +22,7 @@ begin
         end loop;
         execute format('drop function if exists read.%I(integer, bigint, bigint)', 'project_' || v_retired.name);
         execute format('drop schema if exists %I cascade', eventstore.projection_schema('input', v_retired.name));
+        perform eventstore.projection_drop(c.copy, v_retired.name) from unnest('{rebuild,verify}'::text[]) as c (copy);
         delete from eventstore.subscriptions s where s.name = v_retired.name;
         delete from eventstore.projection_runs r where r.name = v_retired.name;
         delete from eventstore.projections p where p.name = v_retired.name;

@@ -165,6 +165,8 @@ def _of_database(settings: Settings) -> _Found:
     except psycopg.OperationalError as error:
         why = str(error).strip()
         return _Found({"reachable": False, "error": why}, findings=[unreachable(why)])
+    except psycopg.Error as error:
+        return _Found({"reachable": True, "error": str(error).strip()}, findings=[NOT_MIGRATED])
 
 
 def _keys(connection: psycopg.Connection[tuple[Any, ...]], shard_count: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from foldbook.errors import StoreUnavailable
+from foldbook.errors import reason_of
 from foldbook.eventstore.events import AggregateKey
 from foldbook.eventstore.states.codec import StateCodec
 from foldbook.eventstore.store import EventStore, Snapshot
@@ -55,5 +55,5 @@ class Snapshotter:
             encoded = await asyncio.to_thread(codec.encode, state)
             try:
                 await self._store.write_snapshot(self._shard, Snapshot(key, sequence, codec.fingerprint, encoded))
-            except StoreUnavailable as error:
-                logger.warning("no snapshot of %s at %d: %s", key.id, sequence, error)
+            except Exception as error:  # Without one, the next start reads more events: nothing is wrong with the log.
+                logger.warning("no snapshot of %s at %d: %s", key.id, sequence, reason_of(error))
