@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from foldbook.market.records import Quote
-from foldbook.strategies import OrderRejected, OrdStatus, Strategy, examples
+from foldbook.strategies import OrderRejected, Strategy, examples
 from foldbook.strategies.examples.brackets import Brackets
 from foldbook.strategies.examples.limit_entries import LimitEntries
 from foldbook.strategies.examples.market_maker import MarketMaker
@@ -378,14 +378,6 @@ def test_a_bracket_waits_for_the_one_before() -> None:
     world.end("o3")
     world.closes(60)  # it holds a position
     assert len(world.sent) == 3
-
-
-def test_the_exits_of_an_entry_that_was_denied_are_canceled() -> None:
-    world = breaking()
-    world.closes(1, 2, 30)
-    world.deny("o1")
-    assert world.sent[3:] == ["cancel o2", "cancel o3"]
-    assert {order.status for order in world.open_orders.values()} == {OrdStatus.PENDING_CANCEL}
 
 
 def test_the_entry_of_a_bracket_is_above_its_stop() -> None:

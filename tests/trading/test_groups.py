@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from foldbook.errors import Refusal
-from foldbook.trading.commands import PlaceOrder
+from foldbook.trading.commands import PlaceOrder, SetTradingState
 from foldbook.trading.order import Order
 from foldbook.trading.order_events import evolve_order
-from foldbook.trading.values import GroupKind, OrderGroup, OrderType, Side
-from tests.builders import open_account, place, report, trade
+from foldbook.trading.values import GroupKind, OrderGroup, OrderType, Side, TradingState
+from tests.builders import ACCOUNT, NOW, cancel, open_account, place, report, trade
 from tests.trading.lives import Life
 
 OCO = OrderGroup(kind=GroupKind.OCO, id="g-1")
@@ -114,3 +114,27 @@ def test_a_bust_asks_nothing() -> None:
     life = life_of(leg("a", OCO), trade("e-1", "4", order_id="a"), leg("b", OCO))
     life.execute(report("TRADE_CANCEL", "a", exec_ref_id="e-1"))
     assert asked(life, "b")[0] == "NONE"
+
+
+@pytest.mark.parametrize("ended", [report("REJECTED", "entry"), report("CANCELED", "entry")])
+def test_an_exit_of_a_bracket_whose_entry_ended_untraded_is_denied(ended: Any) -> None:
+    life = life_of(leg("entry", BRACKET), ended)
+    _, denied = life.execute(exit_leg("target"))
+    assert (type(denied).__name__, denied.reason) == ("OrderDenied", "bracket-over")  # type: ignore[attr-defined]
+    assert not life.book.orders
+
+
+def test_an_exit_of_a_bracket_whose_entry_was_denied_is_denied() -> None:
+    """Else it would be the first order of the bracket that leaves, and the next would wait for it."""
+    life = life_of()
+    for state in (TradingState.HALTED, TradingState.ACTIVE):
+        life.execute(SetTradingState(command_id=cancel().command_id, received_at=NOW, account=ACCOUNT, state=state))
+        if state is TradingState.HALTED:
+            assert type(life.execute(leg("entry", BRACKET))[-1]).__name__ == "OrderDenied"
+    for order_id in ("stop", "target"):
+        assert type(life.execute(leg(order_id, BRACKET, side=Side.SELL))[-1]).__name__ == "OrderDenied"
+
+
+def test_exits_of_an_entry_that_traded_and_ended_are_taken() -> None:
+    life = life_of(leg("entry", BRACKET), trade("e-1", "4", order_id="entry"), report("CANCELED", "entry"))
+    assert [type(event).__name__ for event in life.execute(exit_leg("target"))] == ["OrderCreated"]

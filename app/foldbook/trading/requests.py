@@ -177,9 +177,11 @@ def _check_order(created: OrderCreated, now: datetime, instrument: Instrument, b
         denial = check_validity(created, instrument, now)
         if denial is not None:
             return denial
+    group = book.group_of(created)
+    if group is not None and group.kind is GroupKind.BRACKET and group.is_over:
+        return Denial("bracket-over", "an entry that has traded or may trade", group.entry_id)
     if is_unlimited(book.risk, instrument) and not created.reduce_only:
         return None
-    group = book.group_of(created)
     return check_order(
         book.risk,
         created,

@@ -67,6 +67,8 @@ class Group(msgspec.Struct, frozen=True, gc=False):
     """The order that was placed first."""
     number: int
     legs: tuple[str, ...] = ()
+    is_over: bool = False
+    """The first order ended without having traded."""
 
 
 class Book(msgspec.Struct, frozen=True, gc=False):
@@ -199,7 +201,7 @@ def _evolve_order(book: Book, event: Any, is_execution: bool) -> Book:
     elif before is not None:
         orders = orders.delete(order_id)
         if before.created.group is not None:
-            groups = _without_leg(groups, before.created)
+            groups = _without_leg(groups, before.created, has_traded=bool(event.cum_qty))
     if known is not None and (after.requests or known is not before):
         filled = _with_filled(filled, order_id, after, is_live=is_live)
     if checked.is_watching:
@@ -252,13 +254,16 @@ def _order_created(book: Book, event: OrderCreated) -> Book:
     return Book(book.account, orders, book.positions, book.instruments, checked, groups, group_count, book.filled)
 
 
-def _without_leg(groups: immutables.Map[str, Group], created: OrderCreated) -> immutables.Map[str, Group]:
+def _without_leg(
+    groups: immutables.Map[str, Group], created: OrderCreated, *, has_traded: bool
+) -> immutables.Map[str, Group]:
     assert created.group is not None
     group = groups.get(created.group.id)
     if group is None:
         return groups
     legs = tuple(leg for leg in group.legs if leg != created.order_id)
-    return groups.set(created.group.id, msgspec.structs.replace(group, legs=legs))
+    is_over = group.is_over or (created.order_id == group.entry_id and not has_traded)
+    return groups.set(created.group.id, msgspec.structs.replace(group, legs=legs, is_over=is_over))
 
 
 def _bounded(groups: immutables.Map[str, Group]) -> immutables.Map[str, Group]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from foldbook.strategies import Bar, GroupKind, OrderDenied, OrderEvent, OrderGroup, Side, Strategy
+from foldbook.strategies import Bar, GroupKind, OrderGroup, Strategy
 
 
 class Brackets(Strategy):
@@ -37,11 +37,6 @@ class Brackets(Strategy):
         stop, target = self.price(bar.close * (1 - self.stop)), self.price(bar.close * (1 + self.target))
         self.sell(symbol, self.quantity, stop_price=stop, reduce_only=True, group=group)
         self.sell(symbol, self.quantity, limit_price=target, reduce_only=True, group=group)
-
-    def on_order_event(self, event: OrderEvent) -> None:
-        if isinstance(event, OrderDenied) and event.side is Side.BUY:
-            for order in self.orders(event.symbol):
-                self.cancel(order.order_id)  # exits of an entry that never was
 
     def price(self, price: Decimal) -> Decimal:
         return price - price % self.tick
