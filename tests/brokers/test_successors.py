@@ -183,6 +183,32 @@ async def test_a_new_leg_that_was_lost_is_not_sent_against_a_cancel_or_a_halt(
     assert LEG_TWO not in broker.orders
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_a_new_leg_that_is_refused_ends_the_order(is_killed: bool) -> None:
+    broker = Broker(replaces=False)
+    log, gateway = await working(broker)
+    broker.refuses = "no margin"
+    ended: list[BookCommand] = []
+
+    def holds(command: BookCommand) -> bool:
+        """All that comes after the first word of it."""
+        is_word = isinstance(command, RecordExecution) and command.reason is not None
+        if is_word and command not in ended:
+            ended.append(command)
+        return is_killed and is_word and command is not ended[0]
+
+    gateway.holds = holds
+    log.execute(replace_order(limit_price=Decimal(99)))
+    await until(lambda: bool(ended) and gateway.order is None)
+    if is_killed:
+        await gateway.kill()
+        gateway = await connected(log, broker)
+    await until(lambda: gateway.work.is_idle)
+    assert gateway.work.doubts == 0
+    assert not log.life.book.orders
+    assert "OrderCanceled" in log.types
+
+
 async def test_no_new_leg_leaves_before_the_account_is_reconciled() -> None:
     broker = Broker(replaces=False)
     log, gateway = await working(broker)

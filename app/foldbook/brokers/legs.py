@@ -150,9 +150,8 @@ class Legs:
         )
 
     def _refused(self, order: Order, action: Replace, outcome: Refused) -> None:
-        """The old leg is gone, and there is no new one."""
+        """The old leg is gone, and there is no new one. The end is told first: it is enough to know."""
         work = self._work
-        work.told(action.order_id, ExecType.REPLACE_REJECTED, request_id=action.request_id, reason=outcome.reason)
         work.told(
             action.order_id,
             ExecType.CANCELED,
@@ -160,6 +159,7 @@ class Legs:
             reason=f"canceled to be replaced, and the new order was refused: {outcome.reason}",
             raw=outcome.raw,
         )
+        work.told(action.order_id, ExecType.REPLACE_REJECTED, request_id=action.request_id, reason=outcome.reason)
 
     # -- doubts --------------------------------------------------------------------------------------------------
 
