@@ -97,9 +97,10 @@ async def test_a_duplicate_writes_nothing_and_says_whether_it_is_the_same(store:
     first = opened()
     await store.append(0, [first])
     other = propose(place(command_id=first.command.command_id), (created(),), 1)
-    again = await store.append(0, [first, other])
-    assert fates(again) == ["duplicate", "duplicate"]
-    assert [verdict.is_same_content for verdict in again] == [True, False]
+    free = propose(place(command_id=first.command.command_id), (created(),), None)
+    again = await store.append(0, [first, other, free])
+    assert fates(again) == ["duplicate"] * 3
+    assert [verdict.is_same_content for verdict in again] == [True, False, False]
     await assert_gapless(store, 1)
 
 

@@ -65,15 +65,8 @@ def judge(
     if told:
         return told
     if is_superseded(order, asked.doubt):
-        rejected = report_of(asked.account, order, state)
-        return (
-            msgspec.structs.replace(
-                rejected,
-                exec_type=ExecType.REPLACE_REJECTED,
-                request_id=asked.doubt.request_id,
-                reason=SUPERSEDED,
-            ),
-        )
+        report = report_of(asked.account, order, state)
+        return (_rejected(report, ExecType.REPLACE_REJECTED, asked.doubt, SUPERSEDED),)
     return Step.RESEND if settled else Step.WAIT
 
 
@@ -101,6 +94,7 @@ def _of_absent(
 def _reports_of(asked: Asked, order: Order, request: Replace | None, state: OrderState) -> Sequence[Report]:
     """What the broker has of the order, as far as it answers the doubt."""
     account, doubt = asked.account, asked.doubt
+    ended = f"the order is {state.status}"
     report = report_of(account, order, state)
     if doubt.request is RequestKind.SUBMIT or doubt.request is RequestKind.STATUS:
         if state.status in CLOSED:
@@ -110,7 +104,7 @@ def _reports_of(asked: Asked, order: Order, request: Replace | None, state: Orde
         if state.status is OrdStatus.CANCELED:
             return end_of(account, order, state, doubt.request_id)
         if state.status in CLOSED:
-            return (*end_of(account, order, state), _rejected(report, ExecType.CANCEL_REJECTED, doubt, state))
+            return (*end_of(account, order, state), _rejected(report, ExecType.CANCEL_REJECTED, doubt, ended))
         return ()
     if request is None:
         return ()  # It has just been answered: the doubt ends with that.
@@ -126,7 +120,7 @@ def _reports_of(asked: Asked, order: Order, request: Replace | None, state: Orde
             request_id=doubt.request_id,
         )
         return (replaced, *ends)
-    return (*ends, _rejected(report, ExecType.REPLACE_REJECTED, doubt, state)) if ends else ()
+    return (*ends, _rejected(report, ExecType.REPLACE_REJECTED, doubt, ended)) if ends else ()
 
 
 def report_of(account: str, order: Order, state: OrderState) -> Report:
@@ -143,8 +137,7 @@ def report_of(account: str, order: Order, state: OrderState) -> Report:
     )
 
 
-def _rejected(report: Report, exec_type: ExecType, doubt: Doubt, state: OrderState) -> Report:
-    reason = f"the order is {state.status}"
+def _rejected(report: Report, exec_type: ExecType, doubt: Doubt, reason: str) -> Report:
     return msgspec.structs.replace(report, exec_type=exec_type, request_id=doubt.request_id, reason=reason)
 
 

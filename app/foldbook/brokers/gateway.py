@@ -273,12 +273,9 @@ def _replace_submitted(gateway: Gateway, event: OrderReplaceSubmitted, actions: 
 def _replace_answered(gateway: Gateway, event: OrderReplaced | OrderReplaceRejected, actions: list[Action]) -> Gateway:
     if type(event) is OrderReplaced:
         gateway = _answered(gateway, event.order_id)
-    left = tuple(
-        replace
-        for replace in gateway.replaces.get(event.order_id, ())
-        if replace.request_id != event.request_id and event.pending_request is not PendingRequest.NONE
-    )
-    if left:
+    asked = gateway.replaces.get(event.order_id, ())
+    left = tuple(replace for replace in asked if replace.request_id != event.request_id)
+    if left and event.pending_request is not PendingRequest.NONE:
         return msgspec.structs.replace(gateway, replaces=gateway.replaces.set(event.order_id, left))
     if event.order_id in gateway.replaces:
         return msgspec.structs.replace(gateway, replaces=gateway.replaces.delete(event.order_id))

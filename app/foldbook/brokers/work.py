@@ -162,6 +162,7 @@ class AccountWork:
                 self.changed_at.pop(order_id, None)
                 self.ids.close(order_id)
                 self.closed_at[order_id] = now
+                self.closed_at.move_to_end(order_id)
                 if len(self.closed_at) > CLOSED_MAX:
                     self.closed_at.popitem(last=False)
         self.sequence = sequence
