@@ -47,12 +47,6 @@ APPEND = [
     ),
     Mutant(
         _LOG + "append.sql",
-        "c.command_id = p.command_id and c.aggregate_id = p.aggregate_id",
-        "c.command_id = p.command_id",
-        _CONTRACT + "test_an_id_belongs_to_its_aggregate",
-    ),
-    Mutant(
-        _LOG + "append.sql",
         "greatest(clock_timestamp(), v_head.recorded_at)",
         "clock_timestamp()",
         "eventstore/test_clock.py::test_a_clock_that_was_set_back_moves_no_commit_back",
