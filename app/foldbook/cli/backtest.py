@@ -31,11 +31,10 @@ from foldbook.backtest.sweep import (
     walk_forward,
 )
 from foldbook.cli.exits import Exit
-from foldbook.cli.options import file_of, number_of, pair_of
+from foldbook.cli.options import costs_of, file_of, number_of, pair_of
 from foldbook.cli.terminal import WIDTH_WITHOUT_TERMINAL, Json, print_json, print_rows, read_settings
 from foldbook.engine.console import tell
 from foldbook.market.records import ns_of
-from foldbook.venue.orders import Costs
 from foldbook.venue.orders import Path as BarPath
 
 LISTED_MAX = 20
@@ -86,7 +85,7 @@ def backtest(
         data=tuple(file_of(text) for text in data),
         account=account or f"backtest/{strategy.rpartition(':')[2] or 'strategy'}/backtest",
         cash=number_of("--cash", cash),
-        costs=_costs(fee, commission, spread, slippage),
+        costs=costs_of(fee, spread, slippage, commission),
         path=path,
         latency_ns=_latency(latency),
         closes_at_end=close_at_end,
@@ -206,20 +205,6 @@ def _plain(outcome: Outcome) -> dict[str, object]:
 
 
 # -- options -----------------------------------------------------------------------------------------------------
-
-
-def _costs(fee: str | None, commission: str | None, spread: str, slippage: str) -> Costs:
-    if fee is not None and commission is not None:
-        raise typer.BadParameter("and --commission exclude each other", param_hint="--fee")
-    rates = {"taker": Decimal(0), "maker": Decimal(0)}
-    if commission is not None:
-        rates = dict.fromkeys(rates, number_of("--commission", commission))
-    for part in fee.split(",") if fee is not None else ():
-        name, value = pair_of("--fee", part)
-        if name not in rates:
-            raise typer.BadParameter(f"{name!r} is neither taker nor maker", param_hint="--fee")
-        rates[name] = number_of("--fee", value, is_negative_allowed=True)
-    return Costs(**rates, spread=number_of("--spread", spread), slippage=number_of("--slippage", slippage))
 
 
 def _latency(text: str) -> int:

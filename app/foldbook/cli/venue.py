@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from foldbook.cli.lifetime import begin, run_server
+from foldbook.cli.options import costs_of
 from foldbook.cli.terminal import UntilStdinCloses, read_settings
-from foldbook.trading.checks import is_amount
-from foldbook.venue.orders import Costs
 from foldbook.venue.orders import Path as BarPath
 from foldbook.venue.server.options import Clock, VenueOptions
-
-_FEE = re.compile(r"(taker|maker)=([^,]*)")
 
 
 def venue(
@@ -43,7 +38,7 @@ def venue(
         replaces=replace,
         replace_moves_id=replace_moves_id,
         clock=clock,
-        costs=_costs(fee, spread, slippage),
+        costs=costs_of(fee, spread, slippage),
         path=path,
     )
     settings = read_settings()
@@ -51,20 +46,3 @@ def venue(
     store = Store(data_dir)
     server = create_server(store, options, port)
     run_server(server)
-
-
-def _costs(fee: str, spread: str, slippage: str) -> Costs:
-    fees: dict[str, Decimal] = {}
-    for part in fee.split(",") if fee else ():
-        found = _FEE.fullmatch(part)
-        if found is None or found[1] in fees:
-            raise typer.BadParameter("is taker=FRACTION,maker=FRACTION", param_hint="--fee")
-        fees[found[1]] = _fraction(found[2], "--fee")
-    return Costs(spread=_fraction(spread, "--spread"), slippage=_fraction(slippage, "--slippage"), **fees)
-
-
-def _fraction(text: str, option: str) -> Decimal:
-    value = Decimal(text) if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text) else None
-    if value is None or not is_amount(value) or abs(value) >= 1:
-        raise typer.BadParameter(f"{text!r} is not a fraction, such as 0.001", param_hint=option)
-    return value
