@@ -20,6 +20,7 @@ from foldbook.trading.commands import (
     RequestCancel,
     RequestReplace,
     ResolveDoubt,
+    SetTradingState,
 )
 from foldbook.trading.events import (
     OrderAccepted,
@@ -40,6 +41,7 @@ from foldbook.trading.values import (
     RequestKind,
     Side,
     TimeInForce,
+    TradingState,
 )
 
 ACCOUNT = "alice/binance/simulated"
@@ -116,6 +118,10 @@ def resolve(
 
 def holding(quantity: str, symbol: str = "BTCUSDT", account: str = ACCOUNT) -> RecordHolding:
     return RecordHolding(**_request(account), symbol=symbol, quantity=Decimal(quantity))
+
+
+def trading_state(state: str, account: str = ACCOUNT, **fields: Any) -> SetTradingState:
+    return SetTradingState(**{**_request(account), "state": TradingState(state), **fields})
 
 
 def adjust(kind: str, account: str = ACCOUNT, **fields: Any) -> AdjustAccount:

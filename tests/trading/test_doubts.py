@@ -12,7 +12,7 @@ import pytest
 from foldbook.errors import Refusal
 from foldbook.eventstore.events import Event
 from foldbook.trading.book import ORDER_BOOK
-from foldbook.trading.commands import BookCommand, SetTradingState
+from foldbook.trading.commands import BookCommand
 from foldbook.trading.doubts import DOUBTS_MAX
 from foldbook.trading.events import (
     Doubt,
@@ -24,9 +24,8 @@ from foldbook.trading.events import (
     OrderSubmitted,
 )
 from foldbook.trading.state import FILLED_MAX
-from foldbook.trading.values import DoubtOutcome, OrderType, OrdStatus, PendingRequest, RequestKind, Side, TradingState
+from foldbook.trading.values import DoubtOutcome, OrderType, OrdStatus, PendingRequest, RequestKind, Side
 from tests.builders import (
-    ACCOUNT,
     NOW,
     attempt,
     cancel,
@@ -38,6 +37,7 @@ from tests.builders import (
     report,
     resolve,
     trade,
+    trading_state,
 )
 from tests.trading.lives import Life
 
@@ -93,14 +93,7 @@ def test_a_denied_order_does_not_leave() -> None:
 
 def test_an_account_that_was_halted_sends_nothing_again() -> None:
     lived = life(attempt(), in_doubt())
-    lived.execute(
-        SetTradingState(
-            command_id=cancel().command_id,
-            received_at=NOW,
-            account=ACCOUNT,
-            state=TradingState.HALTED,
-        )
-    )
+    lived.execute(trading_state("HALTED"))
     assert lived.execute(attempt(attempt=2)) == ()
 
 
@@ -130,8 +123,7 @@ def test_a_new_leg_does_not_leave_against_a_cancel_and_not_again_from_a_halted_a
     leg: dict[str, Any] = {"request": REPLACE, "request_id": str(change.command_id), "leg": 2}
     assert life(report("NEW"), change, cancel()).execute(attempt(**leg)) == ()
     lived = life(report("NEW"), change, attempt(**leg))
-    halt = SetTradingState(command_id=cancel().command_id, received_at=NOW, account=ACCOUNT, state=TradingState.HALTED)
-    lived.execute(halt)
+    lived.execute(trading_state("HALTED"))
     assert lived.execute(attempt(**leg, attempt=2)) == ()
 
 
@@ -364,13 +356,7 @@ def test_an_order_that_has_filled_is_remembered_until_what_was_asked_of_it_is_an
 def test_what_counts_does_not_count_orders_that_have_filled() -> None:
     lived = life(report("NEW"), cancel(), trade("e-1", "2"))
     assert lived.book.filled
-    halt = SetTradingState(
-        command_id=cancel().command_id,
-        received_at=NOW,
-        account=ACCOUNT,
-        state=TradingState.HALTED,
-        cancel_open_orders=True,
-    )
+    halt = trading_state("HALTED", cancel_open_orders=True)
     assert types(lived.execute(halt)) == ["TradingStateChanged"]
 
 

@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 
 from foldbook.trading.book import ORDER_BOOK
-from foldbook.trading.commands import BookCommand, SetTradingState
+from foldbook.trading.commands import BookCommand
 from foldbook.trading.events import EVENT_TYPES, OrderCreated, OrderEvent, OrderUpdate
 from foldbook.trading.order import Order, outline_of, state_of
 from foldbook.trading.order_events import evolve_order
 from foldbook.trading.state import completed
-from foldbook.trading.values import ZERO, OrdStatus, PendingRequest, TradingState
+from foldbook.trading.values import ZERO, OrdStatus, PendingRequest
 from tests.builders import (
-    ACCOUNT,
     NOW,
     cancel,
     created,
@@ -25,6 +24,7 @@ from tests.builders import (
     replace_order,
     report,
     trade,
+    trading_state,
 )
 from tests.trading.lives import Life, commands, sums_of
 
@@ -185,14 +185,7 @@ def test_the_kill_switch_says_of_an_outline_what_its_last_event_said() -> None:
     ):
         life.execute(command)
     assert life.book.orders["o-1"].is_outline
-    halt = SetTradingState(
-        command_id=cancel().command_id,
-        received_at=NOW,
-        account=ACCOUNT,
-        state=TradingState.HALTED,
-        reason=None,
-        cancel_open_orders=True,
-    )
+    halt = trading_state("HALTED", cancel_open_orders=True)
     _, asked = life.execute(halt)
     assert isinstance(asked, OrderUpdate)
     assert (asked.working_state, asked.pending_request) == (OrdStatus.SUSPENDED, PendingRequest.CANCEL)

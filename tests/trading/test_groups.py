@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from foldbook.errors import Refusal
-from foldbook.trading.commands import PlaceOrder, SetTradingState
+from foldbook.trading.commands import PlaceOrder
 from foldbook.trading.order import Order
 from foldbook.trading.order_events import evolve_order
-from foldbook.trading.values import GroupKind, OrderGroup, OrderType, Side, TradingState
-from tests.builders import ACCOUNT, NOW, cancel, open_account, place, report, trade
+from foldbook.trading.values import GroupKind, OrderGroup, OrderType, Side
+from tests.builders import open_account, place, report, trade, trading_state
 from tests.trading.lives import Life
 
 OCO = OrderGroup(kind=GroupKind.OCO, id="g-1")
@@ -127,9 +127,9 @@ def test_an_exit_of_a_bracket_whose_entry_ended_untraded_is_denied(ended: Any) -
 def test_an_exit_of_a_bracket_whose_entry_was_denied_is_denied() -> None:
     """Else it would be the first order of the bracket that leaves, and the next would wait for it."""
     life = life_of()
-    for state in (TradingState.HALTED, TradingState.ACTIVE):
-        life.execute(SetTradingState(command_id=cancel().command_id, received_at=NOW, account=ACCOUNT, state=state))
-        if state is TradingState.HALTED:
+    for state in ("HALTED", "ACTIVE"):
+        life.execute(trading_state(state))
+        if state == "HALTED":
             assert type(life.execute(leg("entry", BRACKET))[-1]).__name__ == "OrderDenied"
     for order_id in ("stop", "target"):
         assert type(life.execute(leg(order_id, BRACKET, side=Side.SELL))[-1]).__name__ == "OrderDenied"
