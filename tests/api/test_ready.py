@@ -115,6 +115,26 @@ async def test_a_commit_waits_for_a_replica_that_is_not_there(server: Server) ->
         await engine.open("bob/binance/simulated")
 
 
+async def test_appends_fail_and_a_proof_would_succeed(server: Server) -> None:
+    """As on a disk that is full: a proof needs no room."""
+
+    def rename(name: str, to: str) -> None:
+        with psycopg.connect(server.superuser_dsn.replace("/postgres", "/foldbook"), autocommit=True) as owner:
+            for end in ("", "_one"):
+                owner.execute(f"alter function eventstore.{name}{end} rename to {to}{end}".encode())
+
+    async with engine_on(server) as engine:
+        await engine.open("carol/binance/simulated")
+        rename("append", "away")
+        placing = asyncio.create_task(engine.client.post("/accounts/carol/binance/simulated/orders", json=order()))
+        try:
+            assert "append" in (await becomes(engine, 503)).json()["detail"]
+        finally:
+            rename("away", "append")
+        assert (await placing).status_code == 201
+        await becomes(engine, 200)
+
+
 async def test_who_asks_shares_the_proof(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     proofs = 0
     prove = PostgresStore.prove

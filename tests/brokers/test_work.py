@@ -10,7 +10,16 @@ from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 
 from foldbook.brokers.desk import Desk
-from foldbook.brokers.port import Acknowledged, Capabilities, InDoubt, Outcome, Refused, Report, ReportKind
+from foldbook.brokers.port import (
+    Acknowledged,
+    BrokerUnavailable,
+    Capabilities,
+    InDoubt,
+    Outcome,
+    Refused,
+    Report,
+    ReportKind,
+)
 from foldbook.brokers.reports import command_id_of
 from foldbook.brokers.work import AccountWork
 from foldbook.errors import StoreUnavailable
@@ -181,3 +190,13 @@ async def test_a_report_in_other_words_is_the_same_command() -> None:
     )
     assert command_id_of(told, "o-1") == command_id_of(replace(told, raw='{"in": "other words"}'), "o-1")
     assert len({command_id_of(one, "o-1") for one in (told, *others)} | {command_id_of(told, "o-2")}) == 5
+
+
+async def test_events_that_do_not_follow_those_before_are_not_heard() -> None:
+    """The log was put back, say, and has grown again since: the term ends, and the next one reads the book anew."""
+    world = World()
+    world.hear(place())
+    before, events = world.work.sequence, world.life.execute(cancel())
+    with pytest.raises(BrokerUnavailable):
+        world.work.hear(len(world.life.events) + 1, cancel().command_id, events)
+    assert world.work.sequence == before

@@ -9,20 +9,25 @@ import psycopg
 import pytest
 
 from foldbook.audit.verify import verify
+from foldbook.brokers.log_reader import LogReader
 from foldbook.client.follow import follow
 from foldbook.engine.doctor.checks import losses
 from foldbook.engine.doctor.finding import Patient
 from foldbook.engine.losses import open_losses, settle
-from foldbook.errors import LogChanged
+from foldbook.errors import LogChanged, StoreUnavailable
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.eventstore.postgres_store import PostgresStore
-from foldbook.trading.book import ORDER_BOOK
+from foldbook.eventstore.readers.following import Following
+from foldbook.eventstore.readers.listener import Listener
+from foldbook.postgres.connection import connect
+from foldbook.trading.book import ORDER_BOOK, Book
 from foldbook.trading.values import OrdStatus
 from tests.api.conftest import ACCOUNT, assert_problem, projecting, serving, settings_for
 from tests.brokers.gateway_world import gateway_world, now
 from tests.brokers.venue_process import venue_process
 from tests.builders import open_account, place, trade
+from tests.eventstore.test_store_contract import opened
 from tests.faults.failing_over import Pair
 from tests.machinery.servers import MAJORS, servers
 from tests.proof.soundness import assert_sound
@@ -155,6 +160,15 @@ async def test_a_gateway_reads_its_books_again_and_tells_what_only_the_venue_has
             assert len(venue.orders(world.account)) == 3, "and none was sent twice"
 
 
+def put_back(database: str, to: int = 3) -> None:
+    """The log ends with this position again, and with the commit of the same number."""
+    with psycopg.connect(database) as connection:
+        for table, number in (("events", "position"), ("commands", '"commit"'), ("commits", "number")):
+            connection.execute(f"alter table eventstore.{table} disable trigger refuse_change")
+            connection.execute(f"delete from eventstore.{table} where {number} > %s", [to])
+            connection.execute(f"alter table eventstore.{table} enable always trigger refuse_change")
+
+
 async def test_a_log_that_was_put_back_in_place_is_read_again(database: str) -> None:
     """The server runs on, and its log has less than it had: a dump was restored over it, say."""
     store = PostgresStore(database)
@@ -163,15 +177,95 @@ async def test_a_log_that_was_put_back_in_place_is_read_again(database: str) -> 
     await bus.execute(open_account())
     for n in range(5):
         await bus.execute(place(f"o-{n}"))
-    with psycopg.connect(database) as connection:
-        for table, what in (("events", "position > 3"), ("commands", '"commit" > 3'), ("commits", "number > 3")):
-            connection.execute(f"alter table eventstore.{table} disable trigger refuse_change")
-            connection.execute(f"delete from eventstore.{table} where {what}")
-            connection.execute(f"alter table eventstore.{table} enable always trigger refuse_change")
+    put_back(database)
     again = await bus.execute(place("o-4"))
     assert (again.position, again.sequence) == (4, 4)
     await until(lambda: bool(bus.losses))
     (loss,) = bus.losses
     assert (loss.after_position, loss.last_position) == (3, 6)
     await bus.stop()
+    await store.close()
+
+
+async def test_a_log_that_was_put_back_is_noticed_by_the_next_connection(database: str) -> None:
+    """Also if it has as many commits again as it had."""
+    store = PostgresStore(database)
+    told = list[int]()
+
+    async def tell() -> None:
+        told.append(len(store.losses))
+
+    store.on_another_run = tell
+    for n in range(1, 6):
+        await store.append(0, [opened(f"account-{n}/binance/simulated")])
+    assert await store.ready(0, 1) == 0
+    put_back(database)
+    other = PostgresStore(database)
+    for n in range(6, 10):
+        await other.append(0, [opened(f"account-{n}/binance/simulated")])
+    await other.close()
+    connection = await connect(database)
+    assert await store.is_another(connection)
+    await connection.close()
+    assert (store.run, told) == (1, [1])
+    assert [(loss.after_position, loss.last_position) for loss in store.losses] == [(3, 5)]
+    with pytest.raises(StoreUnavailable):
+        await store.append(0, [opened("of-the-run-before/binance/simulated")])
+    assert await store.ready(0, 1) == 1
+    await store.close()
+
+
+@pytest.mark.parametrize("then", [3, 4, 6, 8])
+async def test_who_follows_an_aggregate_reads_it_again_where_the_log_was_put_back(database: str, then: int) -> None:
+    """Whether it is shorter, as long, or longer than it was: what was answered is known when ``reach`` returns."""
+
+    async def write(*names: str) -> int:
+        store = PostgresStore(database)
+        bus = CommandBus(store, ORDER_BOOK)
+        await bus.start()
+        for name in names:
+            done = await bus.execute(place(name))
+        await bus.stop()
+        await store.close()
+        assert done.sequence is not None
+        return done.sequence
+
+    store = PostgresStore(database)
+    await store.append(0, [opened(ACCOUNT)])
+    await store.close()
+    books = list[Book]()
+    listener = Listener(database)
+    following = Following(database, ORDER_BOOK, ACCOUNT, 1, books.append)
+    following.listen(listener)
+    await listener.start()
+    await following.start()
+    await following.reach(await write(*(f"o-{n}" for n in range(5))))
+    put_back(database)
+    new = [f"new-{n}" for n in range(then - 3)]
+    async with asyncio.timeout(30):
+        await following.reach(await write(*new) if new else 3)
+    assert set(books[-1].orders) == {"o-0", "o-1", *new}
+    await following.stop()
+    await listener.stop()
+
+
+async def test_a_gateways_reader_ends_the_term_where_the_log_was_put_back(database: str) -> None:
+    store = PostgresStore(database)
+    for n in range(1, 6):
+        await store.append(0, [opened(f"account-{n}/binance/simulated")])
+    heard, failed = list[str](), list[BaseException]()
+    reader = LogReader(
+        database,
+        0,
+        "simulated",
+        lambda told: heard.append(told.account),
+        failed.append,
+        store.is_another,
+        poll_interval_s=0.05,
+    )
+    await reader.start()
+    await until(lambda: len(heard) == 5)
+    put_back(database)
+    await until(lambda: bool(failed))
+    await reader.stop()
     await store.close()

@@ -47,10 +47,11 @@ def pair_waits(pair: Pair, session: int) -> bool:
     return any(pid != session for (pid,) in rows)
 
 
+@pytest.mark.parametrize("end", ["pg_terminate_backend", "pg_cancel_backend"])
 @pytest.mark.parametrize("major", MAJORS)
-async def test_what_is_answered_a_second_time_waits_for_the_replica_too(major: int) -> None:
-    """A commit waits for its replica, its session ends, and the append is sent again: the primary has it, and nobody
-    else. Whatever the second answer is, a replica must have it."""
+async def test_what_is_answered_a_second_time_waits_for_the_replica_too(major: int, end: str) -> None:
+    """A commit waits for its replica, somebody ends its session or the wait, and the append is sent again: the primary
+    has it, and nobody else. Whatever the second answer is, a replica must have it."""
     with servers(major) as rack:
         pair = Pair(rack, is_synchronous=True)
         store = PostgresStore(pair.dsn)
@@ -64,7 +65,7 @@ async def test_what_is_answered_a_second_time_waits_for_the_replica_too(major: i
             with pair.silent_replica():
                 first = asyncio.create_task(writer.append(0, batch))
                 session = await pair.waiting_for_replica()
-                pair.primary.execute(f"select pg_terminate_backend({session})")
+                pair.primary.execute(f"select {end}({session})")
                 with pytest.raises(StoreUnavailable):
                     await first
                 second = asyncio.create_task(writer.append(0, batch))

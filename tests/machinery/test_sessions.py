@@ -59,6 +59,7 @@ BAD = {
     "restrict_nonsystem_relation_kind": "view",
     "transaction_timeout": "300ms",
     "default_table_access_method": "evil",
+    "client_min_messages": "error",
 }
 """For each setting that is pinned, a value that changes a result, or breaks something."""
 
@@ -67,7 +68,7 @@ LEFT = {
     "transaction_isolation transaction_read_only transaction_deferrable": "of a transaction",
     "default_tablespace temp_tablespaces": "where files are",
     "check_function_bodies": "a migration sets it",
-    "client_min_messages lc_messages": "nobody reads messages but people",
+    "lc_messages": "nobody reads messages but people",
     "escape_string_warning backslash_quote": "no string has a backslash (test_no_sql_depends_on_backslashes)",
     "default_toast_compression synchronize_seqscans": "the same values; where an order matters, it is stated",
     "password_encryption scram_iterations md5_password_warnings createrole_self_grant": "of logins, which others make",

@@ -108,7 +108,7 @@ BROKERS = [
     ),
     Mutant(
         "sql/eventstore/leases/append_under_lease.sql",
-        "l.name = p_lease and l.epoch = p_epoch",
+        "l.name = p_lease and l.epoch = p_epoch and l.holder = p_holder",
         "l.name = p_lease",
         "api/test_gateways.py::test_a_lease_has_one_holder_and_an_append_under_an_old_epoch_is_refused",
     ),

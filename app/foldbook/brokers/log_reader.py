@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -13,7 +13,6 @@ from foldbook.brokers.port import BrokerUnavailable
 from foldbook.eventstore.events import Event
 from foldbook.eventstore.readers.hints import Hints
 from foldbook.eventstore.readers.reconnecting import Reconnecting
-from foldbook.eventstore.readers.server_watch import ServerWatch
 from foldbook.postgres.calls import call
 from foldbook.postgres.connection import Connection
 from foldbook.trading.events import EVENT_TYPES
@@ -22,6 +21,8 @@ POSITIONS_MAX = 2_000
 """Positions that are read at once."""
 PAUSE_S = 0.02
 """After a look that a hint led to and that found nothing, however many there are."""
+
+_LESS = "the log is another one than before, which may have less than was read"
 
 _HEAD = call("eventstore.head", 1)
 _READ_ACCOUNTS = call("brokers.read_accounts", 4)
@@ -38,7 +39,10 @@ class Told(NamedTuple):
 
 
 class LogReader:
-    """Reads a shard, and calls ``hear`` in the order of the log. What that raises goes to ``failed``."""
+    """Reads a shard, and calls ``hear`` in the order of the log. What that raises goes to ``failed``.
+
+    ``is_another`` says of a new connection whether the log may have less than was read.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class LogReader:
         kind: str,
         hear: Callable[[Told], None],
         failed: Callable[[BaseException], None],
+        is_another: Callable[[Connection], Awaitable[bool]],
         *,
         poll_interval_s: float,
     ) -> None:
@@ -57,7 +62,7 @@ class LogReader:
         self._hear = hear
         self._failed = failed
         self._poll_interval_s = poll_interval_s
-        self._watch = ServerWatch()
+        self._is_another = is_another
         self._hints = Hints(shard)
         self.hint = self._hints.take
         """Takes a notification of ``foldbook_log``."""
@@ -73,14 +78,17 @@ class LogReader:
         await self._loop.stop()
 
     async def _read(self, connection: Connection) -> None:
-        if await self._watch.is_another(connection):
-            self._failed(BrokerUnavailable("the log is on another server, which may have less than was read"))
+        if await self._is_another(connection):
+            self._failed(BrokerUnavailable(_LESS))
             return
         self._loop.is_well()
         while not self._loop.stopping.is_set():
             is_hinted = self._hints.look()
             head = await connection.fetchrow(_HEAD, self.shard)
             self.head = 0 if head is None else head["last_position"] or 0
+            if self.head < self.checkpoint:
+                self._failed(BrokerUnavailable(_LESS))
+                return
             if is_hinted and self.checkpoint >= self.head:
                 await asyncio.sleep(PAUSE_S)
             while self.checkpoint < self.head:

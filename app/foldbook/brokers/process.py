@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class GatewayProcess:
-    """``kind``: ``simulated`` or ``live``; ``holder``: who this is, for people."""
+    """``kind``: ``simulated`` or ``live``; ``holder``: who this is, unlike all others."""
 
     def __init__(
         self,

@@ -99,7 +99,15 @@ class Term:
         self._bus = CommandBus(self._store, ORDER_BOOK, shard_count=self._shard_count, limits=limits, heard=self._heard)
         self._listener = Listener(self._dsn)
         self._readers = [
-            LogReader(self._dsn, shard, self._kind, self._hear, self.end, poll_interval_s=assignment.poll_interval_s)
+            LogReader(
+                self._dsn,
+                shard,
+                self._kind,
+                self._hear,
+                self.end,
+                self._store.is_another,
+                poll_interval_s=assignment.poll_interval_s,
+            )
             for shard in range(self._shard_count)
         ]
         self._works: dict[str, AccountWork] = {}

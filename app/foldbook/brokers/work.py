@@ -22,6 +22,7 @@ from foldbook.brokers.gateway import Action, Ask, Attempt, Cancel, Replace, Subm
 from foldbook.brokers.legs import Legs
 from foldbook.brokers.port import (
     Acknowledged,
+    BrokerUnavailable,
     Capabilities,
     InDoubt,
     NewOrder,
@@ -147,9 +148,14 @@ class AccountWork:
     # -- the log -------------------------------------------------------------------------------------------------
 
     def hear(self, sequence: int, command_id: UUID, events: Sequence[Event]) -> None:
-        """The events of one command; ``sequence``: of the last of them."""
+        """The events of one command; ``sequence``: of the last of them.
+
+        Raises ``BrokerUnavailable`` if they do not follow those that were heard before.
+        """
         if sequence <= self.sequence:
             return
+        if sequence - len(events) != self.sequence:
+            raise BrokerUnavailable(f"of {self.account}, event {sequence} came after event {self.sequence}")
         for event in events:
             self.book = evolve(self.book, event)
         now = self.desk.now()

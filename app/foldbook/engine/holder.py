@@ -1,4 +1,4 @@
-"""Who this process is, for people who look at what it holds."""
+"""Who this process is, for the leases that it holds and for people who look at them."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from foldbook.postgres.calls import call
 from foldbook.postgres.connection import Connection
 
 _ACQUIRE = call("eventstore.acquire_lease", 3)
-_RENEW = call("eventstore.renew_lease", 4)
-_RELEASE = call("eventstore.release_lease", 2)
+_RENEW = call("eventstore.renew_lease", 5)
+_RELEASE = call("eventstore.release_lease", 3)
 
 RENEWALS_PER_TERM = 4
 
@@ -29,7 +29,8 @@ def boot_time_s() -> float:
 
 
 class Lease:
-    """The lease ``name``, as ``holder`` takes and keeps it for ``term_s`` seconds at a time.
+    """The lease ``name``, which ``holder`` takes and keeps for ``term_s`` seconds at a time. No other process is called
+    that.
 
     ``status`` is asked at each renewal for what the holder says of itself, as JSON.
     """
@@ -60,7 +61,7 @@ class Lease:
     @property
     def as_epoch(self) -> LeaseEpoch:
         assert self.epoch is not None, "it is held"
-        return LeaseEpoch(self._name, self.epoch)
+        return LeaseEpoch(self._name, self._holder, self.epoch)
 
     async def acquire(self, connection: Connection) -> bool:
         """Take it, if nobody holds it."""
@@ -72,10 +73,9 @@ class Lease:
 
     async def renew(self, connection: Connection) -> None:
         """Raises ``LeaseLost`` if another process has taken it."""
-        assert self.epoch is not None, "it is held"
         began_s = self._clock()
         term_ms = round(self.term_s * 1000)
-        if not await connection.fetchval(_RENEW, self._name, self.epoch, term_ms, self._status()):
+        if not await connection.fetchval(_RENEW, *self.as_epoch, term_ms, self._status()):
             self.lose()
             raise LeaseLost(f"another process has taken the lease {self._name}")
         self._ends_s = began_s + self.term_s
@@ -84,9 +84,9 @@ class Lease:
     async def release(self, connection: Connection) -> None:
         """Let others have it at once."""
         if self.epoch is not None:
-            epoch = self.epoch
+            held = self.as_epoch
             self.lose()
-            await connection.fetchval(_RELEASE, self._name, epoch)
+            await connection.fetchval(_RELEASE, *held)
 
     def lose(self) -> None:
         """It is not held any more."""

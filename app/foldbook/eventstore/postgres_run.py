@@ -1,8 +1,8 @@
 """Which run of which server a store is connected to, and whether its log is the one that this process saw before.
 
-Every new connection is asked. One that leads to another server, or to one that was started again, begins a new run:
-nothing that was read before it is believed any more, and all other connections go, because they may still lead to the
-server before.
+Every new connection is asked. One that leads to another server, to one that was started again, or to a log that was put
+back in place begins a new run: nothing that was read before it is believed any more, and all other connections go,
+because they may still lead to the server before.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import asyncpg
 from foldbook.errors import LogMismatch, StoreUnavailable
 from foldbook.eventstore.seen import Commit, Loss, Seen
 from foldbook.postgres.calls import call
-from foldbook.postgres.connection import Connection
+from foldbook.postgres.connection import UNREACHABLE, Connection
 
 LOSSES_MAX = 100
 
@@ -45,8 +45,8 @@ class ServerRun:
         self._changed = changed
         self._log_id: str | None = None
         self._started_at: datetime | None = None
-        self._is_compared = True
-        """It is known what this run's log lacks."""
+        self._is_told = True
+        """Everybody knows of this run, and what its log lacks is known."""
         self._admitting = asyncio.Lock()
 
     async def admit(self, connection: Connection) -> int:
@@ -68,20 +68,14 @@ class ServerRun:
             is_other = self._started_at not in (None, row["started_at"])
             self._log_id, self._started_at, self.shard_count = row["log_id"], row["started_at"], row["shard_count"]
             if is_other:
-                self._begin()
-            if not self._is_compared:  # This connection may be lost meanwhile; the next one does it then.
-                await self._compare(connection)
-                self._is_compared = True
-                await self._changed()
+                self._begin("the log is on another server, or on one that was started again")
+            await self._compare(connection)
             return self.number
 
     async def check(self, connection: Connection) -> None:
-        """Look whether the log has what was seen of it. If not, a new run begins: the log was put back in place."""
+        """Look whether the log has what was seen of it."""
         async with self._admitting:
-            if await self._compare(connection):
-                self._begin()
-                self._is_compared = True
-                await self._changed()
+            await self._compare(connection)
 
     def check_shards(self, shard_count: int) -> None:
         """Raises ``LogMismatch``."""
@@ -89,25 +83,38 @@ class ServerRun:
         if self.shard_count != shard_count:
             raise LogMismatch.of_shards(self.shard_count, shard_count)
 
-    def _begin(self) -> None:
+    def _begin(self, why: str) -> None:
         self.number += 1
-        self._is_compared = False
-        logger.warning("the log is on another server, or on one that was started again: all cached states are dropped")
+        self._is_told = False
+        logger.warning("%s: all cached states are dropped", why)
         self._drop_connections()
 
-    async def _compare(self, connection: Connection) -> bool:
-        """Whether something is lost."""
-        found = False
-        for shard, seen in self.seen.items():
-            commits = seen.remembered()
-            rows = await connection.fetch(_FIND, shard, [c.number for c in commits], [c.hash for c in commits])
-            loss = seen.compare(shard, dict(rows), datetime.now(UTC))
-            if loss is not None:
-                found = True
-                self.losses.append(loss)
-                logger.error("the log does not have what this process saw: %s", loss.describe())
-                await _record(connection, loss)
-        return found
+    async def _compare(self, connection: Connection) -> None:
+        """Find out what the log lacks of what was seen, and tell it. If this connection is lost meanwhile, the next one
+        does it."""
+        found = {shard: await _found(connection, shard, seen) for shard, seen in list(self.seen.items())}
+        now = datetime.now(UTC)
+        losses = [loss for shard in found if (loss := self.seen[shard].compare(shard, found[shard], now)) is not None]
+        for loss in losses:
+            self.losses.append(loss)
+            logger.error("the log does not have what this process saw: %s", loss.describe())
+            await _record(connection, loss)
+        if losses and self._is_told:
+            self._begin("the log was put back in place")
+        if not self._is_told:
+            self._is_told = True
+            await self._changed()
+
+
+async def _found(connection: Connection, shard: int, seen: Seen) -> dict[int, bool]:
+    """Which of the commits that were seen the log has: if it has the last one, no other is looked up."""
+    found: dict[int, bool] = {}
+    for commits in ([seen.last], seen.remembered()):
+        rows = await connection.fetch(_FIND, shard, [c.number for c in commits], [c.hash for c in commits])
+        found |= dict(rows)
+        if found[commits[-1].number]:
+            break
+    return found
 
 
 async def _record(connection: Connection, loss: Loss) -> None:
@@ -116,7 +123,7 @@ async def _record(connection: Connection, loss: Loss) -> None:
     arguments: tuple[Any, ...] = (loss.after_position, loss.last_position, loss.last_commit, loss.hash, process)
     try:
         await connection.execute(_RECORD, loss.shard, *arguments)
-    except asyncpg.PostgresError as error:
+    except (asyncpg.PostgresError, *UNREACHABLE) as error:
         logger.warning("the loss was not recorded: %s", error)
 
 

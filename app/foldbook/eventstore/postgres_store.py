@@ -18,7 +18,7 @@ from foldbook.eventstore.postgres_run import ServerRun, commit_in
 from foldbook.eventstore.seen import Commit, Loss
 from foldbook.eventstore.store import Fate, FirstResult, Proposal, Snapshot, StoredEvent, SubjectEvent, Verdict
 from foldbook.postgres.calls import call
-from foldbook.postgres.connection import UNREACHABLE, connect, create_pool
+from foldbook.postgres.connection import UNREACHABLE, Connection, connect, create_pool
 from foldbook.postgres.sqlstates import raise_if_unavailable
 
 _ASK_DOCTOR = "`foldbook doctor` says what is in the way"
@@ -28,7 +28,7 @@ _NULL = b"null"
 
 APPEND = call("eventstore.append", 18)
 _APPEND_ONE = call("eventstore.append_one", 15)
-_APPEND_UNDER_LEASE = call("eventstore.append_under_lease", 20)
+_APPEND_UNDER_LEASE = call("eventstore.append_under_lease", 21)
 _READ_AGGREGATES = call("eventstore.read_aggregates", 4)
 _READ_SUBJECTS = call("eventstore.read_subjects", 4)
 _COMMAND_RESULTS = call("eventstore.command_results", 4)
@@ -55,9 +55,10 @@ class LeaseLost(FoldbookError, code="lease-lost", status=503, title="Another pro
 
 
 class LeaseEpoch(NamedTuple):
-    """A lease, as one process holds it."""
+    """A lease, as one process holds it. After a failover to a replica that lagged, another may have the same number."""
 
     name: str
+    holder: str
     epoch: int
 
 
@@ -99,6 +100,10 @@ class PostgresStore:
     async def check(self) -> None:
         async with self._reading() as connection:
             await self._server.check(connection)
+
+    async def is_another(self, connection: Connection) -> bool:
+        """Whether somebody else's new connection leads to another run than the store's first."""
+        return await self._server.admit(connection) > 0
 
     async def append(self, shard: int, proposals: Sequence[Proposal]) -> list[Verdict]:
         async with self._turns[shard]:
@@ -266,6 +271,8 @@ class _Writer:
         self.run = run
         self._append_one = append_one
         self._lease = lease
+        self._warning: str | None = None
+        connection.add_log_listener(self._take_message)
 
     @classmethod
     async def open(cls, dsn: str, lease: LeaseEpoch | None, server: ServerRun) -> _Writer:
@@ -278,6 +285,19 @@ class _Writer:
             raise
 
     async def append(self, shard: int, proposals: Sequence[Proposal]) -> Sequence[Any]:
+        """The rows that ``append`` returns, once the commit is everywhere where it has to be."""
+        self._warning = None
+        rows = await self._append(shard, proposals)
+        if self._warning is not None:
+            raise ConnectionError(self._warning)
+        return rows
+
+    def _take_message(self, _: object, message: asyncpg.PostgresLogMessage) -> None:
+        """Append warns of nothing. Its commit does if somebody ends the wait for a replica, and succeeds without it."""
+        if message.severity_en == "WARNING":
+            self._warning = str(message)
+
+    async def _append(self, shard: int, proposals: Sequence[Proposal]) -> Sequence[Any]:
         if self._lease is not None:
             return await self.connection.fetch(_APPEND_UNDER_LEASE, *self._lease, shard, *columns(proposals))
         if len(proposals) == 1 and len(proposals[0].events) == 1:

@@ -85,12 +85,14 @@ class Seen:
         return [*(commit for commit in self._sparse if commit.number < first_recent), *self._recent]
 
     def compare(self, shard: int, is_there: Mapping[int, bool], now: datetime) -> Loss | None:
-        """What is lost, if of the remembered commits, by their numbers, the log has only these. It is forgotten."""
-        if not self._recent or is_there[self._recent[-1].number]:
+        """What is lost, if of the commits that were looked up, by their numbers, the log has only these. It is
+        forgotten, and so is what was seen since they were looked up."""
+        looked_up = [commit for commit in self.remembered() if commit.number in is_there]
+        if not looked_up or is_there[looked_up[-1].number]:
             return None
-        last = self._recent[-1]
+        last = looked_up[-1]
         kept = BEGINNING
-        for commit in self.remembered():
+        for commit in looked_up:
             if is_there[commit.number]:
                 kept = commit
         for commits in (self._recent, self._sparse):

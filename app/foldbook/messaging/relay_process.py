@@ -42,7 +42,7 @@ class RelayStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RelayProcess:
-    """``holder``: who this is, for people."""
+    """``holder``: who this is, unlike all others."""
 
     def __init__(
         self,

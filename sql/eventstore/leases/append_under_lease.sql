@@ -2,6 +2,7 @@
 -- acquire_lease takes too: so an append is either before the lease changed hands, or refused.
 create or replace function eventstore.append_under_lease(
     p_lease text,
+    p_holder text,
     p_epoch bigint,
     p_shard integer,
     p_command_ids uuid[],
@@ -31,8 +32,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform eventstore.lock_shard(p_shard);
-    if not exists (select from eventstore.leases l where l.name = p_lease and l.epoch = p_epoch) then
-        raise exception 'the lease % is no longer at epoch %: another process has taken it', p_lease, p_epoch
+    -- A replica that lagged behind counts from an earlier epoch when it takes over: the number alone may be another's.
+    if not exists (
+        select from eventstore.leases l where l.name = p_lease and l.epoch = p_epoch and l.holder = p_holder
+    ) then
+        raise exception 'the lease % is no longer held by % at epoch %', p_lease, p_holder, p_epoch
             using errcode = 'FB015';
     end if;
     return query

@@ -1,4 +1,4 @@
-create or replace function eventstore.release_lease(p_name text, p_epoch bigint)
+create or replace function eventstore.release_lease(p_name text, p_holder text, p_epoch bigint)
 returns void
 language sql
 security definer
@@ -8,6 +8,7 @@ as $$
     set expires_at = clock_timestamp()
     where l.name = p_name
         and l.epoch = p_epoch
+        and l.holder = p_holder
         and l.expires_at > clock_timestamp();
 $$;
-comment on function eventstore.release_lease is 'Ends a lease before its time, if it still has this epoch.';
+comment on function eventstore.release_lease is 'Ends a lease before its time, if this holder still has it, at this epoch.';

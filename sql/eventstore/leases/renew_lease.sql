@@ -1,4 +1,4 @@
-create or replace function eventstore.renew_lease(p_name text, p_epoch bigint, p_duration_ms integer, p_status jsonb)
+create or replace function eventstore.renew_lease(p_name text, p_holder text, p_epoch bigint, p_duration_ms integer, p_status jsonb)
 returns boolean
 language plpgsql
 security definer
@@ -12,7 +12,8 @@ begin
         expires_at = clock_timestamp() + p_duration_ms * interval '1 ms',
         status = p_status
     where l.name = p_name
-        and l.epoch = p_epoch;
+        and l.epoch = p_epoch
+        and l.holder = p_holder;
     return found;
 end
 $$;

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Sequence
 
 from foldbook.errors import FoldbookError, StoreUnavailable
 from foldbook.eventstore.commands.batch import Batch, Landing, Overtaken
+from foldbook.eventstore.commands.proving import Attempt
 from foldbook.eventstore.retry import retry_while_unavailable
 from foldbook.eventstore.store import EventStore, Proposal, Verdict
 
@@ -24,8 +24,7 @@ class Appender:
         self._shard_count = shard_count
         self._outage_max_s = outage_max_s
         self.commits_total = 0
-        self.committed_at_s = -math.inf
-        """When the last append was committed, on the monotonic clock."""
+        self.latest = Attempt()
 
     async def append(self, batch: Batch) -> Landing:
         """Append a batch, again and again while the database cannot be reached: the command ids make that safe.
@@ -33,20 +32,23 @@ class Appender:
         If the server that can be reached then is another one, or was started again, it may not have what the batch was
         decided on: the verdicts are ``Overtaken``, and everything is to be decided again.
         """
-        resends = 0
+        failures = resends = 0
 
         async def attempt() -> list[Verdict]:
-            nonlocal resends
+            nonlocal failures, resends
             try:
                 return await self._send(batch.proposals, batch.run)
             except StoreUnavailable as error:
                 resends += error.in_doubt
+                failures += 1
+                if failures > 1:  # A connection that was lost is made again, and nobody need know.
+                    self.latest = Attempt(time.monotonic(), error)
                 raise
 
         try:
             verdicts: list[Verdict | Exception] = [*await retry_while_unavailable(attempt, self._outage_max_s)]
             self.commits_total += 1
-            self.committed_at_s = time.monotonic()
+            self.latest = Attempt(time.monotonic())
         except StoreUnavailable as error:
             error.in_doubt = resends > 0
             waiting = StoreUnavailable(str(error))

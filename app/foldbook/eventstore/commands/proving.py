@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from foldbook.errors import StoreUnavailable
 
@@ -13,23 +14,34 @@ INTERVAL_S = 1.0
 """For so long a commit, or a proof, shows that commits are possible."""
 FAILED_INTERVAL_S = 0.25
 """For so long a failed proof is not tried again."""
+FAILED_APPEND_INTERVAL_S = 5.0
+"""For so long an append that failed shows that commits are not possible, whatever a proof says: a proof makes no table
+larger, so that it succeeds on a disk that is full."""
+
+
+class Attempt(NamedTuple):
+    """An append that has just ended, on the monotonic clock, and why it failed, if it did."""
+
+    at_s: float = -math.inf
+    failure: StoreUnavailable | None = None
 
 
 class WriteProof:
-    """Of one shard. ``prove`` raises ``StoreUnavailable`` with the reason; ``committed_at_s`` is when something was
-    last committed, on the monotonic clock."""
+    """Of one shard. ``prove`` raises ``StoreUnavailable`` with the reason; ``latest`` is the latest append."""
 
-    def __init__(self, prove: Callable[[], Awaitable[None]], committed_at_s: Callable[[], float]) -> None:
+    def __init__(self, prove: Callable[[], Awaitable[None]], latest: Callable[[], Attempt]) -> None:
         self._prove = prove
-        self._committed_at_s = committed_at_s
+        self._latest = latest
         self._asked: asyncio.Task[None] | None = None
         self._answered_at_s = -math.inf
         self._failure: StoreUnavailable | None = None
 
     async def ask(self) -> None:
         """Raises ``StoreUnavailable`` if nothing can be committed."""
-        now_s = time.monotonic()
-        if now_s < self._committed_at_s() + INTERVAL_S:
+        now_s, (at_s, failure) = time.monotonic(), self._latest()
+        if failure is not None and now_s < at_s + FAILED_APPEND_INTERVAL_S:
+            raise StoreUnavailable(failure.detail)
+        if failure is None and now_s < at_s + INTERVAL_S:
             return
         if now_s >= self._answered_at_s + (INTERVAL_S if self._failure is None else FAILED_INTERVAL_S):
             if self._asked is None:

@@ -71,7 +71,7 @@ class ShardBus:
         )
         self._decisions = DecisionMaker(deciders, self.states, limits.batch_max)
         self._appender = Appender(store, shard, shard_count, limits.outage_max_s)
-        self.proof = WriteProof(lambda: store.prove(shard), lambda: self._appender.committed_at_s)
+        self.proof = WriteProof(lambda: store.prove(shard), lambda: self._appender.latest)
         self._results = Results(store, shard, limits.outage_max_s)
         self.queue: deque[Submission] = deque()
         self._batch = Batch()

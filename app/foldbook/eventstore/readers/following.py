@@ -1,13 +1,14 @@
 """Follows one aggregate: its state in this process, as soon as the log has it.
 
 A notification is a hint to look; a poll finds what a lost one hid. However many notifications come, the database is
-asked at most once in ``PAUSE_S``.
+asked at most once in ``PAUSE_S``. Each look reads the last event again: a log that was put back in place does not have
+it, or has another.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from foldbook.eventstore.decider import Decider
@@ -49,6 +50,11 @@ class Following(Generic[S]):
         self._state = decider.initial
         self._sequence = -1
         """Of the last event that was folded; -1: nothing was read yet."""
+        self._last: tuple[Any, ...] = ()
+        """That event, as it was read."""
+        self._looks = 0
+        """Begun, of which the latest may be under way."""
+        self._looked = 0
         self._watch = ServerWatch()
         self._woken = asyncio.Event()
         self._moved = asyncio.Condition()
@@ -65,31 +71,49 @@ class Following(Generic[S]):
         await self._loop.stop()
 
     async def reach(self, sequence: int) -> None:
-        """Return when the state has the event of this sequence."""
+        """Return when the log was read after this call, and the state has the event of this sequence."""
+        look = self._looks + 1
         self._woken.set()
         async with self._moved:
-            await self._moved.wait_for(lambda: self._sequence >= sequence)
+            await self._moved.wait_for(lambda: self._looked >= look and self._sequence >= sequence)
 
     async def _follow(self, connection: Connection) -> None:
         if await self._watch.is_another(connection):
-            self._state, self._sequence = self._decider.initial, -1  # It may have less than was read.
+            self._forget()
         while not self._loop.stopping.is_set():
             self._woken.clear()
-            after = max(self._sequence, 0)
-            rows = await connection.fetch(_READ, self._shard, [self._decider.name], [self._aggregate_id], [after])
+            self._looks += 1
+            await self._look(connection)
             self._loop.is_well()
-            await self._fold(rows, after)
             await self._loop.pause(PAUSE_S)
             await is_set_within(self._woken, self._poll_interval_s)
 
-    async def _fold(self, rows: list[Any], after: int) -> None:
-        if not rows and self._sequence >= 0:
-            return
-        state, sequence = self._state, after
-        for row in rows:
-            fact = self._decider.event_types.decode(row["type"], row["schema_version"], row["payload"])
-            state, sequence = self._decider.evolve(state, fact), row["sequence"]
+    async def _look(self, connection: Connection) -> None:
+        look = self._looks
+        if self._sequence > 0:
+            last, *rows = await self._read(connection, self._sequence - 1) or [()]
+            if last != self._last:
+                self._forget()
+        if self._sequence <= 0:
+            rows = await self._read(connection, 0)
+        if rows or self._sequence < 0:
+            self._fold(rows)
         async with self._moved:
-            self._state, self._sequence = state, sequence
-            self._tell(state)
+            self._looked = look
             self._moved.notify_all()
+
+    async def _read(self, connection: Connection, after: int) -> list[tuple[Any, ...]]:
+        """Sequence, type, version and payload of each event after that one."""
+        rows = await connection.fetch(_READ, self._shard, [self._decider.name], [self._aggregate_id], [after])
+        return [tuple(row)[2:] for row in rows]
+
+    def _forget(self) -> None:
+        """The log may have less than was read."""
+        self._state, self._sequence = self._decider.initial, -1
+
+    def _fold(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        state, last = self._state, self._last
+        for last in rows:
+            state = self._decider.evolve(state, self._decider.event_types.decode(*last[1:]))
+        self._state, self._last, self._sequence = state, last, last[0] if rows else 0
+        self._tell(state)
