@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeAlias
 
-import asyncpg
 import psycopg
 
 from foldbook.postgres import sessions
+from foldbook.postgres.hosts import reach
 from foldbook.postgres.pooling import LOST_STATEMENT, Probe, pooled
 from foldbook.postgres.program import WHOSE_CODE, refuse_newer
 from foldbook.postgres.urls import DatabaseUrl, parse
@@ -69,7 +69,8 @@ def _look(connection: Connection, asked: sessions.Wanted) -> sessions.Found:
 
 
 async def _refuse_pooling(connection: Connection, asked: sessions.Wanted, url: DatabaseUrl) -> sessions.Found:
-    other: asyncpg.Connection[Any] = await asyncpg.connect(**url.for_asyncpg())
+    host = url.at(connection.info.host, str(connection.info.port))  # the one that psycopg has reached
+    other, _ = await reach(host)
     try:
         return await Probe(other, partial(asyncio.to_thread, _look, connection, asked)).run()
     finally:

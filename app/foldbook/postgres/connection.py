@@ -16,6 +16,7 @@ import asyncpg
 
 from foldbook.errors import LogMismatch
 from foldbook.postgres import sessions
+from foldbook.postgres.hosts import reach
 from foldbook.postgres.pooling import Probe, pooled
 from foldbook.postgres.program import WHOSE_CODE, refuse_newer
 from foldbook.postgres.sqlstates import UNREACHABLE, unreachable_as_unavailable
@@ -57,14 +58,7 @@ async def connect(
     is missing or a newer program has migrated the database, :class:`~foldbook.errors.SessionRefused` if the database
     does not give such a session, and ``UrlError``.
     """
-    url = parse(dsn)
-    connection: Connection = await asyncpg.connect(**url.for_asyncpg(), command_timeout=command_timeout_s)
-    try:
-        await _prepare(connection, url=url, settings=settings)
-    except BaseException:
-        connection.terminate()
-        raise
-    return connection
+    return await _open(parse(dsn), settings, command_timeout=command_timeout_s)
 
 
 async def create_pool(
@@ -74,20 +68,32 @@ async def create_pool(
     raise. Raises what ``connect`` does."""
     url = parse(dsn)
 
+    async def open_one(dsn: str | None = None, **of_pool: Any) -> Any:
+        return await _open(url, {}, **of_pool)
+
     async def begin(connection: Connection) -> None:
-        await _prepare(connection, url=url, settings={})
         if admit is not None:
             await admit(connection)
 
     pool: asyncpg.Pool[Any] = await asyncpg.create_pool(
-        **url.for_asyncpg(),
         min_size=min_size,
         max_size=max_size,
         command_timeout=COMMAND_TIMEOUT_S,
+        connect=open_one,
         init=begin,
         reset=_keep,
     )
     return pool
+
+
+async def _open(url: DatabaseUrl, settings: Mapping[str, str], **arguments: Any) -> Connection:
+    connection, host = await reach(url, **arguments)
+    try:
+        await _prepare(connection, url=host, settings=settings)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
 
 
 async def _keep(connection: Any) -> None:
@@ -95,7 +101,7 @@ async def _keep(connection: Any) -> None:
 
 
 async def _prepare(connection: Any, *, url: DatabaseUrl, settings: Mapping[str, str]) -> None:
-    """Makes a connection the session that is asked for, and makes sure of it."""
+    """Makes a connection the session that is asked for, and makes sure of it. ``url``: of the host that it leads to."""
     asked = sessions.wanted(url.settings, settings, url.role)
     try:
         await _set(connection, asked)
@@ -128,7 +134,7 @@ async def _look(connection: Connection, asked: sessions.Wanted) -> sessions.Foun
 
 
 async def _refuse_pooling(connection: Connection, asked: sessions.Wanted, url: DatabaseUrl) -> sessions.Found:
-    other: Connection = await asyncpg.connect(**url.for_asyncpg(), command_timeout=COMMAND_TIMEOUT_S)
+    other, _ = await reach(url, command_timeout=COMMAND_TIMEOUT_S)
     try:
         return await Probe(other, partial(_look, connection, asked)).run()
     finally:

@@ -11,7 +11,7 @@ import re
 import shlex
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -93,7 +93,7 @@ class DatabaseUrl:
 
     @property
     def connect_timeout_s(self) -> int:
-        """For each host."""
+        """How long each host may take to let somebody in."""
         given = int(self.parameters.get("connect_timeout", 0))
         return min(given, CONNECT_TIMEOUT_S_MAX) if given > 0 else CONNECT_TIMEOUT_S
 
@@ -119,16 +119,35 @@ class DatabaseUrl:
             "gssencmode": "disable",
         }
 
+    @property
+    def address(self) -> str:
+        """Where its hosts are, for a person."""
+        return ":".join(filter(None, (self.parameters.get("host", "the local socket"), self.parameters.get("port"))))
+
+    def at(self, host: str, port: str, **others: str) -> DatabaseUrl:
+        """The same database on one host. Either may be empty: the library's default."""
+        place = {"host": host, "port": port, **others}
+        kept = {name: value for name, value in self.parameters.items() if name not in place}
+        return replace(self, parameters=kept | {name: value for name, value in place.items() if value})
+
+    def hosts(self) -> list[DatabaseUrl]:
+        """The URL for each of its hosts alone, in the order in which libpq tries them."""
+        names = self.parameters.get("host", "").split(",")
+        ports = self.parameters.get("port", "").split(",")
+        places = list(zip(names, ports if len(ports) > 1 else ports * len(names), strict=True))
+        wanted = self.parameters.get("target_session_attrs", "")
+        passes = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
+        return [self.at(host, port, target_session_attrs=attrs) for attrs in passes for host, port in places]
+
     def for_asyncpg(self) -> dict[str, Any]:
-        """The arguments of ``asyncpg.connect``. Raises ``OSError`` and ``ssl.SSLError`` for files of certificates."""
+        """The arguments of ``asyncpg.connect``, of a URL with one host (``hosts``). Raises ``OSError`` and
+        ``ssl.SSLError`` for files of certificates."""
         given = self.parameters
-        hosts = given["host"].split(",") if "host" in given else None
-        ports = [int(port or 5432) for port in given["port"].split(",")] if given.get("port") else None
         arguments: dict[str, Any] = {
-            "host": hosts,
-            "port": ports if hosts is None or ports is None or len(ports) > 1 else ports * len(hosts),
+            "host": given.get("host"),
+            "port": int(given["port"]) if "port" in given else None,
             "database": given.get("dbname"),
-            "timeout": self.connect_timeout_s * len(hosts or [""]),
+            "timeout": self.connect_timeout_s,
             "server_settings": {"application_name": self.application_name}
             | ({"options": self.startup_options} if self.startup_options else {}),
         }
