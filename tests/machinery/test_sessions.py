@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from foldbook.postgres import blocking, sessions
 from foldbook.postgres.connection import connect, create_pool
 from foldbook.postgres.migrations import migrate
 from foldbook.postgres.roles import ENGINE, OWNER, as_role
+from foldbook.resources import ROOT
 from foldbook.trading.book import ORDER_BOOK
 from tests.builders import open_account, place
 from tests.conftest import prepare
@@ -60,6 +62,9 @@ BAD = {
     "transaction_timeout": "300ms",
     "default_table_access_method": "evil",
     "client_min_messages": "error",
+    "foldbook.slice": "1",
+    "foldbook.slices": "2",
+    "foldbook.planned_for": "1000000",
 }
 """For each setting that is pinned, a value that changes a result, or breaks something."""
 
@@ -97,9 +102,9 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 def known(server: Server) -> dict[str, str]:
-    """Those of ``BAD`` that this version has."""
+    """Those of ``BAD`` that this version has, and our own."""
     names = {name for (name,) in server.execute("select name from pg_settings")}
-    return {name: value for name, value in BAD.items() if name in names}
+    return {name: value for name, value in BAD.items() if name in names or "." in name}
 
 
 @pytest.fixture
@@ -297,10 +302,17 @@ def test_every_setting_of_a_session_is_decided_on(server: Server) -> None:
     assert open_questions == []
 
 
+def test_every_setting_of_our_own_is_pinned() -> None:
+    """Anybody can set one, with any value: for a database, a login, or a session that a pooler hands on."""
+    read = re.compile(r"current_setting\(\s*'(\w+\.\w+)'")
+    sources = [*(ROOT / "sql").rglob("*.sql"), *(ROOT / "app").rglob("*.py"), *(ROOT / "app").rglob("*.sql")]
+    found = {name for path in sources for name in read.findall(path.read_text())}
+    assert found - {"foldbook.code_schemas"} == {name for name in sessions.PINNED if "." in name}
+    assert "foldbook.code_schemas" in found, "a migration sets it in the transaction that reads it"
+
+
 def test_no_sql_depends_on_backslashes() -> None:
     """standard_conforming_strings says what a backslash in a string means, also in somebody's psql."""
-    from foldbook.resources import ROOT
-
     for path in (ROOT / "sql").rglob("*.sql"):
         for line in path.read_text().splitlines():
             code = line.partition("--")[0]

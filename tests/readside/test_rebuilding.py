@@ -12,7 +12,9 @@ import psycopg
 import pytest
 
 from foldbook.errors import ProjectionError
+from foldbook.postgres.urls import with_setting
 from foldbook.resources import projection_files
+from tests.conftest import Postgres, name_of
 from tests.readside.histories import write_book, write_many
 from tests.readside.projecting import (
     DEFINITIONS,
@@ -59,6 +61,38 @@ async def test_a_rebuild_while_writes_go_on_equals_a_fresh_fold(database: str, n
             await asyncio.gather(*others)
             await caught_up(database)
     await assert_equal_to_fresh_folds(database)
+
+
+@pytest.mark.parametrize("setter", ["options", "database"])
+async def test_a_rebuild_folds_every_event_whatever_slice_its_session_was_given(
+    postgres: Postgres, database: str, setter: str
+) -> None:
+    """What is written after the workers have filled the copy is folded by the session that swaps it."""
+    dsn = database
+    if setter == "options":
+        dsn = with_setting(with_setting(database, "foldbook.slices", "2"), "foldbook.slice", "1")
+    else:
+        with connected(postgres.admin_dsn) as admin_connection:
+            for name, value in (("slices", 2), ("slice", 1)):
+                statement = f"alter database {name_of(database)} set foldbook.{name} = {value}"
+                admin_connection.execute(statement.encode())
+    with connected(database) as connection:
+        for _ in range(8):
+            write_book(connection)
+        async with projecting(dsn):
+            await caught_up(dsn)
+        async with administering(dsn) as admin:
+            with connected(database) as reader, reader.transaction():
+                reader.execute("select count(*) from read.orders")
+                rebuild = await admin.start_rebuild("orders")
+                await waiting_for_a_lock(database, "%projection_swap%")
+                for _ in range(8):
+                    write_book(connection)
+            await rebuild
+        created = "select count(distinct subject) from eventstore.events where type = 'OrderCreated'"
+        counts = connection.execute(f"select (select count(*) from read.orders), ({created})".encode()).fetchone()
+        assert counts is not None and counts[0] == counts[1] > 0
+    await assert_equal_to_fresh_folds(dsn, ["orders"])
 
 
 async def test_rebuilt_tables_have_the_indexes_and_keys_of_the_old_ones(database: str) -> None:

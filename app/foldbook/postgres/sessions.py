@@ -55,6 +55,11 @@ PINNED: Mapping[str, str] = {
     # An error ends a statement, not the session.
     "exit_on_error": "off",
     "plan_cache_mode": "auto",
+    # Our own. The whole log is folded, but for a worker of a rebuild, which says which slice it takes.
+    "foldbook.slice": "0",
+    "foldbook.slices": "1",
+    # For which head of the log the session has made its plans: none yet.
+    "foldbook.planned_for": "0",
 }
 """As ``SHOW`` shows them. A setting that the server's version does not know is left out."""
 
