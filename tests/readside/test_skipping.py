@@ -11,10 +11,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+import psycopg
 import pytest
 
 from foldbook.errors import ProjectionError
 from foldbook.eventstore.readers.definitions import Definition
+from foldbook.postgres.connection import UNREACHABLE
+from tests.machinery.test_sqlstates import CLASSES
 from tests.readside.histories import Happening, write, write_book, write_many
 from tests.readside.projecting import (
     DEFINITIONS,
@@ -133,6 +136,95 @@ async def test_a_changed_definition_tries_it_again(database: str) -> None:
         await admin.rebuild("orders")
         assert (await admin.verify("orders")).equal
     assert (stopped.orders(), (await status_of(database, "orders")).skipped) == (before, 0)
+
+
+FAILS = """
+create or replace function public.fails(p_subject text) returns boolean language plpgsql as $$
+begin
+    if p_subject = 'never-created' then
+        {}
+    end if;
+    return false;
+end
+$$
+"""
+
+
+def fail(dsn: str, sqlstate: str | None) -> None:
+    """What ``public.fails`` does from now on at the event; None: it takes it out."""
+    then = "return true;" if sqlstate is None else f"raise exception 'the server' using errcode = '{sqlstate}';"
+    with connected(dsn) as connection:
+        connection.execute(FAILS.format(then).encode())
+
+
+@pytest.mark.parametrize("sqlstate", ["40P01", "53100", "53200", "55P03", "55006", "57P05", "58030", "XX001"])
+async def test_a_passing_error_of_the_server_skips_nothing_again(database: str, sqlstate: str) -> None:
+    """A disk that is full while a new definition tries the event says nothing about the event."""
+    async with stopped_at_poison(database) as stopped:
+        await stopped.skip(stopped.position)
+        await caught_up(database)
+    letters, before = stopped.letters(), stopped.orders()
+    mended = changed("from log e\n", "from (select * from log l where not public.fails(l.subject)) e\n")
+    async with administering(database, [mended]) as admin:
+        fail(database, sqlstate)
+        with pytest.raises(ProjectionError, match="the server"):
+            await admin.rebuild("orders")
+        assert (stopped.letters(), stopped.orders()) == (letters, before)
+        fail(database, None)
+        await admin.rebuild("orders")
+        assert (stopped.letters(), (await status_of(database, "orders")).skipped) == (letters, 0)
+
+
+async def test_a_decision_about_an_internal_error_holds_for_the_same_one(database: str) -> None:
+    """Else no rebuild would ever end: an event can be what an internal error comes from."""
+    broken = changed("from log e\n", "from (select * from log l where not public.fails(l.subject)) e\n")
+    fail(database, "XX000")
+    async with administering(database, [broken]) as admin:
+        await admin.rebuild("orders")
+    with connected(database) as connection:
+        position = write_many(connection, 20) + 1
+        write(connection, [POISON])
+        write_book(connection)
+    async with projecting(database, [broken]):
+
+        async def is_stopped() -> bool:
+            return (await status_of(database, "orders")).error is not None
+
+        await until(is_stopped)
+        await Stopped(database, position).skip(position)
+        await caught_up(database, ["orders"])
+    also_broken = Definition.parse("orders", broken.sql.replace(";", "; -- changed", 1))
+    async with administering(database, [also_broken]) as admin:
+        await admin.rebuild("orders")
+        assert (await admin.verify("orders")).equal
+    assert [letter[::3] for letter in Stopped(database, position).letters()] == 2 * [(position, "XX000")]
+
+
+async def test_a_passing_error_is_no_fault_of_the_event_that_a_projection_was_at(database: str) -> None:
+    """A round failed at an event, and while that is searched for, the server has no room: then none is blamed."""
+    passing = changed("from log e\n", "from (select * from log l where not public.fails(l.subject)) e\n")
+    fail(database, "53100")
+    with connected(database) as connection:
+        head = write_many(connection, 20)
+        async with administering(database, [passing]) as admin:
+            await admin.rebuild("orders")
+        write(connection, [POISON])
+        with pytest.raises(psycopg.errors.DiskFull):
+            connection.execute("select eventstore.projection_narrow('orders', 0, 50000)")
+        assert (await status_of(database, "orders")).error is None
+        fail(database, "22012")
+        connection.execute("select eventstore.projection_narrow('orders', 0, 50000)")
+        error = (await status_of(database, "orders")).error
+        assert error is not None and (error.position, error.sqlstate) == (head + 1, "22012")
+
+
+def test_what_is_passing_in_sql_is_tried_again_by_the_rounds(database: str) -> None:
+    """Else a projection would neither go on nor say why."""
+    with connected(database) as connection:
+        for kind in CLASSES:
+            is_of_server = issubclass(kind, UNREACHABLE) and str(kind.sqlstate)[:2] in ("40", "53", "55", "57", "58")
+            found = connection.execute("select eventstore.is_passing(%s)", [kind.sqlstate]).fetchone()
+            assert found == (is_of_server,), kind
 
 
 def changed(old: str, new: str, count: int = -1) -> Definition:

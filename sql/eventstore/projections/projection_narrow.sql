@@ -27,6 +27,9 @@ begin
             v_done := v_try;
         exception when others then
             get stacked diagnostics v_sqlstate = returned_sqlstate, v_message = message_text;
+            if eventstore.is_passing(v_sqlstate) then
+                raise; -- No event is to blame.
+            end if;
             v_end := v_try;
             exit when v_end = v_done + 1;
         end;
