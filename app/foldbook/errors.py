@@ -18,7 +18,7 @@
     ├── AccountHidden           a key may not see the account             (access.roles)
     ├── UnknownEvent            a type or schema version that this program does not know
     ├── LogClockAhead           what was recorded up to a time cannot be said
-    ├── UnreadableEvent         a payload that is not of its type, say because an upcaster returned null
+    ├── UnreadableEvent         a payload that is not of its type, or cannot be folded
     ├── ProjectionError         an unknown projection, or one that is busy or failed
     ├── LogMismatch             the database's log is not the one that the settings describe
     ├── LogChanged              the log is not the one that a reader has read before
@@ -194,10 +194,9 @@ class LogClockAhead(
 class UnreadableEvent(
     FoldbookError, code="unreadable-event", status=500, title="The log contains an event that cannot be read"
 ):
-    def __init__(self, type_name: str, schema_version: int, why: str) -> None:
-        super().__init__(
-            f"event type {type_name!r} with schema version {schema_version}, as its upcasters leave it: {why}"
-        )
+    @classmethod
+    def of(cls, type_name: str, schema_version: int, why: str) -> UnreadableEvent:
+        return cls(f"event type {type_name!r} with schema version {schema_version}, as its upcasters leave it: {why}")
 
 
 class ProjectionError(FoldbookError):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from decimal import Decimal, Overflow
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from foldbook.errors import (
@@ -17,15 +19,28 @@ from foldbook.errors import (
     SequenceConflict,
     StoreUnavailable,
     UnknownEvent,
+    UnreadableEvent,
 )
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import AggregateKey, Event, Metadata
 from foldbook.eventstore.memory_store import MemoryStore
-from foldbook.eventstore.store import EventStore, Proposal, StoredEvent, Verdict
+from foldbook.eventstore.store import EventStore, Proposal, StoredEvent, SubjectEvent, Verdict
 from foldbook.trading.book import ORDER_BOOK, Book
-from tests.builders import ACCOUNT, KEY, book_created, cancel, open_account, place, report, trade
+from tests.builders import (
+    ACCOUNT,
+    KEY,
+    accepted,
+    book_created,
+    cancel,
+    created,
+    filled,
+    open_account,
+    place,
+    report,
+    trade,
+)
 
 
 async def test_an_order_from_open_to_filled(bus: CommandBus, store: EventStore) -> None:
@@ -413,6 +428,64 @@ async def test_an_event_from_the_future_is_refused_and_stops_nobody_else(store: 
     with pytest.raises(UnknownEvent, match="OrderTeleported"):
         await bus.execute(place("o-3", "future/x/live"))
     assert bus.is_running
+    await bus.stop()
+
+
+@pytest.mark.parametrize("number", ["1E+999999", "sNaN"])
+async def test_an_event_that_cannot_be_folded_stops_nobody_else(store: EventStore, number: str) -> None:
+    """As nobody but whoever doctors the log writes it."""
+    account = "doctored/x/live"
+    odd = filled("e-1", number, cum="0.5", leaves="1.5")
+    await store.append(
+        0, [Proposal(open_account(account), b"x", 0, None, None, b"{}", (book_created(account), created(), odd))]
+    )
+    bus = CommandBus(store, ORDER_BOOK)
+    await bus.start()
+    await bus.execute(open_account())
+    futures = [bus.submit(place("o-1")), bus.submit(place("o-2", account)), bus.submit(place("o-2"))]
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [CommandResult, UnreadableEvent, CommandResult]
+    await bus.stop()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"payload": b"{}"}, UnreadableEvent),
+        ({"type": "OrderTeleported"}, UnknownEvent),
+        ({"type": "OrderAccepted", "payload": accepted().payload()}, UnreadableEvent),
+    ],
+)
+async def test_a_forgotten_order_that_cannot_be_recalled_stops_nobody_else(
+    change: dict[str, Any], expected: type[Exception]
+) -> None:
+    class Doctored(MemoryStore):
+        async def read_subjects(self, shard: int, subjects: Sequence[tuple[AggregateKey, str]]) -> list[SubjectEvent]:
+            found = await super().read_subjects(shard, subjects)
+            return [msgspec.structs.replace(e, **change) if e.type == "OrderCreated" else e for e in found]
+
+    bus = CommandBus(Doctored(), ORDER_BOOK)
+    await bus.start()
+    for command in (open_account(), place(), trade("e-1", "2"), open_account("other/x/live")):
+        await bus.execute(command)
+    futures = [bus.submit(place("o-2")), bus.submit(cancel()), bus.submit(place("o-1", "other/x/live"))]
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [CommandResult, expected, CommandResult]
+    await bus.stop()
+
+
+async def test_a_decision_that_cannot_be_folded_spoils_no_other() -> None:
+    def evolve(book: Book, event: Any) -> Book:
+        if event.subject == "o-bad":
+            raise Overflow
+        return ORDER_BOOK.evolve(book, event)
+
+    bus = CommandBus(MemoryStore(), dataclasses.replace(ORDER_BOOK, evolve=evolve))
+    await bus.start()
+    await bus.execute(open_account())
+    futures = [bus.submit(place(order_id)) for order_id in ("o-1", "o-bad", "o-2")]
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [CommandResult, Overflow, CommandResult]
     await bus.stop()
 
 

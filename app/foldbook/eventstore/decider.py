@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from foldbook.eventstore.events import Command, Event, EventTypes
+from foldbook.errors import UnreadableEvent
+from foldbook.eventstore.events import Command, Event, EventTypes, Payload
 
 S = TypeVar("S")
 
@@ -50,11 +51,26 @@ class Decider(Generic[S]):
         return self.forgotten is not None and self.forgotten(command, state)
 
     def decide_recalling(self, command: Command, state: S, past: Iterable[Event]) -> Sequence[Event]:
-        """Decide on ``state``, with the events of a subject that it has forgotten folded back in, if there are any."""
+        """Decide on ``state``, with the events of a subject that it has forgotten folded back in, if there are any.
+
+        Raises ``UnreadableEvent`` for events that cannot be folded.
+        """
         if past:
             assert self.recall is not None
-            state = self.recall(state, past)
+            try:
+                state = self.recall(state, past)
+            except Exception as error:
+                raise UnreadableEvent(f"events about {command.subject!r} cannot be folded: {error!r}") from error
         return self.decide(command, state)
+
+    def evolve_recorded(self, state: S, type_name: str, schema_version: int, payload: Payload) -> S:
+        """The state after an event of the log. Raises ``UnknownEvent``, or ``UnreadableEvent`` for one that cannot be
+        read or folded."""
+        event = self.event_types.decode(type_name, schema_version, payload)
+        try:
+            return self.evolve(state, event)
+        except Exception as error:  # Arithmetic, for a number that no program writes.
+            raise UnreadableEvent.of(type_name, schema_version, f"it cannot be folded: {error!r}") from error
 
     def fold(self, events: Iterable[Event], state: S | None = None) -> S:
         """The state after ``events``, starting from ``state`` or from the initial state."""

@@ -9,13 +9,16 @@ import hashlib
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 from uuid import UUID
 
 import msgspec
 
 from foldbook.errors import UnknownEvent, UnreadableEvent
 from foldbook.eventstore.declaration import Declaration
+
+Payload: TypeAlias = bytes | memoryview | msgspec.Raw | None
+"""A recorded event's JSON, as its upcasters leave it; None: they returned null."""
 
 
 class AggregateKey(NamedTuple):
@@ -163,11 +166,11 @@ class EventTypes:
         self.types = tuple(types)
         self._types = {t.__name__: (t, msgspec.json.Decoder(t)) for t in self.types}
 
-    def decode(self, type_name: str, schema_version: int, payload: bytes | memoryview | msgspec.Raw | None) -> Event:
+    def decode(self, type_name: str, schema_version: int, payload: Payload) -> Event:
         known = self._types.get(type_name)
         if known is None or schema_version != known[0].schema_version:
             raise UnknownEvent(type_name, schema_version)
         try:
             return known[1].decode(b"null" if payload is None else payload)
-        except msgspec.DecodeError as error:
-            raise UnreadableEvent(type_name, schema_version, str(error)) from error
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise UnreadableEvent.of(type_name, schema_version, str(error)) from error

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from foldbook.errors import LogMismatch, Refusal, SequenceConflict, StoreUnavailable
 from foldbook.eventstore.commands.batch import Batch, State
 from foldbook.eventstore.commands.refusals import refusal_to_json
-from foldbook.eventstore.commands.state_cache import StateCache
+from foldbook.eventstore.commands.state_cache import StateCache, SubjectKey
 from foldbook.eventstore.commands.submission import Submission
 from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.events import NO_METADATA, AggregateKey, Event
@@ -25,7 +25,7 @@ _SPLIT_MIN = 24
 _ENCODER = msgspec.json.Encoder()
 _NO_METADATA_JSON = _ENCODER.encode(NO_METADATA)
 
-Past = Mapping[tuple[AggregateKey, str | None], Sequence[Event]]
+Past = Mapping[SubjectKey, Sequence[Event]]
 """The events of subjects that a state has forgotten."""
 
 
@@ -56,9 +56,12 @@ class DecisionMaker:
             keys = {submission.aggregate_key: None for submission in window}
             self._states.hear(keys)
             if not self._states.are_current(keys):
-                window = _without_unreadable(window, await self._states.load(keys))
-            forgotten = self._forgotten(window, batch, flight)
-            past: Past = await self._states.recall(forgotten) if forgotten else {}
+                unreadable = await self._states.load(keys)
+                window = _without_unreadable(window, lambda s: unreadable.get(s.aggregate_key))
+            past: Past = {}
+            if forgotten := self._forgotten(window, batch, flight):
+                past, unrecalled = await self._states.recall(forgotten)
+                window = _without_unreadable(window, lambda s: unrecalled.get(s.subject_key))
             if self._states.is_overtaken:
                 return
             batch.run = self._states.run
@@ -118,6 +121,7 @@ class DecisionMaker:
         try:
             _check_sequence(submission, aggregate.sequence)
             events = decider.decide_recalling(command, aggregate.state, past)
+            state = decider.fold(events, aggregate.state)
         except Refusal as refusal:
             reason, absent_subject = refusal_to_json(refusal), None
         except Exception as error:
@@ -140,7 +144,7 @@ class DecisionMaker:
             ),
         )
         if events:
-            aggregate.state = decider.fold(events, aggregate.state)
+            aggregate.state = state
             aggregate.sequence += len(events)
             batch.after[key] = (aggregate.state, aggregate.sequence)
         return True
@@ -156,10 +160,13 @@ def _is_under_way(submission: Submission, batch: Batch, flight: Batch | None) ->
     return key in batch.touched or (flight is not None and key in flight.touched)
 
 
-def _without_unreadable(window: Iterable[Submission], unreadable: Mapping[AggregateKey, Exception]) -> list[Submission]:
+def _without_unreadable(
+    window: Iterable[Submission], why: Callable[[Submission], Exception | None]
+) -> list[Submission]:
+    """Those that can be decided. The others are told why not."""
     readable = []
     for submission in window:
-        error = unreadable.get(submission.aggregate_key)
+        error = why(submission)
         if error is None:
             readable.append(submission)
         else:

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import attrgetter
+from typing import TypeAlias
 
 import msgspec
 
+from foldbook.errors import UnknownEvent, UnreadableEvent
 from foldbook.eventstore.commands.batch import State
 from foldbook.eventstore.commands.snapshots import Snapshotter
 from foldbook.eventstore.decider import Decider
@@ -50,6 +52,10 @@ class Aggregate:
 
 Heard = Callable[[AggregateKey], tuple[State, int] | None]
 """An aggregate's state and sequence, as somebody who reads the log anyway has them."""
+
+
+SubjectKey: TypeAlias = tuple[AggregateKey, str | None]
+"""An aggregate, and a subject in it."""
 
 
 class StateCache:
@@ -165,18 +171,26 @@ class StateCache:
 
     async def recall(
         self, subjects: Sequence[tuple[AggregateKey, str]]
-    ) -> dict[tuple[AggregateKey, str | None], list[Event]]:
-        """The events of each subject that its aggregate's state no longer remembers, in one query."""
-        recalled: dict[tuple[AggregateKey, str | None], list[Event]] = {subject: [] for subject in subjects}
+    ) -> tuple[dict[SubjectKey, list[Event]], dict[SubjectKey, Exception]]:
+        """The events of each subject that its aggregate's state no longer remembers, in one query; and those subjects
+        whose events cannot be read, and why.
+
+        Raises ``StoreUnavailable``.
+        """
+        recalled: dict[SubjectKey, list[Event]] = {subject: [] for subject in subjects}
+        unreadable: dict[SubjectKey, Exception] = {}
         if subjects:
             found = await retry_while_unavailable(
                 lambda: self._store.read_subjects(self._shard, subjects), self._outage_max_s
             )
             for event in found:
                 types = self._deciders[event.aggregate_type].event_types
-                fact = types.decode(event.type, event.schema_version, event.payload)
-                recalled[event.aggregate_key, event.subject].append(fact)
-        return recalled
+                key = event.aggregate_key, event.subject
+                try:
+                    recalled[key].append(types.decode(event.type, event.schema_version, event.payload))
+                except (UnknownEvent, UnreadableEvent) as error:
+                    unreadable[key] = error
+        return recalled, unreadable
 
     async def _begin(self, after: dict[AggregateKey, int]) -> None:
         """Begin the states that are not there from their snapshots, or from nothing; ``after`` follows."""
@@ -204,8 +218,9 @@ class StateCache:
     def _fold(self, key: AggregateKey, tail: Iterable[StoredEvent]) -> None:
         aggregate, decider = self._aggregates[key], self._deciders[key.type]
         for event in tail:
-            fact = decider.event_types.decode(event.type, event.schema_version, event.payload)
-            aggregate.stored = decider.evolve(aggregate.stored, fact)
+            aggregate.stored = decider.evolve_recorded(
+                aggregate.stored, event.type, event.schema_version, event.payload
+            )
             aggregate.stored_sequence = event.sequence
 
     # -- keeping up ------------------------------------------------------------------------------------------------

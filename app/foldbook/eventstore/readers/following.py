@@ -114,6 +114,6 @@ class Following(Generic[S]):
     def _fold(self, rows: Sequence[tuple[Any, ...]]) -> None:
         state, last = self._state, self._last
         for last in rows:
-            state = self._decider.evolve(state, self._decider.event_types.decode(*last[1:]))
+            state = self._decider.evolve_recorded(state, *last[1:])
         self._state, self._last, self._sequence = state, last, last[0] if rows else 0
         self._tell(state)

@@ -32,7 +32,11 @@ class StateCodec(Generic[S]):
         return self._encoder.encode(state)
 
     def decode(self, state: bytes) -> S:
-        return self._decoder.decode(state)
+        """Raises ``msgspec.DecodeError``."""
+        try:
+            return self._decoder.decode(state)
+        except RecursionError as error:
+            raise msgspec.DecodeError("it is nested too deeply") from error
 
 
 def codec_of(decider: Decider[S]) -> StateCodec[S]:

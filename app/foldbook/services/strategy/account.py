@@ -121,8 +121,8 @@ class Account:
             except msgspec.DecodeError as error:
                 logger.warning("the snapshot of %s is ignored: %s", self.name, error)
         for stored in await self._store.read_aggregates(self.shard, [(self._key, self.sequence)]):
-            event = ORDER_BOOK.event_types.decode(stored.type, stored.schema_version, stored.payload)
-            self.book, self.sequence = ORDER_BOOK.evolve(self.book, event), stored.sequence
+            self.book = ORDER_BOOK.evolve_recorded(self.book, stored.type, stored.schema_version, stored.payload)
+            self.sequence = stored.sequence
 
     async def _page(self, limit: int = PAGE_EVENTS) -> list[RecordedEvent]:
         return await self._store.read_log(self.shard, self.position, limit, self._key)
