@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import psycopg
 import pytest
 
 from foldbook.audit import snapshots
 from foldbook.audit.report import SnapshotReport
 from foldbook.audit.snapshots import verify_snapshots
+from foldbook.errors import StoreUnavailable
 from foldbook.eventstore import replay
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.eventstore.postgres_store import PostgresStore
+from foldbook.eventstore.replay import Replay
 from foldbook.eventstore.states.codec import codec_of
 from foldbook.eventstore.store import Snapshot
+from foldbook.postgres.connection import UNREACHABLE
+from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.postgres.roles import AUDITOR, ENGINE, as_role
 from foldbook.trading.book import ORDER_BOOK
 from tests.builders import key, open_account, place
@@ -22,10 +29,9 @@ ACCOUNTS = ("a/x/live", "b/x/live", "c/x/live")
 CODEC = codec_of(ORDER_BOOK)
 
 
-@pytest.fixture
-async def snapped(database: str) -> str:
-    """A database with a snapshot of each account."""
-    store = PostgresStore(as_role(database, ENGINE))
+async def take_snapshots(dsn: str) -> None:
+    """One of each account."""
+    store = PostgresStore(as_role(dsn, ENGINE))
     bus = CommandBus(store, ORDER_BOOK, limits=BusLimits(snapshot_every=3))
     await bus.start()
     for account in ACCOUNTS:
@@ -34,6 +40,12 @@ async def snapped(database: str) -> str:
             await bus.execute(place(f"o-{n}", account=account))
     await bus.stop()
     await store.close()
+
+
+@pytest.fixture
+async def snapped(database: str) -> str:
+    """A database with a snapshot of each account."""
+    await take_snapshots(database)
     return database
 
 
@@ -79,3 +91,34 @@ async def test_what_is_reported_is_bounded(snapped: str, monkeypatch: pytest.Mon
     with psycopg.connect(snapped) as owner:
         owner.execute("update eventstore.snapshots set hash = sha256('')")
     assert len((await verified(snapped)).findings) == 2
+
+
+@pytest.mark.parametrize("is_started_again", [False, True])
+async def test_a_server_that_goes_away_meanwhile_is_no_finding(
+    own_postgres: EmbeddedPostgres, is_started_again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await take_snapshots(own_postgres.dsn)
+    folded: list[Replay[Any]] = []
+
+    async def interrupted(*arguments: Any, **options: Any) -> Replay[Any]:
+        if folded:
+            await asyncio.to_thread(own_postgres.stop)
+            if is_started_again:
+                await asyncio.to_thread(own_postgres.start)
+        folded.append(await replay.replay(*arguments, **options))
+        return folded[-1]
+
+    monkeypatch.setattr(snapshots, "replay", interrupted)
+    with pytest.raises((StoreUnavailable, *UNREACHABLE)):
+        await verified(own_postgres.dsn)
+    assert folded
+
+
+@pytest.mark.parametrize("what", ["revoke select on eventstore.log from foldbook_auditor", "drop function read_log"])
+async def test_a_database_that_cannot_be_read_is_no_finding(snapped: str, what: str) -> None:
+    """Not one for each snapshot: the comparison of its code tells of it."""
+    with psycopg.connect(snapped) as owner:
+        owner.execute("set search_path to eventstore")
+        owner.execute(what.encode())
+    with pytest.raises(StoreUnavailable, match="doctor"):
+        await verified(snapped)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import msgspec
 
-from foldbook.audit.files import FORMAT, ROWS_PER_BATCH, Format, Manifest, write_manifest, write_rows
+from foldbook.audit.files import FILE_NAMES, FORMAT, ROWS_PER_BATCH, Format, Manifest, write_manifest, write_rows
 from foldbook.audit.report import AuditError, Checkpoint
 from foldbook.audit.rows import NULL, CommandRow, CommitRow, EventRow, Row
 from foldbook.audit.verify import checkpoints
@@ -54,7 +54,11 @@ async def _export_shard(
     async def copy(row_type: type[Row], question: str, end: int, per_batch: int, make: Callable[..., Row]) -> None:
         with write_rows(folder, rows, row_type, head.shard) as writer:
             for after, to in _ranges(end, per_batch):
-                found = await connection.fetch(question, head.shard, after, to, timeout=BATCH_TIMEOUT_S)
+                try:
+                    found = await connection.fetch(question, head.shard, after, to, timeout=BATCH_TIMEOUT_S)
+                except OverflowError as error:
+                    where = f"shard {head.shard}, {FILE_NAMES[row_type]} after {after}"
+                    raise AuditError(f"{where}: there is a time outside of the years 1 to 9999") from error
                 writer.write([make(*row) for row in found])
                 if row_type is EventRow and on_progress is not None:
                     on_progress(head.shard, to, end)

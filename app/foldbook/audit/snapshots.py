@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
+import asyncpg
 import msgspec
 
-from foldbook.audit.report import Finding, SnapshotReport
+from foldbook.audit.report import Finding, SnapshotReport, one_line
 from foldbook.audit.verify import RANGE_TIMEOUT_S, checkpoints
-from foldbook.errors import FoldbookError
+from foldbook.errors import UnknownEvent, UnreadableEvent
 from foldbook.eventstore.decider import Decider
 from foldbook.eventstore.postgres_store import PostgresStore
 from foldbook.eventstore.replay import replay
@@ -43,10 +44,13 @@ class _Unused(Exception):
 
 
 async def verify_snapshots(dsn: str, deciders: Iterable[Decider[Any]]) -> SnapshotReport:
-    """Verify the snapshots of all shards; writers go on meanwhile. Raises :class:`AuditError`."""
+    """Verify the snapshots of all shards; writers go on meanwhile.
+
+    Raises :class:`AuditError`, and ``StoreUnavailable`` if the events cannot be read now.
+    """
     folding = {decider.name: (decider, codec_of(decider)) for decider in deciders}
     connection = await connect(dsn)
-    store = PostgresStore(dsn, read_connections_max=1)
+    store = PostgresStore(dsn, read_connections_max=1, reads_only=True)
     same, ignored, findings = 0, 0, list[Finding]()
     try:
         for head in await checkpoints(connection):
@@ -88,9 +92,15 @@ async def _problem(
         raise _Unused
     try:
         folded = await replay(store, decider, shard, account, to_position=snapshot.position)
-    except FoldbookError as error:
-        return "snapshot-unread", f"the events of {account} cannot be folded: {error}"
-    state = msgspec.json.decode(codec.encode(folded.state))
-    if folded.sequence == snapshot.sequence and state == msgspec.json.decode(snapshot.state):
+    except (UnknownEvent, UnreadableEvent, asyncpg.PostgresError) as error:  # The last: an upcaster refuses it.
+        return "snapshot-unread", one_line(f"the events of {account} cannot be folded: {error}")
+    if folded.sequence == snapshot.sequence and _is_same(snapshot.state, folded.state_json):
         return None
     return "snapshot-state", f"that of {account} at sequence {snapshot.sequence} is not what its events fold to"
+
+
+def _is_same(kept: bytes, folded: bytes) -> bool:
+    try:
+        return bool(msgspec.json.decode(kept) == msgspec.json.decode(folded))
+    except (msgspec.DecodeError, RecursionError):  # Only what is kept can be anything.
+        return False

@@ -17,7 +17,7 @@ from foldbook.audit.offline import verify_export
 from foldbook.audit.orders import order_differences
 from foldbook.audit.report import Checkpoint, Report
 from foldbook.audit.snapshots import verify_snapshots
-from foldbook.audit.verify import Progress, current_checkpoints
+from foldbook.audit.verify import current_checkpoints
 from foldbook.audit.verify import verify as verify_log
 from foldbook.cli.exits import Exit
 from foldbook.cli.lifetime import run
@@ -68,12 +68,18 @@ def verify(
             report = verify_export(folder, anchors=anchored, on_progress=display.show)
         else:
             report = _verify_log(settings, anchored, resume, display)
-    if as_json:
-        print_json(msgspec.to_builtins(report))
-    else:
-        _print(report)
+    try:
+        if folder is None:
+            report = _with_snapshots(settings, report)
+    finally:  # What was found in the log is told, whatever becomes of the snapshots.
+        if as_json:
+            print_json(msgspec.to_builtins(report))
+        else:
+            _print(report)
     if not report.ok:
         raise typer.Exit(Exit.DIFFERENT)
+    if resume is not None:
+        resume.unlink(missing_ok=True)
 
 
 def _verify_orders(as_json: bool) -> None:
@@ -152,19 +158,13 @@ def _verify_log(
             resuming.write(resume, reached)
         display.show(head.shard, reached.events, head.events)
 
-    report = run(_verify_all(settings.auditor_dsn, verified, anchors, on_progress))
-    if resume is not None and report.ok:
-        resume.unlink(missing_ok=True)
-    return report
+    return run(verify_log(settings.auditor_dsn, verified=verified, anchors=anchors, on_progress=on_progress))
 
 
-async def _verify_all(
-    dsn: str, verified: Sequence[Checkpoint], anchors: Sequence[Checkpoint], on_progress: Progress
-) -> Report:
+def _with_snapshots(settings: Settings, report: Report) -> Report:
     from foldbook.engine.domains import DOMAINS
 
-    report = await verify_log(dsn, verified=verified, anchors=anchors, on_progress=on_progress)
-    snapshots = await verify_snapshots(dsn, [domain.decider for domain in DOMAINS])
+    snapshots = run(verify_snapshots(settings.auditor_dsn, [domain.decider for domain in DOMAINS]))
     return msgspec.structs.replace(report, ok=report.ok and not snapshots.findings, snapshots=snapshots)
 
 

@@ -69,7 +69,7 @@ async def _replay(
     """The shard's head, and the fold up to there or earlier."""
     heads = {checkpoint.shard: checkpoint.events for checkpoint in await current_checkpoints(settings.auditor_dsn)}
     head = heads.get(shard, 0)
-    store = PostgresStore(settings.dsn)
+    store = PostgresStore(settings.dsn, reads_only=True)
     try:
         to_position = head if to_position is None else to_position
         return head, await replay(store, ORDER_BOOK, shard, account, to_position=to_position, to_time=to_time)

@@ -90,7 +90,7 @@ async def _first_free(admin: KeyAdmin, name: str) -> Issued:
 
 
 async def _keys(settings: Settings) -> Keys:
-    store = PostgresStore(settings.dsn)
+    store = PostgresStore(settings.dsn, reads_only=True)
     try:
         return (await replay(store, ACCESS, shard_of(AGGREGATE_ID, settings.shards), AGGREGATE_ID)).state
     finally:

@@ -36,13 +36,20 @@ class ServerRun:
     """``number`` counts the runs that were met, from 0. When another one begins, ``drop_connections`` is called, and
     ``changed`` once it is known what was lost."""
 
-    def __init__(self, drop_connections: Callable[[], None], changed: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        drop_connections: Callable[[], None],
+        changed: Callable[[], Awaitable[None]],
+        *,
+        takes_replicas: bool = False,
+    ) -> None:
         self.number = 0
         self.shard_count: int | None = None
         self.losses: deque[Loss] = deque(maxlen=LOSSES_MAX)
         self.seen: defaultdict[int, Seen] = defaultdict(Seen)
         self._drop_connections = drop_connections
         self._changed = changed
+        self._takes_replicas = takes_replicas
         self._log_id: str | None = None
         self._started_at: datetime | None = None
         self._is_told = True
@@ -52,13 +59,13 @@ class ServerRun:
     async def admit(self, connection: Connection) -> int:
         """Look where a new connection leads. Returns the number of that run.
 
-        Raises ``StoreUnavailable`` for a replica, and ``LogMismatch`` for another log than before.
+        Raises ``StoreUnavailable`` for a replica if none is wanted, and ``LogMismatch`` for another log than before.
         """
         async with self._admitting:
             row = await connection.fetchrow(_IDENTITY)
             if row is None:
                 raise LogMismatch("this version's log is not in the database: run `foldbook migrate`")
-            if row["is_in_recovery"]:
+            if row["is_in_recovery"] and not self._takes_replicas:
                 raise StoreUnavailable("the server is a replica, which takes no commands")
             if self._log_id not in (None, row["log_id"]):
                 raise LogMismatch(

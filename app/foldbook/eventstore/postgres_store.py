@@ -66,10 +66,13 @@ class PostgresStore:
     """``EventStore`` over asyncpg: one connection per shard for appends, a small pool for reads.
 
     Under a ``lease``, an append raises ``LeaseLost`` once that has another epoch. All connections lead to the same run
-    of the same server. ``on_another_run`` is awaited when that is another one, and ``losses`` are known.
+    of the same server. ``on_another_run`` is awaited when that is another one, and ``losses`` are known. One that
+    ``reads_only`` reads a replica, too.
     """
 
-    def __init__(self, dsn: str, *, read_connections_max: int = 4, lease: LeaseEpoch | None = None) -> None:
+    def __init__(
+        self, dsn: str, *, read_connections_max: int = 4, lease: LeaseEpoch | None = None, reads_only: bool = False
+    ) -> None:
         self._dsn = dsn
         self._lease = lease
         self._read_connections_max = read_connections_max
@@ -80,7 +83,7 @@ class PostgresStore:
         self._pool_lock = asyncio.Lock()
         self._promised: dict[int, int] = {}
         """The run that ``ready`` returned last, of each shard."""
-        self._server = ServerRun(self._close_connections, self._tell)
+        self._server = ServerRun(self._close_connections, self._tell, takes_replicas=reads_only)
         self.on_another_run: Callable[[], Awaitable[None]] | None = None
 
     @property
