@@ -260,6 +260,25 @@ async def test_a_session_over_tls_is_for_tls(guarded: Guarded) -> None:
     assert COOKIE in answer.headers["set-cookie"]
 
 
+async def test_a_session_among_other_cookies(guarded: Guarded) -> None:
+    cookie = await session_of(guarded, await guarded.issue("alice", Role.READER))
+    for header in (f"a=1; {cookie}", f"{cookie};", f"{cookie} ; a", f'{cookie}; b="; x={cookie}"'):
+        assert (await guarded.ask(None, "GET", "/session", headers={"Cookie": header})).status_code == 200, header
+
+
+async def test_a_session_that_is_given_twice_is_none(guarded: Guarded) -> None:
+    """One reader takes the first, another the last."""
+    cookie = await session_of(guarded, await guarded.issue("alice", Role.READER))
+    for header in (
+        f"{cookie}; {COOKIE}=",
+        f"{COOKIE}=x; {cookie}",
+        f"{cookie}; {cookie}",
+        f"x{cookie}",
+        f'{COOKIE}="{cookie}"',
+    ):
+        assert (await guarded.ask(None, "GET", "/session", headers={"Cookie": header})).status_code == 401, header
+
+
 async def is_answered(guarded: Guarded, key: str, status: int) -> bool:
     return (await guarded.ask(key, "GET", "/session")).status_code == status
 

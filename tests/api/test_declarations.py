@@ -398,6 +398,11 @@ def test_a_key_twice_is_found_wherever_it_is(body: CommandBody, text: bytes) -> 
         body.decode(text)
 
 
+def test_of_many_keys_the_first_that_occurs_twice_is_named() -> None:
+    with pytest.raises(msgspec.DecodeError, match='"b"'):
+        refuse_repeated_keys(b'{"a":1,"b":1,"c":1,"c":1,"b":1,"c":1}')
+
+
 def test_most_texts_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second reading, which costs 2 us, happens only for texts that may have a key twice."""
     again: list[bytes] = []

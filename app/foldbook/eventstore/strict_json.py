@@ -6,6 +6,7 @@ msgspec silently takes the last of the two; a proxy in front may have read the f
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -44,8 +45,8 @@ def refuse_repeated_keys(text: bytes) -> None:
 
 def _refuse_repetition(pairs: list[tuple[str, Any]]) -> None:
     if len(dict(pairs)) != len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
+        times = Counter(name for name, _ in pairs)
+        repeated = next(name for name in times if times[name] > 1)
         raise msgspec.DecodeError(f"the key {json.dumps(repeated)} occurs twice")
 
 
