@@ -11,9 +11,11 @@ import stat
 import sys
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from foldbook.cli.exits import Exit
 from foldbook.cli.lifetime import is_about_a_file, run
@@ -131,6 +133,28 @@ def test_another_number_of_shards(database: str) -> None:
 def test_psql_passes_arguments_on(database: str) -> None:
     done = foldbook("psql", "-A", "-t", "-c", "select 40 + 2", DATABASE_URL=database)
     assert (done.returncode, done.stdout) == (0, "42\n")
+
+
+def test_a_password_is_not_among_the_arguments_of_psql(database: str) -> None:
+    login = conninfo_to_dict(database)
+    password = str(login.get("password") or Path(str(login["passfile"])).read_text().strip().rpartition(":")[2])
+    url = f"{database}{'&' if '?' in database else '?'}password={quote(password)}"
+    show = r"\! tr '\0' ' ' < /proc/$PPID/cmdline"
+    done = foldbook("psql", "-c", show, "-c", r"\! echo; echo $PGPASSWORD", DATABASE_URL=url)
+    assert done.returncode == 0, done.stderr
+    arguments, given = done.stdout.splitlines()
+    assert "--dbname=" in arguments
+    assert password not in arguments
+    assert given == password
+
+
+@pytest.mark.parametrize("program", ["psql", "pg_dump", "pg_restore"])
+def test_a_passphrase_that_would_be_among_the_arguments_is_refused(database: str, program: str) -> None:
+    secret = f"{database}{'&' if '?' in database else '?'}sslkey=/key&sslpassword=TOPSECRET"
+    done = foldbook(program, DATABASE_URL=secret)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.stderr.count("\n"), "sslpassword" in done.stderr) == (1, True)
+    assert "TOPSECRET" not in done.stderr
 
 
 @pytest.mark.parametrize("program", ["psql", "pg_dump", "pg_restore"])

@@ -17,8 +17,10 @@ from typing import Annotated
 
 import typer
 
+from foldbook.cli.exits import Exit
 from foldbook.cli.terminal import read_settings
 from foldbook.config import Settings
+from foldbook.engine.console import tell
 from foldbook.engine.database import running_database
 from foldbook.postgres.binaries import client_program
 from foldbook.postgres.data_folder import open_own
@@ -68,7 +70,10 @@ def _run_program(name: str, arguments: list[str], *, is_owner: bool, options: st
         _claim(arguments)
     with running_database(settings):
         login = conninfo_to_dict(_dsn(settings, is_owner=is_owner))
-        # Other users can read a process's arguments, but not its environment.
+        # Other users can read a process's arguments, but not its environment, which has no place for an sslpassword.
+        if "sslpassword" in login:
+            tell(f"DATABASE_URL has an sslpassword, which {name} would show to other users: use a key that needs none")
+            raise typer.Exit(Exit.USAGE)
         if password := login.pop("password", None):
             os.environ["PGPASSWORD"] = str(password)
         if given := " ".join(filter(None, (str(login.pop("options", "")), options))):
