@@ -11,6 +11,7 @@ from typing import Any
 
 import immutables
 import pytest
+from msgspec.structs import asdict
 from uuid_utils.compat import uuid7
 
 from foldbook.brokers import process
@@ -18,17 +19,22 @@ from foldbook.brokers.port import BrokerUnavailable
 from foldbook.brokers.process import GatewayProcess
 from foldbook.brokers.simulated import SimulatedBroker
 from foldbook.eventstore.backoff import Backoff
+from foldbook.eventstore.events import Event
 from foldbook.postgres.connection import connect
 from foldbook.trading.commands import BookCommand
-from foldbook.trading.events import AccountAdjusted
+from foldbook.trading.events import AccountAdjusted, OrderAccepted
 from foldbook.trading.values import AdjustmentKind, DoubtOutcome, OrdStatus, PendingRequest, RequestKind
 from tests.brokers.gateway_world import GatewayWorld, gateway_world, now
 from tests.brokers.venue_process import VenueProcess, venue_process
 from tests.builders import (
     NOW,
+    accepted,
     adjust,
     attempt,
+    book_created,
     cancel,
+    created,
+    filled,
     in_doubt,
     open_account,
     place,
@@ -37,6 +43,7 @@ from tests.builders import (
     resolve,
     trade,
 )
+from tests.eventstore.test_store_contract import propose
 from tests.waiting import until
 
 
@@ -454,6 +461,34 @@ async def test_a_successor_knows_the_accounts_that_no_read_table_has_yet(world: 
         assert row["accounts"] == []
     finally:
         await connection.close()
+
+
+class OrderTeleported(OrderAccepted, frozen=True, kw_only=True):
+    """Of a program to come."""
+
+
+@pytest.mark.parametrize(
+    "odd", [filled("e-1", "1E+999999", cum="0.5", leaves="1.5"), OrderTeleported(**asdict(accepted()))]
+)
+@pytest.mark.parametrize("is_working", [True, False])
+async def test_an_account_whose_events_cannot_be_folded_stops_no_other(
+    world: GatewayWorld, odd: Event, is_working: bool
+) -> None:
+    """As those of a newer program, or of whoever doctors the log: it is left out, and said to be."""
+    account = f"{world.account.split('/')[0]}-doctored/venue/simulated"
+    if not is_working:
+        await world.stop_gateway()
+    await world.store.append(0, [propose(open_account(account), (book_created(account), created(), odd))])
+    if not is_working:
+        await world.start_gateway()
+
+    def is_told() -> bool:
+        assert world.gateway is not None
+        return world.gateway.term is not None and account in world.gateway.term.status()["not_worked"]
+
+    await until(is_told)
+    await world.execute(order(world))
+    await world.order_is("o-1", lambda o: o.stage is OrdStatus.NEW)
 
 
 async def test_what_happened_while_nobody_listened_is_caught_up_with(world: GatewayWorld) -> None:

@@ -35,7 +35,11 @@ class Told(NamedTuple):
     occurred_at: datetime
     sequence: int
     command_id: UUID
-    events: Sequence[Event]
+    rows: Sequence[Any]
+
+    def events(self) -> list[Event]:
+        """Raises ``UnknownEvent`` and ``UnreadableEvent``."""
+        return [EVENT_TYPES.decode(row["type"], row["schema_version"], row["payload"]) for row in self.rows]
 
 
 class LogReader:
@@ -108,5 +112,4 @@ class LogReader:
 def _by_command(rows: Iterable[Any]) -> Iterable[Told]:
     for (account, command_id), group in groupby(rows, key=lambda row: (row["account"], row["command_id"])):
         facts = list(group)
-        events = [EVENT_TYPES.decode(row["type"], row["schema_version"], row["payload"]) for row in facts]
-        yield Told(account, facts[0]["occurred_at"], facts[-1]["sequence"], command_id, events)
+        yield Told(account, facts[0]["occurred_at"], facts[-1]["sequence"], command_id, facts)

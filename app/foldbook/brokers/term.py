@@ -23,7 +23,7 @@ from foldbook.brokers.port import Broker, BrokerUnavailable
 from foldbook.brokers.reconciling import Reconciliation
 from foldbook.brokers.session import Session
 from foldbook.brokers.work import AccountWork
-from foldbook.errors import FoldbookError
+from foldbook.errors import FoldbookError, StoreUnavailable
 from foldbook.eventstore.commands.bus import CommandBus
 from foldbook.eventstore.commands.shard_bus import BusLimits
 from foldbook.eventstore.commands.state_cache import StateCache
@@ -194,9 +194,15 @@ class Term:
                 continue
             loaded = cache[key]
             book, sequence = loaded.stored, loaded.stored_sequence
-            for order_id in outlines_in(book):
-                past = await self._past_of(shard, key, order_id)
-                book = completed(book, order_id, [event for number, event in past if number <= sequence])
+            try:
+                for order_id in outlines_in(book):
+                    past = await self._past_of(shard, key, order_id)
+                    book = completed(book, order_id, [event for number, event in past if number <= sequence])
+            except StoreUnavailable:
+                raise
+            except Exception as error:
+                self._not_worked[key.id] = f"an order of its book cannot be folded: {error}"
+                continue
             self._open(opened, book, sequence)
 
     async def _past_of(self, shard: int, key: AggregateKey, order_id: str) -> list[tuple[int, Event]]:
@@ -285,16 +291,18 @@ class Term:
     # -- the log -------------------------------------------------------------------------------------------------
 
     def _hear(self, told: Told) -> None:
+        """Raises what an account's events cannot be read for; the next term leaves that account out."""
         work = self._works.get(told.account)
         if work is None and told.account not in self._not_worked:
-            first_sequence = told.sequence - len(told.events) + 1
+            first_sequence = told.sequence - len(told.rows) + 1
             if first_sequence != 1:
                 raise BrokerUnavailable(f"account {told.account} was not loaded")
             work = self._open(Opened(told.account, told.occurred_at), ORDER_BOOK.initial, 0)
         if work is None:
             return
-        work.hear(told.sequence, told.command_id, told.events)
-        for order_id in {event.subject for event in told.events if event.subject is not None}:
+        events = told.events()
+        work.hear(told.sequence, told.command_id, events)
+        for order_id in {event.subject for event in events if event.subject is not None}:
             order = work.order(order_id)
             if order is not None and order.is_outline:
                 self._run(self._complete(work, order_id), f"read all of {order_id}")
