@@ -63,6 +63,7 @@ def _in_order(hosts: Iterable[DatabaseUrl]) -> list[DatabaseUrl]:
 def _why(host: DatabaseUrl, error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {host.connect_timeout_s} s"
-    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
-        return f"it is not {host.parameters['target_session_attrs']}"
+    wanted = host.parameters.get("target_session_attrs")  # asyncpg also takes it from PGTARGETSESSIONATTRS
+    if wanted is not None and isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return f"it is not {wanted}"
     return reason_of(error)
