@@ -4,7 +4,7 @@
 create or replace function audit.sessions()
 returns table (
     pid integer, login name, application text, client text, transaction_began_at timestamptz, doing text,
-    holds_back_vacuum boolean, may_be_ended boolean
+    holds_back_vacuum boolean, may_be_ended boolean, waits_for_replicas_since timestamptz
 )
 language sql
 stable
@@ -23,11 +23,12 @@ as $$
             lower(substring(a.query from '^[[:space:]]*([A-Za-z_][A-Za-z_0-9.]*(?:[[:space:]]+[A-Za-z_][A-Za-z_0-9.]*){0,2})'))
         ),
         coalesce(a.backend_xmin, a.backend_xid) is not null,
-        pg_has_role(a.usesysid, 'usage')
+        pg_has_role(a.usesysid, 'usage'),
+        case when a.wait_event = 'SyncRep' then a.query_start end
     from pg_stat_activity a
     where a.datname = current_database()
         and a.usesysid is not null -- The kind of a session is hidden, too; those of the server itself have no login.
         and a.pid <> pg_backend_pid();
 $$;
 comment on function audit.sessions is
-    'The sessions in this database, in words: since when their transaction lasts, what they do, and whether the owner may end them.';
+    'The sessions in this database, in words: since when their transaction lasts, what they do, whether the owner may end them, and since when, at most, their commit waits for replicas.';

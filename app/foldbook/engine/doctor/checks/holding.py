@@ -27,6 +27,7 @@ class Session(NamedTuple):
     doing: str
     holds_back_vacuum: bool
     may_be_ended: bool | None
+    waits_for_replicas_since: datetime | None
 
     @property
     def lasts_s(self) -> float | None:
@@ -47,19 +48,26 @@ class Session(NamedTuple):
 
 def check(patient: Patient) -> Iterator[Finding]:
     """Locks, connections and transactions that somebody holds."""
-    sessions = {session.pid: session for session in map(Session._make, _rows(patient, "audit.sessions()"))}
-    yield from _writers_locks(patient, sessions)
-    yield from _blockers(patient, sessions)
-    yield from _long_transactions(sessions)
+    sessions = {session.pid: session for session in sessions_of(patient)}
+    # To end one that waits for replicas helps nobody: the next one waits, too. ``writing`` tells of the replicas.
+    endable = {pid: session for pid, session in sessions.items() if session.waits_for_replicas_since is None}
+    yield from _writers_locks(patient, endable)
+    yield from _blockers(patient, endable)
+    yield from _long_transactions(endable)
     yield from _prepared(patient)
     yield from _locks(patient, sessions)
     yield from _connections(patient)
 
 
+def sessions_of(patient: Patient) -> Iterator[Session]:
+    """The sessions in the database, but for that of doctor."""
+    return map(Session._make, _rows(patient, "audit.sessions()"))
+
+
 def _writers_locks(patient: Patient, sessions: dict[int, Session]) -> Iterator[Finding]:
     for pid, waiting, since in _rows(patient, "audit.writer_lock_holders()"):
         session = sessions.get(pid)
-        if session is not None and (_is_long_ago(since) or (session.lasts_s or 0.0) > STUCK_S):
+        if session is not None and (is_long_ago(since) or (session.lasts_s or 0.0) > STUCK_S):
             yield Finding(
                 f"the writer's lock is held by {session.told()}; {waiting} sessions wait for it",
                 "no command can be taken while it is held",
@@ -71,7 +79,7 @@ def _blockers(patient: Patient, sessions: dict[int, Session]) -> Iterator[Findin
     holders = {pid for pid, _, _ in _rows(patient, "audit.writer_lock_holders()")}
     for pid, waiting, since in _rows(patient, "audit.blockers()"):
         session = sessions.get(pid)
-        if session is not None and _is_long_ago(since) and pid not in holders:
+        if session is not None and is_long_ago(since) and pid not in holders:
             yield Finding(
                 f"{waiting} sessions wait for {session.told()}",
                 "what they do, such as a migration or the last step of a rebuild, goes on when it has ended",
@@ -125,7 +133,7 @@ def _connections(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _is_long_ago(since: datetime | None) -> bool:
+def is_long_ago(since: datetime | None) -> bool:
     """Whether somebody has been waiting for longer than an append takes."""
     return since is not None and (datetime.now(UTC) - since).total_seconds() > STUCK_S
 

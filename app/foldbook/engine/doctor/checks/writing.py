@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from foldbook.engine.doctor.checks.holding import is_long_ago, sessions_of
 from foldbook.engine.doctor.finding import Finding, Patient
 
 QUEUE_SHARE = 0.25
@@ -11,7 +12,8 @@ KEPT_BYTES_MAX = 1 << 30
 
 _WRITING = "select is_replica, read_only_by, notify_queue_usage, waits_for_replicas from audit.writing()"
 _KEPT = "select slot, is_active, is_logical, kept_bytes, is_bounded from audit.kept_wal()"
-_ATTACHED = "select count(*) from pg_stat_replication"
+_REPLICAS = "select name, sync_state from audit.replicas()"
+_SYNCHRONOUS = ("sync", "quorum")
 
 
 def check(patient: Patient) -> Iterator[Finding]:
@@ -44,13 +46,18 @@ def check(patient: Patient) -> Iterator[Finding]:
 
 
 def _replicas(patient: Patient, waits_for: str) -> Iterator[Finding]:
-    row = patient.connection.execute(_ATTACHED).fetchone()
-    if row is not None and row[0] == 0:
+    """``sync_state`` is not always shown. That somebody waits is."""
+    replicas = patient.connection.execute(_REPLICAS).fetchall()
+    waiting = sum(is_long_ago(session.waits_for_replicas_since) for session in sessions_of(patient))
+    if waiting or not any(state is None or state in _SYNCHRONOUS for _, state in replicas):
+        attached = ", ".join(name if state is None else f"{name} ({state})" for name, state in replicas)
         yield Finding(
-            f"commits wait for replicas ({waits_for}), and none is connected",
-            "no command is answered until one is",
-            "start the replica, or let commits go without it: alter system reset synchronous_standby_names, then "
-            "select pg_reload_conf()",
+            f"commits wait for replicas ({waits_for}), and "
+            + (f"those that are connected are not enough: {attached}" if attached else "none is connected")
+            + (f"; {waiting} sessions wait" if waiting else ""),
+            "no command is answered until those are there that it names",
+            "start the replica, name one that is connected (alter system set synchronous_standby_names = ...), or let "
+            "commits go without it: alter system reset synchronous_standby_names; then select pg_reload_conf()",
         )
 
 
