@@ -36,6 +36,10 @@ def default_data_dir() -> Path:
 
 BROKER_KINDS = ("simulated", "live")
 
+MARKET_WORDS = ("sample", "none", "venue")
+MARKET_PREFIXES = ("ccxt:", "amqp:")
+"""What begins a source of market data that is no file."""
+
 LIVE_PREFIX = f"{ENVIRONMENT_PREFIX}LIVE_"
 """Of the credentials of live accounts, which are no settings."""
 
@@ -81,7 +85,7 @@ class Settings(BaseSettings):
     venue_url: str | None = None
     """A simulated venue that runs elsewhere; then ``up`` starts none."""
     market: str = "sample"
-    """What ``up`` feeds to the venue: ``sample``, ``none``, or a file as ``foldbook market run`` takes it."""
+    """What ``up`` feeds to the venue: ``none``, or what ``foldbook market run`` takes; files by their absolute path."""
 
     access: Literal["keys", "open"] = "keys"
     """``keys``: every request needs one. ``open``: none does, for private use on a loopback address."""
@@ -124,6 +128,13 @@ class Settings(BaseSettings):
     @classmethod
     def _make_absolute(cls, value: Path) -> Path:
         return Path.cwd() / value.expanduser()
+
+    @field_validator("market")
+    @classmethod
+    def _make_file_absolute(cls, value: str) -> str:
+        """``FILE:SYMBOL`` too: whoever reads it may be in another folder."""
+        is_file = value not in MARKET_WORDS and not value.startswith(MARKET_PREFIXES)
+        return f"{Path.cwd()}/{value}" if is_file and not Path(value).is_absolute() else value
 
     @field_validator("database_url")
     @classmethod

@@ -116,6 +116,27 @@ def test_a_relative_data_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch
     assert Settings(data_dir=Path("data")).data_dir == tmp_path / "data"
 
 
+@pytest.mark.parametrize(
+    ("market", "handed_over"),
+    [
+        ("bars.csv", "{}/bars.csv"),
+        ("./data/bars.csv:BTC/USDT:USDT", "{}/./data/bars.csv:BTC/USDT:USDT"),
+        ("/data/bars.csv:BTC/USDT", "/data/bars.csv:BTC/USDT"),
+        ("sample", "sample"),
+        ("none", "none"),
+        ("venue", "venue"),
+        ("ccxt:binance", "ccxt:binance"),
+        ("amqp:binance", "amqp:binance"),
+    ],
+)
+def test_a_file_of_market_data_is_named_for_other_folders(
+    market: str, handed_over: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "sample").touch()
+    monkeypatch.chdir(tmp_path)
+    assert Settings(market=market).market == handed_over.format(tmp_path)
+
+
 def test_the_default_folder_is_below_the_data_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))

@@ -20,6 +20,7 @@ from foldbook.engine.privileges import give, hand_over, parts_run_as, why_not
 from foldbook.postgres.binaries import server_user
 from tests.leaving_out import leave_out
 from tests.machinery.engine import Engine, command_line
+from tests.waiting import block_until
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +131,44 @@ def test_what_needs_files_of_root_s_stays_root_and_is_told(
     assert (hand_over(settings) is not None) == is_dropped
     told = parts_run_as(settings)
     assert told == server_user().name if is_dropped else told.startswith("root: DATABASE_URL has no password, or needs")
+
+
+@pytest.mark.parametrize("variable", ["PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCRL"])
+def test_certificates_that_the_environment_names_stay_root_s(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as ``ca.pem``, in this folder."""
+    monkeypatch.setenv("HOME", "/nonexistent")
+    settings = Settings(data_dir=tmp_path / "data", database_url=SecretStr("postgresql://me:secret@127.0.0.1/foldbook"))
+    assert why_not(settings) is None
+    monkeypatch.setenv(variable, "ca.pem")
+    assert why_not(settings) == "DATABASE_URL has no password, or needs files of root's"
+
+
+@pytest.mark.parametrize("parameter", ["cafile", "capath", "certfile", "keyfile"])
+def test_certificates_for_rabbitmq_stay_root_s(parameter: str, tmp_path: Path) -> None:
+    url = "amqps://me:secret@127.0.0.1/?no_verify_ssl=0"
+    assert why_not(Settings(data_dir=tmp_path / "data", database_url=None, amqp_url=SecretStr(url))) is None
+    url += f"&{parameter}=ca.pem"
+    told = why_not(Settings(data_dir=tmp_path / "data", database_url=None, amqp_url=SecretStr(url)))
+    assert told == "FOLDBOOK_AMQP_URL needs files of root's"
+
+
+def test_market_data_of_this_folder_are_fed_by_another_user(
+    engine: Engine, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (open_folder / "quotes.csv").write_text("time,bid,ask\n2026-01-02T09:00:00Z,99,100\n2026-01-02T09:00:01Z,98,101\n")
+    monkeypatch.chdir(open_folder)
+    engine.environment |= {"FOLDBOOK_MARKET": "quotes.csv:HERE/USD"}
+    engine.start()
+    user = server_user(engine.data_dir / "postgres")
+    assert ids_of(engine.part("market", "run")) == ({user.uid}, {user.gid})
+
+    def is_fed() -> bool:
+        shown = httpx.get(f"http://127.0.0.1:{engine.venue_port}/quotes", trust_env=False).json()
+        return [quote["symbol"] for quote in shown["quotes"]] == ["HERE/USD"]
+
+    block_until(is_fed)
 
 
 def test_a_folder_of_root_s_is_given_with_all_in_it_and_no_link_is_followed(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -20,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from psycopg import ProgrammingError
+from psycopg import ProgrammingError, pq
 from psycopg.conninfo import conninfo_to_dict
 
 import foldbook
@@ -32,6 +33,7 @@ RUN_AS = "FOLDBOOK_RUN_AS"
 """What a supervisor tells its child: the user's id, the group's, and the descriptors of the standard library."""
 
 _FILES_OF_LIBPQ = ("service", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir")
+_FILES_OF_AMQP = re.compile(r"[?&](?:cafile|capath|certfile|keyfile)=")
 _ENTER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -88,6 +90,8 @@ def why_not(settings: Settings) -> str | None:
         return str(error)
     if settings.database_url is not None and _needs_root(settings.database_url.get_secret_value(), user):
         return "DATABASE_URL has no password, or needs files of root's"
+    if settings.amqp_url is not None and _FILES_OF_AMQP.search(settings.amqp_url.get_secret_value()):
+        return "FOLDBOOK_AMQP_URL needs files of root's"
     marks = (Path("foldbook/__init__.py"), Path("msgspec/__init__.py"), Path("os.py"))
     for mark in marks:
         folders = [folder for folder in (*_code(), *_library()) if (folder / mark).is_file()]
@@ -180,15 +184,15 @@ def _may_read(user: ServerUser, folder: Path, name: Path) -> bool:
 
 def _needs_root(url: str, user: ServerUser) -> bool:
     """libpq reads a password that it is not told from a file of the user's, and certificates in any case; and a socket
-    may be in a folder that the user can't enter."""
+    may be in a folder that the user can't enter. What the URL does not say, libpq takes from the environment."""
+    defaults = {option.keyword.decode(): option.val for option in pq.Conninfo.get_defaults()}
     try:
-        told = conninfo_to_dict(url)
+        told = {name: value.decode() for name, value in defaults.items() if value} | conninfo_to_dict(url)
     except ProgrammingError:
         return True
-    has_password = bool(told.get("password") or os.environ.get("PGPASSWORD"))
     sockets = [Path(host) for host in str(told.get("host") or "").split(",") if host.startswith("/")]
     return (
-        not has_password
+        not told.get("password")
         or (Path.home() / ".postgresql").exists()
         or any(told.get(name, "system") != "system" for name in _FILES_OF_LIBPQ)
         or not all(user.can_enter(folder) for folder in sockets)

@@ -115,8 +115,8 @@ def _of_brokers(settings: Settings, lock_fd: int, handover: Handover | None) -> 
 
 def _for_market(source: str, handover: Handover | None) -> Handover | None:
     """Whoever may read the file feeds it."""
-    path = Path(source if Path(source).exists() else source.partition(":")[0]).absolute()
-    if handover is None or not path.exists() or may_read(handover.user, path):
+    path = Path(source if Path(source).exists() else source.partition(":")[0])
+    if handover is None or not path.is_absolute() or not path.exists() or may_read(handover.user, path):
         return handover
     tell(f"the market data is read as root: user {handover.user.name} may not read {path}")
     return None
