@@ -48,6 +48,8 @@ from tests.trading.lives import Life
 
 _OPEN = (OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED)
 RETRY_S = 0.01
+_ANOTHER = uuid7()
+"""Of the command that had done it before."""
 
 replace = msgspec.structs.replace
 
@@ -80,6 +82,10 @@ class Broker:
         """It answers no questions about orders by their ids, and lists none."""
         self.refuses: str | None = None
         """Why it takes no order."""
+        self.held: tuple[Holding, ...] = ()
+        """What it says that the account holds, if it ``reports_positions``."""
+        self.untold = 0
+        """So many of the latest fills are not in the list yet."""
 
     def report(self, client_id: str, exec_type: ExecType, **said: Any) -> Report:
         state = self.orders[client_id]
@@ -145,6 +151,8 @@ class Broker:
         state = self.orders.get(client_id)
         if state is None or state.status not in _OPEN:
             return Refused(reason="it is not open")
+        if change.get("quantity", state.quantity) <= state.cum_qty:
+            return Refused(reason="so much has traded")
         self.orders[client_id] = replace(state, time=now(), **change)
         if wrong == "lose_ack":
             return InDoubt(reason="lost")
@@ -170,11 +178,12 @@ class Broker:
         return Answer(completeness=Completeness.COMPLETE, began_at=now(), items=found)
 
     async def fills_since(self, account: str | None, cursor: str | None) -> Fills:
-        reports = tuple(self.fills[int(cursor or 0) :])
-        return Fills(completeness=Completeness.COMPLETE, began_at=now(), reports=reports, cursor=str(len(self.fills)))
+        told = self.fills[: len(self.fills) - self.untold]
+        reports = tuple(told[int(cursor or 0) :])
+        return Fills(completeness=Completeness.COMPLETE, began_at=now(), reports=reports, cursor=str(len(told)))
 
     async def positions(self, account: str) -> Answer[Holding]:
-        return Answer(completeness=Completeness.UNSUPPORTED, began_at=now())
+        return Answer(completeness=Completeness.COMPLETE, began_at=now(), items=self.held)
 
 
 class Log:
@@ -185,6 +194,8 @@ class Log:
         self.life.execute(open_account())
         self.gateways: list[Gateway] = []
         self._results: dict[UUID, CommandResult] = {}
+        self.dropped: list[BookCommand] = []
+        """What changed nothing."""
 
     def execute(self, *commands: BookCommand) -> None:
         """As a user does, or a gateway. Raises ``Refusal``."""
@@ -204,8 +215,10 @@ class Log:
             position=sequence,
             sequence=sequence,
             events=names,
-            command_id=command.command_id,
+            command_id=command.command_id if events else _ANOTHER,
         )
+        if not events:
+            self.dropped.append(command)
         if events:
             self._results[command.command_id] = result
             for gateway in self.gateways:
@@ -276,8 +289,9 @@ class Gateway:
     async def wait_for(self, _seconds: float) -> None:
         return
 
-    async def _order_of(self, _account: str, _client_id: str) -> str | None:
-        return None
+    async def _order_of(self, _account: str, client_id: str) -> str | None:
+        sent = (event for event in self.log.life.events if getattr(event, "client_order_id", None) == client_id)
+        return next((event.subject for event in sent), None)
 
     # its course
 
@@ -304,7 +318,7 @@ class Gateway:
         return self.work.order("o-1")
 
 
-async def connected(log: Log, broker: Broker) -> Gateway:
-    gateway = Gateway(log, broker)
+async def connected(log: Log, broker: Broker, cursors: dict[str, str] | None = None) -> Gateway:
+    gateway = Gateway(log, broker, cursors)
     await gateway.connect()
     return gateway

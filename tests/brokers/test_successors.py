@@ -8,8 +8,11 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
+from foldbook.brokers import asking
+from foldbook.brokers.doubts import SUPERSEDED
 from foldbook.brokers.port import BrokerUnavailable
 from foldbook.trading.commands import BookCommand, RecordAttempt, RecordExecution
+from foldbook.trading.events import OrderReplaceRejected
 from foldbook.trading.values import ExecType, OrdStatus
 from tests.brokers.desk_world import Broker, Gateway, Log, connected
 from tests.brokers.gateway_world import now
@@ -125,6 +128,79 @@ async def test_a_replace_in_doubt_does_not_undo_a_later_one(replaces: bool, wron
     assert gateway.order.limit_price == 102
     (open_there,) = [state for state in broker.orders.values() if state.status is OrdStatus.NEW]
     assert open_there.limit_price == 102
+
+
+async def test_of_two_replaces_that_leave_together_the_later_makes_the_new_leg_and_the_earlier_is_rejected() -> None:
+    broker = Broker(replaces=False, dedup_s=None)
+    log, gateway = await working(broker)
+    log.execute(replace_order(limit_price=Decimal(101)), replace_order(limit_price=Decimal(102)))
+    await until(lambda: gateway.order is not None and not gateway.order.requests)
+    assert gateway.order is not None
+    assert gateway.order.limit_price == 102
+    assert (gateway.order.leg, gateway.work.doubts) == (2, 0)
+    (rejected,) = [event for event in log.life.events if isinstance(event, OrderReplaceRejected)]
+    assert rejected.text == SUPERSEDED
+    broker.orders[LEG_TWO] = replace(broker.orders[LEG_TWO], status=OrdStatus.CANCELED)
+    gateway.session.route(broker.report(LEG_TWO, ExecType.CANCELED))
+    await until(lambda: gateway.order is None)
+    assert log.types[-1] == "OrderCanceled"
+
+
+@pytest.mark.parametrize("wrong", ["lose_request", "lose_ack"])
+async def test_a_new_leg_in_doubt_is_settled_though_a_later_replace_was_sent(
+    wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "STAY_PAUSE_S", 0.05)
+    broker = Broker(replaces=False)
+    log, gateway = await with_a_new_leg_in_doubt(broker, wrong)
+    log.execute(replace_order(limit_price=Decimal(98)))
+    await until(lambda: gateway.order is not None and not gateway.order.requests and not gateway.order.doubts)
+    assert gateway.order is not None
+    assert gateway.order.limit_price == 98
+    (open_there,) = [state for state in broker.orders.values() if state.status is OrdStatus.NEW]
+    assert open_there == broker.orders[LEG_THREE]
+
+
+async def test_a_replace_in_doubt_is_not_attempted_while_a_later_one_is_under_way() -> None:
+    """The book would drop that, again and again."""
+    broker = Broker(settle_s=0.05)
+    log, gateway = await working(broker)
+    broker.wrong["replace"] = "lose_request"
+    log.execute(replace_order(limit_price=Decimal(101)))
+    await until(lambda: gateway.desk.counts.in_doubt == 1)
+    broker.is_silent = True
+    broker.wrong["replace"] = "lose_request"
+    later = replace_order(limit_price=Decimal(102))
+    log.execute(later)
+    await until(lambda: gateway.desk.counts.in_doubt == 2)
+    gateway.holds = lambda command: isinstance(command, RecordAttempt) and command.request_id == str(later.command_id)
+    broker.is_silent = False
+    await asyncio.sleep(0.5)
+    assert not [command for command in log.dropped if isinstance(command, RecordAttempt)]
+    gateway.holds = lambda _: False
+    await until(lambda: gateway.order is not None and not gateway.order.requests)
+    assert gateway.order is not None
+    assert gateway.order.limit_price == 102
+
+
+# -- halts -------------------------------------------------------------------------------------------------------
+
+
+async def test_an_order_in_doubt_is_not_attempted_in_an_account_that_is_halted_and_is_when_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asking, "STAY_PAUSE_S", 0.05)
+    log, broker = Log(), Broker(settle_s=0.05)
+    gateway = await connected(log, broker)
+    broker.wrong["submit"] = "lose_request"
+    log.execute(place(received_at=now()), trading_state("HALTED"))
+    await until(lambda: gateway.work.doubts == 1)
+    await asyncio.sleep(0.5)
+    assert not log.dropped
+    assert not gateway.work.asking.is_busy
+    log.execute(trading_state("ACTIVE"))
+    await until(lambda: gateway.order is not None and gateway.order.status is OrdStatus.NEW)
+    assert [sent[:2] for sent in broker.sent] == [("submit", LEG_ONE)] * 2
 
 
 # -- legs --------------------------------------------------------------------------------------------------------
@@ -255,6 +331,82 @@ async def test_a_new_leg_is_what_is_left_after_every_fill_that_was_told() -> Non
     gateway.holds = lambda _: False
     await until(lambda: LEG_TWO in broker.orders)
     assert broker.orders[LEG_TWO].quantity == 1
+
+
+async def on_leg(number: int, broker: Broker) -> tuple[Log, Gateway]:
+    """An order of 2, of whose legs the present one is this."""
+    log, gateway = await working(broker)
+    for price in range(1, number):
+        log.execute(replace_order(limit_price=Decimal(price)))
+        await until(lambda: gateway.order is not None and not gateway.order.requests)
+    return log, gateway
+
+
+def fill_before_the_cancel(broker: Broker, client_id: str, quantity: str) -> None:
+    """Which the list of fills does not tell yet."""
+
+    def fill() -> None:
+        broker.before_cancel = lambda: None
+        broker.fill(client_id, quantity)
+        broker.untold = 1
+
+    broker.before_cancel = fill
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("leg", [1, 2])
+async def test_a_new_leg_waits_for_the_fills_that_the_broker_has_not_told(
+    leg: int, is_killed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "STAY_PAUSE_S", 0.05)
+    broker = Broker(replaces=False, dedup_s=None)
+    log, gateway = await on_leg(leg, broker)
+    old, new = f"o-1:{leg}", f"o-1:{leg + 1}"
+    fill_before_the_cancel(broker, old, "0.5")
+    log.execute(replace_order(limit_price=Decimal(99)))
+    await until(lambda: gateway.work.doubts == 1)
+    if is_killed:
+        await gateway.kill()
+        gateway = await connected(log, broker)
+    await asyncio.sleep(0.3)
+    assert new not in broker.orders
+    assert [sent[:2] for sent in broker.sent[-1:]] == [("cancel", old)]
+    broker.untold = 0
+    await until(lambda: gateway.order is not None and not gateway.order.requests)
+    assert broker.orders[new].quantity == Decimal("1.5")
+    assert gateway.order is not None
+    assert (gateway.order.cum_qty, gateway.order.leaves_qty) == (Decimal("0.5"), Decimal("1.5"))
+    assert gateway.work.doubts == 0
+
+
+@pytest.mark.parametrize("leg", [1, 2])
+async def test_a_fill_that_was_busted_or_corrected_holds_no_new_leg_up(leg: int) -> None:
+    """The broker may go on to count it."""
+    broker = Broker(replaces=False, dedup_s=None)
+    log, gateway = await on_leg(leg, broker)
+    broker.fill(f"o-1:{leg}", "0.5")
+    broker.fill(f"o-1:{leg}", "0.25")
+    await gateway.session.poll(ACCOUNT)
+    log.execute(report("TRADE_CANCEL", exec_id="x-1", exec_ref_id="e-1"))
+    corrected = report("TRADE_CORRECT", exec_id="x-2", exec_ref_id="e-2", last_qty=Decimal("0.125"), last_px=Decimal(9))
+    log.execute(corrected)
+    log.execute(replace_order(limit_price=Decimal(99)))
+    await until(lambda: gateway.order is not None and not gateway.order.requests)
+    assert broker.orders[f"o-1:{leg + 1}"].quantity == Decimal("1.875")
+
+
+async def test_a_bust_of_the_first_leg_is_no_fill_of_the_second() -> None:
+    broker = Broker(replaces=False, dedup_s=None)
+    log, gateway = await working(broker)
+    broker.fill(LEG_ONE, "0.5")
+    await gateway.session.poll(ACCOUNT)
+    log.execute(report("TRADE_CANCEL", exec_id="x-1", exec_ref_id="e-1"), replace_order(limit_price=Decimal(99)))
+    await until(lambda: gateway.order is not None and not gateway.order.requests)
+    fill_before_the_cancel(broker, LEG_TWO, "0.5")
+    log.execute(replace_order(limit_price=Decimal(98)))
+    await until(lambda: gateway.work.doubts == 1)
+    await asyncio.sleep(0.3)
+    assert LEG_THREE not in broker.orders
 
 
 async def test_fills_are_asked_for_when_the_order_has_just_been_canceled() -> None:

@@ -13,7 +13,7 @@ from foldbook.eventstore.backoff import Backoff
 from foldbook.trading.commands import ResolveDoubt
 from foldbook.trading.events import Doubt
 from foldbook.trading.order import Order
-from foldbook.trading.values import DoubtOutcome, ExecType, OrdStatus, RequestKind
+from foldbook.trading.values import DoubtOutcome, ExecType, OrdStatus, RequestKind, TradingState
 
 if TYPE_CHECKING:
     from foldbook.brokers.work import AccountWork
@@ -90,7 +90,9 @@ class Asking:
         told = judge(asked, order, work.replace_of(order, doubt.request_id), answer, work.capabilities)
         if isinstance(told, Step):
             if told is Step.RESEND:
-                await self._resend(order, doubt)
+                # The attempt ends the doubt.
+                is_sent = await work.attempt_again(order.created.order_id, doubt.request, doubt.request_id)
+                return Step.RESEND if is_sent else Step.WAIT
             return told
         await self.adopt(told)
         return Step.WAIT
@@ -108,25 +110,13 @@ class Asking:
     def asked(self, order: Order, doubt: Doubt, waited_s: float) -> Asked:
         placed_at = order.created.transact_time
         age_s = 0.0 if placed_at is None else (self._work.desk.now() - placed_at).total_seconds()
-        return Asked(account=self._work.account, doubt=doubt, waited_s=waited_s, age_s=age_s)
+        is_halted = self._work.book.risk.state is TradingState.HALTED
+        return Asked(account=self._work.account, doubt=doubt, waited_s=waited_s, age_s=age_s, is_halted=is_halted)
 
     async def adopt(self, reports: Iterable[Report]) -> None:
         """Record what the broker has, its fills first. Raises ``BrokerUnavailable``."""
         await self._work.reconciling.poll()
         await self._work.caught_up(*[self._work.report(report) for report in reports])
-
-    async def _resend(self, order: Order, doubt: Doubt) -> None:
-        """Under the same id. The attempt ends the doubt, if the book still wants it."""
-        work = self._work
-        if not work.is_ready:
-            return
-        order_id, attempts = order.created.order_id, order.attempts
-        facts: dict[str, str] = {}
-        if doubt.request is RequestKind.SUBMIT:
-            facts["client_order_id"] = work.ids.of(order_id, 1)
-        else:
-            attempts = next((r.attempts for r in order.requests if r.request_id == doubt.request_id), 0)
-        await work.caught_up(work.attempt(order_id, doubt.request, doubt.request_id, attempts + 1, **facts))
 
     # -- refusals ------------------------------------------------------------------------------------------------
 

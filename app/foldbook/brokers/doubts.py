@@ -9,6 +9,7 @@ the second changes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from enum import Enum
 
 import msgspec
@@ -17,7 +18,7 @@ from foldbook.brokers.gateway import Replace
 from foldbook.brokers.port import Answer, Capabilities, Completeness, OrderState, Report, ReportKind
 from foldbook.trading.events import Doubt
 from foldbook.trading.order import Order
-from foldbook.trading.values import ExecType, OrdStatus, PendingRequest, RequestKind
+from foldbook.trading.values import ZERO, ExecType, OrdStatus, PendingRequest, RequestKind, add, subtract
 
 SUPERSEDED = "a later replace was done in its place"
 CLOSED = (OrdStatus.FILLED, OrdStatus.CANCELED, OrdStatus.EXPIRED, OrdStatus.REJECTED)
@@ -48,6 +49,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     waited_s: float
     age_s: float
     """Of the order: it was not sent before it was placed."""
+    is_halted: bool
+    """The account is: what may have left is not sent again."""
 
 
 def judge(
@@ -85,7 +88,8 @@ def _of_absent(
 ) -> Step:
     if answer.completeness is not Completeness.COMPLETE or not settled:
         return Step.WAIT if not settled else Step.STAY
-    if asked.doubt.request is not RequestKind.SUBMIT or order.pending_request is PendingRequest.CANCEL:
+    is_unwanted = asked.is_halted or order.pending_request is PendingRequest.CANCEL
+    if asked.doubt.request is not RequestKind.SUBMIT or is_unwanted:
         return Step.STAY
     dedup_s = capabilities.dedup_s
     return Step.RESEND if dedup_s is not None and asked.age_s < dedup_s else Step.STAY
@@ -121,6 +125,31 @@ def _reports_of(asked: Asked, order: Order, request: Replace | None, state: Orde
         )
         return (replaced, *ends)
     return (*ends, _rejected(report, ExecType.REPLACE_REJECTED, doubt, ended)) if ends else ()
+
+
+def lacks_fills(order: Order, state: OrderState) -> bool:
+    """Has the order's present leg traded more at the broker than the book knows of?
+
+    A list of fills may lag behind the states of orders. What a bust or a correction took back has traded.
+    """
+    before, revised_from = ZERO, 0
+    if order.leg > 1:
+        # It was sent for what was left then. Of a fill from before that, nobody knows when it was taken back.
+        asked = next((request.quantity for request in order.requests if request.leg == order.leg), None)
+        before = subtract(order.quantity if asked is None else asked, state.quantity)
+        source = order.told.quantity
+        revised_from = len(order.executions) if source is None or asked is not None else source.executions
+    return subtract(state.cum_qty, subtract(order.cum_qty, before)) > _taken_back(order, revised_from)
+
+
+def _taken_back(order: Order, first: int) -> Decimal:
+    """Of the fills that were told as this number or later."""
+    taken = ZERO
+    for exec_id in order.revised:
+        fill, standing = order.executions[exec_id], order.standing(exec_id)
+        if fill.number >= first:
+            taken = add(taken, max(ZERO, subtract(fill.last_qty, ZERO if standing is None else standing.last_qty)))
+    return taken
 
 
 def report_of(account: str, order: Order, state: OrderState) -> Report:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from foldbook.brokers.doubts import CLOSED, SUPERSEDED, Step, end_of
+from foldbook.brokers.doubts import CLOSED, SUPERSEDED, Step, end_of, lacks_fills
 from foldbook.brokers.gateway import Attempt, Replace
 from foldbook.brokers.port import (
     Acknowledged,
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from foldbook.brokers.work import AccountWork
 
 _REPLACE = RequestKind.REPLACE
+
+_UNKNOWN = "the broker does not know the order"
+_OPEN = "the broker has not canceled the order yet"
+_NOT_READY = "the account is not reconciled with the broker"
+_FILLS_LAG = "more of it has traded at the broker than it has told"
+_LATER = "a later replace of the order was sent"
 
 
 class Legs:
@@ -55,10 +61,14 @@ class Legs:
 
     def sent_for(self, action: Attempt) -> int | None:
         """The leg that was sent for a replace before: what is attempted again is that one, not the cancel before it."""
-        order = self._work.book.orders.get(action.order_id)
-        if order is None:
-            return None
-        return next((request.leg for request in order.requests if request.request_id == action.request_id), None)
+        request = self._request(action.order_id, action.request_id)
+        return None if request is None else request.leg
+
+    def _request(self, order_id: str, request_id: str | None) -> Request | None:
+        """A replace of an open order that was not answered."""
+        order = self._work.book.orders.get(order_id)
+        asked = () if order is None else order.pending_replaces()
+        return next((request for request in asked if request.request_id == request_id), None)
 
     async def replace(self, action: Replace, order: Order) -> None:
         """Send the cancel of the present leg, or the new leg."""
@@ -77,49 +87,52 @@ class Legs:
         reason = outcome.reason if isinstance(outcome, Refused) else None
         try:
             answer = await work.desk.broker.order_by_client_id(ref)
-            is_done = await self._follow(order, action, answer, reason)
+            missing = await self._follow(order, action, answer, reason)
         except BrokerUnavailable as error:
-            is_done, reason = False, error.detail
-        if not is_done:
-            why = reason or "the broker has not canceled the order yet"
+            missing = error.detail
+        if missing is not None:
+            why = missing if reason is None else f"{missing}: {reason}"
             work.doubt(action.order_id, _REPLACE, action.request_id, action.attempt, why)
 
-    async def _follow(self, order: Order, action: Replace, answer: Answer[OrderState], refused: str | None) -> bool:
-        """Go on from what the broker says of the old leg; False: it does not say enough.
+    async def _follow(
+        self, order: Order, action: Replace, answer: Answer[OrderState], refused: str | None
+    ) -> str | None:
+        """Go on from what the broker says of the old leg. Returns why that is not possible yet; None: it was done.
 
         Raises ``BrokerUnavailable``.
         """
         work = self._work
         state = answer.items[-1] if answer.items else None
         if state is None:
-            return False
+            return _UNKNOWN
         if state.status not in CLOSED:
             if refused is None:
-                return False
+                return _OPEN
             rejected = work.report_about(order, ExecType.REPLACE_REJECTED, action.request_id, refused)
             await work.asking.adopt((rejected,))
-            return True
+            return None
         await work.reconciling.poll()
         now = work.order(action.order_id)
         if now is None:
-            return True
+            return None
         is_open = action.order_id in work.book.orders
         if is_open and state.status is OrdStatus.CANCELED and now.pending_request is not PendingRequest.CANCEL:
-            if not work.is_ready:
-                return False
-            leg = now.leg + 1
-            client_id = work.ids.of(action.order_id, leg)
-            attempts = next((r.attempts for r in now.requests if r.request_id == action.request_id), 0)
-            await work.caught_up(
-                work.attempt(
-                    action.order_id, _REPLACE, action.request_id, attempts + 1, leg=leg, client_order_id=client_id
-                )
-            )
-            return True
+            return await self._begin_leg(now, action, state)
         status = state.status if is_open else OrdStatus.FILLED
         rejected = work.report_about(now, ExecType.REPLACE_REJECTED, action.request_id, f"the order is {status}")
         await work.asking.adopt((*(end_of(work.account, now, state) if is_open else ()), rejected))
-        return True
+        return None
+
+    async def _begin_leg(self, order: Order, action: Replace, state: OrderState) -> str | None:
+        """Attempt the new leg, if it is known how much is left for it. ``state``: of the old one."""
+        if not self._work.is_ready:
+            return _NOT_READY
+        if lacks_fills(order, state):
+            return _FILLS_LAG
+        await self._work.attempt_again(action.order_id, _REPLACE, action.request_id, order.leg + 1)
+        # The book drops it if a later replace is under way: one of the two makes the new leg.
+        request = self._request(action.order_id, action.request_id)
+        return _LATER if request is not None and request.leg is None else None
 
     async def _send_leg(self, action: Replace, order: Order, leg: int) -> None:
         work = self._work
@@ -175,18 +188,14 @@ class Legs:
                 (work.report_about(order, ExecType.REPLACE_REJECTED, doubt.request_id, SUPERSEDED),)
             )
             return Step.WAIT
-        answer = await work.desk.broker.order_by_client_id(work.ref(order, order.leg))
+        answer = await work.desk.broker.order_by_client_id(work.ref(order, request.leg or order.leg))
         is_settled = waited_s >= work.capabilities.settle_s
-        if request.leg is None:
-            if await self._follow(order, action, answer, None):
-                return Step.WAIT
-            if not work.is_ready:
-                return Step.WAIT
-            if is_settled and answer.items:
-                await self._again(order, request)
-                return Step.RESEND
-            return Step.STAY if is_settled else Step.WAIT
-        return await self._settle_new_leg(order, action, request, answer, is_settled=is_settled)
+        if request.leg is not None:
+            return await self._settle_new_leg(order, action, request, answer, is_settled=is_settled)
+        missing = await self._follow(order, action, answer, None)
+        if missing == _OPEN and is_settled:
+            return await self._again(order, request)
+        return Step.STAY if missing in (_UNKNOWN, _FILLS_LAG) and is_settled else Step.WAIT
 
     async def _settle_new_leg(
         self, order: Order, action: Replace, request: Request, answer: Answer[OrderState], *, is_settled: bool
@@ -197,8 +206,9 @@ class Legs:
             if state.status is OrdStatus.REJECTED:
                 self._refused(order, action, Refused(reason=state.reason or "rejected"))
             else:
-                ends = end_of(work.account, order, state) if state.status in CLOSED else ()
-                await work.asking.adopt((self._replaced(order, action, state.broker_order_id), *ends))
+                await work.asking.adopt((self._replaced(order, action, state.broker_order_id),))
+                if state.status in CLOSED:
+                    await work.asking.adopt(end_of(work.account, order, state))
             return Step.WAIT
         if not is_settled:
             return Step.WAIT
@@ -207,24 +217,11 @@ class Legs:
         dedup_s = work.capabilities.dedup_s
         age_s = work.asking.asked(order, order.doubts[0], 0.0).age_s if order.doubts else 0.0
         if answer.completeness is Completeness.COMPLETE and dedup_s is not None and age_s < dedup_s:
-            await self._again(order, request)
-            return Step.RESEND
+            return await self._again(order, request)
         return Step.STAY
 
-    async def _again(self, order: Order, request: Request) -> None:
+    async def _again(self, order: Order, request: Request) -> Step:
         """The same once more: a cancel changes nothing the second time, and the new leg has its id."""
-        work = self._work
-        if not work.is_ready:
-            return
         order_id = order.created.order_id
-        client_id = None if request.leg is None else work.ids.of(order_id, request.leg)
-        await work.caught_up(
-            work.attempt(
-                order_id,
-                _REPLACE,
-                request.request_id,
-                request.attempts + 1,
-                leg=request.leg,
-                client_order_id=client_id,
-            )
-        )
+        is_sent = await self._work.attempt_again(order_id, _REPLACE, request.request_id, request.leg)
+        return Step.RESEND if is_sent else Step.WAIT

@@ -15,6 +15,8 @@ from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
+import msgspec
+
 from foldbook.brokers.asking import Asking
 from foldbook.brokers.client_ids import ClientIds
 from foldbook.brokers.desk import Desk, Recording
@@ -37,6 +39,7 @@ from foldbook.brokers.reports import command_of, identity_of
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Event
 from foldbook.trading.commands import BookCommand, RecordAttempt, RecordDoubt, RecordExecution
+from foldbook.trading.doubts import record_attempt
 from foldbook.trading.order import Order
 from foldbook.trading.state import Book, completed, evolve
 from foldbook.trading.values import ExecType, RequestKind, as_reason
@@ -249,9 +252,34 @@ class AccountWork:
         self, order_id: str, request: RequestKind, request_id: str | None, attempt: int, **facts: Any
     ) -> Recording:
         """Record that something is about to be sent; it is sent when that comes back from the log."""
-        command = RecordAttempt(
+        return self._record_attempt(self._attempt_of(order_id, request, request_id, attempt, **facts))
+
+    async def attempt_again(
+        self, order_id: str, request: RequestKind, request_id: str | None, leg: int | None = None
+    ) -> bool:
+        """Attempt once more what was attempted before, or the new leg that is to follow; return when that was heard of
+        from the log. False: not now, and nothing was recorded, for the book would drop it."""
+        order = self.order(order_id)
+        if order is None or not self.is_ready:
+            return False
+        attempts, sent_as = order.attempts, 1 if request is RequestKind.SUBMIT else leg
+        if request is not RequestKind.SUBMIT:
+            attempts = next((known.attempts for known in order.requests if known.request_id == request_id), 0)
+        client_id = None if sent_as is None else self.ids.of(order_id, sent_as)
+        command = self._attempt_of(order_id, request, request_id, attempts + 1, leg=leg, client_order_id=client_id)
+        if not record_attempt(command, msgspec.structs.replace(self.book, recalled=order)):
+            return False
+        await self.caught_up(self._record_attempt(command))
+        return True
+
+    def _attempt_of(
+        self, order_id: str, request: RequestKind, request_id: str | None, attempt: int, **facts: Any
+    ) -> RecordAttempt:
+        return RecordAttempt(
             **self.request(), order_id=order_id, request=request, request_id=request_id, attempt=attempt, **facts
         )
+
+    def _record_attempt(self, command: RecordAttempt) -> Recording:
         self._attempts[command.command_id] = None
         recording = self.record(command)
         recording.done.add_done_callback(lambda done: self._attempted(command.command_id, done))

@@ -83,12 +83,18 @@ def record_attempt(command: RecordAttempt, book: Book) -> Sequence[Event]:
 
 
 def _may_leave(command: RecordAttempt, request: Request, order: Order, book: Book) -> bool:
-    """A replace that is sent again must not undo a later one. A new leg is an order, and leaves as one does: not
-    against a cancel, and not again from an account that was halted."""
-    if request.attempts and any(
-        later.number > request.number and later.attempts
-        for later in order.requests
-        if later.kind is PendingRequest.REPLACE
+    """A replace that is sent again must not undo a later one; the new leg that was made for it, while that is the
+    present one, undoes none. A new leg is an order, and leaves as one does: not against a cancel, and not again from an
+    account that was halted."""
+    is_present_leg = command.leg is not None and request.leg == command.leg == order.leg
+    if (
+        request.attempts
+        and not is_present_leg
+        and any(
+            later.number > request.number and later.attempts
+            for later in order.requests
+            if later.kind is PendingRequest.REPLACE
+        )
     ):
         return False
     if request.attempts and order.is_superseded(request):
