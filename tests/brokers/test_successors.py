@@ -8,9 +8,9 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from foldbook.brokers import asking
+from foldbook.brokers import asking, session
 from foldbook.brokers.doubts import SUPERSEDED
-from foldbook.brokers.port import BrokerUnavailable
+from foldbook.brokers.port import BrokerUnavailable, Holding
 from foldbook.trading.commands import BookCommand, RecordAttempt, RecordExecution
 from foldbook.trading.events import OrderReplaceRejected
 from foldbook.trading.values import ExecType, OrdStatus
@@ -407,6 +407,36 @@ async def test_a_bust_of_the_first_leg_is_no_fill_of_the_second() -> None:
     await until(lambda: gateway.work.doubts == 1)
     await asyncio.sleep(0.3)
     assert LEG_THREE not in broker.orders
+
+
+async def test_fills_that_lag_behind_the_end_of_their_order_are_asked_for_by_a_successor_too() -> None:
+    broker = Broker(serves_many=False)
+    log, gateway = await working(broker)
+    fill_before_the_cancel(broker, LEG_ONE, "0.5")
+    log.execute(cancel())
+    await until(lambda: gateway.order is None)
+    await gateway.kill()
+    successor = await connected(log, broker, gateway.moved)
+    successor.desk.run(successor.session._poll_in_rhythm(), "poll")
+    await asyncio.sleep(0.1)
+    broker.untold = 0
+    await until(lambda: log.life.book.position_qty("BTCUSDT") == Decimal("0.5"))
+    await successor.kill()
+
+
+async def test_a_position_that_differs_is_compared_again_though_nothing_is_held_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session, "RECONCILE_EVERY_S", 0.05)
+    log, broker = Log(), Broker(reports_positions=True)
+    broker.held = (Holding(symbol="BTCUSDT", quantity=Decimal(1)),)
+    gateway = await connected(log, broker)
+    gateway.work.make_ready()
+    assert log.types[-1] == "PositionMismatchDetected"
+    broker.held = ()
+    gateway.desk.run(gateway.session._reconcile_in_rhythm(), "reconcile")
+    await until(lambda: log.types[-1] == "PositionMismatchResolved")
+    await gateway.kill()
 
 
 async def test_fills_are_asked_for_when_the_order_has_just_been_canceled() -> None:

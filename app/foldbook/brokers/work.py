@@ -51,7 +51,8 @@ CLOSED_MAX = 1_000
 """Closed orders of one account of which it is known when they closed."""
 
 LATE_FILLS_S = 60.0
-"""For so long after an order has closed, the broker is asked for fills in the rhythm: they may lag behind the end."""
+"""For so long after an order has closed, the broker is asked for fills in the rhythm: they may lag behind the end. When
+the work begins, one may have closed just before."""
 
 Sending: TypeAlias = Submit | Cancel | Replace
 
@@ -78,6 +79,7 @@ class AccountWork:
         """When each order was last told something about, by our clock."""
         self.closed_at: OrderedDict[str, datetime] = OrderedDict()
         """When the orders that closed last did so."""
+        self._began_at = desk.now()
         self._held: list[Action] = []
         """What is new, and waits until the account is reconciled."""
         self._attempts: dict[UUID, None] = {}
@@ -106,17 +108,19 @@ class AccountWork:
 
     @property
     def is_active(self) -> bool:
-        """Does it have, or ask for, anything that may trade or has traded?"""
+        """Does it have, or ask for, anything that may trade or has traded, here or at the broker?"""
         book = self.book
-        return bool(book.orders or book.filled) or any(position.quantity for position in book.positions.values())
+        if book.orders or book.filled or book.risk.mismatches:
+            return True
+        return any(position.quantity for position in book.positions.values())
 
     @property
     def may_be_filled(self) -> bool:
         """Is an order open, or was it a moment ago?"""
         if self.book.orders or self.book.filled:
             return True
-        latest = next(reversed(self.closed_at.values()), None)
-        return latest is not None and (self.desk.now() - latest).total_seconds() < LATE_FILLS_S
+        latest = next(reversed(self.closed_at.values()), self._began_at)
+        return (self.desk.now() - latest).total_seconds() < LATE_FILLS_S
 
     @property
     def doubts(self) -> int:
