@@ -198,6 +198,8 @@ def filled(database: str) -> Iterator[psycopg.Connection[Any]]:
         ("brokers.order_of_client_id('u1/binance/simulated', 'o-nothing:1')", 0),
         ("brokers.order_of_client_id('u1/binance/simulated', 'web_1')", 0),
         ("brokers.order_of_client_id('u1/binance/simulated', 'nbyoudtvrbzv6hsoksyfc30dg7', 50)", 50),
+        # So many of the account's latest events.
+        ("brokers.symbols_of('u1/binance/simulated', 50)", 50),
         # The orders of the strategy, and the currencies of the account.
         ("trading.query_strategy_start(0, 'u1/binance/simulated', 'trend')", 800),
     ],

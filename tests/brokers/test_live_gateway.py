@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from foldbook.brokers.live.broker import LiveBroker
 from foldbook.brokers.live.credentials import Credentials
 from foldbook.brokers.live.errors import LiveError
 from foldbook.brokers.live.settings import LiveSettings
+from foldbook.brokers.live.symbols import symbols_of
 from foldbook.brokers.port import Broker
 from foldbook.brokers.process import GatewayProcess
 from foldbook.brokers.term import Opened
@@ -41,12 +43,22 @@ class LiveGateway:
 
     def __init__(self, dsn: str, server: BinanceServer) -> None:
         self.server = server
+        self.dsn = dsn
         self.store = PostgresStore(dsn)
         self.bus = CommandBus(self.store, ORDER_BOOK)
         self.broker: LiveBroker | None = None
-        self.gateway = GatewayProcess(
-            dsn, "live", 1, self._broker_of, "test", now=now, new_id=uuid7, poll_interval_s=0.2, term_s=8.0
+        self.gateway = self._new_gateway()
+
+    def _new_gateway(self) -> GatewayProcess:
+        return GatewayProcess(
+            self.dsn, "live", 1, self._broker_of, "test", now=now, new_id=uuid7, poll_interval_s=0.2, term_s=8.0
         )
+
+    async def begin_anew(self) -> None:
+        """Another process: it knows what is in the database."""
+        if self.broker is not None:
+            await self.broker.close()
+        self.broker, self.gateway = None, self._new_gateway()
 
     def _broker_of(self, opened: Opened) -> Broker:
         if opened.account != ACCOUNT:
@@ -60,7 +72,8 @@ class LiveGateway:
                 rest_url=self.server.rest_url,
                 ws_url=self.server.ws_url,
             )
-            self.broker = LiveBroker(settings, Credentials(KEY, SECRET), now)
+            symbols = partial(symbols_of, self.dsn, ACCOUNT)
+            self.broker = LiveBroker(settings, Credentials(KEY, SECRET), now, symbols)
         return self.broker
 
     def trade_elsewhere(self, client_id: str, quantity: str, *, seconds_ago: float) -> None:
@@ -188,6 +201,25 @@ async def test_a_replace_becomes_a_cancel_and_a_new_order(database: str) -> None
         assert replaced.limit_price == 98
         live.server.exchange.quote(SYMBOL, "97", "98", "1", "5")
         await live.order_is(OrdStatus.FILLED, "3")
+
+
+async def test_a_fill_that_nobody_told_is_found_by_a_successor_though_its_order_has_ended(database: str) -> None:
+    """In a symbol that was never asked for: the log has the order."""
+    async with idle_gateway(database) as live:
+        await live.bus.execute(open_account(ACCOUNT))
+        async with running(live):
+            await live.bus.execute(an_order())
+            await live.order_is(OrdStatus.NEW)
+            live.server.faults.drop = 1
+            live.server.exchange.quote(SYMBOL, "99", "100", "1", "0.5")
+            await live.bus.execute(cancel(account=ACCOUNT))
+            await live.order_is(OrdStatus.CANCELED)
+        assert await symbols_of(database, ACCOUNT) == [SYMBOL]
+        assert await symbols_of(database, OTHER) == []
+        await live.begin_anew()
+        async with running(live):
+            await live.order_is(OrdStatus.CANCELED, "0.5")
+            assert await live.position() == Decimal("0.5")
 
 
 @pytest.mark.parametrize("is_known_before", [True, False])

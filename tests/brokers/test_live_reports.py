@@ -201,6 +201,30 @@ async def test_another_process_goes_on_at_the_cursor(world: LiveWorld) -> None:
     assert [report.client_order_id for report in (*before.reports, *after.reports)] == ["order-1", "order-2"]
 
 
+async def test_a_symbol_in_which_nothing_has_traded_is_asked_for_by_another_process_too(world: LiveWorld) -> None:
+    await world.broker.submit(order(symbol="ETHUSDT"))
+    before = await world.broker.fills_since(ACCOUNT, None)
+    world.server.exchange.quote("ETHUSDT", "99", "100", ask_size="0.5")
+    await world.broker.cancel(ref(order(symbol="ETHUSDT")), "cancel-1")
+    async with opened(settings_of(world.server), Credentials(KEY, SECRET), Clock()) as successor:
+        after = await successor.fills_since(ACCOUNT, before.cursor)
+    assert before.reports == ()
+    assert [(report.client_order_id, report.last_qty) for report in after.reports] == [("order-1", Decimal("0.5"))]
+
+
+async def test_the_symbols_of_the_orders_in_the_log_are_asked_for(world: LiveWorld) -> None:
+    """But for those that the exchange does not have: their order was never sent."""
+    elsewhere(world, "web_1", "ETHUSDT")
+
+    async def symbols() -> list[str]:
+        return ["ETHUSDT", "NOSUCH"]
+
+    another = opened(settings_of(world.server), Credentials(KEY, SECRET), Clock(), symbols)
+    async with another as broker, broker.reports():
+        polled = await broker.fills_since(ACCOUNT, None)
+    assert [report.client_order_id for report in polled.reports] == ["web_1"]
+
+
 async def test_many_fills_come_in_pages(world: LiveWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binance, "TRADES_PAGE", 3)
     for number in range(7):
@@ -251,14 +275,15 @@ async def test_a_fill_of_an_order_that_was_archived_is_foreign(world: LiveWorld)
     assert [(report.kind, report.client_order_id) for report in polled.reports] == [(ReportKind.FOREIGN_ORDER, None)]
 
 
-async def test_fills_from_before_the_account_was_opened_are_not_told() -> None:
+@pytest.mark.parametrize("cursor", [None, '{"next":{"BTCUSDT":0}}'])
+async def test_fills_from_before_the_account_was_opened_are_not_told(cursor: str | None) -> None:
     """But for as much as the exchange's clock may be behind: an order may be sent as soon as its account is open."""
     clock = Clock()
     async with live_world(opened_at=clock.time, symbols=("BTCUSDT",)) as world:
         for number, seconds in enumerate((-10, 9.5, 20)):
             await world.advance(seconds)
             elsewhere(world, f"web_{number}")
-        polled = await world.broker.fills_since(ACCOUNT, None)
+        polled = await world.broker.fills_since(ACCOUNT, cursor)
     assert [report.client_order_id for report in polled.reports] == ["web_1", "web_2"]
 
 

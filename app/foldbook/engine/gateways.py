@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from uuid_utils.compat import uuid7
@@ -72,11 +73,14 @@ class Gateways:
         from foldbook.brokers.live.broker import LiveBroker
         from foldbook.brokers.live.credentials import credentials_of
         from foldbook.brokers.live.settings import LiveSettings
+        from foldbook.brokers.live.symbols import symbols_of
 
         account, opened_at = opened
         if account not in self._brokers:
             credentials = credentials_of(account, self._environment, self._tables)
-            self._brokers[account] = LiveBroker(LiveSettings(account=account, opened_at=opened_at), credentials, now)
+            settings = LiveSettings(account=account, opened_at=opened_at)
+            symbols = partial(symbols_of, self._settings.dsn, account)
+            self._brokers[account] = LiveBroker(settings, credentials, now, symbols)
         return self._brokers[account]
 
 

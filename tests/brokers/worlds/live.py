@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -67,9 +67,11 @@ def settings_of(server: BinanceServer, **changed: Any) -> LiveSettings:
 
 
 @asynccontextmanager
-async def opened(settings: LiveSettings, credentials: Credentials, clock: Clock) -> AsyncIterator[LiveBroker]:
+async def opened(
+    settings: LiveSettings, credentials: Credentials, clock: Clock, *symbols: Callable[[], Awaitable[Iterable[str]]]
+) -> AsyncIterator[LiveBroker]:
     """A broker that has connected."""
-    broker = LiveBroker(settings, credentials, clock)
+    broker = LiveBroker(settings, credentials, clock, *symbols)
     try:
         await broker.connect()
         yield broker

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -66,13 +66,26 @@ REQUESTS_MAX = 10_000
 _CLOSED = "the broker was closed"
 
 
+async def _no_symbols() -> Iterable[str]:
+    return ()
+
+
 class LiveBroker:
     """One account at an exchange. It connects by itself when the stream of reports is entered, or with ``connect``.
+
+    ``symbols`` tells in which symbols orders were sent. It is asked whenever the stream is entered: another process may
+    have sent some meanwhile.
 
     Raises ``LiveError`` if the account cannot be worked as the settings have it.
     """
 
-    def __init__(self, settings: LiveSettings, credentials: Credentials, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        settings: LiveSettings,
+        credentials: Credentials,
+        clock: Callable[[], datetime],
+        symbols: Callable[[], Awaitable[Iterable[str]]] = _no_symbols,
+    ) -> None:
         _, exchange, kind = settings.account.split("/")
         made = PROFILES.get(exchange)
         if kind != BrokerKind.LIVE or made is None:
@@ -85,6 +98,7 @@ class LiveBroker:
         self._client = Client(self._profile.ccxt_id, self._profile.ccxt_options, settings, credentials, clock)
         self._profile.point(self._client.urls, settings)
         self._clock = clock
+        self._sent_in = symbols
         self._capabilities = self._profile.capabilities(settings)
         self._markets: dict[str, Market] = {}
         self._fills = FillsReader(self._profile, self._client, settings, clock)
@@ -293,6 +307,9 @@ class LiveBroker:
     @asynccontextmanager
     async def reports(self) -> AsyncIterator[AsyncIterator[Report]]:
         await self._connected()
+        for symbol in await self._sent_in():
+            if symbol in self._markets:
+                self._fills.watch(symbol)
         url, subscription = self._profile.stream(self._client)
         socket = await self._answered(self._client.connect(url))
         stream = LiveStream(socket, self._settings, self._profile, self._requests.__contains__, self._seen)

@@ -1,8 +1,9 @@
 """The fills of an account since a cursor, at an exchange that lists trades by symbol and number.
 
 Which symbols: those of the settings, those that orders were sent or asked for, those of open orders and of the stream's
-reports, and those of the cursor. A trade's order is named by the exchange's id; which client id that order has is asked
-once and remembered. A fill whose order is not known yet is not told yet, for it would be taken for somebody else's.
+reports, and those of the cursor, which keeps every symbol that was asked for. A trade's order is named by the
+exchange's id; which client id that order has is asked once and remembered. A fill whose order is not known yet is not
+told yet, for it would be taken for somebody else's.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ ARCHIVED_AFTER = timedelta(days=1)
 
 
 class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``next``: of each symbol, the number of the trade with which the next question begins."""
+    """``next``: of each symbol, the number of the trade with which the next question begins. 0: none
+    was read yet."""
 
     next: dict[str, int]
 
@@ -70,6 +72,7 @@ class FillsReader:
         for symbol in sorted({*self._symbols, *starts}):
             rows, is_full = await self._profile.trades(self._client, self._account, symbol, starts.get(symbol, 0))
             has_more |= is_full
+            then.setdefault(symbol, 0)
             for row in rows:
                 if row.time >= self._since:
                     if not self._is_known(row):
