@@ -62,3 +62,39 @@ async def test_what_is_repeated_of_a_request_is_cut(venue: RunningVenue) -> None
 )
 async def test_too_much_of_a_request(venue: RunningVenue, request_: bytes, status: int) -> None:
     assert (await said_to(venue, request_))[0] == status
+
+
+SOCKET = (
+    b"GET /reports HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+LONG = b"X-A: " + b"x" * 10_000 + b"\r\n"
+
+
+@pytest.mark.parametrize("path", [b"/reports", b"/market", b"/orders"])
+async def test_a_long_line_of_a_request_for_a_websocket_is_read(venue: RunningVenue, path: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", venue.port)
+    try:
+        writer.write(SOCKET.replace(b"/reports", path) + LONG + b"\r\n")
+        assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 101 ")
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "without", "status"),
+    [
+        (b"/reports", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", 405),
+        (b"/reports", b"Sec-WebSocket-Version: 13\r\n", 405),
+        (b"/orders", b"Sec-WebSocket-Version: 13\r\n", 200),
+        (b"/health", b"", 200),
+        (b"/nothing", b"", 404),
+    ],
+)
+async def test_what_begins_no_websocket_is_a_request_like_others(
+    venue: RunningVenue, path: bytes, without: bytes, status: int
+) -> None:
+    request = SOCKET.replace(b"/reports", path).replace(without, b"").replace(b"Upgrade\r\n", b"Upgrade, close\r\n", 1)
+    answered, body = await said_to(venue, request + LONG + b"\r\n")
+    assert answered == status
+    assert status == 200 or json.loads(body)["type"].startswith("urn:foldbook:problem:")

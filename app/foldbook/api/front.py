@@ -72,7 +72,7 @@ class Front:
         elif path == events.PATH and method == "GET":
             await self._streams.events(scope, receive, send)
         elif path == market.PATH and method == "GET":
-            await respond(send, self.calls.refuse(method, path, market.without_upgrade()))
+            await respond(send, self.calls.refuse(method, path, market.without_upgrade(principal), principal))
         elif (here := self._without_app(method, path)) is not None:
             await respond(send, self._without_call(method, *here))
         else:

@@ -13,11 +13,11 @@ import uvicorn
 
 from foldbook.api.commands.protocol import CommandProtocol
 from foldbook.api.front import Front
-from foldbook.api.streams.protocol import StreamProtocol
 from foldbook.config import Settings
 from foldbook.engine.domains import DOMAINS, Domain
 from foldbook.engine.wiring import api
 from foldbook.wire.connections import Connections
+from foldbook.wire.sockets import SocketProtocol
 
 FILES_KEPT = 256
 """Open files of this process that are no connections of clients."""
@@ -72,7 +72,7 @@ def create_server(settings: Settings, domains: Sequence[Domain] = DOMAINS) -> uv
         port=settings.port,
         loop="uvloop",
         http=cast(type[asyncio.Protocol], partial(CommandProtocol, app, connections)),
-        ws=cast(type[asyncio.Protocol], partial(StreamProtocol, connections)),
+        ws=cast(type[asyncio.Protocol], partial(SocketProtocol, connections)),
         ws_max_size=WEBSOCKET_MESSAGE_BYTES_MAX,
         ws_per_message_deflate=False,
         lifespan="on",

@@ -24,21 +24,25 @@ class TooManyConnections(RequestRefused):
 
 
 class Connection(asyncio.Protocol):
-    """What makes a protocol of uvicorn's one of the connections of this process. Never idle, unless it says so."""
+    """What makes a protocol of uvicorn's one of the connections of this process."""
 
     transport: Any
     counted_by: Connections
     heard_at_s = 0.0
     """When something came last."""
-    due_from_s: float | None = None
-    """Since when a request is due, or on its way; None: none is."""
     unsent_from_s: float | None = None
     """Since when the client takes too little; None: it is as fast as we are."""
     key_id: str | None = None
 
     @property
+    def due_from_s(self) -> float | None:
+        """Since when a request is due, or on its way; None: none is."""
+        raise NotImplementedError
+
+    @property
     def is_idle(self) -> bool:
-        return False
+        """Has it nothing to answer?"""
+        raise NotImplementedError
 
     @property
     def unsent_bytes(self) -> int:

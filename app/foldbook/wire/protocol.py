@@ -10,6 +10,7 @@ This relies on something that uvicorn does not promise: its protocol's callbacks
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 import httptools
@@ -27,6 +28,7 @@ from foldbook.wire.requests import (
     check_target,
     headers_of,
 )
+from foldbook.wire.sockets import SocketProtocol, is_handshake
 
 LINGER_S = 2.0
 """How long a client that was refused may go on sending: if we closed at once, it could lose the answer (RFC 9112, 9.6).
@@ -38,6 +40,10 @@ VERSIONS = ("1.1", "1.0")
 class StrictProtocol(Connection, HttpToolsProtocol):
     """One connection."""
 
+    socket_paths: Collection[bytes] = ()
+    """Where a request begins a WebSocket, if it asks for one."""
+
+    due_from_s: float | None = None
     cycle: Any
 
     def __init__(self, connections: Connections, **given: Any) -> None:
@@ -47,6 +53,10 @@ class StrictProtocol(Connection, HttpToolsProtocol):
         """Requests whose head was read, and that were not answered."""
         self._is_body_due = False
         """Was a head read, and not the end of its message?"""
+        self._version = ""
+        """Of the last head."""
+        self._begins_socket = False
+        """Does the last request to upgrade begin a WebSocket?"""
         self._header_count = 0
         self._head_bytes_max = 0
         """What the head that is being read can have at most: it began in the last read that was of use, or later."""
@@ -116,9 +126,19 @@ class StrictProtocol(Connection, HttpToolsProtocol):
             else:
                 return
 
+    def _should_upgrade(self) -> bool:
+        return self._begins_socket
+
     def handle_websocket_upgrade(self) -> None:
-        self.counted_by.remove(self)  # The connection goes on as another protocol's.
-        super().handle_websocket_upgrade()
+        """The connection goes on as another protocol's."""
+        self.counted_by.remove(self)
+        self.connections.discard(self)
+        protocol = cast(Callable[..., SocketProtocol], self.ws_protocol_class)(
+            config=self.config, server_state=self.server_state, app_state=self.app_state
+        )
+        protocol.connection_made(self.transport)
+        protocol.begin(self.url, self.headers)
+        self.transport.set_protocol(protocol)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -146,12 +166,12 @@ class StrictProtocol(Connection, HttpToolsProtocol):
             raise
         self._is_of_use = self._is_body_due = True
         self._header_count = len(self.headers)
-        if not is_upgrade or not self._should_upgrade():
+        if not is_upgrade or not self._begins_socket:
             self._unanswered += 1
         return headers
 
     def _checked_head(self) -> Headers:
-        version = self.parser.get_http_version()
+        version = self._version = self.parser.get_http_version()
         if version not in VERSIONS:
             raise RequestRefused("the version must be HTTP/1.1 or HTTP/1.0")
         check_target(self.url)
@@ -164,11 +184,17 @@ class StrictProtocol(Connection, HttpToolsProtocol):
 
     def _check_upgrade(self, headers: Headers) -> None:
         """The parser reads no body after it: it would take the body for the next request."""
-        if self.parser.get_method() == b"CONNECT":
+        method = self.parser.get_method()
+        if method == b"CONNECT":
             raise RequestRefused("this is no proxy")
         if b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0":
             raise RequestRefused("a request to upgrade the connection has no body", field="upgrade")
-        if self._unanswered and self._should_upgrade():
+        self._begins_socket = (
+            self._get_upgrade() == b"websocket"
+            and self.url.partition(b"?")[0].rstrip(b"/") in self.socket_paths
+            and is_handshake(method, self._version, headers)
+        )
+        if self._unanswered and self._begins_socket:
             raise RequestRefused("a connection is upgraded when its requests are answered", field="upgrade")
 
     def on_body(self, body: bytes) -> None:

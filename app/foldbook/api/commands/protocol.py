@@ -22,6 +22,7 @@ from foldbook.api.escapes import canonical_path
 from foldbook.api.front import Front
 from foldbook.api.gate import Reply
 from foldbook.api.problems import problem_of
+from foldbook.api.streams import market
 from foldbook.errors import FoldbookError
 from foldbook.wire.connections import Connections
 from foldbook.wire.protocol import StrictProtocol
@@ -32,6 +33,8 @@ _STREAMED = bulk.PATH.encode()
 
 class CommandProtocol(StrictProtocol):
     """One connection. ``cycle`` is the request under way, uvicorn's own or an ``_Exchange``."""
+
+    socket_paths = (market.PATH.encode(),)
 
     def __init__(self, front: Front, connections: Connections, **given: Any) -> None:
         super().__init__(connections, **given)

@@ -17,8 +17,9 @@ from foldbook.api.streams.market_hub import Listener, MarketHub
 from foldbook.api.streams.open_streams import OpenStreams
 from foldbook.api.streams.query_string import parameters_in
 from foldbook.api.streams.sockets import STALLED_S, hang_up_soon, serve_until_gone, watched
-from foldbook.errors import register
+from foldbook.errors import FoldbookError, register
 from foldbook.trading.values import SYMBOL
+from foldbook.wire.sockets import VERSION
 
 PATH = "/stream/market"
 PROBLEMS = ("malformed", "too-many-streams", "overloaded")
@@ -80,9 +81,14 @@ class MarketStream:
                 await send({"type": "websocket.send", "text": text})
 
 
-def without_upgrade() -> Problem:
-    """The answer to a plain GET."""
-    return Problem("upgrade-required", "connect by WebSocket", headers={"Upgrade": "websocket"})
+def without_upgrade(principal: Principal) -> Problem:
+    """The answer to a GET that is no handshake (RFC 6455, 4.2.1)."""
+    try:
+        principal.check(EVERYBODY)
+    except FoldbookError as error:
+        return problem_of(error)
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": VERSION.decode()}
+    return Problem("upgrade-required", "connect by WebSocket, version 13, with HTTP/1.1", headers=headers)
 
 
 async def refuse(scope: Scope, send: Send, reply: Reply) -> None:

@@ -12,8 +12,6 @@ import msgspec
 import uvicorn
 from litestar import Litestar
 from litestar.di import Provide
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.http11 import Request
 
 from foldbook.errors import FoldbookError
 from foldbook.problems import MEDIA_TYPE
@@ -27,14 +25,13 @@ from foldbook.venue.server.venue import Venue
 from foldbook.venue.store import Store
 from foldbook.wire.connections import Connections
 from foldbook.wire.protocol import StrictProtocol
+from foldbook.wire.sockets import SocketProtocol
 
 ROUTES = (*order_routes.ROUTES, *account_routes.ROUTES, *market_routes.ROUTES)
 HOST = "127.0.0.1"
 BODY_BYTES_MAX = 1 << 20
-CONNECTIONS_MAX = 2_000
-"""With streams and sessions."""
-HTTP_CONNECTIONS_MAX = 1_000
-"""One more ends the one that has been idle the longest."""
+CONNECTIONS_MAX = 1_000
+"""With streams and sessions. One more takes the place of one that waits for its client."""
 REQUEST_TIMEOUT_S = 30
 """How long a request may take to arrive."""
 ANSWER_TIMEOUT_S = 60
@@ -44,25 +41,15 @@ GRACE_S = 10
 
 
 class VenueProtocol(StrictProtocol):
-    """An HTTP connection, with a way to hang up on a client."""
+    """An HTTP connection."""
+
+    socket_paths = (b"/orders", b"/reports", b"/market")
 
     def refusal_of(self, error: FoldbookError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         status, document = problem_of(error)
         body = msgspec.json.encode(document)
         headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
         return status, headers, body
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        cast(dict[str, Any], self.scope)["state"]["transport"] = self.transport
-
-
-class VenueWebSocketProtocol(WebSocketsSansIOProtocol):
-    """Likewise for streams."""
-
-    def handle_connect(self, event: Request) -> None:
-        super().handle_connect(event)
-        self.scope["state"]["transport"] = self.transport
 
 
 def create_application(venue: Venue, store: Store) -> App:
@@ -101,22 +88,22 @@ def create_server(store: Store, options: VenueOptions, port: int) -> uvicorn.Ser
         assert server is not None
         server.should_exit = True
 
-    connections = Connections(HTTP_CONNECTIONS_MAX, REQUEST_TIMEOUT_S, ANSWER_TIMEOUT_S)
+    connections = Connections(CONNECTIONS_MAX, REQUEST_TIMEOUT_S, ANSWER_TIMEOUT_S)
     config = uvicorn.Config(
         cast(Any, create_application(Venue(store, options, fail), store)),
         host=HOST,
         port=port,
         loop="uvloop",
         http=cast(type[asyncio.Protocol], partial(VenueProtocol, connections)),
-        ws=VenueWebSocketProtocol,
+        ws=cast(type[asyncio.Protocol], partial(SocketProtocol, connections)),
         ws_max_size=BODY_BYTES_MAX,
+        ws_per_message_deflate=False,
         lifespan="on",
         access_log=False,
         log_config=None,
         log_level="warning",
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=CONNECTIONS_MAX,
         timeout_graceful_shutdown=GRACE_S,
     )
     server = uvicorn.Server(config)

@@ -15,6 +15,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from foldbook.wire.connections import CONNECTION
+
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Milliseconds = Annotated[int, Meta(ge=0, le=600_000)]
 
@@ -156,7 +158,7 @@ async def _swallow(_: Message) -> None:
 
 async def _hang_up(scope: MutableMapping[str, Any], receive: Receive) -> None:
     """Close the connection without a word."""
-    scope["state"]["transport"].close()
+    scope[CONNECTION].transport.close()
     await _until_left(receive)
 
 

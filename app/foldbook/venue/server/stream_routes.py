@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import msgspec
 from litestar import WebSocket, websocket
@@ -12,6 +12,7 @@ from foldbook.venue.data import quote_told
 from foldbook.venue.server.documents import market_frame, time_text
 from foldbook.venue.server.streams import BATCH_MAX, Listener, MarketListener, ReportListener, until_one_ends
 from foldbook.venue.server.venue import Venue
+from foldbook.wire.connections import CONNECTION
 
 Socket: TypeAlias = WebSocket[Any, Any, Any]
 
@@ -76,7 +77,7 @@ async def _close(socket: Socket, why: str) -> None:
         async with asyncio.timeout(GOODBYE_S):
             await socket.close(CLOSE_ENDED, why)
     except TimeoutError:
-        socket.scope["state"]["transport"].abort()
+        cast(dict[str, Any], socket.scope)[CONNECTION].transport.abort()
 
 
 ROUTES = (stream_reports, stream_market)
