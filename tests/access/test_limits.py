@@ -135,3 +135,42 @@ async def test_connections_of_one_key_leave_room_for_those_of_another(database: 
         finally:
             for _, writer in held:
                 writer.close()
+
+
+HALF = {
+    "no key": ("", "Content-Length: 10\r\n\r\n{"),
+    "no key, in chunks": ("", "Transfer-Encoding: chunked\r\n\r\n5\r\n{"),
+    "a key that is none": ("Authorization: Bearer fbk_x\r\n", "Content-Length: 10\r\n\r\n{"),
+    "a key that is none, in chunks": ("Authorization: Bearer fbk_x\r\n", "Transfer-Encoding: chunked\r\n\r\n5\r\n{"),
+    "no key, and 100-continue": ("Expect: 100-continue\r\n", "Content-Length: 10\r\n\r\n"),
+}
+PATHS = (f"/accounts/{ACCOUNT}/orders", f"/accounts/{ACCOUNT}/orders?", "/accounts", "/commands", "/keys", "/session")
+
+
+async def test_who_has_no_key_is_told_before_a_body_is_read_and_keeps_nobody_out(database: str) -> None:
+    async with guarding(guarded_settings(database, connections_max=8)) as guarded:
+        key = await guarded.issue("own", Role.READER)
+        own_reader, own_writer = await asyncio.open_connection(*guarded.engine.address)
+        others = []
+        request = f"GET /session HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+        try:
+            async with asyncio.timeout(60):
+                own_writer.write(request)
+                assert (await read_answer(own_reader)).status == 200
+                for what, (shown, body) in HALF.items():
+                    for path in PATHS:
+                        reader, writer = await asyncio.open_connection(*guarded.engine.address)
+                        others.append(writer)
+                        line = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                        writer.write((line + shown + body).encode())
+                        assert (await read_answer(reader)).status == 401, (what, path)
+                # Who has a key, and says nothing, is not ended for who has none.
+                silent = [await asyncio.open_connection(*guarded.engine.address) for _ in range(20)]
+                others += [writer for _, writer in silent]
+                own_writer.write(request)
+                assert (await read_answer(own_reader)).status == 200
+                served = await send(guarded.engine, "GET", "/session", bearer(key).items())
+                assert served.status == 200
+        finally:
+            for writer in (own_writer, *others):
+                writer.close()

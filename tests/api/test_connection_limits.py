@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from foldbook.config import Settings
 from foldbook.wire.connections import Connections, TooManyConnections
 from tests.api.conftest import AT, Engine, order, serving
-from tests.api.test_connections import GET, connected, post
+from tests.api.test_connections import GET, answer, connected, post
+from tests.api.test_one_meaning import CHUNKED, OF_JSON, ORDERS, head
 
 CONNECTIONS_MAX = 8
 
@@ -67,6 +68,62 @@ async def test_one_more_connection_takes_the_place_of_the_idlest(engine: Engine)
         assert (await everything(silent[0][0])).startswith(b"HTTP/1.1 408 ")
 
 
+HALF_BODY = head(ORDERS, OF_JSON, "Content-Length: 10") + b"{"
+UNREAD = head("GET /openapi.json HTTP/1.1") * 40
+HELD = {
+    "half a body": HALF_BODY,
+    "half a body in chunks": head(ORDERS, OF_JSON, CHUNKED) + b"5\r\n{",
+    "half a body that is not needed": head("GET /health/live HTTP/1.1", "Content-Length: 10") + b"{",
+    "half a body of many commands": head("POST /commands HTTP/1.1", "Content-Type: application/x-ndjson", CHUNKED),
+    "answers that are not taken": UNREAD,
+    "answers that are not taken, then half a request": UNREAD + b"GET / HTTP/1.1\r\n",
+    "half a request after another": GET + b"GET / HTTP/1.1\r\n",
+}
+
+
+async def test_who_sends_half_a_request_or_takes_no_answer_keeps_nobody_out(database: str) -> None:
+    """Nobody has a key here, and no time runs out."""
+    settings = Settings(database_url=SecretStr(database), connections_max=CONNECTIONS_MAX)
+    async with serving(settings) as engine:
+        for what, sent in HELD.items():
+            async with AsyncExitStack() as stack:
+                for _ in range(CONNECTIONS_MAX):
+                    _, writer = await stack.enter_async_context(_unread(engine))
+                    writer.write(sent)
+                await asyncio.sleep(0.5)
+                for _ in range(2 * CONNECTIONS_MAX):
+                    reader, writer = await stack.enter_async_context(connected(engine))
+                    writer.write(GET)
+                    assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 200 "), what
+
+
+@asynccontextmanager
+async def _unread(engine: Engine) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection whose client reads nothing."""
+    async with connected(engine) as (reader, writer):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        try:
+            yield reader, writer
+        finally:
+            writer.transport.abort()
+
+
+async def test_what_is_answered_before_its_body_is_read_ends_in_time(engine: Engine) -> None:
+    """Its body is read to its end, and forgotten; then the next request is due."""
+    for path in ("/health/live", "/docs"):
+        async with connected(engine) as (reader, writer):
+            writer.write(head(f"GET {path} HTTP/1.1", "Content-Type: application/json", "Content-Length: 10") + b"{")
+            assert (await answer(reader))[0] == 200
+            writer.write(b"}" + b" " * 8 + GET)
+            assert (await answer(reader))[0] == 200
+            assert await everything(reader) == b""
+        async with connected(engine) as (reader, writer):
+            writer.write(head(f"GET {path} HTTP/1.1", "Content-Type: application/json", "Content-Length: 10") + b"{")
+            assert (await answer(reader))[0] == 200
+            writer.write(b"}" + b" " * 8)
+            assert (await everything(reader)).startswith(b"HTTP/1.1 408 ")
+
+
 async def test_a_bulk_request_may_last_if_something_comes(engine: Engine) -> None:
     await engine.open()
     account = AT.removeprefix("/accounts/")
@@ -97,6 +154,7 @@ class Socket:
         self.unsent_bytes = 0
         self.key_id: str | None = None
         self.is_idle = True
+        self.is_waiting = True
         self.is_ended = False
 
     def end(self) -> None:
@@ -123,3 +181,33 @@ async def test_a_key_may_have_half_of_the_connections() -> None:
     for socket in sockets:
         connections.remove(socket)
     assert len(connections) == 0
+
+
+def a_socket(heard_at_s: float, key_id: str | None, *, is_idle: bool, is_waiting: bool = True) -> Any:
+    socket = Socket()
+    socket.heard_at_s, socket.key_id, socket.is_idle, socket.is_waiting = heard_at_s, key_id, is_idle, is_waiting
+    return socket
+
+
+async def test_who_has_no_key_goes_first_and_who_has_a_request_to_answer_stays() -> None:
+    connections = Connections(6, 1, 1)
+    order = [
+        a_socket(8, None, is_idle=True),
+        a_socket(9, None, is_idle=True),
+        a_socket(7, None, is_idle=False),
+        a_socket(2, "a", is_idle=True),
+        a_socket(1, "a", is_idle=False),
+    ]
+    busy = a_socket(0, None, is_idle=False, is_waiting=False)
+    for socket in (busy, *reversed(order)):
+        connections.add(socket)
+    for socket in order:
+        assert not socket.is_ended
+        connections.add(a_socket(0, None, is_idle=False, is_waiting=False))
+        assert socket.is_ended
+        assert len(connections) == 6
+    last = a_socket(0, None, is_idle=True)
+    connections.add(last)
+    assert (last.is_ended, busy.is_ended, len(connections)) == (True, False, 6)
+    for socket in list(connections._all):
+        connections.remove(socket)

@@ -107,6 +107,7 @@ class Front:
         principal: Principal = scope[PRINCIPAL]
         headers = headers_of(scope["headers"])
         try:
+            principal.require_key()  # Before its body is read, and kept.
             body = await self._body(scope, headers, receive)
         except ClientGone:
             return

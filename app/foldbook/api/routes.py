@@ -86,13 +86,15 @@ class GatedRoutes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            self._authorize(scope)
+            roles: Roles | None = scope["route_handler"].opt.get(ROLES, frozenset())
+            if roles is not None and scope["method"] != "OPTIONS":
+                self._authorize(scope, roles)
             refuse_keys(b"%b?%b" % (scope["path"].encode(), scope["query_string"]), "URL")
             headers = headers_of(scope["headers"])
             is_body = has_body(headers)
             if is_body or scope["method"] not in SAFE_METHODS:
                 self._bodies.check(headers)
-            if is_body:
+            if is_body and roles is not None:  # A call that needs no key takes no body, and keeps none for anybody.
                 try:
                     receive = _again(await self._checked_body(receive, headers), receive)
                 except ClientGone:
@@ -100,10 +102,7 @@ class GatedRoutes:
                 self._check_live(scope[PRINCIPAL])
         await self._app(scope, receive, send)
 
-    def _authorize(self, scope: Scope) -> None:
-        roles: Roles | None = scope["route_handler"].opt.get(ROLES, frozenset())
-        if roles is None or scope["method"] == "OPTIONS":
-            return
+    def _authorize(self, scope: Scope, roles: Roles) -> None:
         principal: Principal = scope[PRINCIPAL]
         principal.require_key()
         named = scope["path_params"]

@@ -1,8 +1,10 @@
 """The connections of this process: how many there may be, whose they are, and how long a client may take.
 
 Somebody who opens connections and sends nothing, or half a request, or takes no answer, must not keep others out. So a
-request has to arrive in time, an answer has to be taken in time, and when there are too many connections, a new one
-takes the place of the one that has been idle the longest. A key may have half of them.
+request has to arrive in time, and an answer has to be taken in time. When there are too many connections, a new one
+takes the place of one that waits for its client: first of those without a key, and of these first of those that are
+idle, the one that has been heard the longest ago. Only if each has a request to answer, the new one is ended. A key may
+have half of them.
 """
 
 from __future__ import annotations
@@ -43,6 +45,11 @@ class Connection(asyncio.Protocol):
     def is_idle(self) -> bool:
         """Has it nothing to answer?"""
         raise NotImplementedError
+
+    @property
+    def is_waiting(self) -> bool:
+        """Does it wait for its client: for a request, for the rest of one, or until an answer is taken?"""
+        return self.is_idle or self.unsent_bytes > 0
 
     @property
     def unsent_bytes(self) -> int:
@@ -93,12 +100,19 @@ class Connections:
 
     def add(self, connection: Connection) -> None:
         """One that was made. It may end another, or itself."""
-        if len(self._all) >= self._max:
-            idle = [each for each in self._all if each.is_idle]
-            (min(idle, key=lambda each: each.heard_at_s) if idle else connection).end()
         self._all.add(connection)
+        if len(self._all) > self._max:
+            others = [each for each in self._all if each is not connection and each.is_waiting]
+            self._end(min(others, key=_worth, default=connection))
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(SWEEP_INTERVAL_S, self._sweep)
+
+    def _end(self, connection: Connection) -> None:
+        """Now: it is counted no more, and nothing waits for its client."""
+        connection.end()
+        if connection.unsent_bytes:
+            connection.abort()
+        self.remove(connection)
 
     def remove(self, connection: Connection) -> None:
         """One that is lost."""
@@ -136,6 +150,11 @@ class Connections:
             elif _is_over(connection.due_from_s, now_s - self._timeout_s):
                 connection.end()
         self._sweeper = loop.call_later(SWEEP_INTERVAL_S, self._sweep) if self._all else None
+
+
+def _worth(connection: Connection) -> tuple[bool, bool, float]:
+    """The least is ended first."""
+    return connection.key_id is not None, not connection.is_idle, connection.heard_at_s
 
 
 def _is_over(from_s: float | None, latest_s: float) -> bool:

@@ -77,6 +77,10 @@ class StrictProtocol(Connection, HttpToolsProtocol):
     def is_idle(self) -> bool:
         return not self._unanswered
 
+    @property
+    def is_waiting(self) -> bool:
+        return self._unanswered <= self._is_body_due or self.unsent_bytes > 0
+
     def end(self) -> None:
         if self.transport.is_closing():
             self.abort()
@@ -210,7 +214,8 @@ class StrictProtocol(Connection, HttpToolsProtocol):
         if len(self.headers) > self._header_count:
             self._error = RequestRefused("no header may follow the body", field=self.headers[-1][0].decode("latin-1"))
             raise self._error
-        self.due_from_s = None
+        # If it was answered before, the next one is due.
+        self.due_from_s = None if self._unanswered else self.loop.time()
         self._is_of_use = True
         self._is_body_due = False
         self.complete()

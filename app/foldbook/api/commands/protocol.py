@@ -59,7 +59,7 @@ class CommandProtocol(StrictProtocol):
             self._incoming.body += body
         else:
             if self.url.rstrip(b"/") == _STREAMED and not self.cycle.response_complete:
-                self.due_from_s = self.loop.time()  # It has a deadline of its own, for each command.
+                self.due_from_s = self.heard_at_s = self.loop.time()  # It has a deadline of its own, for each command.
             super().take(body)
 
     def complete(self) -> None:
@@ -86,6 +86,7 @@ class CommandProtocol(StrictProtocol):
                 return None
             self._bodies.check(headers)
             principal = self._gate.admit(headers)  # After all checks: it counts the request, and so would the front.
+            principal.require_key()
             self.claim(principal.key_id)
         except FoldbookError:
             return None
