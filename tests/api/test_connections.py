@@ -107,12 +107,17 @@ async def test_another_way_to_write_a_path_is_the_same_call(engine: Engine, path
         assert (await answer(reader))[0] == 201
 
 
-@pytest.mark.parametrize("how", ["Connection: close", "HTTP/1.0"])
-async def test_a_connection_that_is_to_close_is_closed_after_the_answer(engine: Engine, how: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "headers"),
+    [("1.1", ["Connection: close"]), ("1.0", []), ("1.0", ["Connection: keep-alive"])],
+)
+async def test_a_connection_that_is_to_close_is_closed_after_the_answer(
+    engine: Engine, version: str, headers: list[str]
+) -> None:
+    """One of HTTP/1.0 always is."""
     await engine.open()
     async with connected(engine) as (reader, writer):
-        request = post("o-1", *([how] if how.startswith("Connection") else []))
-        writer.write(request.replace(b"HTTP/1.1", b"HTTP/1.0") if how == "HTTP/1.0" else request)
+        writer.write(post("o-1", *headers).replace(b"HTTP/1.1", b"HTTP/" + version.encode()))
         said = await asyncio.wait_for(reader.read(), 20)
     assert re.match(rb"HTTP/1.1 201 ", said)
     assert b"connection: close" in said.lower()

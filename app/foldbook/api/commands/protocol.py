@@ -99,6 +99,7 @@ class CommandProtocol(StrictProtocol):
             and not self.expect_100_continue
             and not parser.should_upgrade()
             and bool(parser.should_keep_alive())
+            and self._version == "1.1"
         )
 
     async def _respond(self, exchange: _Exchange) -> None:
