@@ -56,3 +56,9 @@ class SocketProtocol(Connection, WebSocketsSansIOProtocol):
         scope = cast(dict[str, Any], self.scope)
         scope.update(path=unquote(path.decode()), raw_path=path, query_string=query, headers=headers)
         scope[CONNECTION] = self
+
+    def handle_ping(self) -> None:
+        """A client that takes too little is sent no pongs: they would be kept for it."""
+        pong = b"".join(self.conn.data_to_send())
+        if self.writable.is_set():
+            self.transport.write(pong)
