@@ -11,8 +11,8 @@ from foldbook.venue.orders import Costs
 
 
 def job(strategy: str, *data: str, **fields: Any) -> Job:
-    """``strategy``: a class of ``tests.backtest.scripted``. ``data``: FILE:SYMBOL."""
-    files = tuple((path, symbol) for path, _, symbol in (text.rpartition(":") for text in data))
+    """``strategy``: a class of ``tests.backtest.scripted``. ``data``: FILE:SYMBOL; FILE: if the file says it."""
+    files = tuple((path, symbol or None) for path, _, symbol in (text.rpartition(":") for text in data))
     given: dict[str, Any] = {"account": "a/b/backtest", "cash": Decimal(10000), "costs": Costs(), **fields}
     return Job(strategy=f"tests.backtest.scripted:{strategy}", data=files, **given)
 

@@ -20,12 +20,12 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from foldbook.backtest.loop import Loop
-from foldbook.backtest.timeline import timeline
 from foldbook.backtest.world import Settings
 from foldbook.brokers.port import Report
 from foldbook.brokers.process import GatewayProcess
 from foldbook.brokers.simulated import SimulatedBroker
 from foldbook.market.records import Datum, Quote, Trade, time_of
+from foldbook.market.timeline import timeline
 from foldbook.strategies import Strategy
 from foldbook.strategies.examples.twap import Twap
 from foldbook.trading.book import ORDER_BOOK

@@ -66,8 +66,9 @@ async def test_as_fast_as_it_is_taken_it_never_sleeps_and_times_do_not_go_back()
             clock.pass_time(5)
     assert clock.now_ns() == NOON_NS + 5 * len(found)
     assert [told.time_ns for told in found] == [NOON_NS + 5 * n for n in range(len(found))]
-    # A bar does not reach back beyond what was told before it.
-    assert all(told.interval_ns <= 5 for told in found if isinstance(told, Bar))
+    # A bar opened when it was told to.
+    opened = [told.time_ns for told in found if isinstance(told, Opened)]
+    assert [told.open_time_ns for told in found if isinstance(told, Bar)] == opened
 
 
 async def test_a_loop_goes_on_after_as_long_as_the_last_step_took() -> None:
@@ -104,6 +105,36 @@ async def test_a_bar_opens_before_it_is_told_and_is_shorter_if_the_replay_is_fas
     ]
     bars = [told for told, _ in found if isinstance(told, Bar)]
     assert [(bar.interval_ns, bar.open_time_ns - NOON_NS) for bar in bars] == [(S, 0), (S, S)]
+
+
+SEVERAL = [
+    Bar(symbol, minute * MINUTE_NS, "1", "3", "1", "2", interval=length * MINUTE_NS)
+    for minute in range(1, 5)
+    for symbol, length in (("A", 2), ("B", 1), ("C", 4))
+    if minute % length == 0
+]
+
+
+@pytest.mark.parametrize("speed", [1.0, 3.0, 0.7, None])
+async def test_bars_of_several_symbols_open_and_close_in_the_order_of_time(speed: float | None) -> None:
+    apart = [[bar for bar in SEVERAL if bar.symbol == symbol] for symbol in "ABC"]
+    found = await replayed([SEVERAL], Pace(speed))
+    assert found == await replayed(apart, Pace(speed))
+    times = [told.time_ns for told, _ in found if not isinstance(told, Lost)]
+    assert times == sorted(times)
+    for told, _ in found:
+        if isinstance(told, Bar):
+            assert (told.symbol, told.open_time_ns) in [
+                (each.symbol, each.time_ns) for each, _ in found if isinstance(each, Opened)
+            ]
+
+
+@pytest.mark.parametrize("speed", [1.0, 3.0, 0.7, None])
+async def test_a_bar_that_comes_twice_opens_once_and_not_later(speed: float | None) -> None:
+    found = [told for told, _ in await replayed([[BARS[0], BARS[0], BARS[1]]], Pace(speed))]
+    assert [type(told) for told in found] == [Opened, Bar, Bar, Opened, Bar]
+    bars = [told for told in found if isinstance(told, Bar)]
+    assert bars[1].open_time_ns <= bars[0].open_time_ns < bars[0].time_ns <= bars[2].open_time_ns
 
 
 async def test_only_the_symbols_that_are_wanted_are_told() -> None:

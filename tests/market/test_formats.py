@@ -184,6 +184,24 @@ def test_the_interval_is_the_most_frequent_distance(tmp_path: Path) -> None:
     assert file.notes == ()
 
 
+def test_of_a_short_month_that_comes_twice_both_bars_close_when_the_next_one_opens(tmp_path: Path) -> None:
+    months = [f"2026-{month:02}-01,{BAR}" for month in (1, 2, 2, 3, 4)]
+    _, records = read(written(tmp_path, "Date,Open,High,Low,Close,Volume\n" + "\n".join(months)))
+    march = at(2026, 3, 1)
+    assert [record.time for record in records] == [at(2026, 2, 1), march, march, at(2026, 4, 1), at(2026, 5, 2)]
+
+
+def test_the_interval_of_each_symbol_is_that_of_its_own_bars(tmp_path: Path) -> None:
+    rows = [
+        f"{minute},1,1,1,1,{symbol}" for minute in range(1, 11) for symbol, n in (("A", 1), ("B", 5)) if minute % n == 0
+    ]
+    file, records = read(written(tmp_path, "time,open,high,low,close,symbol\n" + "\n".join([*rows, "11,1,1,1,1,C"])))
+    lengths = {(record.symbol, record.interval_ns) for record in records if isinstance(record, Bar)}
+    # C has but one bar: it is taken to be as long as most bars of the file.
+    assert lengths == {("A", 1), ("B", 5), ("C", 1)}
+    assert (file.interval_ns, file.reach_ns, file.notes) == (1, 5, ())
+
+
 # -- symbols -----------------------------------------------------------------------------------------------------
 
 TWO_SYMBOLS = "time,price,symbol\n1,10,A\n1,20,B\n2,11,A\n"

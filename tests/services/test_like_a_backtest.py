@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from foldbook.backtest.loop import Loop
-from foldbook.backtest.timeline import timeline
 from foldbook.backtest.world import Settings
 from foldbook.eventstore.events import Event
 from foldbook.market.files import merged, open_data
 from foldbook.market.records import Datum, time_of
 from foldbook.market.sample import FILES
+from foldbook.market.timeline import timeline
 from foldbook.strategies import Strategy
 from foldbook.strategies.examples.market_maker import MarketMaker
 from foldbook.strategies.examples.twap import Twap

@@ -14,10 +14,10 @@ from itertools import chain, islice
 from typing import Any
 
 from foldbook.backtest.account import Sink
-from foldbook.backtest.timeline import OPENS, Moment
 from foldbook.backtest.world import Settings, World, number_of
 from foldbook.errors import Refusal
 from foldbook.market.records import Bar, Quote, Trade, ns_of, time_of
+from foldbook.market.timeline import OPENS, Moment
 from foldbook.strategies.binding import Binding
 from foldbook.strategies.context import OrderIntent
 from foldbook.strategies.errors import StrategyError

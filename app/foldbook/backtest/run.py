@@ -17,12 +17,12 @@ from foldbook.backtest.loop import Loop
 from foldbook.backtest.result import DataInfo, Result
 from foldbook.backtest.statistics import round_trips
 from foldbook.backtest.stream import LogWriter, StreamHash
-from foldbook.backtest.timeline import Moment, timeline
 from foldbook.backtest.world import Settings
 from foldbook.errors import FoldbookError
 from foldbook.eventstore.store import shard_of
 from foldbook.market.files import DataFile, open_data
 from foldbook.market.records import Datum, time_of
+from foldbook.market.timeline import Moment, timeline
 from foldbook.strategies.loading import load_strategy, with_parameters
 from foldbook.trading.instrument import instrument_of
 from foldbook.trading.values import is_account
@@ -75,6 +75,7 @@ class _Tracked:
 
     def __init__(self, file: DataFile, span_ns: tuple[int, int] | None) -> None:
         self.file = file
+        self.reach_ns = file.reach_ns
         self._span_ns = span_ns
         self.first_ns: int | None = None
         self.last_ns = 0

@@ -9,7 +9,7 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from heapq import merge
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 ROWS_PER_BATCH = 2048
 HEAD_ROWS = 1000
 """How many rows are looked at to find out how long a bar is."""
+HEADS_MAX = 100
+"""How many times as many are, if that is too few to know it of each symbol."""
 
 _BUFFER_BYTES = 256 * 1024
 _GZIP, _ZIP, _PARQUET = b"\x1f\x8b", b"PK\x03\x04", b"PAR1"
@@ -46,6 +48,8 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True):
 
     layout: Layout
     interval_ns: int
+    intervals_ns: Mapping[str, int]
+    """Of the symbols of which more is known."""
     is_fixed_point: bool
     symbols: tuple[str, ...]
 
@@ -55,7 +59,8 @@ class DataFile:
     raises :class:`MarketDataError` for what is wrong; what it tells about its rows is about the last iteration.
 
     ``symbol``: what the rows are about, None if a column says it; ``symbols``: the ones that are known, at first those
-    of the first 1,000 rows. ``interval_ns``: how long most bars are, 0 if unknown or not bars. ``size``: in bytes.
+    of the first 1,000 rows. ``interval_ns``: how long most bars are, 0 if unknown or not bars. ``reach_ns``: how long
+    before its close a bar opens at most, 0 if bars are of one symbol. ``size``: in bytes.
     """
 
     def __init__(self, path: Path, symbol: str | None, head: _Head, *, skip_bad_rows: bool, is_parquet: bool) -> None:
@@ -65,6 +70,8 @@ class DataFile:
         self.symbol = symbol
         self.symbols = head.symbols if symbol is None else (symbol,)
         self.interval_ns = head.interval_ns
+        is_of_several = head.layout.symbol is not None and symbol is None
+        self.reach_ns = max(head.interval_ns, *head.intervals_ns.values(), 0) if is_of_several else 0
         self.size = path.stat().st_size
         self._head = head
         self._skip_bad_rows = skip_bad_rows
@@ -135,6 +142,7 @@ class DataFile:
             self._head.layout,
             self.symbol,
             interval_ns=self._head.interval_ns,
+            intervals_ns=self._head.intervals_ns,
             is_fixed_point=self._head.is_fixed_point,
             skip_bad_rows=self._skip_bad_rows,
             unit="row" if self._is_parquet else "line",
@@ -191,20 +199,20 @@ def merged(files: Iterable[Iterable[Datum]]) -> Iterator[Datum]:
 
 
 def _csv_head(path: Path) -> _Head:
-    _, rows = next(_csv_batches(path, has_header=False, count=HEAD_ROWS + 1), (1, []))
-    return _head(path, rows)
+    batches = (rows for _, rows in _csv_batches(path, has_header=False, count=HEAD_ROWS + 1))
+    return _head(path, next(batches, []), batches)
 
 
 def _parquet_head(path: Path) -> _Head:
     names = _open_parquet(path).schema_arrow.names
-    _, rows, _ = next(_parquet_batches(path, count=HEAD_ROWS), (1, [], 0))
-    head = _head(path, [names, *rows])
+    batches = (rows for _, rows, _ in _parquet_batches(path, count=HEAD_ROWS))
+    head = _head(path, [names, *next(batches, [])], batches)
     if not head.layout.name.startswith("foldbook"):
         raise _error(path, f"is Parquet with the columns {', '.join(names)}; known are those of foldbook:\n{KNOWN}")
     return head
 
 
-def _head(path: Path, rows: Sequence[Row]) -> _Head:
+def _head(path: Path, rows: Sequence[Row], more: Iterator[Sequence[Row]]) -> _Head:
     rows = [row for row in rows if row]
     layout = layout_of(rows[0], rows[1] if len(rows) > 1 else ()) if rows else None
     if layout is None:
@@ -212,33 +220,54 @@ def _head(path: Path, rows: Sequence[Row]) -> _Head:
         raise _error(path, f"is in no known format. It begins with {shown!r}. Known, separated by commas:\n{KNOWN}")
     data = [row for row in rows[layout.has_header :] if len(row) == layout.width][:HEAD_ROWS]
     prices = [column for column in layout.numbers[: layout.prices] if column is not None]
+    interval_ns, intervals_ns = _intervals(layout, data, more) if layout.kind is Bar else (0, {})
     return _Head(
         layout=layout,
-        interval_ns=_interval(layout, data) if layout.kind is Bar else 0,
+        interval_ns=interval_ns,
+        intervals_ns=intervals_ns,
         is_fixed_point=layout.may_be_fixed_point and not any("." in row[column] for row in data for column in prices),
         symbols=() if layout.symbol is None else tuple(sorted({row[layout.symbol] for row in data})),
     )
 
 
-def _interval(layout: Layout, rows: Sequence[Row]) -> int:
-    """How long a bar is: what the file says, else the most frequent distance of two, the shorter of two as frequent."""
+def _intervals(layout: Layout, rows: Sequence[Row], more: Iterator[Sequence[Row]]) -> tuple[int, Mapping[str, int]]:
+    """How long a bar is, and how long those of each symbol are, as far as that is known: what the file says, else the
+    most frequent distance of two, the shorter of two as frequent."""
     if layout.rtype is not None and rows and rows[0][layout.rtype] in DATABENTO_INTERVALS_NS:
-        return DATABENTO_INTERVALS_NS[rows[0][layout.rtype]]
-    distances: Counter[int] = Counter()
+        return DATABENTO_INTERVALS_NS[rows[0][layout.rtype]], {}
+    distances: dict[str, Counter[int]] = {}
     before: dict[str, int] = {}
+    _measure(layout, rows, distances, before)
+    counts = sum(distances.values(), Counter[int]())
+    is_date = layout.is_open and len(before) == 1 and next(iter(before.values())) % DAY_NS == 0
+    interval_ns = _most_frequent(counts) if counts else DAY_NS if is_date else 0
+    if layout.symbol is None or layout.is_open:
+        return interval_ns, {}
+    for batch in islice(more, HEADS_MAX - 1):
+        if all(found.total() > 1 for found in distances.values()):
+            break
+        _measure(layout, batch, distances, before)
+    return interval_ns, {symbol: _most_frequent(found) for symbol, found in distances.items() if found}
+
+
+def _measure(layout: Layout, rows: Sequence[Row], distances: dict[str, Counter[int]], before: dict[str, int]) -> None:
+    """Count how far the bars of each symbol are apart."""
     for row in rows:
+        if len(row) != layout.width:
+            continue  # reading the row will tell
         try:
             (time,) = layout.times((row[layout.time],))
         except ValueError:
-            continue  # reading the row will tell
+            continue
         symbol = "" if layout.symbol is None else row[layout.symbol]
+        found = distances.setdefault(symbol, Counter())
         if (distance := time - before.get(symbol, time)) > 0:
-            distances[distance] += 1
+            found[distance] += 1
         before[symbol] = time
-    if distances:
-        return max(distances, key=lambda distance: (distances[distance], -distance))
-    is_date = layout.is_open and len(before) == 1 and next(iter(before.values())) % DAY_NS == 0
-    return DAY_NS if is_date else 0
+
+
+def _most_frequent(distances: Counter[int]) -> int:
+    return max(distances, key=lambda distance: (distances[distance], -distance))
 
 
 def _stem(path: Path) -> str:
@@ -250,18 +279,18 @@ def _stem(path: Path) -> str:
 
 def _capped(bars: Iterator[Datum]) -> Iterator[Datum]:
     """Bars whose close was computed from their open: none closes after the next one opens, as in a short month."""
-    waiting: Bar | None = None
+    waiting: list[Bar] = []
     for bar in bars:
         assert isinstance(bar, Bar)
-        if waiting is not None:
-            opened = waiting.open_time_ns
-            if opened < bar.open_time_ns < waiting.time_ns:
-                waiting.time_ns = bar.open_time_ns
-                waiting.interval_ns = bar.open_time_ns - opened
-            yield waiting
-        waiting = bar
-    if waiting is not None:
-        yield waiting
+        if waiting and (opened := waiting[0].open_time_ns) != bar.open_time_ns:
+            length_ns = bar.open_time_ns - opened
+            for each in waiting:
+                if 0 < length_ns < each.interval_ns:
+                    each.time_ns, each.interval_ns = bar.open_time_ns, length_ns
+            yield from waiting
+            waiting.clear()
+        waiting.append(bar)
+    yield from waiting
 
 
 # -- CSV ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ other is read row by row, which knows what is wrong with a row and tells it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal
 from itertools import pairwise
 from operator import ge, gt, le
@@ -64,8 +64,9 @@ class Reading:
     """One pass over the rows of a file.
 
     ``symbol``: what all rows are about, whatever their own column says; None if that column says it. ``interval_ns``:
-    of the bars of a file that does not say when each of them opens and closes. ``is_fixed_point``: prices are multiples
-    of 1e-9. ``unit``: what a row is called, ``line`` or ``row``.
+    of the bars of a file that does not say when each of them opens and closes; ``intervals_ns``: of the symbols that
+    have their own. ``is_fixed_point``: prices are multiples of 1e-9. ``unit``: what a row is called, ``line`` or
+    ``row``.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Reading:
         symbol: str | None,
         *,
         interval_ns: int = 0,
+        intervals_ns: Mapping[str, int] = {},
         is_fixed_point: bool = False,
         skip_bad_rows: bool = False,
         unit: str = "line",
@@ -87,6 +89,7 @@ class Reading:
         self._layout = layout
         self._symbol = symbol
         self._interval_ns = interval_ns
+        self._intervals_ns = intervals_ns
         self._is_fixed_point = is_fixed_point
         self._skip_bad_rows = skip_bad_rows
         self._unit = unit
@@ -335,7 +338,7 @@ class Reading:
     def _interval(self, symbol: str, time: int, opened: int, line: int) -> int:
         """How long a bar lasted, in nanoseconds; notices what is between it and the one before."""
         layout = self._layout
-        interval = time - opened if layout.is_open else self._interval_ns
+        interval = time - opened if layout.is_open else self._intervals_ns.get(symbol, self._interval_ns)
         before = self._last_of.get(symbol)
         self._last_of[symbol] = time
         if before is None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
-from heapq import merge
 from typing import NamedTuple, TypeAlias
 
 from foldbook.market.feeds.clock import Clock
 from foldbook.market.feeds.told import Opened, Told
 from foldbook.market.records import Bar, Datum, Quote, Trade
+from foldbook.market.timeline import OPENS, File, timeline
 
 _S = 1_000_000_000
 
-Open: TypeAlias = Callable[[], Iterable[Iterable[Datum]]]
+Open: TypeAlias = Callable[[], Iterable[File]]
 """Opens the files anew, for each lap."""
 
 
@@ -45,19 +45,31 @@ class Replay:
         began_ns: int | None = None
         first_ns = 0
         latest_ns = 0
+        opened: dict[tuple[str, int], int] = {}
+        """When bars were told to open, as fast as they are taken."""
+        speed = self._pace.speed
         for time_ns, told in self._laps():
             if began_ns is None:
                 began_ns, first_ns = self._clock.now_ns(), time_ns
-            speed = self._pace.speed
             if speed is None:
-                due_ns = max(self._clock.now_ns(), latest_ns)
+                due_ns = max(self._clock.now_ns(), latest_ns + 1)
             else:
                 due_ns = began_ns + round((time_ns - first_ns) / speed)
                 await self._clock.sleep_until(due_ns)
-            if self._pace.is_moved:
-                yield _moved(told, due_ns, latest_ns, speed)
-            else:
+            if not self._pace.is_moved:
                 yield told if told.time_ns == time_ns else _at(told, time_ns)
+            elif isinstance(told, Bar):
+                # It is as much shorter as the replay is faster, so that it opens when it was told to.
+                opens_ns = time_ns - told.interval_ns
+                if speed is None:
+                    opens_due_ns = opened.pop((told.symbol, opens_ns), due_ns - told.interval_ns)
+                else:
+                    opens_due_ns = began_ns + round((opens_ns - first_ns) / speed)
+                yield _at(told, due_ns, due_ns - opens_due_ns)
+            else:
+                if speed is None and isinstance(told, Opened):
+                    opened[told.symbol, time_ns] = due_ns
+                yield _at(told, due_ns)
             latest_ns = due_ns
 
     def _laps(self) -> Iterator[tuple[int, Datum | Opened]]:
@@ -66,45 +78,22 @@ class Replay:
         while True:
             first_ns: int | None = None
             last_ns = before_ns = 0
-            for time_ns, _, told in self._lap():
+            for time_ns, kind, datum in timeline(self._open()):
+                if self._symbols and datum.symbol not in self._symbols:
+                    continue
                 if first_ns is None:
                     first_ns = before_ns = last_ns = time_ns
                 if time_ns > last_ns:
                     before_ns, last_ns = last_ns, time_ns
-                yield time_ns + shift_ns, told
+                if kind == OPENS:
+                    assert isinstance(datum, Bar)
+                    yield time_ns + shift_ns, Opened(datum.symbol, time_ns, datum.open)
+                else:
+                    yield time_ns + shift_ns, datum
             if not self._pace.loops or first_ns is None:
                 return
             # From the last moment to the first of the next lap it is as long as it was to the last.
             shift_ns += last_ns - first_ns + (last_ns - before_ns or _S)
-
-    def _lap(self) -> Iterator[_Moment]:
-        streams = [self._moments(file) for file in self._open()]
-        return streams[0] if len(streams) == 1 else merge(*streams, key=_place)
-
-    def _moments(self, file: Iterable[Datum]) -> Iterator[_Moment]:
-        for datum in file:
-            if self._symbols and datum.symbol not in self._symbols:
-                continue
-            if isinstance(datum, Bar):
-                yield datum.open_time_ns, _OPENS, Opened(datum.symbol, datum.open_time_ns, datum.open)
-            yield datum.time_ns, _KNOWN, datum
-
-
-_KNOWN, _OPENS = 0, 1
-_Moment: TypeAlias = tuple[int, int, Datum | Opened]
-"""When; what is known comes before what opens; what."""
-
-
-def _place(moment: _Moment) -> tuple[int, int]:
-    return moment[0], moment[1]
-
-
-def _moved(told: Datum | Opened, time_ns: int, latest_ns: int, speed: float | None) -> Datum | Opened:
-    """The same, as if it had happened now. A bar is as much shorter as the replay is faster."""
-    if isinstance(told, Bar):
-        interval_ns = min(told.interval_ns, time_ns - latest_ns) if speed is None else round(told.interval_ns / speed)
-        return _at(told, time_ns, interval_ns)
-    return _at(told, time_ns)
 
 
 def _at(told: Datum | Opened, time_ns: int, interval_ns: int | None = None) -> Datum | Opened:
