@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import ClassVar
 
 from foldbook.strategies import Bar, Quote, Strategy, Trade
 
@@ -101,3 +102,104 @@ class Daily(Strategy):
 
     def on_bar(self, bar: Bar) -> None:
         self.buy(bar.symbol, 1, limit_price="99.5", time_in_force="DAY")
+
+
+class Following(Strategy):
+    """Buys one of each other symbol at the close of each bar. What it is told of an open is of now."""
+
+    def on_open(self, symbol: str, price: Decimal, time: datetime) -> None:
+        assert self.now == time
+        assert self.last_price(symbol) == price
+
+    def on_bar(self, bar: Bar) -> None:
+        assert self.now == bar.time
+        for symbol in self.symbols:
+            if symbol != bar.symbol:
+                self.buy(symbol, 1)
+
+
+class BuyingRises(Strategy):
+    """Buys once at the close of a bar that has risen: at market, at the low of the bar or at the next close."""
+
+    at: str = "market"
+
+    def on_bar(self, bar: Bar) -> None:
+        if bar.close <= bar.open or self.position(bar.symbol) or self.orders():
+            return
+        limit_price = bar.low if self.at == "low" else None
+        time_in_force = "AT_THE_CLOSE" if self.at == "close" else "GTC"
+        self.buy(bar.symbol, 1, limit_price=limit_price, time_in_force=time_in_force)
+
+
+class Once(Strategy):
+    """One order, sent at the close of a bar or at a trade, by its number; or by a timer, or at the start or the end."""
+
+    at: int = 1
+    hour: int = 0
+    quantity: Decimal = Decimal(1)
+    limit_price: str = ""
+    time_in_force: str = "GTC"
+    good_for_hours: int = 0
+    events: ClassVar[list[str]] = []
+    answers: ClassVar[list[str]] = []
+
+    def on_start(self) -> None:
+        self.seen = 0
+        self.events.clear()
+        self.answers.clear()
+        if self.hour:
+            self.set_timer("once", at=self.now + timedelta(hours=self.hour))
+        elif self.at == 0:
+            self._send()
+
+    def on_timer(self, name: str, time: datetime) -> None:
+        self._send()
+
+    def on_bar(self, bar: Bar) -> None:
+        self._count()
+
+    def on_trade(self, trade: Trade) -> None:
+        self._count()
+
+    def on_stop(self) -> None:
+        if self.at == -1:
+            self._send()
+
+    def on_order_event(self, event: object) -> None:
+        self.answers.append(type(event).__name__)
+        if self.answers[-1] in ("OrderFilled", "OrderExpired"):
+            self.events.append(f"{self.answers[-1]} {self.now:%d %H:%M}")
+
+    def _count(self) -> None:
+        self.seen += 1
+        if self.seen == self.at and not self.hour:
+            self._send()
+
+    def _send(self) -> None:
+        for symbol in self.symbols:
+            self.buy(
+                symbol,
+                self.quantity,
+                limit_price=self.limit_price or None,
+                time_in_force=self.time_in_force,
+                expire_at=self.now + timedelta(hours=self.good_for_hours) if self.good_for_hours else None,
+            )
+
+
+class RaisingInATimer(Strategy):
+    """Two timers of the same times: the first raises, the second would buy."""
+
+    def on_start(self) -> None:
+        self.set_timer("raise", every=timedelta(hours=12))
+        self.set_timer("buy", every=timedelta(hours=12))
+
+    def on_timer(self, name: str, time: datetime) -> None:
+        if name == "raise":
+            raise RuntimeError(name)
+        self.buy("X", 1)
+
+    def on_bar(self, bar: Bar) -> None:
+        raise AssertionError("told after it was stopped")
+
+    def on_stop(self) -> None:
+        raise AssertionError("told after it was stopped")

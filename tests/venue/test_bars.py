@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from foldbook.market.records import Bar
 from foldbook.trading.values import ExecType
 from foldbook.venue.orders import Path, VenueInstrument, VenueOrder
 from tests.venue.trading import SYMBOL, at_close, bar, buy, fills, hold, sell, told, venue
@@ -471,3 +472,36 @@ def test_a_quantity_that_becomes_less_between_steps_keeps_its_place() -> None:
     assert fills(next(steps)) == [("half", "4", "101")]
     matching.replace("all", 100, quantity=Decimal(6))
     assert fills(next(steps)) == [("all", "6", "102")]
+
+
+# -- what was over when an order arrived -------------------------------------------------------------------------
+
+
+def test_a_bar_that_comes_twice_fills_once() -> None:
+    matching = venue()
+    hold(matching, "10")
+    matching.submit(sell("t", trailing_offset="5"), 200)
+    assert matching.on_bar(bar(2, "100", "150", "100", "150")) == []
+    for given in (buy("m"), buy("l", limit_price="100"), buy("c", time_in_force="AT_THE_CLOSE")):
+        assert told(matching.submit(given, 300)) == [(given.order_id, "NEW")]
+    # The trailing stop has followed to 145: the second time, the open of 100 is not news. Nor is it for the others.
+    assert matching.on_bar(bar(2, "100", "150", "100", "150")) == []
+    assert fills(matching.on_open(SYMBOL, Decimal(150), 300)) == [("m", "10", "150")]
+
+
+def test_an_open_fills_nothing_that_came_after_it() -> None:
+    matching = venue()
+    at_close(matching, buy("b"), buy("l", limit_price="101"), number=1)
+    assert matching.on_open(SYMBOL, Decimal(100), 199) == []
+    assert matching.on_bar(Bar(SYMBOL, 210, "100", "100", "90", "100", None, 11)) == []
+    assert fills(matching.on_open(SYMBOL, Decimal(99), 210)) == [("b", "10", "99"), ("l", "10", "99")]
+
+
+def test_a_longer_bar_over_shorter_ones_leaves_the_one_that_is_under_way() -> None:
+    matching = venue()
+    at_close(matching, number=1)
+    matching.on_open(SYMBOL, Decimal(100), 300)
+    assert told(matching.submit(buy("l", limit_price="95"), 300)) == [("l", "NEW")]
+    assert matching.on_bar(Bar(SYMBOL, 350, "100", "110", "90", "100", None, 350)) == []
+    assert matching.price_of(SYMBOL) == 100
+    assert fills(matching.on_bar(bar(3, "100", "100", "94", "100"))) == [("l", "10", "95")]

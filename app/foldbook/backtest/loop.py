@@ -215,7 +215,7 @@ class Loop(World):
             last = self._last[symbol]
             if symbol in self._opened:
                 time_ns, price = self._opened[symbol]
-                self._report(self._venue.on_open(symbol, price, time_ns))
+                self._report(self._venue.close_at(symbol, price, time_ns))
                 self._last[symbol] = price
             elif isinstance(last, Quote):
                 self._report(self._venue.on_quote(last))

@@ -31,8 +31,7 @@ def at_open(book: Book, desk: Desk, price: Decimal, time_ns: int) -> Iterator[Re
     for of in list(book.orders.values()):
         if not book.holds(of):
             continue
-        # On one clock with the data, as in a backtest, nothing is told after what it came before.
-        of.is_late = book.ladder is not None and of.arrived_ns > time_ns
+        of.is_late = of.arrived_ns > time_ns
         if of.is_late:
             continue
         out: Reports = []

@@ -14,6 +14,9 @@ from foldbook.venue.working import Holding, Working
 
 _HALF = Decimal("0.5")
 
+BEFORE_ALL = -(1 << 63)
+"""Before any time there is."""
+
 
 class Book(msgspec.Struct, kw_only=True, eq=False):
     """A symbol: its open orders in order of arrival, and what its market data says."""
@@ -28,8 +31,8 @@ class Book(msgspec.Struct, kw_only=True, eq=False):
     """What told the last price: a decimal is the open of a bar."""
     opened: Decimal | None = None
     """The open of the bar that is under way, while orders can be filled there."""
-    opened_ns: int = 0
-    """When it opened."""
+    opened_ns: int = BEFORE_ALL
+    """When the last bar opened."""
     is_answered: bool = False
     """Was an order with a limit or a stop filled at the open just now? What arrives is the answer to that."""
     quote: Quote | None = None
@@ -54,6 +57,14 @@ class Book(msgspec.Struct, kw_only=True, eq=False):
         if isinstance(last, Quote):
             return canonical(EXACT.multiply(EXACT.add(last.bid, last.ask), _HALF))
         return last.close if isinstance(last, Bar) else last.price
+
+    def has_been_told(self, bar: Bar) -> bool:
+        """Has a later bar, or one as late, shown what orders get? So it is with a bar that comes twice, and with a
+        longer one over shorter ones. Who shares the book tells opens by a clock of his own: a bar ends the one under
+        way."""
+        if self.opened is None:
+            return bar.open_time_ns <= self.opened_ns
+        return self.ladder is None and bar.open_time_ns < self.opened_ns
 
     def price_for(self, is_buy: bool) -> Decimal | None:
         """What was told last of the price at which one can buy, or sell."""

@@ -248,6 +248,14 @@ class Matching:
         elif book.quote is not None and book.quote.time_ns >= time_ns:
             match_quote(book, self.desk, (of,), time_ns, out)
 
+    def close_at(self, symbol: str, price: Decimal, time_ns: int) -> list[VenueReport]:
+        """The orders of the symbol trade at the open of a bar that is over, although they came after it."""
+        book = self._book_of(symbol)
+        out: Reports = []
+        for of in list(book.orders.values()):
+            look_at_open(book, self.desk, of, price, time_ns, out)
+        return out
+
     # -- market data ---------------------------------------------------------------------------------------------
 
     def on_open(self, symbol: str, price: Decimal, time_ns: int) -> list[VenueReport]:
@@ -276,6 +284,11 @@ class Matching:
     def bar_steps(self, bar: Bar) -> Iterator[list[VenueReport]]:
         """``on_bar`` likewise. An order that arrives between two steps waits for the next bar."""
         book = self._book_of(bar.symbol)
+        if book.has_been_told(bar):
+            book.last = bar
+            if self.is_open:
+                yield from self._expired(book, bar.time_ns)
+            return
         if book.opened is None:
             yield from self.open_steps(bar.symbol, bar.open, bar.open_time_ns)
         opened, book.opened, book.last = book.opened, None, bar
