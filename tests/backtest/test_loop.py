@@ -202,3 +202,12 @@ def test_an_order_for_the_day_is_for_the_next_bar_of_a_day_and_then_expires(tmp_
     # at 97: filled. Sent at the third, with the fourth bar's open at 98: filled there.
     assert [(f"{f.time:%d}", str(f.price)) for f in result.fills] == [("03", "99.5"), ("04", "98")]
     assert result.error is None
+
+
+# -- a strategy that was stopped ---------------------------------------------------------------------------------
+
+
+def test_a_strategy_that_raises_in_a_timer_is_told_nothing_more(tmp_path: Path) -> None:
+    result = backtest("RaisingInATimer", bars(tmp_path, RISING), closes_at_end=True)
+    assert result.error == "RuntimeError: raise"
+    assert (result.orders, result.denied) == (0, 0)

@@ -185,8 +185,8 @@ class Loop(World):
             # What is known at one time comes before the timers of that time.
             if due_ns is not None and due_ns < until_ns and (arrives_ns is None or due_ns < arrives_ns):  # type: ignore[operator]
                 self._set_now(due_ns)
-                for name, time_ns in self._timers.due(due_ns):
-                    self._call(self._binding.timer, name, time_of(time_ns))
+                name, time_ns = next(self._timers.due(due_ns))
+                self._call(self._binding.timer, name, time_of(time_ns))
             elif arrives_ns is not None and (until_ns is None or arrives_ns <= until_ns):
                 _, _, arrived = heapq.heappop(self._later)
                 self._set_now(arrives_ns)
@@ -206,7 +206,7 @@ class Loop(World):
         self._arrive(None)
         for symbol in self._settings.symbols:
             held = self._book.book.position_qty(symbol)
-            if not held:
+            if not held or not self._is_running:
                 continue
             side = Side.SELL if held > ZERO else Side.BUY
             self._place(OrderIntent(symbol=symbol, side=side, order_type=OrderType.MARKET, quantity=abs(held)))
