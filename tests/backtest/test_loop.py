@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -14,7 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foldbook.backtest.run import BacktestError, run
+from foldbook.backtest.report import html
+from foldbook.backtest.run import BacktestError, Prices, run
+from foldbook.backtest.statistics import statistics_of
+from foldbook.backtest.summary import amount, percentage
 from foldbook.backtest.sweep import run_sweep
 from foldbook.resources import ROOT
 from foldbook.strategies.errors import StrategyError
@@ -22,6 +26,7 @@ from foldbook.venue.orders import Costs
 from foldbook.venue.orders import Path as BarPath
 from tests.backtest.data import Ohlc, bars, quotes, trades
 from tests.backtest.running import backtest, job
+from tests.backtest.scripted import Once
 
 RISING = [
     ("100", "101", "99", "100"),
@@ -202,6 +207,100 @@ def test_an_order_for_the_day_is_for_the_next_bar_of_a_day_and_then_expires(tmp_
     # at 97: filled. Sent at the third, with the fourth bar's open at 98: filled there.
     assert [(f"{f.time:%d}", str(f.price)) for f in result.fills] == [("03", "99.5"), ("04", "98")]
     assert result.error is None
+
+
+# -- the end of the run ------------------------------------------------------------------------------------------
+
+
+def test_the_curve_ends_where_the_run_does(tmp_path: Path) -> None:
+    data = bars(tmp_path, [("100", "100", "100", "100")] * 3 + [("50", "100", "50", "100")])
+    held, closed = (backtest("Once", data, cash=Decimal(1000), closes_at_end=closes) for closes in (False, True))
+    assert [str(value) for _, value in held.equity] == ["1000"] * 4
+    # Closed at 50, the open of the last bar: that is known at its end, and in its point.
+    assert [str(value) for _, value in closed.equity] == ["1000", "1000", "1000", "950"]
+    assert [time for time, _ in closed.equity] == [time for time, _ in held.equity]
+    figures = statistics_of(closed)
+    assert figures.return_pct == figures.max_drawdown_pct == -5
+    # The returns are 0, 0 and -0.05: a mean of -1/60, a deviation of sqrt(3) / 60, a downside of 0.05 / sqrt(3); of
+    # 365.25 in a year.
+    assert figures.sharpe == pytest.approx(-math.sqrt(365.25 / 3))
+    assert figures.sortino == pytest.approx(-math.sqrt(365.25 / 3))
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_the_curve_of_ticks_ends_with_the_last_one(tmp_path: Path, closes: bool) -> None:
+    rows = [(f"2026-01-02T09:00:0{second}Z", price, "") for second, price in (("0", "100"), ("1", "100"), ("2", "100"))]
+    data = trades(tmp_path, [*rows, ("2026-01-02T09:00:02.5Z", "50", "")])
+    shown: Prices = {}
+    result = run(job("Once", data, cash=Decimal(1000), closes_at_end=closes), {}, prices=shown)
+    assert [(f"{time:%S.%f}"[:4], str(value)) for time, value in result.equity] == [
+        ("00.0", "1000"),
+        ("01.0", "1000"),
+        ("02.0", "1000"),
+        ("02.5", "950"),
+    ]
+    assert [str(price) for _, price in shown["X"]] == ["100", "100", "100", "50"]
+    assert statistics_of(result).max_drawdown_pct == -5
+
+
+def test_the_curve_has_what_was_under_way_at_the_end(tmp_path: Path) -> None:
+    data = bars(tmp_path, [("100", "100", "100", "100")] * 3 + [("50", "100", "50", "100")])
+    result = backtest("Once", data, cash=Decimal(1000), closes_at_end=True, latency_ns=5_000_000)
+    assert [str(value) for _, value in result.equity] == ["1000", "1000", "1000", "1000", "950"]
+    assert result.equity[-1][1] == result.final_equity
+
+
+@pytest.mark.parametrize("latency_ns", [0, 5_000_000])
+def test_what_is_sent_at_the_end_arrives(tmp_path: Path, latency_ns: int) -> None:
+    data = quotes(tmp_path, [(f"2026-01-02T09:00:0{second}Z", "99", "101", "5", "5") for second in (0, 1)], "X")
+    result = backtest("Once", data, parameters={"at": "-1"}, latency_ns=latency_ns)
+    # At once it takes from the last quote; later there is none that is not older.
+    assert [str(fill.price) for fill in result.fills] == ([] if latency_ns else ["101"])
+    assert Once.answers[-1] == ("OrderAccepted" if latency_ns else "OrderFilled")
+    assert result.equity[-1][1] == result.final_equity
+
+
+@pytest.mark.parametrize(
+    ("rows", "quantity", "equity", "drawdown"),
+    [
+        pytest.param([], "1", [], "0", id="no bar"),
+        pytest.param(["100"], "1", ["1000"], "0", id="one bar"),
+        pytest.param(["100"] * 4, "1", ["1000"] * 4, "0", id="a flat run"),
+        pytest.param(["100", "100", "80", "90"], "10", ["1000", "1000", "800", "900"], "-20", id="a loss"),
+        pytest.param(["100", "100", "0", "0"], "10", ["1000", "1000", "0", "0"], "-100", id="a loss of all"),
+        pytest.param(["100", "100", "50", "75"], "25", ["1000", "1000", "-250", "375"], "-125", id="more than all"),
+    ],
+)
+def test_the_figures_of_a_small_run(
+    tmp_path: Path, rows: list[str], quantity: str, equity: list[str], drawdown: str
+) -> None:
+    data = bars(tmp_path, [(price, price, price, price) for price in rows])
+    shown: Prices = {}
+    result = run(job("Once", data, cash=Decimal(1000)), {"quantity": quantity}, prices=shown)
+    figures = statistics_of(result)
+    assert [str(value) for _, value in result.equity] == equity
+    assert [str(price) for _, price in shown["X"]] == rows
+    final = Decimal(equity[-1]) if equity else Decimal(1000)
+    assert (result.final_equity, figures.pnl, figures.return_pct) == (final, final - 1000, (final - 1000) / 10)
+    assert figures.max_drawdown_pct == Decimal(drawdown)
+    assert figures.exposure_pct == (None if not rows else Decimal(75) if len(rows) > 1 else 0)
+    is_defined = drawdown == "-20"
+    # The returns are 0, -1/5 and 1/8: a mean of -0.025, a sample's deviation of 0.163936, a downside of 0.2 / sqrt(3).
+    assert figures.sharpe == (pytest.approx(-0.025 / 0.16393596 * math.sqrt(365.25)) if is_defined else None)
+    assert figures.sortino == (pytest.approx(-0.125 * math.sqrt(3 * 365.25)) if is_defined else None)
+    page = html(result, shown)
+    assert f"<dd>{percentage(figures.max_drawdown_pct)}</dd>" in page
+    assert f"<dd>{amount(final)}</dd>" in page
+
+
+def test_bars_before_1970_have_their_times(tmp_path: Path) -> None:
+    path = tmp_path / "X.csv"
+    path.write_text("Date,Open,High,Low,Close\n1960-01-04,100,100,100,100\n1960-01-05,100,110,100,110\n")
+    result = backtest("Once", f"{path}:X")
+    assert [(f"{time:%Y-%m-%d}", str(value)) for time, value in result.equity] == [
+        ("1960-01-05", "10000"),
+        ("1960-01-06", "10010"),
+    ]
 
 
 # -- a strategy that was stopped ---------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ class Loop(World):
         first = next(iterator, None)
         if first is None:
             return
-        self._set_now(first[0])
+        self._now_ns = first[0]
         self._open_account()
         self._call(self._binding.start)
         for moment in chain((first,), iterator):
@@ -81,6 +81,8 @@ class Loop(World):
             self._close_positions()
         if self._is_running:
             self._call(self._binding.stop)
+            self._arrive(None)
+        self._end_curve()
         self._finish()
 
     def _pass(self, moment: Moment) -> None:
@@ -153,11 +155,7 @@ class Loop(World):
         prices = self.prices.get(bar.symbol)
         if prices is not None:
             prices.append((self.now, bar.close))
-        point = (self.now, self.equity)
-        if self.equity_points and self.equity_points[-1][0] == point[0]:
-            self.equity_points[-1] = point
-        else:
-            self.equity_points.append(point)
+        _add_point(self.equity_points, self.now, self.equity)
 
     def _end_session(self) -> None:
         """A day (UTC) is over: orders for the day expire. What is sent at midnight is for the next."""
@@ -166,16 +164,24 @@ class Loop(World):
 
     def _mark(self, time_ns: int) -> None:
         """A point of the equity curve of ticks."""
-        self.equity_points.append((self.now, self.equity))
+        _add_point(self.equity_points, self.now, self.equity)
         for symbol, prices in self.prices.items():
             price = self.last_price(symbol)
             if price is not None:
-                prices.append((self.now, price))
+                _add_point(prices, self.now, price)
         if len(self.equity_points) >= EQUITY_POINTS_MAX:
             self.equity_points = self.equity_points[::2]
             self.prices = {symbol: prices[::2] for symbol, prices in self.prices.items()}
             self._equity_every_ns *= 2
         self._next_point_ns = time_ns + self._equity_every_ns
+
+    def _end_curve(self) -> None:
+        """What has happened since the last point: ticks, the end of positions, what was under way."""
+        if not self.equity_points or self.equity_points[-1][1] != self.equity:
+            if self._next_point_ns:
+                self._mark(self._now_ns)
+            else:
+                _add_point(self.equity_points, self.now, self.equity)
 
     def _arrive(self, until_ns: int | None) -> None:
         """What was under way, and the timers, up to a moment (None: all that is under way)."""
@@ -326,3 +332,11 @@ class Loop(World):
 
     def cancel_timer(self, name: str) -> None:
         self._timers.cancel(name)
+
+
+def _add_point(points: list[tuple[datetime, Decimal]], time: datetime, value: Decimal) -> None:
+    """The value after everything that happened at that time."""
+    if points and points[-1][0] == time:
+        points[-1] = time, value
+    else:
+        points.append((time, value))
