@@ -24,7 +24,7 @@ from foldbook.resources import ROOT
 from foldbook.strategies.errors import StrategyError
 from foldbook.venue.orders import Costs
 from foldbook.venue.orders import Path as BarPath
-from tests.backtest.data import Ohlc, bars, quotes, trades
+from tests.backtest.data import Ohlc, bars, quotes, timed_bars, trades
 from tests.backtest.running import backtest, job
 from tests.backtest.scripted import Once
 
@@ -207,6 +207,82 @@ def test_an_order_for_the_day_is_for_the_next_bar_of_a_day_and_then_expires(tmp_
     # at 97: filled. Sent at the third, with the fourth bar's open at 98: filled there.
     assert [(f"{f.time:%d}", str(f.price)) for f in result.fills] == [("03", "99.5"), ("04", "98")]
     assert result.error is None
+
+
+# -- the end of a day --------------------------------------------------------------------------------------------
+
+HOURS = [
+    ("05 14:00", "100,100,100,100"),
+    ("05 15:00", "100,100,100,100"),
+    ("06 14:00", "85,86,85,86"),
+    ("06 15:00", "86,86,80,86"),
+]
+
+
+def _once(sent: dict[str, str], *data: str, latency_ns: int = 0) -> list[str]:
+    """What has become of one order."""
+    result = backtest("Once", *data, parameters=sent, latency_ns=latency_ns)
+    assert result.error is None
+    return list(Once.events)
+
+
+@pytest.mark.parametrize("latency_ns", [0, 5_000_000])
+def test_an_order_for_the_day_does_not_see_the_next_one(tmp_path: Path, latency_ns: int) -> None:
+    data = timed_bars(tmp_path, HOURS)
+    sent = {"at": "2", "limit_price": "90", "time_in_force": "DAY"}
+    assert _once(sent, data, latency_ns=latency_ns) == ["OrderExpired 06 00:00"]
+    rows = [(f"2026-01-{time.replace(' ', 'T')}:00Z", prices.split(",")[0], "") for time, prices in HOURS]
+    (tmp_path / "ticks").mkdir()
+    assert _once(sent, trades(tmp_path / "ticks", rows), latency_ns=latency_ns) == ["OrderExpired 06 00:00"]
+
+
+@pytest.mark.parametrize(("hours", "says"), [("5", "OrderExpired 06 14:00"), ("30", "OrderFilled 06 14:00")])
+def test_nor_does_one_that_is_good_till_a_time_before_it(tmp_path: Path, hours: str, says: str) -> None:
+    sent = {"at": "2", "limit_price": "90", "time_in_force": "GTD", "good_for_hours": hours}
+    assert _once(sent, timed_bars(tmp_path, HOURS)) == [says]
+
+
+def test_what_is_sent_between_two_days_is_for_the_next(tmp_path: Path) -> None:
+    data = timed_bars(tmp_path, HOURS)
+    sent = {"limit_price": "82", "time_in_force": "DAY"}
+    # Ten hours after the first open it is midnight: until there is data again, it is the next day's.
+    assert _once({**sent, "hour": "9"}, data) == ["OrderExpired 06 00:00"]
+    assert _once({**sent, "hour": "10"}, data) == ["OrderFilled 06 16:00"]
+    assert _once({**sent, "hour": "11"}, data) == ["OrderFilled 06 16:00"]
+
+
+def test_what_is_sent_at_the_start_is_for_the_first_day(tmp_path: Path) -> None:
+    rows = [("05 14:00", "100,100,100,100"), ("05 15:00", "100,100,90,100"), ("05 16:00", "100,100,80,100")]
+    sent = {"at": "0", "limit_price": "85", "time_in_force": "DAY"}
+    assert _once(sent, timed_bars(tmp_path, rows)) == ["OrderFilled 05 17:00"]
+    (tmp_path / "ticks").mkdir()
+    ticks = [(f"2026-01-05T{hour}:00:00Z", price, "") for hour, price in ((14, "100"), (15, "90"), (16, "80"))]
+    assert _once(sent, trades(tmp_path / "ticks", ticks)) == ["OrderFilled 05 16:00"]
+
+
+def test_an_order_for_the_day_that_is_sent_on_friday_at_midnight_sees_monday(tmp_path: Path) -> None:
+    path = tmp_path / "X.csv"
+    rows = ["2026-01-01,100,100,100,100", "2026-01-02,100,100,100,100", "2026-01-05,100,100,90,100"]
+    path.write_text("\n".join(["Date,Open,High,Low,Close", *rows, "2026-01-06,100,100,80,100"]) + "\n")
+    sent = {"at": "2", "time_in_force": "DAY"}
+    assert _once({**sent, "limit_price": "95"}, f"{path}:X") == ["OrderFilled 06 00:00"]
+    assert _once({**sent, "limit_price": "85"}, f"{path}:X") == ["OrderExpired 06 00:00"]
+
+
+def test_the_day_of_a_symbol_ends_after_its_last_bar(tmp_path: Path) -> None:
+    """Two symbols close at midnight, one after the other: both bars fill what was sent for their day."""
+    rows = [("100", "100", "100", "100"), ("100", "100", "90", "100"), ("100", "100", "80", "100")]
+    data = [bars(tmp_path, rows, name) for name in ("X", "Y")]
+    sent = {"at": "1", "time_in_force": "DAY"}
+    assert _once({**sent, "limit_price": "95"}, *data) == ["OrderFilled 03 00:00"] * 2
+    assert _once({**sent, "limit_price": "85"}, *data) == ["OrderExpired 03 00:00"] * 2
+
+
+def test_an_order_whose_day_ends_within_a_bar_gets_nothing_of_its_rest(tmp_path: Path) -> None:
+    rows = [(f"{day:02} 22:00", prices) for day, prices in ((4, "100,100,100,100"), (5, "100,100,80,100"))]
+    data = timed_bars(tmp_path, [*rows, ("06 22:00", "100,100,100,100")])
+    assert _once({"limit_price": "90", "time_in_force": "DAY"}, data) == ["OrderExpired 06 00:00"]
+    assert _once({"limit_price": "90"}, data) == ["OrderFilled 06 22:00"]
 
 
 # -- the end of the run ------------------------------------------------------------------------------------------

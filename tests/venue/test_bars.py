@@ -505,3 +505,12 @@ def test_a_longer_bar_over_shorter_ones_leaves_the_one_that_is_under_way() -> No
     assert matching.on_bar(Bar(SYMBOL, 350, "100", "110", "90", "100", None, 350)) == []
     assert matching.price_of(SYMBOL) == 100
     assert fills(matching.on_bar(bar(3, "100", "100", "94", "100"))) == [("l", "10", "95")]
+
+
+def test_the_end_of_a_day_is_that_of_what_came_before_it() -> None:
+    matching = venue()
+    at_close(matching, buy("a", limit_price="90", time_in_force="DAY"))
+    matching.submit(buy("b", limit_price="90", time_in_force="DAY"), 150)
+    assert matching.end_session(150, "Y") == []
+    assert told(matching.end_session(150, SYMBOL)) == [("a", "EXPIRED")]
+    assert told(matching.close_session(150)) == [("b", "EXPIRED")]

@@ -35,6 +35,9 @@ EQUITY_POINTS_MAX = 20_000
 
 DAY_NS = 86_400 * 1_000_000_000
 
+NO_SESSION = -(1 << 63)
+"""Before any time there is: the next session begins with the data."""
+
 EQUITY_EVERY_NS = 1_000_000_000
 """The distance of the points of the equity curve of ticks, until there are too many."""
 
@@ -53,7 +56,7 @@ class Loop(World):
             symbol: deque(maxlen=strategy.history_max) for symbol in settings.symbols
         }
         self._is_running = True
-        self._session_ends_ns = 0
+        self._session_ends_ns = NO_SESSION
         self._equity_every_ns = EQUITY_EVERY_NS
         self._next_point_ns = 0
         self.equity_points: list[tuple[datetime, Decimal]] = []
@@ -87,8 +90,11 @@ class Loop(World):
 
     def _pass(self, moment: Moment) -> None:
         time_ns, kind, datum = moment
-        if self._later or self._timers.next_ns is not None:
+        if self._later or self._timers.next_ns is not None or time_ns >= self._session_ends_ns:
             self._arrive(time_ns)
+            # A bar that closes at midnight is of the day that ends.
+            if time_ns >= self._session_ends_ns and (kind == OPENS or type(datum) is not Bar):
+                self._begin_session(time_ns)
         if time_ns > self._now_ns:
             self._now_ns = time_ns
             self._now = None
@@ -100,8 +106,6 @@ class Loop(World):
         if isinstance(datum, Bar):
             self._bar(datum)
             return
-        if time_ns >= self._session_ends_ns:
-            self._end_session()
         self._tick(datum)
         if self._is_exposed or self._has_traded:
             self.exposed += 1
@@ -141,8 +145,9 @@ class Loop(World):
         was_exposed = self._is_exposed
         for reports in self._venue.bar_steps(bar):
             self._report(reports)
-        if self._now_ns >= self._session_ends_ns:
-            self._end_session()
+        if self._now_ns == self._session_ends_ns:
+            # The day of this symbol is over. What is sent at midnight is for the next.
+            self._report(self._venue.end_session(self._now_ns, bar.symbol))
         self._last[bar.symbol] = bar.close
         history = self._history.get(bar.symbol)
         if history is not None:
@@ -157,10 +162,17 @@ class Loop(World):
             prices.append((self.now, bar.close))
         _add_point(self.equity_points, self.now, self.equity)
 
+    def _begin_session(self, time_ns: int) -> None:
+        """The first data of a day (UTC) are there: until midnight, orders for the day are good."""
+        if self._session_ends_ns != NO_SESSION:
+            self._end_session()
+        self._session_ends_ns = (time_ns // DAY_NS + 1) * DAY_NS
+
     def _end_session(self) -> None:
-        """A day (UTC) is over: orders for the day expire. What is sent at midnight is for the next."""
-        self._session_ends_ns = (self._now_ns // DAY_NS + 1) * DAY_NS
-        self._report(self._venue.end_session(self._now_ns))
+        """It is midnight. What is sent until there are data again is for their day."""
+        ended_ns, self._session_ends_ns = self._session_ends_ns, NO_SESSION
+        self._set_now(ended_ns)
+        self._report(self._venue.end_session(ended_ns))
 
     def _mark(self, time_ns: int) -> None:
         """A point of the equity curve of ticks."""
@@ -184,12 +196,19 @@ class Loop(World):
                 _add_point(self.equity_points, self.now, self.equity)
 
     def _arrive(self, until_ns: int | None) -> None:
-        """What was under way, and the timers, up to a moment (None: all that is under way)."""
+        """What was under way, the timers and the end of the day, up to a moment (None: all that is under way)."""
         while True:
             arrives_ns = self._later[0][0] if self._later else None
             due_ns = self._timers.next_ns if until_ns is not None and self._is_running else None
-            # What is known at one time comes before the timers of that time.
-            if due_ns is not None and due_ns < until_ns and (arrives_ns is None or due_ns < arrives_ns):  # type: ignore[operator]
+            ends_ns = self._session_ends_ns if until_ns is not None else NO_SESSION
+            # At one time, what is known comes before the end of the day, and that before the timers.
+            if (
+                NO_SESSION < ends_ns < until_ns  # type: ignore[operator]
+                and (arrives_ns is None or ends_ns < arrives_ns)
+                and (due_ns is None or ends_ns <= due_ns)
+            ):
+                self._end_session()
+            elif due_ns is not None and due_ns < until_ns and (arrives_ns is None or due_ns < arrives_ns):  # type: ignore[operator]
                 self._set_now(due_ns)
                 name, time_ns = next(self._timers.due(due_ns))
                 self._call(self._binding.timer, name, time_of(time_ns))

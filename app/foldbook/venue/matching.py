@@ -6,7 +6,7 @@ order things come; it reads no clock. How bars fill orders is told in ``bars``, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
 import msgspec
@@ -333,12 +333,18 @@ class Matching:
             book.ladder.place_again(book.orders, found)
         return out
 
-    def end_session(self, time_ns: int) -> list[VenueReport]:
-        """Orders that are good for a day expire. Whoever calls it does so before orders for the next day arrive."""
+    def end_session(self, time_ns: int, symbol: str | None = None) -> list[VenueReport]:
+        """Orders that are good for a day, and arrived before, expire. ``symbol``: of this one only."""
+        return self._expire_day(
+            time_ns,
+            lambda book, of: of.arrived_ns < time_ns and (symbol is None or symbol == book.instrument.symbol),
+        )
+
+    def _expire_day(self, time_ns: int, is_over: Callable[[Book, Working], bool]) -> Reports:
         out: Reports = []
         for order_id, book in list(self.desk.places.items()):
             of = book.orders[order_id]
-            if of.order.time_in_force is TimeInForce.DAY:
+            if of.order.time_in_force is TimeInForce.DAY and is_over(book, of):
                 self.desk.end(book, of, ExecType.EXPIRED, time_ns, out, "the session has ended")
         return out
 
@@ -357,7 +363,7 @@ class Matching:
     def close_session(self, time_ns: int) -> list[VenueReport]:
         """Nothing trades until it opens again; orders that are good for a day expire."""
         self.is_open = False
-        return self.end_session(time_ns)
+        return self._expire_day(time_ns, lambda book, of: True)
 
     def open_session(self, time_ns: int) -> list[VenueReport]:
         """Trading begins: orders of different accounts meet, as if they arrived one after the other."""
