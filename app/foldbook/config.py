@@ -14,9 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, PositiveInt, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from foldbook.addresses import check_amqp, check_http, is_host
 from foldbook.postgres.data_folder import check_data_folder, read_plain
 from foldbook.postgres.embedded import EmbeddedPostgres
 from foldbook.postgres.roles import AUDITOR, ENGINE, OWNER, as_role_if_separated
@@ -31,7 +32,7 @@ def default_data_dir() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/foldbook")
     home = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "share") / "foldbook"
+    return (Path(home) if Path(home).is_absolute() else Path("~/.local/share")) / "foldbook"
 
 
 BROKER_KINDS = ("simulated", "live")
@@ -53,6 +54,10 @@ def _default_brokers() -> str:
     return "" if os.environ.get(f"{ENVIRONMENT_PREFIX}BROKERS") == "" else "simulated"
 
 
+Amount = Annotated[int, Field(ge=1, le=2**31 - 1)]
+"""More of anything is a mistake, and too much for a clock or a socket."""
+
+
 class Settings(BaseSettings):
     """What an operator decides about one engine."""
 
@@ -65,7 +70,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # it may be a password
     )
 
-    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    host: str = "127.0.0.1"
     """The address that the API listens on."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     data_dir: Path = Field(default_factory=default_data_dir)
@@ -91,43 +96,64 @@ class Settings(BaseSettings):
     """``keys``: every request needs one. ``open``: none does, for private use on a loopback address."""
     allowed_hosts: str = ""
     """Names, with commas, by which the API may be called, beside localhost and the address that it listens on."""
-    key_requests_per_s: PositiveInt = 10_000
+    key_requests_per_s: Amount = 10_000
     """Requests of one key in a second; one more is refused (429)."""
-    connections_max: PositiveInt = 1_024
+    connections_max: Amount = 1_024
     """Connections at once. One more ends the one that has been idle the longest; a key may have half of them."""
-    request_timeout_s: PositiveInt = 30
+    request_timeout_s: Amount = 30
     """How long a request may take to arrive, and in a bulk request the next command."""
-    answer_timeout_s: PositiveInt = 60
+    answer_timeout_s: Amount = 60
     """How long an answer may wait for a client that does not take it."""
 
     amqp_url: SecretStr | None = None
     """The RabbitMQ that joins this engine with other processes, as ``amqp://user:password@host:port/virtual-host``."""
 
-    queue_max: PositiveInt = 10_000
+    queue_max: Amount = 10_000
     """Commands that wait in the bus; the next one is refused (503)."""
-    batch_max: PositiveInt = 128
+    batch_max: Amount = 128
     """Commands in one commit."""
-    aggregates_max: PositiveInt = 20_000
+    aggregates_max: Amount = 20_000
     """Aggregates whose state is kept in memory."""
-    body_bytes_max: PositiveInt = 1 << 20
+    body_bytes_max: Amount = 1 << 20
     """The body of a request."""
-    ndjson_bytes_max: PositiveInt = 64 << 20
+    ndjson_bytes_max: Amount = 64 << 20
     """The body of a bulk request, which is read as a stream."""
-    streams_max: PositiveInt = 768
+    streams_max: Amount = 768
     """Streams of events and of market data at once; each is a connection."""
-    streams_per_key_max: PositiveInt = 128
+    streams_per_key_max: Amount = 128
     """Those of one key."""
 
-    projection_interval_ms: PositiveInt = 3
+    projection_interval_ms: Amount = 3
     """A projection writes its tables at most this often; events that arrive in between form one range."""
-    poll_interval_ms: PositiveInt = 500
+    poll_interval_ms: Amount = 500
     """The longest time that a lost notification can hide an event from a reader."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("data_dir")
     @classmethod
     def _make_absolute(cls, value: Path) -> Path:
-        return Path.cwd() / value.expanduser()
+        try:
+            return Path.cwd() / value.expanduser()
+        except RuntimeError:
+            raise ValueError("cannot be found: nobody has the home folder that ~ stands for") from None
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, value: str) -> str:
+        if not is_host(value):
+            raise ValueError("is neither an address, such as 127.0.0.1, nor the name of a host")
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_allowed_hosts(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        if not all(is_host(name.removeprefix("[").removesuffix("]")) for name in names):
+            raise ValueError(
+                "takes names of hosts and addresses, with commas, as in trade.example,10.0.0.7: write no scheme, port "
+                "or path, and no stars"
+            )
+        return value
 
     @field_validator("market")
     @classmethod
@@ -146,23 +172,23 @@ class Settings(BaseSettings):
     @field_validator("amqp_url")
     @classmethod
     def _check_amqp_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and scheme_of(value.get_secret_value()) not in ("amqp", "amqps"):
-            raise ValueError("is not of the form amqp://user:password@host:port/virtual-host")
+        if value is not None:
+            check_amqp(value.get_secret_value())
         return value
 
     @field_validator("brokers")
     @classmethod
     def _check_brokers(cls, value: str) -> str:
         kinds = [kind.strip() for kind in value.split(",") if kind.strip()]
-        if unknown := sorted(set(kinds) - set(BROKER_KINDS)):
-            raise ValueError(f"knows no {', '.join(unknown)}: only {' and '.join(BROKER_KINDS)}")
+        if not set(kinds) <= set(BROKER_KINDS):
+            raise ValueError(f"takes {' and '.join(BROKER_KINDS)}, with commas, or nothing")
         return ",".join(kind for kind in BROKER_KINDS if kind in kinds)
 
     @field_validator("venue_url")
     @classmethod
     def _check_venue_url(cls, value: str | None) -> str | None:
-        if value is not None and scheme_of(value) not in ("http", "https"):
-            raise ValueError("is not of the form http://host:port")
+        if value is not None:
+            check_http(value)
         return value
 
     @model_validator(mode="after")
@@ -236,11 +262,6 @@ class Settings(BaseSettings):
 
 def _shown(value: object) -> str | int:
     return "" if value is None else value if isinstance(value, int) else str(value)
-
-
-def scheme_of(url: str) -> str:
-    """What is before ``://``. ``urlsplit`` may raise with the rest of the URL, which may be a password."""
-    return url.partition("://")[0].lower() if "://" in url else ""
 
 
 def is_loopback(address: str) -> bool:

@@ -218,7 +218,7 @@ def test_an_open_engine_off_loopback_is_refused(engine: Engine, command: str, ho
     assert host in line
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "foldbook.example", "127.0.0.1.example", "127.1"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "foldbook.example", "127.0.0.1.example"])
 def test_what_is_off_loopback(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("FOLDBOOK_ACCESS", "open")
     with pytest.raises(ValidationError, match="only for a loopback address"):

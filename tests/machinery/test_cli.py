@@ -186,6 +186,30 @@ def test_the_version() -> None:
     assert foldbook("--version").stdout == f"{metadata.version('foldbook')}\n"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["projections", "skip", "orders", "--reason", "r", "--position", "99999999999999999999"],
+        ["projections", "skip", "orders", "--reason", "r", "--position", "1", "--shard", "2147483648"],
+        ["events", "follow", "--url", "http://me:TOPSECRET@h"],
+        ["events", "follow", "--url", "nowhere"],
+        ["market", "run", "sample", "--venue", "http://h:port"],
+        ["strategy", "run", "a:B", "--account", ACCOUNT, "--symbols", "X", "--venue", "http://["],
+    ],
+    ids=lambda command: command[-1],
+)
+def test_an_option_that_cannot_be_meant(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["foldbook", *command])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == Exit.USAGE
+    said = capsys.readouterr().err
+    assert f"'{command[-2]}'" in said or command[-2] in said
+    assert "TOPSECRET" not in said
+
+
 def test_help_explains_every_exit_code() -> None:
     said = foldbook("--help").stdout
     assert [code for code in Exit if f"  {code.value}  {code.meaning}" not in said] == []

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import typer
 from pydantic import SecretStr, ValidationError
 
-from foldbook.config import Settings, default_data_dir, nearest_variable, unknown_variables
+from foldbook.api.hosts import hosts_of
+from foldbook.cli.exits import Exit
+from foldbook.cli.terminal import read_settings
+from foldbook.config import Settings, nearest_variable, unknown_variables
 from foldbook.postgres.urls import masked
 
 
@@ -26,25 +31,121 @@ def test_each_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch,
     assert settings.url == "http://127.0.0.1:8123"
 
 
+NO_NUMBERS = ["many", "0", "-1", "1.5", "1e3", "nan", "9" * 5000, str(2**31), "\u0662", "1 2", "0x10", "a\nb"]
+NO_NAMES = [
+    "a..b",
+    ".",
+    "x" * 64,
+    "a." * 127 + "a",
+    "1::2::3",
+    ":",
+    "a b",
+    "\u2100",
+    "a\nb",
+    "*",
+    "xn--a",
+    "127.1",
+    "256.1.1.1",
+    "1.",
+    "1::%\\",
+]
+NO_HOSTS = [*NO_NAMES, "[::1]", "a/b", "me@h", "h:1"]
+NO_PORTS = ["0", "65536", "99999", "-1", "notaport", "9" * 5000, "80/x@h"]
+NO_URLS = [
+    *("TOPSECRET", "h:1", "://h", "{0}:h", "{0}:/h", "{0}//h", "{0}://", "{0}:///x", "x{0}://h", "{0}://h/a b"),
+    *("{0}://[", "{0}://[::1", "{0}://::1/", "{0}://[h]/", "{0}://[1::2::3]/", "{0}://h/\nx", "{0}://h#TOPSECRET"),
+    *(f"{{0}}://{name}/" for name in NO_NAMES),
+    *(f"{{0}}://h:{port}" for port in NO_PORTS),
+    *("{0}://u:TOPSECRET@h:notaport/", "{0}://u:TOPSECRET@h:99999/", "{0}://u:TOPSECRET@[::1/"),
+    *("{0}://u:TOP/SECRET@h/", "{0}://u:TOP?SECRET@h/", "{0}://u:TOP@SECRET@h/"),
+    *("{0}://u:TOPSECRET@a..b/", "{0}://u:TOP SECRET@h/", "{0}://u:TOP\u2100SECRET@[h/"),
+    *("{0}://u:1/TOPSECRET@h/", "{0}://u:TOP%zzSECRET@h/", "{0}://u:TOP%SECRET@h/"),
+]
+FINE_FOR_LIBPQ = [*(f"{{0}}://u:TOP{c}SECRET@h/" for c in "\\#:"), "{0}://u:TOPSECRET@"]
+NONSENSE = {
+    **{
+        name: NO_NUMBERS
+        for name in Settings().describe()
+        if name.endswith(("_MAX", "_S", "_MS")) or name in ("FOLDBOOK_PORT", "FOLDBOOK_VENUE_PORT", "FOLDBOOK_SHARDS")
+    },
+    "FOLDBOOK_HOST": NO_HOSTS,
+    "FOLDBOOK_DATA_DIR": ["~nosuchuser", "~nosuchuser/x"],
+    "DATABASE_URL": [
+        *("host=db password=TOPSECRET", "postgresql://u:TOPSECRET@db?sslmode=x", "mysql://u:TOPSECRET@db/foldbook"),
+        *("postgresql://u:TOPSECRET@[::1", "postgresql://u:TOPSECRET@db?x"),
+        *(url.format("postgresql") for url in NO_URLS if "TOP" in url),
+        *(f"postgresql://u:TOPSECRET@db:{port}" for port in NO_PORTS),
+        *(f"postgresql://u:TOPSECRET@a,{host}/db" for host in NO_NAMES if host != ":"),
+        *(f"postgresql://u:TOPSECRET@/db?host={host}" for host in ("a..b", "/run,x..y", "x%20y", "[::1]")),
+    ],
+    "FOLDBOOK_BROKERS": ["paper", "simulated,paper", "simulated;live", "a\nb", "Live"],
+    "FOLDBOOK_VENUE_URL": [url.format("http") for url in NO_URLS + FINE_FOR_LIBPQ]
+    + ["http://h:port", "http://me:TOPSECRET@h:1", "http://h:1?x=TOPSECRET", "ftp://h", "http://h/\u2100"],
+    "FOLDBOOK_MARKET": [],  # It is a file's name, which says later that it is not there.
+    "FOLDBOOK_ACCESS": ["closed", "keys,open", "OPEN", "a\nb"],
+    "FOLDBOOK_ALLOWED_HOSTS": [
+        *("trade.example:8443", "https://trade.example", "a,https://u:TOPSECRET@trade.example/", "*.example", "a;b"),
+        *("trade.example/", "a,[::1]:8000", *NO_NAMES),
+    ],
+    "FOLDBOOK_AMQP_URL": [url.format(scheme) for url in NO_URLS + FINE_FOR_LIBPQ for scheme in ("amqp", "amqps")]
+    + ["http://u:TOPSECRET@h", "amqp://u:TOPSECRET%ff@h", "amqp://u:%00TOPSECRET@h", "amqp://u:TOPSECRET@h/x@y"]
+    + [f"amqp://u:TOPSECRET@h?{query}" for query in ("heartbeat=x", "timeout=", "auth=TOPSECRET", "TOPSECRET=1", "x")],
+    "FOLDBOOK_LOG_LEVEL": ["loud", "INFO", "10", "a\nb"],
+}
+
+
+@pytest.mark.parametrize("variable", Settings().describe())
+def test_nonsense_ends_with_one_line_about_it(
+    variable: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for value in NONSENSE[variable]:
+        monkeypatch.setenv(variable, value)
+        with pytest.raises(typer.Exit) as ended:
+            read_settings()
+        (line,) = capsys.readouterr().err.splitlines()
+        assert ended.value.exit_code == Exit.USAGE
+        assert line.startswith(f"foldbook: {variable}: "), value
+        assert not re.search("TOP|SECRET", line), value
+
+
 @pytest.mark.parametrize(
-    ("variable", "value"),
+    ("variable", "values"),
     [
-        ("FOLDBOOK_PORT", "0"),
-        ("FOLDBOOK_PORT", "http"),
-        ("FOLDBOOK_SHARDS", "1025"),
-        ("FOLDBOOK_QUEUE_MAX", "-1"),
-        ("FOLDBOOK_LOG_LEVEL", "loud"),
-        ("FOLDBOOK_BROKERS", "simulated,paper"),
-        ("FOLDBOOK_VENUE_PORT", "0"),
-        ("FOLDBOOK_VENUE_URL", "localhost:8001"),
-        ("FOLDBOOK_AMQP_URL", "localhost:5672"),
-        ("DATABASE_URL", "host=db dbname=foldbook"),
+        (
+            "FOLDBOOK_HOST",
+            ["0.0.0.0", "::", "::1", "fe80::1%lo", "localhost", "a_b.example.", "x" * 63, "xn--mnchen-3ya.de"],
+        ),
+        ("FOLDBOOK_ALLOWED_HOSTS", ["trade.example", " a , b ,,[::1],::1,10.0.0.7 ", "trade.example."]),
+        ("FOLDBOOK_VENUE_URL", ["http://venue", "HTTPS://venue:1/", "http://[::1]:8001", "http://a.b:1/venue/1"]),
+        ("FOLDBOOK_QUEUE_MAX", ["1", str(2**31 - 1)]),
     ],
 )
-def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
-    monkeypatch.setenv(variable, value)
-    with pytest.raises(ValidationError):
-        Settings()
+def test_sense_is_taken(variable: str, values: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOLDBOOK_ACCESS", "keys")
+    for value in values:
+        monkeypatch.setenv(variable, value)
+        assert Settings().describe()[variable] in (value, int(value) if value.isdecimal() else value)
+
+
+def test_the_end_of_a_name_of_a_host_does_not_matter() -> None:
+    """A request's is left out, too."""
+    assert {"trade.example", "::1"} <= hosts_of("127.0.0.1", ["trade.example.", "[::1]"])
+
+
+def test_nobody_has_a_home_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def unknown(_: object) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for name in ("HOME", "XDG_DATA_HOME", "FOLDBOOK_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(typer.Exit) as ended:
+        read_settings()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (ended.value.exit_code, line.split(": ")[1]) == (Exit.USAGE, "FOLDBOOK_DATA_DIR")
+    monkeypatch.setenv("FOLDBOOK_DATA_DIR", "/data")
+    assert read_settings().data_dir == Path("/data")
 
 
 def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,10 +241,10 @@ def test_a_file_of_market_data_is_named_for_other_folders(
 def test_the_default_folder_is_below_the_data_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert default_data_dir() == tmp_path / "foldbook"
+    assert Settings().data_dir == tmp_path / "foldbook"
     monkeypatch.setenv("XDG_DATA_HOME", "")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert default_data_dir() == tmp_path / ".local" / "share" / "foldbook"
+    assert Settings().data_dir == tmp_path / ".local" / "share" / "foldbook"
 
 
 def test_misspelt_variables_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

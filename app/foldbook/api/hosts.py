@@ -31,7 +31,9 @@ _KNOWN_MAX = 100
 def hosts_of(address: str, allowed: Iterable[str] = ()) -> frozenset[str]:
     """``address``: what the API listens on; ``allowed``: what else it is called."""
     listens = {address, *((socket.gethostname(),) if address in ("0.0.0.0", "::") else ())}  # noqa: S104
-    return frozenset(name.strip().strip("[]").lower() for name in (*LOCAL, *listens, *allowed) if name.strip())
+    return frozenset(
+        name.strip().strip("[]").rstrip(".").lower() for name in (*LOCAL, *listens, *allowed) if name.strip()
+    )
 
 
 class Hosts:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foldbook.cli.lifetime import run, start_logging
+from foldbook.cli.options import url_of
 from foldbook.cli.terminal import read_settings
 from foldbook.config import own_key
 
@@ -46,10 +47,11 @@ def follow_events(
     from foldbook.client.follow import follow
 
     settings = read_settings()
+    address = url_of("--url", url or settings.url)
     start_logging(settings)
 
     async def work() -> None:
-        stream = follow(url or settings.url, own_key(settings), after=after, account=account, type=type_)
+        stream = follow(address, own_key(settings), after=after, account=account, type=type_)
         async with aclosing(stream) as told:
             async for event in told:
                 print(event.document.decode() if is_raw else line_of(event), flush=True)

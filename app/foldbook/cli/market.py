@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foldbook.cli.lifetime import begin, run, wait_for_stop
-from foldbook.cli.options import file_of, symbols_of
+from foldbook.cli.options import file_of, symbols_of, url_of
 from foldbook.cli.terminal import UntilStdinCloses, amqp_url, read_settings
 from foldbook.config import Settings
 
@@ -123,7 +123,7 @@ def _job(
         files=files,
         exchange=first.removeprefix(CCXT) if is_exchange else None,
         published=first.removeprefix(AMQP) if is_published else None,
-        venue_url=venue or settings.venue_address,
+        venue_url=url_of("--venue", venue or settings.venue_address),
         symbols=symbols_of(symbols),
         pace=Pace(speed=speed, loops=loops, is_moved=is_moved),
         is_sent=to == "venue" or (to is None and not is_venue and not is_published),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from foldbook.addresses import check_http
 from foldbook.trading.checks import is_amount
 from foldbook.venue.orders import Costs
 
@@ -29,6 +30,15 @@ def pair_of(option: str, text: str) -> tuple[str, str]:
     if not separator or not name:
         raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint=option)
     return name.strip(), value.strip()
+
+
+def url_of(option: str, text: str) -> str:
+    """http://host:port."""
+    try:
+        check_http(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+    return text
 
 
 def number_of(option: str, text: str, *, is_negative_allowed: bool = False) -> Decimal:

@@ -111,9 +111,9 @@ def _print_verification(found: dict[str, Any]) -> None:
 @projections.command()
 def skip(
     name: Name,
-    position: Annotated[int, typer.Option(min=1, help="Position of the event that it is stopped at.")],
+    position: Annotated[int, typer.Option(min=1, max=2**63 - 1, help="Position of the event that it is stopped at.")],
     reason: Annotated[str, typer.Option(help="Why the event may be skipped.")],
-    shard: Annotated[int, typer.Option(min=0)] = 0,
+    shard: Annotated[int, typer.Option(min=0, max=1023)] = 0,
     actor: Annotated[str | None, typer.Option(help="Who decides this; by default, the user who is logged in.")] = None,
     as_json: Json = False,
 ) -> None:

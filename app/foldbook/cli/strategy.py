@@ -8,7 +8,7 @@ import typer
 
 from foldbook.cli.exits import Exit
 from foldbook.cli.lifetime import begin, run, wait_for_stop
-from foldbook.cli.options import number_of, pair_of, symbols_of
+from foldbook.cli.options import number_of, pair_of, symbols_of, url_of
 from foldbook.cli.terminal import UntilStdinCloses, amqp_url, read_settings
 from foldbook.engine.console import tell
 from foldbook.engine.transports import Way, default_way
@@ -64,7 +64,7 @@ def run_service(
         cash=number_of("--cash", cash),
         currency=currency,
         way=transport or default_way(settings),
-        venue_url=venue or settings.venue_address,
+        venue_url=url_of("--venue", venue or settings.venue_address),
         is_data_clock=clock == "data",
     )
     begin(settings, until_stdin_closes=until_stdin_closes, needs_log=True)

@@ -18,6 +18,8 @@ from urllib.parse import quote, urlencode
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from foldbook.addresses import is_host
+
 CONNECT_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S_MAX = 60
 KEEPALIVES = {"keepalives": "1", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "2"}
@@ -235,6 +237,8 @@ def _check(given: Mapping[str, str]) -> None:
         elif name in _INTEGERS and not re.fullmatch(r"-?\d{1,9}", value):
             raise UrlError(f"has a {name} that is not a number")
     hosts, ports = given.get("host", "").split(","), given.get("port", "").split(",")
+    if not all(host.startswith(("/", "@")) or is_host(host or "localhost") for host in hosts):
+        raise UrlError("has a host that is neither a name nor an address")
     if not all(re.fullmatch(r"\d{0,5}", port) and int(port or 5432) in range(1, 65536) for port in ports):
         raise UrlError("has a port that is not a number from 1 to 65535")
     if len(ports) not in (1, len(hosts)):
