@@ -189,6 +189,15 @@ async def test_a_key_that_the_command_line_issued_is_known_to_a_running_server(g
     assert "revoked: left the desk" in await foldbook(guarded, "keys", "list", "--all")
 
 
+async def test_a_key_that_ends_with_the_calendar_is_listed(guarded: Guarded) -> None:
+    body = {"name": "long", "roles": ["reader"], "expires_at": "9999-12-31T23:59:59-01:00"}
+    refused = await guarded.ask(guarded.operator, "POST", "/keys", json=body)
+    assert (refused.status_code, refused.json()["type"]) == (400, "urn:foldbook:problem:malformed")
+    last = body | {"expires_at": "9999-12-31T23:59:59.999999Z"}
+    assert (await guarded.ask(guarded.operator, "POST", "/keys", json=last)).status_code == 201
+    assert "9999-12-31 23:59" in await foldbook(guarded, "keys", "list")
+
+
 async def test_what_the_command_line_refuses(guarded: Guarded) -> None:
     key = await guarded.issue("alice", Role.TRADER)
     wrong: list[tuple[tuple[str, ...], str]] = [
@@ -196,6 +205,8 @@ async def test_what_the_command_line_refuses(guarded: Guarded) -> None:
         (("issue", "x", "--role", "trader", "--account", "alice"), "accounts"),
         (("issue", "alice", "--role", "trader"), "alice"),
         (("issue", "x", "--role", "trader", "--expires", "2001-01-01T00:00:00Z"), "future"),
+        (("issue", "x", "--role", "trader", "--expires", "9999-12-31T23:59:59-01:00"), "years 1 to 9999"),
+        (("issue", "x", "--role", "trader", "--expires", "0001-01-01T00:00:00+01:00"), "years 1 to 9999"),
         (("revoke", "0" * 12), "in force"),
         (("revoke", key), "underscores"),
     ]

@@ -170,3 +170,35 @@ def test_a_second_venue_on_the_folder_is_told_so(tmp_path: Path) -> None:
         done = subprocess.run(command, env=venue.environment, capture_output=True, text=True)
         assert done.returncode == 1
         assert "another venue runs on" in done.stderr
+
+
+async def test_times_that_a_snapshot_cannot_keep_are_refused(tmp_path: Path) -> None:
+    datum = {"symbol": "X", "bid": "1", "ask": "2", "price": "1", "open": "1", "high": "1", "low": "1", "close": "1"}
+    fields = {
+        "quotes": ("bid", "ask"),
+        "trades": ("price",),
+        "opens": ("price",),
+        "bars": ("open", "high", "low", "close"),
+    }
+    good = order("kept", limit_price="50", time_in_force="GTD", expire_at="2262-01-01T00:00:00Z")
+    with running(tmp_path) as venue:
+        async with venue.client() as client:
+            for time in (
+                "9999-12-31T23:59:59-01:00",
+                "9999-12-31T23:59:59Z",
+                "2263-01-01T00:00:00Z",
+                "0001-01-01T00:00:00+01:00",
+            ):
+                for path, names in fields.items():
+                    told = {name: datum[name] for name in ("symbol", *names)} | {"time": time}
+                    answer = await client.put(f"/{path}", json=told)
+                    assert (answer.status_code, answer.json()["type"]) == (422, "urn:foldbook:problem:invalid-request")
+                answer = await client.post("/orders", json=good | {"client_order_id": "o", "expire_at": time})
+                assert (answer.status_code, answer.json()["type"]) == (422, "urn:foldbook:problem:invalid-request")
+            assert (await client.post("/orders", json=good)).status_code == 201
+            assert (await client.get("/quotes")).status_code == 200
+        await asyncio.to_thread(venue.restart, signal.SIGTERM)
+        assert list(tmp_path.glob("snapshot*")), "it could be written"
+        async with venue.client() as client:
+            (known,) = (await client.get("/orders")).json()["orders"]
+            assert known["client_order_id"] == "kept"

@@ -44,6 +44,13 @@ class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     accounts: Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=PATTERNS_MAX)] = (EVERY_ACCOUNT,)
     expires_at: Annotated[datetime, Meta(tz=True)] | None = None
 
+    def __post_init__(self) -> None:
+        """It is kept and shown in UTC."""
+        try:
+            _ = self.expires_at and self.expires_at.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("expires_at is outside the years 1 to 9999 in UTC") from None
+
 
 class Issued(Struct, frozen=True, kw_only=True):
     """``key``: absent if the request was sent again, because it is kept nowhere."""

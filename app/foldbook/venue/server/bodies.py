@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from foldbook.market.records import ns_of
 from foldbook.trading.values import (
     AMOUNT_PATTERN,
     NAME_PATTERN,
@@ -15,6 +16,7 @@ from foldbook.trading.values import (
     Side,
     TimeInForce,
 )
+from foldbook.venue.server.problems import VenueProblem
 
 Amount = Annotated[
     str, Meta(pattern=AMOUNT_PATTERN, description="An exact decimal in plain notation.", examples=["64250.1"])
@@ -26,6 +28,18 @@ Symbol = Annotated[str, Meta(pattern=SYMBOL_PATTERN, examples=["BTC-USDT"])]
 Currency = Annotated[str, Meta(pattern=NAME_PATTERN, examples=["USD"])]
 Time = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset.")]
 """When it happened, by the data; absent: now."""
+
+
+_NS_MIN, _NS_MAX = -(2**63), 2**63 - 1
+"""What a snapshot can keep: 1677-09-21 to 2262-04-11."""
+
+
+def ns_in(time: datetime) -> int:
+    """Raises ``VenueProblem``."""
+    time_ns = ns_of(time)
+    if not _NS_MIN <= time_ns <= _NS_MAX:
+        raise VenueProblem("invalid-request", "a time must be between the years 1678 and 2261")
+    return time_ns
 
 
 class _Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,10 +11,19 @@ from typing import TypeVar
 from litestar import get, post, put
 from msgspec import UNSET, Struct, UnsetType
 
-from foldbook.market.records import ns_of
 from foldbook.trading.values import SYMBOL, ZERO, amount
 from foldbook.venue.messages import BarTold, CloseSession, InstrumentTold, OpenSession, OpenTold, QuoteTold, TradeTold
-from foldbook.venue.server.bodies import DATA_MAX, BarBody, Bars, InstrumentBody, Opens, QuoteBody, Quotes, Trades
+from foldbook.venue.server.bodies import (
+    DATA_MAX,
+    BarBody,
+    Bars,
+    InstrumentBody,
+    Opens,
+    QuoteBody,
+    Quotes,
+    Trades,
+    ns_in,
+)
 from foldbook.venue.server.documents import (
     InstrumentDocument,
     QuoteDocument,
@@ -81,7 +90,7 @@ async def put_trades(data: Trades, venue: Venue) -> Taken:
     return Taken(count=len(told))
 
 
-@put("/opens", responses=problem_responses("malformed"))
+@put("/opens", responses=problem_responses("malformed", "invalid-request"))
 async def put_opens(data: Opens, venue: Venue) -> Taken:
     """Tell that a bar opens: what arrives at that time may trade there. Without it, a bar opens when it is told."""
     told = [OpenTold(_time(body.time, venue), body.symbol, amount(body.price)) for body in _listed(data)]
@@ -215,7 +224,7 @@ def _changed(text: str | UnsetType | None, known: Decimal | None) -> Decimal | N
 
 
 def _time(time: datetime | None, venue: Venue) -> int:
-    return venue.now_ns() if time is None else ns_of(time)
+    return venue.now_ns() if time is None else ns_in(time)
 
 
 ROUTES = (

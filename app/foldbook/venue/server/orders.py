@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
-from foldbook.market.records import ns_of
 from foldbook.trading.values import amount
 from foldbook.venue.messages import Cancel, Replace, Submit
 from foldbook.venue.records import Answer, Order
-from foldbook.venue.server.bodies import CancelBody, OrderBody, ReplaceBody
+from foldbook.venue.server.bodies import CancelBody, OrderBody, ReplaceBody, ns_in
 from foldbook.venue.server.documents import OrderDocument, order_document
 from foldbook.venue.server.problems import VenueProblem
 from foldbook.venue.server.venue import Venue
@@ -77,4 +76,4 @@ def _amount(text: str | None) -> Decimal | None:
 
 
 def _ns(time: datetime | None) -> int | None:
-    return None if time is None else ns_of(time)
+    return None if time is None else ns_in(time)
