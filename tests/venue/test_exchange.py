@@ -9,6 +9,7 @@ import pytest
 from foldbook.trading.values import ZERO, ExecType, OrdStatus
 from foldbook.venue import exchange as module
 from foldbook.venue.messages import (
+    BarTold,
     Bust,
     Cancel,
     Charge,
@@ -289,3 +290,13 @@ def test_a_correction_cannot_fill_an_open_order() -> None:
     assert venue.apply(Correct(2, "a", "x1", Decimal(10))).refusal == "invalid-request"
     assert venue.apply(Correct(2, "a", "x1", Decimal(0))).refusal == "invalid-request"
     assert venue.orders[1].cum_qty == 4
+
+
+def test_a_bar_that_comes_twice_fills_nothing_that_came_in_between() -> None:
+    told_bar = BarTold(200, "X", Decimal(100), Decimal(150), Decimal(90), Decimal(150), None, 100)
+    venue = exchange(told_bar)
+    for order_id, fields in (("m", {}), ("l", {"limit_price": "95"}), ("c", {"time_in_force": "AT_THE_CLOSE"})):
+        venue.apply(submit("a", order_id, "BUY", at=200, **fields))
+    assert venue.apply(told_bar).reports == []
+    following = BarTold(300, "X", Decimal(150), Decimal(150), Decimal(150), Decimal(150), None, 100)
+    assert fills(venue.apply(following)) == [("a", "m", "10", "150"), ("a", "c", "10", "150")]

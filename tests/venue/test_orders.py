@@ -101,7 +101,7 @@ def test_a_cancel() -> None:
 def test_a_replace_tells_all_terms() -> None:
     matching = venue()
     at_close(matching, buy("o", limit_price="90"))
-    (report,) = matching.replace("o", 200, limit_price=Decimal(91), request_id="r-1")
+    (report,) = matching.replace("o", 100, limit_price=Decimal(91), request_id="r-1")
     assert (report.exec_type, report.quantity, report.limit_price, report.request_id, report.venue_order_id) == (
         ExecType.REPLACED,
         Decimal(10),
