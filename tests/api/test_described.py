@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import AT, Engine
+from tests.api.conftest import AT, BROKER, EXCHANGE, USER, Engine
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -61,6 +61,32 @@ async def test_a_header_has_a_pattern_and_the_engine_keeps_to_it(
     for value in (*good, *bad):
         answer = await shared_engine.client.post(f"{AT}/halt", json={}, headers={header: value})
         assert (answer.status_code == 400) == (value in bad) == (re.search(pattern, value) is None), value
+
+
+async def test_what_no_text_can_be_is_answered_as_described(shared_engine: Engine) -> None:
+    """In every parameter of a path and of a query string: NUL, half of a surrogate pair, no UTF-8, too much."""
+    await shared_engine.open()
+    known = {"user": USER, "exchange": EXCHANGE, "broker": BROKER, "name": "orders"}
+    strange = ("%00", "%ED%A0%80", "%FF", "a" * 10_000)
+    asked = wrong = 0
+    for template, operations in (await document_of(shared_engine))["paths"].items():
+        for method, operation in operations.items():
+            if template.startswith("/stream/"):
+                continue  # A good answer does not end.
+            named = {name: known.get(name, "x") for name in parameters(operation, "path")}
+            paths = [template.format(**named | {name: value}) for name in named for value in strange]
+            for name, schema in parameters(operation, "query").items():
+                if schema["type"] == "string":
+                    paths += [f"{template.format(**named)}?{name}={value}" for value in strange]
+            for path in paths:
+                asked += 1
+                url = shared_engine.client.base_url.copy_with(raw_path=path.encode())
+                answer = await shared_engine.client.request(method, url)
+                if str(answer.status_code) not in operation["responses"]:
+                    wrong += 1
+                    print(method, path[:200], answer.status_code, answer.text[:200])
+    assert asked > 300
+    assert wrong == 0
 
 
 async def test_allow_names_the_methods_of_the_document(shared_engine: Engine) -> None:

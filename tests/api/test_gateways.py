@@ -61,6 +61,8 @@ async def test_an_order_shows_its_doubt_and_an_operator_resolves_it(engine: Engi
     assert (listed["id"], listed["account"], listed["order_id"]) == (in_order["doubt_id"], ACCOUNT, "o-1")
     assert (listed["status"], listed["request"]) == ("PENDING_NEW", RequestKind.SUBMIT)
     assert (await engine.get("/admin/doubts", account="bob/binance/simulated"))["doubts"] == []
+    for account in ("alice", "alice/binance", "alice/binance/nobody", "\0", "a" * 200):
+        assert_problem(await engine.client.get("/admin/doubts", params={"account": account}), 400, "malformed")
     assert (await engine.get("/health/ready"))["doubts"] == 1
     assert 'foldbook_doubts{broker="simulated"} 1.0' in (await engine.client.get("/metrics")).text
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Raw, Struct, json
 from uuid_utils.compat import uuid7
 
@@ -18,7 +18,7 @@ from foldbook.api.commands.envelope import OnBehalfOf
 from foldbook.api.paths import OF_ACCOUNT
 from foldbook.api.problems import Problem, problem_responses
 from foldbook.api.queries.addresses import ADDRESSES, AddressedAccount
-from foldbook.api.queries.parameters import LIMIT_DEFAULT, Limit
+from foldbook.api.queries.parameters import LIMIT_DEFAULT, AccountFilter, Limit
 from foldbook.api.queries.reader import Reader
 from foldbook.api.routes import may
 from foldbook.brokers.port import LEASE_PREFIX
@@ -121,11 +121,9 @@ async def get_gateways(reader: NamedDependency[Reader]) -> Gateways:
     return Gateways(gateways=await gateway_statuses(reader))
 
 
-@get("/admin/doubts", tags=["admin"], responses=problem_responses("unavailable"), opt=may(AUDITORS))
+@get("/admin/doubts", tags=["admin"], responses=problem_responses("malformed", "unavailable"), opt=may(AUDITORS))
 async def get_doubts(
-    reader: NamedDependency[Reader],
-    account: Annotated[str | None, QueryParameter(description="Of one account: `user/exchange/broker`.")] = None,
-    limit: Limit = LIMIT_DEFAULT,
+    reader: NamedDependency[Reader], account: AccountFilter = None, limit: Limit = LIMIT_DEFAULT
 ) -> Doubts:
     """What is in doubt, the oldest orders first."""
     row = await reader.ask("brokers.query_doubts", account, limit)
