@@ -46,6 +46,16 @@ class Endless(Strategy):
         self.buy("X", 1)
 
 
+class Sleepless(Strategy):
+    """Sets its timer to now, whenever it has fired."""
+
+    def on_start(self) -> None:
+        self.set_timer("now", at=self.now)
+
+    def on_timer(self, name: str, time: datetime) -> None:
+        self.set_timer("now", at=self.now)
+
+
 class Peeking(Strategy):
     """Takes everything that it is given, and trades on it at the open."""
 

@@ -106,9 +106,12 @@ def test_a_strategy_that_raises_is_stopped_and_its_orders_are_canceled(tmp_path:
     assert (result.orders, result.fills) == (1, [])
 
 
-def test_a_strategy_that_answers_itself_without_end_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("strategy", ["Endless", "Sleepless"])
+def test_a_strategy_that_answers_itself_without_end_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
     monkeypatch.setattr("foldbook.backtest.loop.CASCADE_MAX", 50)
-    result = backtest("Endless", bars(tmp_path, RISING))
+    result = backtest(strategy, bars(tmp_path, RISING))
     assert result.error is not None
     assert "without end" in result.error
 

@@ -197,6 +197,7 @@ class Loop(World):
 
     def _arrive(self, until_ns: int | None) -> None:
         """What was under way, the timers and the end of the day, up to a moment (None: all that is under way)."""
+        timers = 0
         while True:
             arrives_ns = self._later[0][0] if self._later else None
             due_ns = self._timers.next_ns if until_ns is not None and self._is_running else None
@@ -209,9 +210,9 @@ class Loop(World):
             ):
                 self._end_session()
             elif due_ns is not None and due_ns < until_ns and (arrives_ns is None or due_ns < arrives_ns):  # type: ignore[operator]
+                timers = timers + 1 if due_ns == self._now_ns else 1
                 self._set_now(due_ns)
-                name, time_ns = next(self._timers.due(due_ns))
-                self._call(self._binding.timer, name, time_of(time_ns))
+                self._call(self._tell_timer, timers, *next(self._timers.due(due_ns)))
             elif arrives_ns is not None and (until_ns is None or arrives_ns <= until_ns):
                 _, _, arrived = heapq.heappop(self._later)
                 self._set_now(arrives_ns)
@@ -298,10 +299,14 @@ class Loop(World):
             except Exception as error:
                 self._stop(error)
 
+    def _tell_timer(self, steps: int, name: str, time_ns: int) -> None:
+        self._check_cascade(steps)
+        self._binding.timer(name, time_of(time_ns))
+
     def _check_cascade(self, steps: int) -> None:
         if steps > CASCADE_MAX:
             name = type(self._strategy).__name__
-            raise StrategyError(f"{name} answers its own events without end: {CASCADE_MAX} at {self.now}")
+            raise StrategyError(f"{name} answers its own events or timers without end: {CASCADE_MAX} at {self.now}")
 
     def _report(self, reports: Iterable[VenueReport]) -> None:
         for report in reports:
