@@ -225,6 +225,15 @@ async def test_the_symbols_of_the_orders_in_the_log_are_asked_for(world: LiveWor
     assert [report.client_order_id for report in polled.reports] == ["web_1"]
 
 
+async def test_a_symbol_that_was_delisted_ends_no_questions_about_others(world: LiveWorld) -> None:
+    """The exchange refuses each question about it, and the cursor keeps it."""
+    await world.quote("99", "100")
+    await world.broker.submit(at_market("order-1"))
+    polled = await world.broker.fills_since(ACCOUNT, '{"next":{"GONEUSDT":7}}')
+    assert [report.client_order_id for report in polled.reports] == ["order-1"]
+    assert '"GONEUSDT":7' in (polled.cursor or "")
+
+
 async def test_many_fills_come_in_pages(world: LiveWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binance, "TRADES_PAGE", 3)
     for number in range(7):

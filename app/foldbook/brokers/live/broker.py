@@ -248,7 +248,9 @@ class LiveBroker:
         await self._keep_checked()
         if cursor is None:
             await self.open_orders(account)
-        reports, then, has_more = await self._answered(self._fills.since(cursor))
+        if not self._markets:
+            raise BrokerUnavailable(f"what {self._profile.ccxt_id} has listed is not known yet")
+        reports, then, has_more = await self._answered(self._fills.since(cursor, self._markets))
         return Fills(
             completeness=Completeness.PARTIAL, began_at=began_at, reports=reports, cursor=then, has_more=has_more
         )

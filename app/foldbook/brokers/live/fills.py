@@ -9,7 +9,7 @@ told yet, for it would be taken for somebody else's.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import datetime, timedelta
 
 import msgspec
@@ -59,8 +59,11 @@ class FillsReader:
             del self._client_ids[next(iter(self._client_ids))]
         self._client_ids[symbol, broker_order_id] = client_order_id
 
-    async def since(self, cursor: str | None) -> tuple[tuple[Report, ...], str, bool]:
+    async def since(self, cursor: str | None, listed: Container[str]) -> tuple[tuple[Report, ...], str, bool]:
         """The next fills of each symbol by time, the cursor after them, and whether there are more.
+
+        ``listed``: the symbols that the exchange has. It refuses a question about another, one that was delisted say,
+        and that would be the end of all questions.
 
         Raises ``ValueError`` for a cursor that is none of ours.
         """
@@ -70,6 +73,8 @@ class FillsReader:
         found: list[Row] = []
         then = dict(starts)
         for symbol in sorted({*self._symbols, *starts}):
+            if symbol not in listed:
+                continue
             rows, is_full = await self._profile.trades(self._client, self._account, symbol, starts.get(symbol, 0))
             has_more |= is_full
             then.setdefault(symbol, 0)
