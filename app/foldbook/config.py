@@ -99,7 +99,7 @@ class Settings(BaseSettings):
     key_requests_per_s: Amount = 10_000
     """Requests of one key in a second; one more is refused (429)."""
     connections_max: Amount = 1_024
-    """Connections at once. One more ends the one that has been idle the longest; a key may have half of them."""
+    """Connections at once. One more takes the place of one that waits for its client; a key may have half of them."""
     request_timeout_s: Amount = 30
     """How long a request may take to arrive, and in a bulk request the next command."""
     answer_timeout_s: Amount = 60

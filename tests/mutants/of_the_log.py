@@ -10,6 +10,12 @@ _CONTRACT, _BUS = "eventstore/test_store_contract.py::", "eventstore/test_bus.py
 
 APPEND = [
     Mutant(
+        "app/foldbook/eventstore/postgres_store.py",
+        "if self._warning is not None:",
+        "if False:",
+        "faults/test_replicas.py::test_what_is_answered_a_second_time_waits_for_the_replica_too",
+    ),
+    Mutant(
         _LOG + "append.sql",
         "p.known_fingerprint is null\n",
         "true\n",
@@ -150,6 +156,12 @@ BUS = [
 ]
 
 READERS = [
+    Mutant(
+        "app/foldbook/eventstore/readers/following.py",
+        "if last != self._last:",
+        "if False:",
+        "faults/test_failover.py::test_who_follows_an_aggregate_reads_it_again_where_the_log_was_put_back",
+    ),
     Mutant(
         _STORE + "readers/hints.py",
         "is_set_within(self._woken, poll_interval_s)",

@@ -63,6 +63,18 @@ ACCESS = [
 
 BROKERS = [
     Mutant(
+        "app/foldbook/brokers/legs.py",
+        "if lacks_fills(order, state):",
+        "if False:",
+        "brokers/test_successors.py::test_a_new_leg_waits_for_the_fills_that_the_broker_has_not_told",
+    ),
+    Mutant(
+        "app/foldbook/brokers/work.py",
+        "if sequence - len(events) != self.sequence:",
+        "if False:",
+        "brokers/test_work.py::test_events_that_do_not_follow_those_before_are_not_heard",
+    ),
+    Mutant(
         "app/foldbook/brokers/work.py",
         "if command_id in self._attempts:",
         "if True:",
