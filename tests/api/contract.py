@@ -23,13 +23,17 @@ REFUSED = ["2xx", 401, 404, 409, 412, 422, 426, 429, *BEHIND]
 
 RULES = (
     "exclude each other",
+    "hash needs a position in after",
+    "and this log has 1",
     "is not `next` of another page",
     "one sequence in quotes",
     "is the id of an event",
     "Expected `int | null`, got `float`",
+    "Expected `int`, got `float`",
 )
-"""Rules between parameters, which a schema has no words for; If-Match, whose quotes the coverage phase drops; and 1.0,
-which is an integer to JSON Schema, and not to whoever wants a number without a fraction to be written as one."""
+"""Rules between parameters, and how many shards there are, which a schema has no words for; If-Match, whose quotes the
+coverage phase drops; and 1.0, which is an integer to JSON Schema, and not to whoever wants a number without a fraction
+to be written as one."""
 
 
 class Found(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -73,19 +74,40 @@ def connected(dsn: str) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-async def waiting_for_a_lock(dsn: str, statement: str) -> int:
-    """Wait until a session waits for a lock in ``statement`` (a LIKE pattern); its backend's process id."""
+async def waiting_for_a_lock(dsn: str, statement: str, *, is_afresh: bool = False) -> int:
+    """Wait until a session waits for a lock in ``statement`` (a LIKE pattern); its backend's process id. ``is_afresh``:
+    in one that began after this call."""
+    began = _clock(dsn)
     found: list[int] = []
 
     async def waits() -> bool:
-        with connected(dsn) as connection:
-            row = connection.execute(
-                "select pid from pg_stat_activity"
-                " where datname = current_database() and wait_event_type = 'Lock' and query like %s",
-                [statement],
-            ).fetchone()
-        found.extend(row or ())
-        return bool(row)
+        found.extend(pid for pid, at in _waiting(dsn, statement) if not is_afresh or at > began)
+        return bool(found)
 
     await until(waits)
     return found[0]
+
+
+async def waiting_for_no_lock(dsn: str, statement: str) -> None:
+    """Wait until no session waits for a lock in ``statement``: that of a killed process goes on for a moment."""
+
+    async def is_over() -> bool:
+        return not _waiting(dsn, statement)
+
+    await until(is_over)
+
+
+def _clock(dsn: str) -> datetime:
+    with connected(dsn) as connection:
+        (now,) = connection.execute("select clock_timestamp()").fetchone() or (None,)
+    assert isinstance(now, datetime)
+    return now
+
+
+def _waiting(dsn: str, statement: str) -> list[tuple[int, datetime]]:
+    with connected(dsn) as connection:
+        return connection.execute(
+            "select pid, query_start from pg_stat_activity"
+            " where datname = current_database() and wait_event_type = 'Lock' and query like %s",
+            [statement],
+        ).fetchall()

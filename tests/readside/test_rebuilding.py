@@ -26,6 +26,7 @@ from tests.readside.projecting import (
     projecting,
     status_of,
     waiting_for_a_lock,
+    waiting_for_no_lock,
 )
 from tests.readside.test_running import projector
 from tests.waiting import until
@@ -88,6 +89,7 @@ async def test_a_rebuild_folds_every_event_whatever_slice_its_session_was_given(
                 await waiting_for_a_lock(database, "%projection_swap%")
                 for _ in range(8):
                     write_book(connection)
+                await waiting_for_a_lock(database, "%projection_swap%", is_afresh=True)
             await rebuild
         created = "select count(distinct subject) from eventstore.events where type = 'OrderCreated'"
         counts = connection.execute(f"select (select count(*) from read.orders), ({created})".encode()).fetchone()
@@ -232,6 +234,7 @@ async def test_a_rebuild_whose_process_is_killed_is_begun_again_at_the_next_star
 
             await until(is_interrupted)
             assert (await status_of(database, "orders")).state == "live"
+            await waiting_for_no_lock(database, "%projection_swap%")
         assert connection.execute(installed).fetchone() == before
         async with projecting(database):
 

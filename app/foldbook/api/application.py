@@ -108,7 +108,7 @@ def create_application(
     def gated(app: ASGIApp) -> ASGIApp:
         return cast(ASGIApp, GatedRoutes(cast(Application, app), bodies, gate.check_live))
 
-    document = openapi_document(ROUTES, tuple(sorted(dependencies)), tuple(commands))
+    document = openapi_document(ROUTES, tuple(sorted(dependencies)), tuple(commands), log_types)
     routes = [*ROUTES, *docs_routes(document)]
     check_routes(routes)
     litestar = Litestar(

@@ -23,6 +23,8 @@ from foldbook.api.commands.calls import command_calls
 from foldbook.api.commands.envelope import HEADERS
 from foldbook.api.commands.openapi import command_paths
 from foldbook.api.problems import Problem, answers_of
+from foldbook.api.queries import log
+from foldbook.api.queries.parameters import LogTypes
 from foldbook.api.routes import may, roles_of_route
 from foldbook.api.sessions import COOKIE
 from foldbook.api.streams.openapi import stream_paths
@@ -75,7 +77,10 @@ class Welcome(Struct, frozen=True, kw_only=True):
 
 @lru_cache(maxsize=2)
 def openapi_document(
-    routes: tuple[HTTPRouteHandler, ...], injected: tuple[str, ...], commands: tuple[type[Command], ...]
+    routes: tuple[HTTPRouteHandler, ...],
+    injected: tuple[str, ...],
+    commands: tuple[type[Command], ...],
+    log_types: LogTypes,
 ) -> bytes:
     """The OpenAPI 3.1 document of ``routes``, without their ``injected`` parameters, and of ``commands``. Building it
     takes half a second, once."""
@@ -94,14 +99,18 @@ def openapi_document(
     document = described.openapi_schema.to_schema()
     complete(document, routes, answers_of(()), {header.name: header.schema for header in HEADERS})
     paths, schemas = command_paths(commands, command_calls(commands))
-    for path, operations in {**paths, **stream_paths()}.items():
+    for path, operations in {**paths, **stream_paths(log_types.events)}.items():
         document["paths"].setdefault(path, {}).update(operations)
+    known = {"type": log_types.events, "aggregate_type": log_types.aggregates}
+    for parameter in document["paths"][log.PATH]["get"]["parameters"]:
+        if parameter["name"] in known:
+            parameter["schema"]["enum"] = sorted(known[parameter["name"]])
     document["components"]["securitySchemes"] = _SCHEMES
     document["security"] = [{name: []} for name in _SCHEMES]
     for method, path in _open_to_all(routes):
         document["paths"][path][method]["security"] = []
-    # A type that both use is in both, with the same meaning.
-    document["components"]["schemas"] = schemas | document["components"]["schemas"]
+    # Of a type that both use, the commands' description says more, such as that there are no other fields.
+    document["components"]["schemas"] |= schemas
     return msgspec.json.encode(document)
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from litestar import Response, delete, get, post
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
@@ -139,7 +140,10 @@ _PROBLEMS = ("malformed", "invalid-command", "idempotency-conflict", "overloaded
     "/keys",
     tags=["keys"],
     status_code=201,
-    responses=problem_responses("key-name-taken", "too-many-keys", *_PROBLEMS),
+    responses={
+        200: ResponseSpec(Issued, generate_examples=False, description="Issued before"),
+        **problem_responses("key-name-taken", "too-many-keys", *_PROBLEMS),
+    },
     opt=may(NOBODY),
 )
 async def issue_key(

@@ -24,8 +24,10 @@ from foldbook.api.queries.reader import Reader
 from foldbook.api.queries.responses import document_response, query
 from foldbook.eventstore.readers.tail.history import Start, check_hash
 
+PATH = "/events"
 
-@query("/events", "log-changed")
+
+@query(PATH, "log-changed")
 async def get_events(
     reader: NamedDependency[Reader],
     principal: NamedDependency[Principal],

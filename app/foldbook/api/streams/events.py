@@ -41,7 +41,6 @@ PROBLEMS = (
 
 _PARAMETERS = ("after", "account", "type", "hash", "seals")
 AFTER_PATTERN = r"([0-9]{1,4}):([0-9]{1,19}|now)|now"
-TYPE_PATTERN = r"[A-Za-z][A-Za-z0-9_.-]{0,199}"
 _AFTER = re.compile(AFTER_PATTERN)
 _POSITION = re.compile(r"[0-9]{1,4}:[0-9]{1,19}")
 _HASH = re.compile(HASH_PATTERN)

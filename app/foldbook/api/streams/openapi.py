@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from foldbook.api.problems import answers_in_openapi
@@ -12,8 +13,11 @@ from foldbook.trading.values import ACCOUNT_PATTERN
 Json = dict[str, Any]
 
 
-def stream_paths() -> Json:
-    return {events.PATH: {"get": _EVENTS}, market.PATH: {"get": _MARKET}}
+def stream_paths(event_types: Collection[str]) -> Json:
+    """``event_types``: the names of all types of events."""
+    of_type = _parameter("type", "Only events of this type.", {"enum": sorted(event_types)})
+    following = {**_EVENTS, "parameters": [*_EVENTS["parameters"], of_type]}
+    return {events.PATH: {"get": following}, market.PATH: {"get": _MARKET}}
 
 
 def _parameter(name: str, description: str, schema: Json, where: str = "query") -> Json:
@@ -45,9 +49,6 @@ _EVENTS: Json = {
             {"pattern": f"^({events.AFTER_PATTERN})?$", "examples": ["0:0", "now"]},
         ),
         _parameter("account", "Only the events of this account.", {"pattern": ACCOUNT_PATTERN}),
-        _parameter(
-            "type", "Only events of this type.", {"pattern": f"^{events.TYPE_PATTERN}$", "examples": ["OrderFilled"]}
-        ),
         _parameter(
             "hash",
             "The hash of the commit that wrote the position in `after`, as `sealed` or `GET /events` told it: "
