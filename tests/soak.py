@@ -106,26 +106,26 @@ class Row:
 
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="Times something is killed.")] = 200,
-    minutes: Annotated[float, typer.Option(min=0.1, help="About how long all of it may take.")] = 45,
+    minutes: Annotated[float, typer.Option(min=0.1, help="About how long all of it may take.")] = 90,
     only: Annotated[str, typer.Option(help="Only the stages with this in their name.")] = "",
 ) -> None:
     """Kill, crash, rebuild and confuse engines until the rounds are done or the time is over."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what runs is stopped on the way out
     logging.getLogger("foldbook").setLevel(logging.ERROR)  # that connections are lost is the point of it
     stages = [
-        Stage("kill -9 of a part of `foldbook up` under load", rounds, 20, kill),
+        Stage("kill -9 of a part of `foldbook up` under load", rounds, 21, kill),
         Stage("server crash in a burst of appends", max(1, rounds // 4), 2, crash),
         Stage("events read through streams while all is killed", 100_000, 3, follow),
         Stage("rebuild of all projections under full write load", 20, 1, rebuild),
         Stage("runs of the state machine", max(1, rounds * 2 // 5), 5, confuse),
-        Stage("gateway killed: steps x faults x requests", len(list(all_cells())), 18, try_the_matrix),
+        Stage("gateway killed: steps x faults x requests", len(list(all_cells())), 12, try_the_matrix),
         Stage("gateway stopped, and too late", len(list(without_faults())), 3, try_two_gateways),
-        Stage("kill -9 of PostgreSQL, API, gateway, venue under orders", rounds, 14, kill_with_venue),
+        Stage("kill -9 of PostgreSQL, API, gateway, venue under orders", rounds, 24, kill_with_venue),
         Stage("failover to a synchronous replica under load", max(1, rounds // 20), 2, fail_over_synchronously),
         Stage("failover to a replica that lagged behind", max(1, rounds // 20), 2, fail_over_asynchronously),
         Stage("tests with servers of their own, on PostgreSQL 15", 1, 4, try_an_old_server),
         Stage("kill -9 of RabbitMQ while 20,000 events pass", max(1, rounds // 20), 2, kill_rabbitmq),
-        Stage("critical lines broken one at a time", len(CRITICAL), 12, break_critical_lines),
+        Stage("critical lines broken one at a time", len(CRITICAL), 13, break_critical_lines),
         Stage("calls of the API as its OpenAPI document allows, and forbids", len(PHASES), 3, ask_by_the_document),
     ]
     stages = [stage for stage in stages if only in stage.name]
