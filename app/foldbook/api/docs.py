@@ -102,7 +102,7 @@ def openapi_document(
     for path, operations in {**paths, **stream_paths(log_types.events)}.items():
         document["paths"].setdefault(path, {}).update(operations)
     known = {"type": log_types.events, "aggregate_type": log_types.aggregates}
-    for parameter in document["paths"][log.PATH]["get"]["parameters"]:
+    for parameter in document["paths"][log.EVENTS]["get"]["parameters"]:
         if parameter["name"] in known:
             parameter["schema"]["enum"] = sorted(known[parameter["name"]])
     document["components"]["securitySchemes"] = _SCHEMES

@@ -24,10 +24,10 @@ from foldbook.api.queries.reader import Reader
 from foldbook.api.queries.responses import document_response, query
 from foldbook.eventstore.readers.tail.history import Start, check_hash
 
-PATH = "/events"
+EVENTS = "/events"
 
 
-@query(PATH, "log-changed")
+@query(EVENTS, "log-changed")
 async def get_events(
     reader: NamedDependency[Reader],
     principal: NamedDependency[Principal],
