@@ -22,7 +22,7 @@ import psycopg
 from psycopg import sql
 
 from foldbook.engine.rabbit import free_port
-from foldbook.postgres.embedded import EmbeddedPostgres
+from foldbook.postgres.embedded import SETTINGS, EmbeddedPostgres
 from foldbook.postgres.migrations import migrate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +30,8 @@ SQL = Path(__file__).resolve().parent / "sql"
 ACCOUNTS = 10_000
 """Of a filled log, unless said otherwise."""
 COMMIT_SIZE = 50
+CONNECTIONS_MAX = "200"
+"""Whoever takes turns stays connected meanwhile."""
 READY_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
 
@@ -41,7 +43,7 @@ class Arena:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._server = EmbeddedPostgres(folder / "data")
+        self._server = EmbeddedPostgres(folder / "data", {**SETTINGS, "max_connections": CONNECTIONS_MAX})
         self._filled: dict[tuple[int, int, int], str] = {}
 
     @property

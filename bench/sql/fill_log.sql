@@ -30,7 +30,7 @@ begin
         end),
         array_agg(case
             when c.oid is null then pg_get_indexdef(i.indexrelid)
-            else format('alter table %s add %s', i.indrelid::regclass, pg_get_constraintdef(c.oid))
+            else format('alter table %s add constraint %I %s', i.indrelid::regclass, c.conname, pg_get_constraintdef(c.oid))
         end)
     into v_drop, v_make
     from pg_index i
