@@ -38,8 +38,8 @@ def default_data_dir() -> Path:
 BROKER_KINDS = ("simulated", "live")
 
 MARKET_WORDS = ("sample", "none", "venue")
-MARKET_PREFIXES = ("ccxt:", "amqp:")
-"""What begins a source of market data that is no file."""
+CCXT, AMQP = "ccxt:", "amqp:"
+"""These words, and what begins so, are sources of market data that are no files."""
 
 LIVE_PREFIX = f"{ENVIRONMENT_PREFIX}LIVE_"
 """Of the credentials of live accounts, which are no settings."""
@@ -54,7 +54,7 @@ def _default_brokers() -> str:
     return "" if os.environ.get(f"{ENVIRONMENT_PREFIX}BROKERS") == "" else "simulated"
 
 
-Amount = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 """More of anything is a mistake, and too much for a clock or a socket."""
 
 
@@ -96,36 +96,36 @@ class Settings(BaseSettings):
     """``keys``: every request needs one. ``open``: none does, for private use on a loopback address."""
     allowed_hosts: str = ""
     """Names, with commas, by which the API may be called, beside localhost and the address that it listens on."""
-    key_requests_per_s: Amount = 10_000
+    key_requests_per_s: Count = 10_000
     """Requests of one key in a second; one more is refused (429)."""
-    connections_max: Amount = 1_024
+    connections_max: Count = 1_024
     """Connections at once. One more takes the place of one that waits for its client; a key may have half of them."""
-    request_timeout_s: Amount = 30
+    request_timeout_s: Count = 30
     """How long a request may take to arrive, and in a bulk request the next command."""
-    answer_timeout_s: Amount = 60
+    answer_timeout_s: Count = 60
     """How long an answer may wait for a client that does not take it."""
 
     amqp_url: SecretStr | None = None
     """The RabbitMQ that joins this engine with other processes, as ``amqp://user:password@host:port/virtual-host``."""
 
-    queue_max: Amount = 10_000
+    queue_max: Count = 10_000
     """Commands that wait in the bus; the next one is refused (503)."""
-    batch_max: Amount = 128
+    batch_max: Count = 128
     """Commands in one commit."""
-    aggregates_max: Amount = 20_000
+    aggregates_max: Count = 20_000
     """Aggregates whose state is kept in memory."""
-    body_bytes_max: Amount = 1 << 20
+    body_bytes_max: Count = 1 << 20
     """The body of a request."""
-    ndjson_bytes_max: Amount = 64 << 20
+    ndjson_bytes_max: Count = 64 << 20
     """The body of a bulk request, which is read as a stream."""
-    streams_max: Amount = 768
+    streams_max: Count = 768
     """Streams of events and of market data at once; each is a connection."""
-    streams_per_key_max: Amount = 128
+    streams_per_key_max: Count = 128
     """Those of one key."""
 
-    projection_interval_ms: Amount = 3
+    projection_interval_ms: Count = 3
     """A projection writes its tables at most this often; events that arrive in between form one range."""
-    poll_interval_ms: Amount = 500
+    poll_interval_ms: Count = 500
     """The longest time that a lost notification can hide an event from a reader."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -159,7 +159,7 @@ class Settings(BaseSettings):
     @classmethod
     def _make_file_absolute(cls, value: str) -> str:
         """``FILE:SYMBOL`` too: whoever reads it may be in another folder."""
-        is_file = value not in MARKET_WORDS and not value.startswith(MARKET_PREFIXES)
+        is_file = value not in MARKET_WORDS and not value.startswith((CCXT, AMQP))
         return f"{Path.cwd()}/{value}" if is_file and not Path(value).is_absolute() else value
 
     @field_validator("database_url")

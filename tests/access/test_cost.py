@@ -15,7 +15,7 @@ from tests.access.wire import JSON, WAYS, Way, send
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TIMES_MAX = 20
-"""As much as reading the largest body once: linear work is under 10 times that; quadratic, from 35 to thousands."""
+"""As much as reading the largest body once. A cookie in quotes, by ``http.cookies``, costs 35 to 48 times that."""
 
 MIB = 1 << 20
 HEADER = 60_000

@@ -10,13 +10,11 @@ import typer
 from foldbook.cli.lifetime import begin, run, wait_for_stop
 from foldbook.cli.options import file_of, symbols_of, url_of
 from foldbook.cli.terminal import UntilStdinCloses, amqp_url, read_settings
-from foldbook.config import Settings
+from foldbook.config import AMQP, CCXT, Settings
 
 if TYPE_CHECKING:
     from foldbook.engine.market import Fed, MarketJob
 
-CCXT = "ccxt:"
-AMQP = "amqp:"
 
 market = typer.Typer(help="Market data: feed it to the venue and to the books.", no_args_is_help=True)
 

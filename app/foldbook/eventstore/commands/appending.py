@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from foldbook.errors import FoldbookError, StoreUnavailable
 from foldbook.eventstore.commands.batch import Batch, Landing, Overtaken
-from foldbook.eventstore.commands.proving import Attempt
+from foldbook.eventstore.commands.proving import LatestAppend
 from foldbook.eventstore.retry import retry_while_unavailable
 from foldbook.eventstore.store import EventStore, Proposal, Verdict
 
@@ -24,7 +24,7 @@ class Appender:
         self._shard_count = shard_count
         self._outage_max_s = outage_max_s
         self.commits_total = 0
-        self.latest = Attempt()
+        self.latest = LatestAppend()
 
     async def append(self, batch: Batch) -> Landing:
         """Append a batch, again and again while the database cannot be reached: the command ids make that safe.
@@ -42,13 +42,13 @@ class Appender:
                 resends += error.in_doubt
                 failures += 1
                 if failures > 1:  # A connection that was lost is made again, and nobody need know.
-                    self.latest = Attempt(time.monotonic(), error)
+                    self.latest = LatestAppend(time.monotonic(), error)
                 raise
 
         try:
             verdicts: list[Verdict | Exception] = [*await retry_while_unavailable(attempt, self._outage_max_s)]
             self.commits_total += 1
-            self.latest = Attempt(time.monotonic())
+            self.latest = LatestAppend(time.monotonic())
         except StoreUnavailable as error:
             error.in_doubt = resends > 0
             waiting = StoreUnavailable(str(error))

@@ -19,8 +19,8 @@ FAILED_APPEND_INTERVAL_S = 5.0
 larger, so that it succeeds on a disk that is full."""
 
 
-class Attempt(NamedTuple):
-    """An append that has just ended, on the monotonic clock, and why it failed, if it did."""
+class LatestAppend(NamedTuple):
+    """When an append ended, on the monotonic clock, and why it failed; None: it did not."""
 
     at_s: float = -math.inf
     failure: StoreUnavailable | None = None
@@ -29,7 +29,7 @@ class Attempt(NamedTuple):
 class WriteProof:
     """Of one shard. ``prove`` raises ``StoreUnavailable`` with the reason; ``latest`` is the latest append."""
 
-    def __init__(self, prove: Callable[[], Awaitable[None]], latest: Callable[[], Attempt]) -> None:
+    def __init__(self, prove: Callable[[], Awaitable[None]], latest: Callable[[], LatestAppend]) -> None:
         self._prove = prove
         self._latest = latest
         self._asked: asyncio.Task[None] | None = None
