@@ -310,6 +310,7 @@ async def test_it_outlives_rabbitmq(rabbitmq: Rabbit, database: str) -> None:
             await trader.ask(open_account())
             await trader.send(place("o-1"), reply_to=None)
             await until(lambda: taking.counts.answered == 2)
+        await asyncio.to_thread(rabbitmq.write_down)
         await until(lambda: rabbitmq.remembers(f"{url.rpartition('/')[2]}_{commands_queue(0)}"))
         await asyncio.to_thread(rabbitmq.kill)
         await until(lambda: taking.state == "disconnected")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aio_pika
 import psutil
 
@@ -11,7 +13,8 @@ from tests.messaging.rabbit import Rabbit, rabbit
 
 async def test_it_keeps_what_it_confirmed_when_it_is_killed(rabbitmq: Rabbit, amqp_url: str) -> None:
     async with await aio_pika.connect(amqp_url) as connection, connection.channel() as channel:
-        queue = await channel.declare_queue("kept", durable=True)
+        await channel.declare_queue("kept", durable=True)
+        await asyncio.to_thread(rabbitmq.write_down)
         message = aio_pika.Message(b"kept", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
         await channel.default_exchange.publish(message, "kept")
         rabbitmq.kill()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.mutants.critical import CRITICAL
 from tests.mutants.mutant import ROOT, Mutant
-from tests.mutants.trying import outcomes
+from tests.mutants.trying import FAILED, outcomes, run_test
 
 
 @pytest.mark.parametrize("mutant", CRITICAL, ids=lambda mutant: f"{Path(mutant.path).name}: {mutant.line.strip()}")
@@ -32,3 +33,17 @@ def test_a_broken_line_is_broken_and_comes_back(tmp_path: Path) -> None:
 def test_what_pytest_says_of_all_parameters() -> None:
     said = "PASSED tests/a.py::test_one[x-1]\nFAILED tests/a.py::test_one[y] - boom\nSKIPPED tests/a.py::test_two\n"
     assert outcomes(said) == {"tests/a.py::test_one": {"PASSED", "FAILED"}, "tests/a.py::test_two": {"SKIPPED"}}
+
+
+def test_nothing_that_a_test_started_is_left(tmp_path: Path) -> None:
+    (tmp_path / "test_leaving.py").write_text(
+        "import subprocess\n"
+        "def test_it():\n"
+        "    left = subprocess.Popen(['sleep', '600'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+        "    open('left', 'w').write(str(left.pid))\n"
+        "    assert False\n"
+    )
+    code, _ = run_test(tmp_path, "test_leaving.py")
+    assert code == FAILED
+    left = int((tmp_path / "left").read_text())
+    assert not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE

@@ -6,6 +6,7 @@ is left out. The checkout itself is never touched.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import re
@@ -18,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from tests.mutants.mutant import ROOT, Mutant
 
@@ -90,8 +93,11 @@ def outcomes(said: str) -> dict[str, set[str]]:
 
 
 def run_test(root: Path, test: str, *options: str) -> tuple[int, str]:
-    """pytest in a copy, with nothing of the checkout in its path. Its exit code, and what it printed."""
-    done = subprocess.run(
+    """pytest in a copy, with nothing of the checkout in its path. Its exit code, and what it printed.
+
+    A broken line may keep a test from ending what it started; nothing of that is left.
+    """
+    pytest = subprocess.Popen(
         [
             *(sys.executable, "-m", "pytest", "-q", "-rA", "--tb=no", "--show-capture=no", "-p", "no:cacheprovider"),
             *(f"--timeout={TEST_S_MAX}", *options, test),
@@ -103,9 +109,21 @@ def run_test(root: Path, test: str, *options: str) -> tuple[int, str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=RUN_S_MAX,
+        start_new_session=True,
     )
-    return done.returncode, done.stdout
+    try:
+        said, _ = pytest.communicate(timeout=RUN_S_MAX)
+    finally:
+        end_session(pytest.pid)
+    return pytest.wait(), said
+
+
+def end_session(leader: int) -> None:
+    """Kill every process of the session that the process ``leader`` began."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getsid(process.pid) == leader:
+                process.kill()
 
 
 @contextmanager
