@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,10 @@ from foldbook.resources import projection_files
 
 os.environ["FOLDBOOK_ACCESS"] = "open"
 """Who may do what is the business of tests/access; everywhere else, whoever asks may."""
+
+# In the background of a shell SIGINT is ignored, by children too; tests send it to them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MEMORY = Path("/dev/shm")  # noqa: S108
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")

@@ -180,6 +180,36 @@ class PortCases:
                     streamed.append(await anext(stream))
         assert {_said(report) for report in told} <= {_said(report) for report in streamed}
 
+    async def test_an_end_says_how_much_had_traded(self, trader: Trader, world: World) -> None:
+        """In the answer as in the stream: the fills may be told later."""
+        await world.quote("99", "100", ask_size="0.25")
+        async with trader.broker.reports() as stream:
+            immediate = msgspec.structs.replace(trader.order("BUY", "1", "100"), time_in_force=TimeInForce.IOC)
+            resting = trader.order("BUY", "2", "90")
+            told: list[Report] = []
+            for order in (immediate, resting):
+                outcome = await trader.broker.submit(order)
+                assert isinstance(outcome, Acknowledged)
+                told += outcome.reports
+            # Where nothing fills on data older than the order.
+            await world.quote("99", "100", ask_size="0.25")
+            outcome = await trader.broker.cancel(ref(resting), "request-1")
+            assert isinstance(outcome, Acknowledged)
+            told += outcome.reports
+            waited_for = {immediate.client_order_id, resting.client_order_id}
+            async with asyncio.timeout(WAIT_S):
+                while waited_for:
+                    told.append(await anext(stream))
+                    if told[-1].exec_type in _ENDS:
+                        waited_for.discard(told[-1].client_order_id or "")
+        traded = {immediate.client_order_id: ("1", "0.25"), resting.client_order_id: ("2", "0")}
+        for report in told:
+            expected: tuple[Decimal | None, Decimal | None] = (None, None)
+            if report.exec_type in _ENDS:
+                order_qty, cum_qty = traded[report.client_order_id or ""]
+                expected = (Decimal(order_qty), Decimal(cum_qty))
+            assert (report.order_qty, report.cum_qty) == expected
+
     async def test_fills_since_a_cursor_are_the_later_ones(self, trader: Trader) -> None:
         await trader.traded("BUY", "1")
         before, cursor = await trader.fills()
@@ -284,6 +314,9 @@ class PortCases:
             async with broker.reports():
                 pass
         await broker.close()
+
+
+_ENDS = (ExecType.CANCELED, ExecType.EXPIRED)
 
 
 def _said(report: Report) -> object:

@@ -84,6 +84,8 @@ class Broker:
         """Why it takes no order."""
         self.held: tuple[Holding, ...] = ()
         """What it says that the account holds, if it ``reports_positions``."""
+        self.says_traded = True
+        """The report of an end says how much had traded."""
         self.untold = 0
         """So many of the latest fills are not in the list yet."""
 
@@ -91,7 +93,10 @@ class Broker:
         state = self.orders[client_id]
         about = {"client_order_id": client_id, "broker_order_id": state.broker_order_id, "symbol": state.symbol}
         told = {"kind": ReportKind.ORDER, "account": ACCOUNT, "side": state.side, "time": state.time}
-        return Report(exec_type=exec_type, **{**about, **told, **said})
+        traded: dict[str, Any] = {}
+        if exec_type is ExecType.CANCELED and self.says_traded:
+            traded = {"order_qty": state.quantity, "cum_qty": state.cum_qty}
+        return Report(exec_type=exec_type, **{**about, **told, **traded, **said})
 
     def fill(self, client_id: str, quantity: str) -> Report:
         """It trades; the report goes nowhere by itself."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
+from foldbook.brokers import work
 from foldbook.brokers.live.broker import LiveBroker
 from foldbook.brokers.live.credentials import Credentials
 from foldbook.brokers.live.errors import LiveError
@@ -203,8 +204,25 @@ async def test_a_replace_becomes_a_cancel_and_a_new_order(database: str) -> None
         await live.order_is(OrdStatus.FILLED, "3")
 
 
-async def test_a_fill_that_nobody_told_is_found_by_a_successor_though_its_order_has_ended(database: str) -> None:
+async def test_a_fill_that_nobody_told_is_asked_for_when_its_order_ends(database: str) -> None:
+    async with idle_gateway(database) as live:
+        await live.bus.execute(open_account(ACCOUNT))
+        async with running(live):
+            await live.bus.execute(an_order())
+            await live.order_is(OrdStatus.NEW)
+            live.server.faults.drop = 1
+            live.server.exchange.quote(SYMBOL, "99", "100", "1", "0.5")
+            await live.bus.execute(cancel(account=ACCOUNT))
+            await live.order_is(OrdStatus.CANCELED, "0.5")
+        names = [type(event).__name__ for event in await live.events()]
+        assert names[-2:] == ["OrderFilled", "OrderCanceled"]
+
+
+async def test_a_fill_that_nobody_told_is_found_by_a_successor_though_its_order_has_ended(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a symbol that was never asked for: the log has the order."""
+    monkeypatch.setattr(work, "FILLS_BEFORE_END_S", 0.0)
     async with idle_gateway(database) as live:
         await live.bus.execute(open_account(ACCOUNT))
         async with running(live):

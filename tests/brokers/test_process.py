@@ -364,6 +364,7 @@ async def test_a_replace_that_was_done_and_filled_before_anybody_knew_is_told_as
     await world.faults(hang=1, hang_ms=2_000, drop=100, scope="replace")
     await world.execute(replace_order(account=world.account, quantity=Decimal(3), limit_price=Decimal(101)))
     await world.order_is("o-1", lambda o: bool(o.requests) and o.requests[0].attempts == 1)
+    await until(lambda: world.venue.orders(world.account)[0]["limit_price"] == "101")
     await world.stop_gateway()
     await world.quote("100", "101")
     await world.start_gateway()

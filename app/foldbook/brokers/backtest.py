@@ -275,6 +275,8 @@ class BacktestBroker:
             quantity=report.quantity,
             limit_price=report.limit_price,
             stop_price=report.stop_price,
+            order_qty=order.quantity if exec_type in _STATUS else None,
+            cum_qty=order.cum_qty if exec_type in _STATUS else None,
             request_id=report.request_id,
             reason=report.reason,
             time=time_of(report.time_ns),

@@ -127,19 +127,20 @@ def _reports_of(asked: Asked, order: Order, request: Replace | None, state: Orde
     return (*ends, _rejected(report, ExecType.REPLACE_REJECTED, doubt, ended)) if ends else ()
 
 
-def lacks_fills(order: Order, state: OrderState) -> bool:
-    """Has the order's present leg traded more at the broker than the book knows of?
+def lacks_fills(order: Order, order_qty: Decimal, cum_qty: Decimal) -> bool:
+    """Has the order's present leg, of ``order_qty``, traded more at the broker than the book knows of?
 
-    A list of fills may lag behind the states of orders. What a bust or a correction took back has traded.
+    A list of fills may lag behind the states of orders, and a report of a fill may be lost. What a bust or a correction
+    took back has traded.
     """
     before, revised_from = ZERO, 0
     if order.leg > 1:
         # It was sent for what was left then. Of a fill from before that, nobody knows when it was taken back.
         asked = next((request.quantity for request in order.requests if request.leg == order.leg), None)
-        before = subtract(order.quantity if asked is None else asked, state.quantity)
+        before = subtract(order.quantity if asked is None else asked, order_qty)
         source = order.told.quantity
         revised_from = len(order.executions) if source is None or asked is not None else source.executions
-    return subtract(state.cum_qty, subtract(order.cum_qty, before)) > _taken_back(order, revised_from)
+    return subtract(cum_qty, subtract(order.cum_qty, before)) > _taken_back(order, revised_from)
 
 
 def _taken_back(order: Order, first: int) -> Decimal:
@@ -176,4 +177,13 @@ def end_of(account: str, order: Order, state: OrderState, request_id: str | None
     exec_type = _ENDS.get(state.status)
     if exec_type is None:
         return (msgspec.structs.replace(report, exec_type=ExecType.NEW),)
-    return (msgspec.structs.replace(report, exec_type=exec_type, request_id=request_id, reason=state.reason),)
+    return (
+        msgspec.structs.replace(
+            report,
+            exec_type=exec_type,
+            request_id=request_id,
+            reason=state.reason,
+            order_qty=state.quantity,
+            cum_qty=state.cum_qty,
+        ),
+    )

@@ -127,7 +127,7 @@ class Legs:
         """Attempt the new leg, if it is known how much is left for it. ``state``: of the old one."""
         if not self._work.is_ready:
             return _NOT_READY
-        if lacks_fills(order, state):
+        if lacks_fills(order, state.quantity, state.cum_qty):
             return _FILLS_LAG
         await self._work.attempt_again(action.order_id, _REPLACE, action.request_id, order.leg + 1)
         # The book drops it if a later replace is under way: one of the two makes the new leg.

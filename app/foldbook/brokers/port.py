@@ -218,6 +218,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The terms after a REPLACED or RESTATED; likewise the prices."""
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
+    order_qty: Decimal | None = None
+    """Of the end of an order: how large it was at the broker (FIX OrderQty). Its fills may be told later."""
+    cum_qty: Decimal | None = None
+    """Likewise, how much of it had traded (FIX CumQty)."""
     request_id: str | None = None
     """The id that the request was sent with, if the broker says which one it answers."""
     reason: str | None = None

@@ -106,8 +106,9 @@ def _adjustment(report: Report, request: dict[str, Any]) -> AdjustAccount:
 
 
 def command_id_of(report: Report, order_id: str | None) -> UUID:
-    """A function of what the report says, but for how it was written."""
-    content = msgspec.json.encode((order_id, msgspec.structs.replace(report, raw=None)))
+    """A function of what is recorded of the report."""
+    recorded = msgspec.structs.replace(report, raw=None, order_qty=None, cum_qty=None)
+    content = msgspec.json.encode((order_id, recorded))
     return UUID(bytes=hashlib.sha256(content).digest()[:16], version=5)
 
 

@@ -108,6 +108,8 @@ class _Report(msgspec.Struct, frozen=True):
     quantity: Decimal | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
+    order_qty: Decimal | None = None
+    cum_qty: Decimal | None = None
     request_id: str | None = None
     reason: str | None = None
     amount: Decimal | None = None
@@ -394,6 +396,8 @@ def _read(raw: str) -> Report:
         quantity=report.quantity,
         limit_price=report.limit_price,
         stop_price=report.stop_price,
+        order_qty=report.order_qty,
+        cum_qty=report.cum_qty,
         request_id=report.request_id,
         reason=report.reason,
         amount=report.amount,
@@ -405,7 +409,7 @@ def _read(raw: str) -> Report:
 
 def _acknowledged(account: str, told: _Told, exec_type: ExecType, request_id: str | None) -> Acknowledged:
     """What an answer says about the order."""
-    order, is_replaced = told.order, exec_type is ExecType.REPLACED
+    order, is_replaced, has_ended = told.order, exec_type is ExecType.REPLACED, exec_type is ExecType.CANCELED
     report = Report(
         kind=ReportKind.ORDER,
         account=account,
@@ -417,6 +421,8 @@ def _acknowledged(account: str, told: _Told, exec_type: ExecType, request_id: st
         quantity=order.quantity if is_replaced else None,
         limit_price=order.limit_price if is_replaced else None,
         stop_price=order.stop_price if is_replaced else None,
+        order_qty=order.quantity if has_ended else None,
+        cum_qty=order.cum_qty if has_ended else None,
         request_id=request_id,
         time=order.updated_at if exec_type is not ExecType.NEW else None,
         raw=told.raw,

@@ -20,6 +20,7 @@ import msgspec
 from foldbook.brokers.asking import Asking
 from foldbook.brokers.client_ids import ClientIds
 from foldbook.brokers.desk import Desk, Recording
+from foldbook.brokers.doubts import lacks_fills
 from foldbook.brokers.gateway import Action, Ask, Attempt, Cancel, Replace, Submit, Withdraw, react, recover
 from foldbook.brokers.legs import Legs
 from foldbook.brokers.port import (
@@ -36,6 +37,7 @@ from foldbook.brokers.port import (
 )
 from foldbook.brokers.reconciling import Reconciling
 from foldbook.brokers.reports import command_of, identity_of
+from foldbook.eventstore.backoff import Backoff
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Event
 from foldbook.trading.commands import BookCommand, RecordAttempt, RecordDoubt, RecordExecution
@@ -53,6 +55,12 @@ CLOSED_MAX = 1_000
 LATE_FILLS_S = 60.0
 """For so long after an order has closed, the broker is asked for fills in the rhythm: they may lag behind the end. When
 the work begins, one may have closed just before."""
+
+FILLS_BEFORE_END_S = 30.0
+"""For so long the end of an order waits for the fills that it had, by its own report."""
+
+FILLS_PAUSE_S_MIN = 0.05
+FILLS_PAUSE_S_MAX = 2.0
 
 Sending: TypeAlias = Submit | Cancel | Replace
 
@@ -468,17 +476,53 @@ class AccountWork:
             return None
         if order_id is not None and self.legs.expects(report, order_id):
             return None
+        if order_id is not None and self._comes_before_its_fills(report, order_id):
+            recording = self.desk.record_later(
+                self._record_after_fills(report, order_id), f"wait for the fills of {order_id}"
+            )
+            self._remember(identity, recording)
+            return recording
         command = command_of(report, order_id, self.desk.now())
         if command is None:
             return None
-        recording = self._seen[identity] = self.record(command, report.raw)
+        recording = self.record(command, report.raw)
+        self._remember(identity, recording)
+        return recording
+
+    def _remember(self, identity: Hashable, recording: Recording) -> None:
+        self._seen[identity] = recording
         recording.done.add_done_callback(
             lambda _: self._seen.update({identity: None} if identity in self._seen else {})
         )
         if len(self._seen) > SEEN_MAX:
             self._seen.popitem(last=False)
         self.desk.counts.reports += 1
-        return recording
+
+    def _comes_before_its_fills(self, report: Report, order_id: str) -> bool:
+        """Is it the end of an order, and has more of it traded than the book knows of?
+
+        Of an entry that ends untraded the exits are canceled, and a fill that is told afterwards would have none.
+        """
+        order = self.book.orders.get(order_id)
+        if order is None or report.order_qty is None or report.cum_qty is None:
+            return False
+        is_present = report.client_order_id == self.ids.of(order_id, order.leg)
+        return is_present and lacks_fills(order, report.order_qty, report.cum_qty)
+
+    async def _record_after_fills(self, report: Report, order_id: str) -> CommandResult | None:
+        """Record it when its fills are in the book; or, if they do not come, without them: nothing is invented."""
+        clock = asyncio.get_running_loop().time
+        until_s = clock() + FILLS_BEFORE_END_S
+        backoff = Backoff(FILLS_PAUSE_S_MIN, FILLS_PAUSE_S_MAX)
+        while self._comes_before_its_fills(report, order_id) and clock() < until_s:
+            pause_until_s = clock() + backoff.next_s()
+            while self._comes_before_its_fills(report, order_id) and clock() < pause_until_s:
+                await self.change(pause_until_s - clock())
+            if self._comes_before_its_fills(report, order_id):
+                with suppress(BrokerUnavailable):
+                    await self.reconciling.poll()
+        command = command_of(report, order_id, self.desk.now())
+        return None if command is None else await self.record(command, report.raw).done
 
     def _is_in_opening(self, report: Report) -> bool:
         """Had it traded when an OPENING adjustment said what is held? Where positions are compared, that tells."""

@@ -394,7 +394,15 @@ class Exchange:
         order.reason = reason
         order.updated_ns = time_ns
         self._close(order, _ENDS[exec_type])
-        return self._report(order, exec_type, time_ns, reason=reason, request_id=request_id)
+        return self._report(
+            order,
+            exec_type,
+            time_ns,
+            order_qty=order.quantity,
+            cum_qty=order.cum_qty,
+            reason=reason,
+            request_id=request_id,
+        )
 
     def _close(self, order: Order, status: OrdStatus) -> None:
         """The order is over. The oldest of those that are over is forgotten when there are too many."""
@@ -424,6 +432,8 @@ class Exchange:
         quantity: Decimal | None = None,
         limit_price: Decimal | None = None,
         stop_price: Decimal | None = None,
+        order_qty: Decimal | None = None,
+        cum_qty: Decimal | None = None,
         reason: str | None = None,
         request_id: str | None = None,
     ) -> Report:
@@ -441,6 +451,8 @@ class Exchange:
             quantity=quantity,
             limit_price=limit_price,
             stop_price=stop_price,
+            order_qty=order_qty,
+            cum_qty=cum_qty,
             request_id=request_id,
             reason=reason,
         )

@@ -47,6 +47,9 @@ class Report(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     quantity: Decimal | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
+    order_qty: Decimal | None = None
+    """Of the end of an order: how large it was, and how much of it had traded."""
+    cum_qty: Decimal | None = None
     request_id: str | None = None
     reason: str | None = None
     amount: Decimal | None = None

@@ -166,6 +166,8 @@ class BinanceSpot:
             broker_order_id=str(canceled.order_id),
             symbol=order.symbol,
             side=canceled.side,
+            order_qty=exact(canceled.orig_qty),
+            cum_qty=exact(canceled.executed_qty),
             request_id=request_id,
             time=None if canceled.transact_time is None else time_of_ms(canceled.transact_time),
             raw=dumped(raw),

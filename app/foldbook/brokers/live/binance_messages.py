@@ -73,6 +73,8 @@ class Taken(msgspec.Struct, rename="camel"):
     transact_time: int
     status: str
     side: Side
+    orig_qty: str
+    executed_qty: str
     fills: list[Fill] = []
 
 
@@ -82,6 +84,8 @@ class Canceled(msgspec.Struct, rename="camel"):
     orig_client_order_id: str
     status: str
     side: Side
+    orig_qty: str
+    executed_qty: str
     transact_time: int | None = None
 
 
@@ -137,6 +141,7 @@ class Event(msgspec.Struct):
     order_id: int = msgspec.field(name="i")
     last_qty: str = msgspec.field(name="l")
     last_price: str = msgspec.field(name="L")
+    cum_qty: str = msgspec.field(name="z")
     commission: str | None = msgspec.field(name="n")
     commission_asset: str | None = msgspec.field(name="N")
     transaction_time: int = msgspec.field(name="T")
@@ -198,7 +203,16 @@ def reports_of_taken(account: str, taken: Taken, raw: str) -> tuple[Report, ...]
     )
     end = _ENDS.get(taken.status)
     if end is not None:
-        reports.append(Report(kind=ReportKind.ORDER, exec_type=end, reason=taken.status, **about))
+        reports.append(
+            Report(
+                kind=ReportKind.ORDER,
+                exec_type=end,
+                reason=taken.status,
+                order_qty=exact(taken.orig_qty),
+                cum_qty=exact(taken.executed_qty),
+                **about,
+            )
+        )
     return tuple(reports)
 
 
@@ -232,6 +246,7 @@ def report_of_event(account: str, event: Event, raw: str, is_ours: Callable[[str
         return None
     is_trade = exec_type is ExecType.TRADE
     is_replaced = exec_type is ExecType.REPLACED
+    has_ended = exec_type is ExecType.CANCELED or exec_type in _ENDS.values()
     original = event.original_client_order_id
     return Report(
         kind=ReportKind.TRADE if is_trade else ReportKind.ORDER,
@@ -248,6 +263,8 @@ def report_of_event(account: str, event: Event, raw: str, is_ours: Callable[[str
         quantity=exact(event.quantity) if is_replaced else None,
         limit_price=_price(event.price) if is_replaced else None,
         stop_price=_price(event.stop_price) if is_replaced else None,
+        order_qty=exact(event.quantity) if has_ended else None,
+        cum_qty=exact(event.cum_qty) if has_ended else None,
         request_id=event.client_order_id if original and is_ours(event.client_order_id) else None,
         reason=event.status if exec_type in _ENDS.values() else None,
         time=time_of_ms(event.transaction_time),

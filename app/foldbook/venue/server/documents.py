@@ -56,6 +56,8 @@ class ReportDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     quantity: str | None = None
     limit_price: str | None = None
     stop_price: str | None = None
+    order_qty: str | None = None
+    cum_qty: str | None = None
     request_id: str | None = None
     reason: str | None = None
     amount: str | None = None
@@ -157,6 +159,8 @@ def report_document(report: Report) -> ReportDocument:
         quantity=_plain(report.quantity),
         limit_price=_plain(report.limit_price),
         stop_price=_plain(report.stop_price),
+        order_qty=_plain(report.order_qty),
+        cum_qty=_plain(report.cum_qty),
         request_id=report.request_id,
         reason=report.reason,
         amount=_plain(report.amount),
