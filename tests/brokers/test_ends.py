@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from foldbook.brokers import work
-from foldbook.brokers.port import Report
+from foldbook.brokers.port import BrokerUnavailable, Fills, Report
 from foldbook.trading.values import ExecType, GroupKind, OrderGroup, OrdStatus, Side
 from tests.brokers.desk_world import Broker, Gateway, Log, connected
 from tests.brokers.gateway_world import now
@@ -103,6 +103,24 @@ async def test_fills_that_never_come_hold_the_end_up_for_so_long(monkeypatch: py
     await until(lambda: gateway.order is None)
     assert log.life.book.position_qty("BTCUSDT") == 0
     assert "OrderCanceled" in log.types
+
+
+async def test_a_broker_that_does_not_answer_could_not_have_told_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fills_since(account: str | None, cursor: str | None) -> Fills:
+        raise BrokerUnavailable("not now")
+
+    monkeypatch.setattr(work, "FILLS_BEFORE_END_S", 0.2)
+    broker = Broker()
+    log, gateway = await entered(broker)
+    answering = broker.fills_since
+    monkeypatch.setattr(broker, "fills_since", fills_since)
+    gateway.session.route(end(broker, "o-1:1", "0.5"))
+    await asyncio.sleep(1)
+    assert gateway.order is not None
+    broker.untold = 0
+    monkeypatch.setattr(broker, "fills_since", answering)
+    await until(lambda: gateway.order is None)
+    assert log.life.book.position_qty("BTCUSDT") == Decimal("0.5")
 
 
 async def test_an_end_that_is_told_twice_is_recorded_once() -> None:

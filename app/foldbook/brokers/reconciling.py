@@ -7,13 +7,14 @@ begun before the latest news says nothing against it. Done again, it changes not
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from foldbook.brokers.desk import Recording
 from foldbook.brokers.doubts import CLOSED, end_of, report_of
 from foldbook.brokers.port import Answer, Completeness, OrderState, Report
 from foldbook.trading.commands import RecordHolding
@@ -85,6 +86,7 @@ class Reconciling:
         work = self._work
         by_client_id = {state.client_order_id: state for state in listed.items if state.client_order_id is not None}
         known: set[str] = set()
+        ended: list[Recording | None] = []
         for order in list(work.book.orders.values()):
             client_ids = [work.ids.of(order.created.order_id, leg) for leg in range(1, order.leg + 1)]
             known.update(client_ids)
@@ -94,7 +96,9 @@ class Reconciling:
             if state is not None:
                 await work.caught_up(*[work.report(report) for report in self._differences(order, state)])
             elif listed.completeness is Completeness.COMPLETE:
-                await self._missing(order)
+                ended += await self._missing(order)
+        # Each of them may wait for fills: together, and not one after the other.
+        await work.caught_up(*ended)
         for order in list(work.book.filled.values()):
             if self._is_quiet(order, listed.began_at):
                 await self._unanswered(order)
@@ -156,25 +160,26 @@ class Reconciling:
             return []
         return [msgspec.structs.replace(stated, exec_type=ExecType.RESTATED)]
 
-    async def _missing(self, order: Order) -> None:
+    async def _missing(self, order: Order) -> Sequence[Recording | None]:
         """It is open in the book, and not at the broker: what became of it?"""
         work = self._work
         order_id = order.created.order_id
         answer = await work.desk.broker.order_by_client_id(work.ref(order))
         now = work.book.orders.get(order_id)
         if now is None or not self._is_settled(now, answer.began_at):
-            return
+            return ()
         if answer.items:
             state = answer.items[-1]
-            if state.status in CLOSED:
-                await self.poll()
-                await work.caught_up(*[work.report(report) for report in end_of(work.account, now, state)])
-            return
+            if state.status not in CLOSED:
+                return ()
+            await self.poll()
+            return [work.report(report) for report in end_of(work.account, now, state)]
         if answer.completeness is Completeness.COMPLETE:
             is_new = now.stage is OrdStatus.PENDING_NEW
             request, attempt = (RequestKind.SUBMIT, now.attempts) if is_new else (RequestKind.STATUS, 1)
             if all(doubt.request is not request for doubt in now.doubts):
-                await work.caught_up(work.doubt(order_id, request, None, attempt, "the broker does not know the order"))
+                return [work.doubt(order_id, request, None, attempt, "the broker does not know the order")]
+        return ()
 
     async def _unanswered(self, order: Order) -> None:
         """It has filled, and the answer to what was asked of it did not come."""

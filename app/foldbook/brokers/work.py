@@ -57,7 +57,7 @@ LATE_FILLS_S = 60.0
 the work begins, one may have closed just before."""
 
 FILLS_BEFORE_END_S = 30.0
-"""For so long the end of an order waits for the fills that it had, by its own report."""
+"""For so long the end of an order waits for the fills that it had, by its own report, if the broker answers."""
 
 FILLS_PAUSE_S_MIN = 0.05
 FILLS_PAUSE_S_MAX = 2.0
@@ -512,15 +512,17 @@ class AccountWork:
     async def _record_after_fills(self, report: Report, order_id: str) -> CommandResult | None:
         """Record it when its fills are in the book; or, if they do not come, without them: nothing is invented."""
         clock = asyncio.get_running_loop().time
-        until_s = clock() + FILLS_BEFORE_END_S
         backoff = Backoff(FILLS_PAUSE_S_MIN, FILLS_PAUSE_S_MAX)
-        while self._comes_before_its_fills(report, order_id) and clock() < until_s:
-            pause_until_s = clock() + backoff.next_s()
-            while self._comes_before_its_fills(report, order_id) and clock() < pause_until_s:
-                await self.change(pause_until_s - clock())
-            if self._comes_before_its_fills(report, order_id):
-                with suppress(BrokerUnavailable):
-                    await self.reconciling.poll()
+        waited_s = 0.0
+        while waited_s < FILLS_BEFORE_END_S and self._comes_before_its_fills(report, order_id):
+            pause_s = backoff.next_s()
+            until_s = clock() + pause_s
+            while clock() < until_s and self._comes_before_its_fills(report, order_id):
+                await self.change(until_s - clock())
+            # A broker that does not answer could not tell them.
+            with suppress(BrokerUnavailable):
+                await self.reconciling.poll()
+                waited_s += pause_s
         command = command_of(report, order_id, self.desk.now())
         return None if command is None else await self.record(command, report.raw).done
 
