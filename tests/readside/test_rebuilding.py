@@ -8,10 +8,12 @@ import re
 import signal
 from threading import Event
 
+import asyncpg
 import psycopg
 import pytest
 
 from foldbook.errors import ProjectionError
+from foldbook.eventstore.readers import runner
 from foldbook.postgres.urls import with_setting
 from foldbook.resources import projection_files
 from tests.conftest import Postgres, name_of
@@ -245,6 +247,43 @@ async def test_a_rebuild_whose_process_is_killed_is_begun_again_at_the_next_star
             await until(is_rebuilt)
         assert connection.execute(installed).fetchone() != before
     await assert_equal_to_fresh_folds(database)
+
+
+@pytest.mark.parametrize("is_passing", [True, False])
+async def test_a_rebuild_at_the_start_that_fails_for_a_reason_that_passes_is_tried_again(
+    database: str, monkeypatch: pytest.MonkeyPatch, is_passing: bool
+) -> None:
+    monkeypatch.setattr(runner, "REBUILD_PAUSE_S_MIN", 0.1)
+    with connected(database) as connection:
+        write_many(connection, 20)
+        connection.execute("update eventstore.projections set definition_hash = repeat('0', 64) where name = 'orders'")
+    tries: list[str] = []
+    async with administering(database) as admin:
+
+        async def rebuild(name: str) -> None:
+            tries.append(name)
+            if len(tries) == 1:
+                cause = ConnectionError("lost") if is_passing else asyncpg.DiskFullError("no space left")
+                raise ProjectionError("projection-failed", "rebuild of orders failed") from cause
+            if len(tries) == 2:
+                async with administering(database) as other:
+                    # Another process has the turn, and does it.
+                    task = await other.start_rebuild(name)
+                    with pytest.raises(ProjectionError, match="under way"):
+                        await admin.rebuild(name)
+                    await task
+                raise ProjectionError("projection-busy", "a rebuild is under way")
+
+        running = runner.ProjectionRunner(database, DEFINITIONS, rebuild)
+        await running.start()
+        try:
+            assert running._rebuilds is not None
+            async with asyncio.timeout(60):
+                await running._rebuilds
+        finally:
+            await running.stop()
+        assert tries == ["orders"] * (2 if is_passing else 1)
+        assert (await status_of(database, "orders")).run is not None or not is_passing
 
 
 async def test_a_rebuild_that_fails_says_so_and_leaves_the_live_tables(database: str) -> None:

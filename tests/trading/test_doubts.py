@@ -304,6 +304,42 @@ def test_an_order_that_the_broker_no_longer_knows_is_canceled_by_decision() -> N
         lived.execute(resolve(again.command_id, RESEND))
 
 
+CHANGES = [replace_order(limit_price=Decimal(price)) for price in (101, 102)]
+
+
+@pytest.mark.parametrize(
+    ("before", "request_kind", "against", "why"),
+    [
+        ([attempt()], SUBMIT, [trading_state("HALTED")], "the account is halted"),
+        ([attempt()], SUBMIT, [cancel()], "a cancel of the order is pending"),
+        (
+            [report("NEW"), *CHANGES, attempt(request=REPLACE, request_id=str(CHANGES[0].command_id))],
+            REPLACE,
+            [attempt(request=REPLACE, request_id=str(CHANGES[1].command_id))],
+            "a later replace was sent",
+        ),
+    ],
+)
+def test_what_would_not_be_sent_again_stays_in_doubt(
+    before: list[Any], request_kind: RequestKind, against: list[Any], why: str
+) -> None:
+    doubt = in_doubt(request=request_kind, request_id=None if request_kind is SUBMIT else str(CHANGES[0].command_id))
+    lived = life(*before, doubt, *against)
+    with pytest.raises(Refusal, match=why) as refused:
+        lived.execute(resolve(doubt.command_id, RESEND))
+    assert refused.value.code == "not-sent-again"
+    assert len(doubts(lived)) == 1
+
+
+def test_a_cancel_is_sent_again_from_a_halted_account() -> None:
+    kill = cancel()
+    about: dict[str, Any] = {"request": CANCEL, "request_id": str(kill.command_id)}
+    doubt = in_doubt(**about)
+    lived = life(report("NEW"), kill, attempt(**about), doubt, trading_state("HALTED"))
+    assert types(lived.execute(resolve(doubt.command_id, RESEND))) == ["OrderDoubtResolved"]
+    assert types(lived.execute(attempt(**about, attempt=2))) == ["OrderCancelSubmitted"]
+
+
 def test_what_became_of_it_is_not_for_a_person_to_say_by_a_word_of_the_machine() -> None:
     doubt = in_doubt()
     with pytest.raises(Refusal, match="must be one of ACCEPTED, REJECTED, RESEND"):

@@ -255,11 +255,11 @@ class ResolveDoubt(OrderCommand, frozen=True, kw_only=True):
     |---|---|
     | ACCEPTED | was done: the order works, is canceled, has the new terms |
     | REJECTED | was not done, and will not be: the order never arrived, works on as before |
-    | RESEND | is to be sent again |
+    | RESEND | is to be sent again, if nothing stands against it: a pending cancel, a halted account, a later replace |
     """
 
     declaration: ClassVar = Declaration(
-        role="operator", calls=(), refusals=("unknown-account", "unknown-order", "unknown-doubt")
+        role="operator", calls=(), refusals=("unknown-account", "unknown-order", "unknown-doubt", "not-sent-again")
     )
 
     doubt_id: Text

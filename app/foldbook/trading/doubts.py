@@ -223,6 +223,8 @@ def resolve_doubt(command: ResolveDoubt, book: Book) -> Sequence[Event]:
         raise Refusal("unknown-doubt", f"order {command.order_id} has no doubt {command.doubt_id}: it may be resolved")
     if command.outcome is DoubtOutcome.RESEND and doubt.request is RequestKind.STATUS:
         raise invalid("outcome", "RESEND is not allowed: the broker had the order")
+    if command.outcome is DoubtOutcome.RESEND and not record_attempt(_again(command, order, doubt), book):
+        raise Refusal("not-sent-again", f"the {doubt.request} would not be sent: {_why_not_again(order, book)}")
     resolved = _resolved(order, doubt, command.outcome, command.reason)
     events: list[Event] = [resolved]
     exec_type = _AS_REPORT.get((doubt.request, command.outcome))
@@ -236,6 +238,27 @@ def resolve_doubt(command: ResolveDoubt, book: Book) -> Sequence[Event]:
                 order = evolved(order, event)
             events += _as_told(command, order, book, ExecType.CANCELED, None)
     return events
+
+
+def _again(command: ResolveDoubt, order: Order, doubt: Doubt) -> RecordAttempt:
+    """What follows from the decision, so that a doubt does not end with nothing."""
+    request = _outstanding(order, doubt.request, doubt.request_id)
+    return RecordAttempt(
+        command_id=command.command_id,
+        received_at=command.received_at,
+        account=command.account,
+        order_id=command.order_id,
+        request=doubt.request,
+        request_id=doubt.request_id,
+        attempt=(order.attempts if request is None else request.attempts) + 1,
+        leg=None if request is None else request.leg,
+    )
+
+
+def _why_not_again(order: Order, book: Book) -> str:
+    if order.pending_request is PendingRequest.CANCEL:
+        return "a cancel of the order is pending"
+    return "the account is halted" if book.risk.state is TradingState.HALTED else "a later replace was sent"
 
 
 def _as_told(

@@ -212,7 +212,10 @@ async def decide(stand: Stand, cell: Cell) -> int:
     doubts = await _doubts_that_stay(stand, cell)
     decisions = 0
     for doubt in doubts:
-        decision = resolve(doubt.doubt_id, cell.decision, account=world.account, reason="it is not on the screen")
+        # Against a cancel nothing is sent.
+        is_unwanted = (await world.order(ORDER_ID)).pending_request is PendingRequest.CANCEL
+        outcome = DoubtOutcome.REJECTED if is_unwanted else cell.decision
+        decision = resolve(doubt.doubt_id, outcome, account=world.account, reason="it is not on the screen")
         try:
             await stand.execute(decision)
         except Refusal:  # The venue's late refusal was quicker than the person.
@@ -325,7 +328,7 @@ def lost(cell: Cell, order: Order, orders: Sequence[Row], decisions: int) -> Ite
     if cell.fault == "refuse_late" or (decisions and cell.decision is DoubtOutcome.REJECTED):
         return
     if cell.request is Request.CANCEL:
-        if order.final is not OrdStatus.CANCELED:
+        if order.final is not OrdStatus.CANCELED and not (decisions and order.final is OrdStatus.REJECTED):
             yield f"it was not canceled: {order.status}"
     else:
         wanted = Decimal(2) if cell.request is Request.SUBMIT else Decimal(3)

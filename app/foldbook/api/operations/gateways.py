@@ -134,7 +134,9 @@ async def get_doubts(
     "/admin/doubts/{doubt_id:str}/resolve",
     tags=["admin"],
     status_code=200,
-    responses=problem_responses("malformed", "unknown-doubt", "invalid-command", "overloaded", "unavailable"),
+    responses=problem_responses(
+        "malformed", "unknown-doubt", "not-sent-again", "invalid-command", "overloaded", "unavailable"
+    ),
     opt=may(NOBODY),
 )
 async def resolve_doubt(

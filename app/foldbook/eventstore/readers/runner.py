@@ -11,6 +11,7 @@ from typing import NoReturn
 import asyncpg
 
 from foldbook.errors import FoldbookError, ProjectionError, reason_of
+from foldbook.eventstore.backoff import Backoff
 from foldbook.eventstore.readers.definitions import Definition
 from foldbook.eventstore.readers.listener import LOG_CHANNEL, Listener
 from foldbook.eventstore.readers.status import ProjectionStatus, projection_status
@@ -34,6 +35,10 @@ _TOO_MUCH = (
     asyncpg.TransactionRollbackError,
 )
 """What a round may meet that is smaller the next time. No event is to blame."""
+
+REBUILD_PAUSE_S_MIN = 1.0
+REBUILD_PAUSE_S_MAX = 300.0
+"""Between two rebuilds of the same projection: each may read the whole log."""
 
 logger = logging.getLogger(__name__)
 
@@ -134,23 +139,20 @@ class ProjectionRunner:
         try:
             await install_projections(connection, self._definitions.values())
             statuses = await projection_status(connection)
-            fingerprints = {
-                name: await connection.fetchval(_FINGERPRINT, definition.sql)
-                for name, definition in self._definitions.items()
-            }
+            stale = await self._stale(connection)
         finally:
             await connection.close()
 
-        statuses = [status for status in statuses if status.name in self._definitions]
         for status in statuses:
+            if status.name not in self._definitions:
+                continue
             subscription = self._subscription(status.name, status.shard)
             self._listener.listen(LOG_CHANNEL, subscription.hint)
             self._subscriptions.append(subscription)
         await self._listener.start()
         for subscription in self._subscriptions:
             await subscription.start()
-        stale = {status.name for status in statuses if _needs_rebuild(status, fingerprints[status.name])}
-        self._rebuilds = asyncio.create_task(self._rebuild_stale(sorted(stale)), name="rebuilds")
+        self._rebuilds = asyncio.create_task(self._rebuild_all(stale), name="rebuilds")
 
     async def stop(self) -> None:
         if self._rebuilds is not None:
@@ -170,13 +172,53 @@ class ProjectionRunner:
             poll_interval_s=self._poll_interval_s,
         )
 
-    async def _rebuild_stale(self, names: Sequence[str]) -> None:
-        for name in names:
-            logger.info("what makes projection %s has changed: rebuilding it while its old tables serve", name)
-            try:
-                await self._rebuild(name)
-            except (FoldbookError, asyncpg.PostgresError, *UNREACHABLE) as error:
-                logger.warning("projection %s was not rebuilt: %s", name, reason_of(error))
+    async def _stale(self, connection: Connection) -> Sequence[str]:
+        """The projections that are to be rebuilt."""
+        fingerprints = {
+            name: await connection.fetchval(_FINGERPRINT, definition.sql)
+            for name, definition in self._definitions.items()
+        }
+        statuses = await projection_status(connection)
+        return sorted(
+            {
+                status.name
+                for status in statuses
+                if status.name in fingerprints and _needs_rebuild(status, fingerprints[status.name])
+            }
+        )
+
+    async def _rebuild_all(self, names: Sequence[str]) -> None:
+        """What does not succeed for a reason that passes is tried again, unless another process has done it."""
+        backoff = Backoff(REBUILD_PAUSE_S_MIN, REBUILD_PAUSE_S_MAX)
+        while names := [name for name in names if not await self._try_rebuild(name)]:
+            await asyncio.sleep(backoff.next_s())
+            with suppress(FoldbookError, *UNREACHABLE):
+                connection = await connect(self._dsn)
+                try:
+                    stale = await self._stale(connection)
+                finally:
+                    await connection.close()
+                names = [name for name in names if name in stale]
+
+    async def _try_rebuild(self, name: str) -> bool:
+        """False: it failed, and may succeed later."""
+        logger.info("what makes projection %s has changed: rebuilding it while its old tables serve", name)
+        try:
+            await self._rebuild(name)
+        except (FoldbookError, asyncpg.PostgresError, *UNREACHABLE) as error:
+            is_passing = _passes(error)
+            until = "yet" if is_passing else "and is not until the next start"
+            logger.warning("projection %s was not rebuilt %s: %s", name, until, reason_of(error))
+            return not is_passing
+        return True
+
+
+def _passes(error: Exception) -> bool:
+    """May a rebuild succeed later that has failed like this? On a full disk it would fill it again."""
+    cause = error.__cause__ or error
+    if isinstance(cause, UNREACHABLE):
+        return not isinstance(cause, asyncpg.DiskFullError)
+    return isinstance(error, ProjectionError) and error.code == "projection-busy"
 
 
 def _needs_rebuild(status: ProjectionStatus, fingerprint: str) -> bool:
