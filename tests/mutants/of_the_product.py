@@ -64,9 +64,21 @@ ACCESS = [
 BROKERS = [
     Mutant(
         "app/foldbook/brokers/legs.py",
-        "if lacks_fills(order, state):",
+        "if lacks_fills(order, state.quantity, state.cum_qty):",
         "if False:",
         "brokers/test_successors.py::test_a_new_leg_waits_for_the_fills_that_the_broker_has_not_told",
+    ),
+    Mutant(
+        "app/foldbook/brokers/work.py",
+        "if order_id is not None and self._comes_before_its_fills(report, order_id):",
+        "if False:",
+        "brokers/test_ends.py::test_the_exits_of_an_entry_whose_fill_is_told_after_its_end_are_sent",
+    ),
+    Mutant(
+        "app/foldbook/trading/doubts.py",
+        "if command.outcome is DoubtOutcome.RESEND and not record_attempt(_again(command, order, doubt), book):",
+        "if False:",
+        "trading/test_doubts.py::test_what_would_not_be_sent_again_stays_in_doubt",
     ),
     Mutant(
         "app/foldbook/brokers/work.py",
@@ -108,7 +120,7 @@ BROKERS = [
     ),
     Mutant(
         "app/foldbook/brokers/reports.py",
-        "content = msgspec.json.encode((order_id, msgspec.structs.replace(report, raw=None)))",
+        "content = msgspec.json.encode((order_id, recorded))",
         "content = msgspec.json.encode((order_id, report))",
         "brokers/test_work.py::test_a_report_in_other_words_is_the_same_command",
     ),
