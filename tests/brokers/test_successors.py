@@ -411,6 +411,7 @@ async def test_a_bust_of_the_first_leg_is_no_fill_of_the_second() -> None:
 
 async def test_fills_that_lag_behind_the_end_of_their_order_are_asked_for_by_a_successor_too() -> None:
     broker = Broker(serves_many=False)
+    broker.says_traded = False
     log, gateway = await working(broker)
     fill_before_the_cancel(broker, LEG_ONE, "0.5")
     log.execute(cancel())

@@ -28,11 +28,8 @@ from foldbook.postgres.data_folder import open_own
 AS_OWNER = "-c search_path=pg_catalog"
 
 
-def add_client_programs(cli: typer.Typer) -> None:
-    """Add a command of the same name for each of the programs."""
-    everything = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-    for command in (psql, pg_dump, pg_restore):
-        cli.command(command.__name__, context_settings=everything)(command)
+CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""Of the commands here: what they do not know is the program's."""
 
 
 def psql(
