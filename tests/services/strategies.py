@@ -74,6 +74,19 @@ class Canceling(Noting):
             self.cancel(self.order_id)
 
 
+class Spinning(Noting):
+    """Sets a timer for now whenever one fires."""
+
+    def on_start(self) -> None:
+        super().on_start()
+        self.fired = 0
+        self.set_timer("spin", at=self.now)
+
+    def on_timer(self, name: str, time: datetime) -> None:
+        self.fired += 1
+        self.set_timer(name, at=self.now)
+
+
 class Ticking(Noting):
     """Sets timers when it starts."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import count
 
 import psycopg
 import pytest
@@ -12,6 +13,7 @@ from foldbook.errors import Refusal
 from foldbook.eventstore.events import Event
 from foldbook.market.feeds.told import Opened
 from foldbook.market.records import Bar, Quote, time_of
+from foldbook.services.strategy import runner as runners
 from foldbook.services.strategy.telling import line_of
 from foldbook.strategies import (
     OrderAccepted,
@@ -34,7 +36,7 @@ from foldbook.trading.values import (
     RiskLimits,
 )
 from tests.market.feeding import NOON_NS, S
-from tests.services.strategies import Buying, Canceling, Looking, Noting, Raising, Ticking
+from tests.services.strategies import Buying, Canceling, Looking, Noting, Raising, Spinning, Ticking
 from tests.services.world import (
     ACCOUNT,
     SYMBOL,
@@ -221,6 +223,31 @@ async def test_timers_on_a_clock_of_its_own_fire_when_it_says(database: str) -> 
         await runner.tell(quote(1))
         assert strategy.told[-1] == "quote 100"
         assert runner.world.now == time_of(time_ns)
+
+
+async def test_timers_without_end_stop_the_strategy_on_the_clock_of_the_data(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they do in a backtest: no time passes between them."""
+    monkeypatch.setattr(runners, "CASCADE_MAX", 50)
+    async with opened(database) as log:
+        await open_cash(log)
+        strategy = Spinning()
+        runner = await started(log, strategy)
+        await runner.tell(quote(2))
+        assert strategy.fired == 50
+        assert runner.error == f"StrategyError: Spinning sets timers without end: 50 at {NOON}"
+
+
+async def test_timers_without_end_hold_up_no_datum_on_a_clock_of_its_own(database: str) -> None:
+    async with opened(database) as log:
+        await open_cash(log)
+        strategy = Spinning()
+        runner = await started(log, strategy, now_ns=count(NOON_NS).__next__)
+        await runner.tell(quote(2))
+        assert strategy.told == ["quote 100"]
+        assert strategy.fired > 0
+        assert runner.is_running
 
 
 # -- the end -----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +29,7 @@ from foldbook.messaging.transport import Commands
 from foldbook.services.strategy.account import Account, Starts
 from foldbook.services.strategy.outbox import patiently, send
 from foldbook.services.strategy.world import Settings, World
-from foldbook.strategies.binding import Binding
+from foldbook.strategies.binding import CASCADE_MAX, Binding
 from foldbook.strategies.errors import StrategyError
 from foldbook.strategies.strategy import Strategy
 from foldbook.trading.commands import BookCommand, PlaceOrder, RequestCancel, RequestReplace, SetTradingState
@@ -81,6 +82,7 @@ class Runner:
         self.world = World(account, settings, new_id)
         self._binding = Binding(strategy, self.world)
         self._answers = 0
+        self._timers_at_once = 0
         self.is_running = False
         self.error: str | None = None
         """Why it was stopped, if it raised."""
@@ -110,22 +112,23 @@ class Runner:
     async def advance(self, time_ns: int = 0) -> None:
         """Fire the timers that are due before ``time_ns``, each at its time; then that is the time.
 
-        With a clock of its own the runner asks that instead.
+        With a clock of its own the runner asks that instead, once: what is due later is for the next call.
         """
-        while await self.fire_next(time_ns):
+        until_ns = time_ns if self._clock is None else self._clock() + 1
+        while await self.fire_next(until_ns):
             pass
         self._set_now(time_ns)
 
-    async def fire_next(self, time_ns: int = 0) -> bool:
+    async def fire_next(self, until_ns: int) -> bool:
         """Fire the next of those timers. False: there is none."""
-        until_ns = time_ns if self._clock is None else self._clock() + 1
         next_ns = self.world.timers.next_ns
         if not self.is_running or next_ns is None or next_ns >= until_ns:
             return False
+        self._timers_at_once = self._timers_at_once + 1 if next_ns == self.world.now_ns else 1
         self._set_now(next_ns)
         name, at_ns = next(self.world.timers.due(next_ns))
         self._answers = 0
-        await self._call(self._binding.timer, name, time_of(at_ns))
+        await self._call(self._tell_timer, name, time_of(at_ns))
         return True
 
     async def show(self, told: Datum | Opened) -> None:
@@ -203,6 +206,11 @@ class Runner:
             binding.bar(told)
         else:
             binding.open(told.symbol, told.price, time_of(told.time_ns))
+
+    def _tell_timer(self, name: str, time: datetime) -> None:
+        if self._timers_at_once > CASCADE_MAX:
+            raise StrategyError(f"{type(self._strategy).__name__} sets timers without end: {CASCADE_MAX} at {time}")
+        self._binding.timer(name, time)
 
     def _answer(self, event: OrderEvent) -> None:
         self._binding.order_event(event)
