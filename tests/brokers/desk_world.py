@@ -55,7 +55,8 @@ replace = msgspec.structs.replace
 
 
 class Broker:
-    """``wrong``: by request, what goes wrong with the next one: ``lose_request`` or ``lose_ack``."""
+    """``wrong``: by request, what goes wrong with the next one: ``lose_request``, ``lose_ack``, or ``lose_rejection``:
+    it is taken, and rejected by a report that is lost."""
 
     def __init__(self, **capabilities: Any) -> None:
         usual: dict[str, Any] = {
@@ -161,6 +162,9 @@ class Broker:
         self.orders[client_id] = replace(state, time=now(), **change)
         if wrong == "lose_ack":
             return InDoubt(reason="lost")
+        if wrong == "lose_rejection":
+            self.orders[client_id] = state
+            return Acknowledged(broker_order_id=state.broker_order_id)
         terms = change if exec_type is ExecType.REPLACED else {}
         return Acknowledged(
             broker_order_id=state.broker_order_id,

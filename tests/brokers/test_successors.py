@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from foldbook.brokers import asking, session
+from foldbook.brokers import asking, reconciling, session
 from foldbook.brokers.doubts import SUPERSEDED
 from foldbook.brokers.port import BrokerUnavailable, Holding
 from foldbook.trading.commands import BookCommand, RecordAttempt, RecordExecution
@@ -449,6 +449,43 @@ async def test_fills_are_asked_for_when_the_order_has_just_been_canceled() -> No
     log.execute(cancelled)
     await until(lambda: log.life.book.position_qty("BTCUSDT") == 1)
     await gateway.kill()
+
+
+@pytest.mark.parametrize("what", ["cancel", "replace"])
+async def test_a_request_that_was_taken_and_of_which_nothing_is_heard_is_asked_about(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = Broker()
+    log, gateway = await working(broker)
+    broker.wrong[what] = "lose_rejection"
+    log.execute(cancel() if what == "cancel" else replace_order(limit_price=Decimal(99)))
+    await until(lambda: gateway.order is not None and gateway.order.requests[0].attempts == 1)
+    await until(lambda: gateway.work.is_idle)
+    await asyncio.sleep(0.01)
+    await gateway.reconcile()
+    assert gateway.order is not None and not gateway.order.doubts, "the answer may still come"
+    monkeypatch.setattr(reconciling, "ANSWER_S_MAX", 0.0)
+    await gateway.reconcile()
+    assert log.types[-1] == "OrderInDoubt"
+    await until(lambda: gateway.order is None or not (gateway.order.requests or gateway.order.doubts))
+    state = broker.orders[LEG_ONE]
+    assert state.status is OrdStatus.CANCELED if what == "cancel" else state.limit_price == 99
+
+
+async def test_a_broker_that_takes_its_time_is_not_asked_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciling, "ANSWER_S_MAX", 0.0)
+    broker = Broker()
+    log, gateway = await working(broker)
+    log.execute(cancel())
+    broker.wrong["cancel"] = "lose_rejection"
+    for _ in range(8):
+        await until(lambda: gateway.work.is_idle)
+        await asyncio.sleep(0.01)
+        broker.wrong["cancel"] = "lose_rejection"
+        await gateway.reconcile()
+    await until(lambda: gateway.work.is_idle)
+    assert [what for what, *_ in broker.sent].count("cancel") == 1 + reconciling.ATTEMPTS_MAX
+    assert gateway.order is not None and not gateway.order.doubts
 
 
 # -- doubts that end, pictures that are old ----------------------------------------------------------------------

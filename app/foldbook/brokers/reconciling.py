@@ -29,6 +29,12 @@ LOOKS_MAX = 5
 
 LOOK_PAUSE_S = 0.1
 
+ANSWER_S_MAX = 30.0
+"""For so long a broker that has taken a request may leave open what became of it."""
+
+ATTEMPTS_MAX = 3
+"""After so many it may take its time."""
+
 
 class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     """What a comparison came to. ``completeness``: of the broker's list of open orders."""
@@ -95,13 +101,15 @@ class Reconciling:
                 continue
             if state is not None:
                 await work.caught_up(*[work.report(report) for report in self._differences(order, state)])
+                if self._is_overdue(order, listed.began_at):
+                    await self._unanswered(order, "the broker has taken this, and has not said what became of it")
             elif listed.completeness is Completeness.COMPLETE:
                 ended += await self._missing(order)
         # Each of them may wait for fills: together, and not one after the other.
         await work.caught_up(*ended)
         for order in list(work.book.filled.values()):
             if self._is_quiet(order, listed.began_at):
-                await self._unanswered(order)
+                await self._unanswered(order, "the order has filled, and this was not answered")
         return tuple(
             sorted(
                 client_id
@@ -181,12 +189,19 @@ class Reconciling:
                 return [work.doubt(order_id, request, None, attempt, "the broker does not know the order")]
         return ()
 
-    async def _unanswered(self, order: Order) -> None:
-        """It has filled, and the answer to what was asked of it did not come."""
+    def _is_overdue(self, order: Order, began_at: datetime) -> bool:
+        """Was nothing told of it for so long that an answer was lost, if one is owed? A broker that does what was asked
+        when it opens, say, is not asked without end."""
+        changed_at = self._work.changed_at.get(order.created.order_id)
+        if changed_at is None or max((asked.attempts for asked in order.requests), default=0) > ATTEMPTS_MAX:
+            return False
+        return (began_at - changed_at).total_seconds() > ANSWER_S_MAX
+
+    async def _unanswered(self, order: Order, reason: str) -> None:
+        """The answer to what was asked of it did not come."""
         work, order_id = self._work, order.created.order_id
         for asked in order.requests:
             if asked.attempts and not order.is_in_doubt(asked.request, asked.request_id):
-                reason = "the order has filled, and this was not answered"
                 await work.caught_up(work.doubt(order_id, asked.request, asked.request_id, asked.attempts, reason))
 
     # -- positions -----------------------------------------------------------------------------------------------
