@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from foldbook.brokers import work
+from foldbook.brokers import ends
 from foldbook.brokers.port import BrokerUnavailable, Fills, Report
 from foldbook.trading.values import ExecType, GroupKind, OrderGroup, OrdStatus, Side
 from tests.brokers.desk_world import Broker, Gateway, Log, connected
@@ -96,7 +96,7 @@ async def test_a_fill_whose_report_is_lost_is_asked_for_when_the_end_is_told() -
 
 
 async def test_fills_that_never_come_hold_the_end_up_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "FILLS_BEFORE_END_S", 0.3)
+    monkeypatch.setattr(ends, "WAIT_S_MAX", 0.3)
     broker = Broker()
     log, gateway = await entered(broker)
     gateway.session.route(end(broker, "o-1:1", "0.5"))
@@ -109,7 +109,7 @@ async def test_a_broker_that_does_not_answer_could_not_have_told_them(monkeypatc
     async def fills_since(account: str | None, cursor: str | None) -> Fills:
         raise BrokerUnavailable("not now")
 
-    monkeypatch.setattr(work, "FILLS_BEFORE_END_S", 0.2)
+    monkeypatch.setattr(ends, "WAIT_S_MAX", 0.2)
     broker = Broker()
     log, gateway = await entered(broker)
     answering = broker.fills_since

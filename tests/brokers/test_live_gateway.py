@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from foldbook.brokers import work
+from foldbook.brokers import ends
 from foldbook.brokers.live.broker import LiveBroker
 from foldbook.brokers.live.credentials import Credentials
 from foldbook.brokers.live.errors import LiveError
@@ -222,7 +222,7 @@ async def test_a_fill_that_nobody_told_is_found_by_a_successor_though_its_order_
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a symbol that was never asked for: the log has the order."""
-    monkeypatch.setattr(work, "FILLS_BEFORE_END_S", 0.0)
+    monkeypatch.setattr(ends, "WAIT_S_MAX", 0.0)
     async with idle_gateway(database) as live:
         await live.bus.execute(open_account(ACCOUNT))
         async with running(live):

@@ -70,7 +70,7 @@ BROKERS = [
     ),
     Mutant(
         "app/foldbook/brokers/work.py",
-        "if order_id is not None and self._comes_before_its_fills(report, order_id):",
+        "if order_id is not None and self.ends.is_early(report, order_id):",
         "if False:",
         "brokers/test_ends.py::test_the_exits_of_an_entry_whose_fill_is_told_after_its_end_are_sent",
     ),

@@ -11,6 +11,7 @@ import pytest
 from tests.mutants.critical import CRITICAL
 from tests.mutants.mutant import ROOT, Mutant
 from tests.mutants.trying import FAILED, outcomes, run_test
+from tests.waiting import block_until
 
 
 @pytest.mark.parametrize("mutant", CRITICAL, ids=lambda mutant: f"{Path(mutant.path).name}: {mutant.line.strip()}")
@@ -46,4 +47,4 @@ def test_nothing_that_a_test_started_is_left(tmp_path: Path) -> None:
     code, _ = run_test(tmp_path, "test_leaving.py")
     assert code == FAILED
     left = int((tmp_path / "left").read_text())
-    assert not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE
+    block_until(lambda: not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE)

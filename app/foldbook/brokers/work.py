@@ -20,7 +20,7 @@ import msgspec
 from foldbook.brokers.asking import Asking
 from foldbook.brokers.client_ids import ClientIds
 from foldbook.brokers.desk import Desk, Recording
-from foldbook.brokers.doubts import lacks_fills
+from foldbook.brokers.ends import Ends
 from foldbook.brokers.gateway import Action, Ask, Attempt, Cancel, Replace, Submit, Withdraw, react, recover
 from foldbook.brokers.legs import Legs
 from foldbook.brokers.port import (
@@ -37,7 +37,6 @@ from foldbook.brokers.port import (
 )
 from foldbook.brokers.reconciling import Reconciling
 from foldbook.brokers.reports import command_of, identity_of
-from foldbook.eventstore.backoff import Backoff
 from foldbook.eventstore.commands.submission import CommandResult
 from foldbook.eventstore.events import Event
 from foldbook.trading.commands import BookCommand, RecordAttempt, RecordDoubt, RecordExecution
@@ -55,12 +54,6 @@ CLOSED_MAX = 1_000
 LATE_FILLS_S = 60.0
 """For so long after an order has closed, the broker is asked for fills in the rhythm: they may lag behind the end. When
 the work begins, one may have closed just before."""
-
-FILLS_BEFORE_END_S = 30.0
-"""For so long the end of an order waits for the fills that it had, by its own report, if the broker answers."""
-
-FILLS_PAUSE_S_MIN = 0.05
-FILLS_PAUSE_S_MAX = 2.0
 
 Sending: TypeAlias = Submit | Cancel | Replace
 
@@ -100,6 +93,7 @@ class AccountWork:
         self._changed = asyncio.Event()
         self.asking = Asking(self)
         self.legs = Legs(self)
+        self.ends = Ends(self)
         self.reconciling = Reconciling(self, poll)
         self.gateway, self._recovered = recover(book)
         for order in self.orders:
@@ -476,9 +470,9 @@ class AccountWork:
             return None
         if order_id is not None and self.legs.expects(report, order_id):
             return None
-        if order_id is not None and self._comes_before_its_fills(report, order_id):
+        if order_id is not None and self.ends.is_early(report, order_id):
             recording = self.desk.record_later(
-                self._record_after_fills(report, order_id), f"wait for the fills of {order_id}"
+                self.ends.record_after_fills(report, order_id), f"wait for the fills of {order_id}"
             )
             self._remember(identity, recording)
             return recording
@@ -497,34 +491,6 @@ class AccountWork:
         if len(self._seen) > SEEN_MAX:
             self._seen.popitem(last=False)
         self.desk.counts.reports += 1
-
-    def _comes_before_its_fills(self, report: Report, order_id: str) -> bool:
-        """Is it the end of an order, and has more of it traded than the book knows of?
-
-        Of an entry that ends untraded the exits are canceled, and a fill that is told afterwards would have none.
-        """
-        order = self.book.orders.get(order_id)
-        if order is None or report.order_qty is None or report.cum_qty is None:
-            return False
-        is_present = report.client_order_id == self.ids.of(order_id, order.leg)
-        return is_present and lacks_fills(order, report.order_qty, report.cum_qty)
-
-    async def _record_after_fills(self, report: Report, order_id: str) -> CommandResult | None:
-        """Record it when its fills are in the book; or, if they do not come, without them: nothing is invented."""
-        clock = asyncio.get_running_loop().time
-        backoff = Backoff(FILLS_PAUSE_S_MIN, FILLS_PAUSE_S_MAX)
-        waited_s = 0.0
-        while waited_s < FILLS_BEFORE_END_S and self._comes_before_its_fills(report, order_id):
-            pause_s = backoff.next_s()
-            until_s = clock() + pause_s
-            while clock() < until_s and self._comes_before_its_fills(report, order_id):
-                await self.change(until_s - clock())
-            # A broker that does not answer could not tell them.
-            with suppress(BrokerUnavailable):
-                await self.reconciling.poll()
-                waited_s += pause_s
-        command = command_of(report, order_id, self.desk.now())
-        return None if command is None else await self.record(command, report.raw).done
 
     def _is_in_opening(self, report: Report) -> bool:
         """Had it traded when an OPENING adjustment said what is held? Where positions are compared, that tells."""
