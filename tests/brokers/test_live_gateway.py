@@ -204,15 +204,20 @@ async def test_a_replace_becomes_a_cancel_and_a_new_order(database: str) -> None
         await live.order_is(OrdStatus.FILLED, "3")
 
 
+async def fill_untold_and_cancel(live: LiveGateway) -> None:
+    """The report of the fill is lost."""
+    await live.bus.execute(an_order())
+    await live.order_is(OrdStatus.NEW)
+    live.server.faults.drop = 1
+    live.server.exchange.quote(SYMBOL, "99", "100", "1", "0.5")
+    await live.bus.execute(cancel(account=ACCOUNT))
+
+
 async def test_a_fill_that_nobody_told_is_asked_for_when_its_order_ends(database: str) -> None:
     async with idle_gateway(database) as live:
         await live.bus.execute(open_account(ACCOUNT))
         async with running(live):
-            await live.bus.execute(an_order())
-            await live.order_is(OrdStatus.NEW)
-            live.server.faults.drop = 1
-            live.server.exchange.quote(SYMBOL, "99", "100", "1", "0.5")
-            await live.bus.execute(cancel(account=ACCOUNT))
+            await fill_untold_and_cancel(live)
             await live.order_is(OrdStatus.CANCELED, "0.5")
         names = [type(event).__name__ for event in await live.events()]
         assert names[-2:] == ["OrderFilled", "OrderCanceled"]
@@ -226,11 +231,7 @@ async def test_a_fill_that_nobody_told_is_found_by_a_successor_though_its_order_
     async with idle_gateway(database) as live:
         await live.bus.execute(open_account(ACCOUNT))
         async with running(live):
-            await live.bus.execute(an_order())
-            await live.order_is(OrdStatus.NEW)
-            live.server.faults.drop = 1
-            live.server.exchange.quote(SYMBOL, "99", "100", "1", "0.5")
-            await live.bus.execute(cancel(account=ACCOUNT))
+            await fill_untold_and_cancel(live)
             await live.order_is(OrdStatus.CANCELED)
         assert await symbols_of(database, ACCOUNT) == [SYMBOL]
         assert await symbols_of(database, OTHER) == []

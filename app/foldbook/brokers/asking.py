@@ -71,10 +71,7 @@ class Asking:
 
     async def _pause(self, order_id: str, doubt: Doubt, pause_s: float) -> None:
         """Not beyond the end of the doubt."""
-        clock = asyncio.get_running_loop().time
-        until_s = clock() + pause_s
-        while clock() < until_s and self._order_in_doubt(order_id, doubt) is not None:
-            await self._work.change(until_s - clock())
+        await self._work.wait_while(lambda: self._order_in_doubt(order_id, doubt) is not None, pause_s)
 
     async def _ask(self, order: Order, doubt: Doubt, waited_s: float) -> Step:
         work = self._work

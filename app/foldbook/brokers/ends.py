@@ -7,7 +7,6 @@ and what is told afterwards would have none.
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -46,14 +45,11 @@ class Ends:
 
     async def record_after_fills(self, report: Report, order_id: str) -> CommandResult | None:
         """Record it when its fills are in the book; or, if they do not come, without them: nothing is invented."""
-        work, clock = self._work, asyncio.get_running_loop().time
-        backoff = Backoff(PAUSE_S_MIN, PAUSE_S_MAX)
+        work, backoff = self._work, Backoff(PAUSE_S_MIN, PAUSE_S_MAX)
         waited_s = 0.0
         while waited_s < WAIT_S_MAX and self.is_early(report, order_id):
             pause_s = backoff.next_s()
-            until_s = clock() + pause_s
-            while clock() < until_s and self.is_early(report, order_id):
-                await work.change(until_s - clock())
+            await work.wait_while(lambda: self.is_early(report, order_id), pause_s)
             # A broker that does not answer could not tell them.
             with suppress(BrokerUnavailable):
                 await work.reconciling.poll()

@@ -205,11 +205,12 @@ class AccountWork:
         while self.sequence < recorded:
             await self._changed.wait()
 
-    async def change(self, timeout_s: float) -> None:
-        """Wait until something is heard from the log, but not for longer."""
+    async def wait_while(self, holds: Callable[[], bool], timeout_s: float) -> None:
+        """Wait until what is heard from the log has changed that, but not for longer."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._changed.wait()
+                while holds():
+                    await self._changed.wait()
 
     # -- what the events ask for -----------------------------------------------------------------------------------
 

@@ -139,7 +139,7 @@ class ProjectionRunner:
         try:
             await install_projections(connection, self._definitions.values())
             statuses = await projection_status(connection)
-            stale = await self._stale(connection)
+            stale = await self._stale(connection, statuses)
         finally:
             await connection.close()
 
@@ -172,13 +172,12 @@ class ProjectionRunner:
             poll_interval_s=self._poll_interval_s,
         )
 
-    async def _stale(self, connection: Connection) -> Sequence[str]:
+    async def _stale(self, connection: Connection, statuses: Sequence[ProjectionStatus]) -> Sequence[str]:
         """The projections that are to be rebuilt."""
         fingerprints = {
             name: await connection.fetchval(_FINGERPRINT, definition.sql)
             for name, definition in self._definitions.items()
         }
-        statuses = await projection_status(connection)
         return sorted(
             {
                 status.name
@@ -195,7 +194,7 @@ class ProjectionRunner:
             with suppress(FoldbookError, *UNREACHABLE):
                 connection = await connect(self._dsn)
                 try:
-                    stale = await self._stale(connection)
+                    stale = await self._stale(connection, await projection_status(connection))
                 finally:
                     await connection.close()
                 names = [name for name in names if name in stale]
