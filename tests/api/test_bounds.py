@@ -17,7 +17,7 @@ from foldbook.config import Settings
 from foldbook.engine.rabbit import free_port
 from foldbook.engine.server import FILES_KEPT, connections_max
 from foldbook.wire.requests import HEAD_BYTES_MAX, HEADERS_MAX, PIPELINED_MAX, TARGET_BYTES_MAX
-from tests.api.conftest import AT, Engine, serving
+from tests.api.conftest import AT, Engine, serving, settings_for
 from tests.api.test_connections import GET, answer, connected, post
 from tests.api.test_one_meaning import CHUNKED, OF_JSON, head
 from tests.services.processes import running
@@ -30,6 +30,12 @@ ORDERS = f"POST {AT}/orders HTTP/1.1"
 
 @pytest.fixture
 async def engine(database: str) -> AsyncIterator[Engine]:
+    async with serving(settings_for(database)) as running:
+        yield running
+
+
+@pytest.fixture
+async def hasty(database: str) -> AsyncIterator[Engine]:
     settings = Settings(database_url=SecretStr(database), request_timeout_s=1, answer_timeout_s=1)
     async with serving(settings) as running:
         yield running
@@ -224,18 +230,18 @@ async def test_an_upgrade_that_is_not_ours_is_a_request_like_others(engine: Engi
         assert [(await answer(reader))[0] for _ in range(4)] == [200] * 4
 
 
-async def test_empty_lines_do_not_keep_a_connection(engine: Engine) -> None:
-    async with connected(engine) as (reader, writer):
+async def test_empty_lines_do_not_keep_a_connection(hasty: Engine) -> None:
+    async with connected(hasty) as (reader, writer):
         writer.write(GET)
         assert (await answer(reader))[0] == 200
         writer.write(b"\r\n")
         assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_a_client_that_takes_no_answer_is_hung_up_on(engine: Engine) -> None:
+async def test_a_client_that_takes_no_answer_is_hung_up_on(hasty: Engine) -> None:
     """The answers to it wait, and no request of it is done any more."""
-    await engine.open()
-    async with connected(engine) as (_, writer):
+    await hasty.open()
+    async with connected(hasty) as (_, writer):
         with pytest.raises(ConnectionError):
             async with asyncio.timeout(60):
                 while True:
@@ -244,11 +250,11 @@ async def test_a_client_that_takes_no_answer_is_hung_up_on(engine: Engine) -> No
                     await asyncio.sleep(0.001)
 
 
-async def test_bulk_requests_without_commands_give_their_places_back(engine: Engine) -> None:
+async def test_bulk_requests_without_commands_give_their_places_back(hasty: Engine) -> None:
     async with AsyncExitStack() as stack:
         reading = []
         for piece in (b"\n", b" \n", b"{}\n", b"x") * (REQUESTS_MAX // 4):
-            reader, writer = await stack.enter_async_context(connected(engine))
+            reader, writer = await stack.enter_async_context(connected(hasty))
             writer.write(head("POST /commands HTTP/1.1", "Content-Type: application/x-ndjson", CHUNKED))
             said = asyncio.create_task(reader.read())
             reading.append(said)
@@ -256,7 +262,7 @@ async def test_bulk_requests_without_commands_give_their_places_back(engine: Eng
         async with asyncio.timeout(60):
             for said in reading:
                 assert b"request-timeout" in await said
-    response = await engine.client.post("/commands", content=b"", headers={"Content-Type": "application/x-ndjson"})
+    response = await hasty.client.post("/commands", content=b"", headers={"Content-Type": "application/x-ndjson"})
     assert (response.status_code, response.content) == (200, b"")
 
 

@@ -124,6 +124,17 @@ async def test_what_is_answered_before_its_body_is_read_ends_in_time(engine: Eng
             assert (await everything(reader)).startswith(b"HTTP/1.1 408 ")
 
 
+async def test_the_rest_of_a_bulk_request_that_is_refused_has_to_come_in_time(engine: Engine) -> None:
+    async with connected(engine) as (reader, writer):
+        writer.write(head("POST /commands HTTP/1.1", "Content-Type: text/plain", CHUNKED))
+        assert (await answer(reader))[0] == 415
+        reading = asyncio.create_task(everything(reader))
+        while not reading.done():
+            writer.write(b"1\r\n\n\r\n")
+            await asyncio.sleep(0.1)
+        assert await reading == b""
+
+
 async def test_a_bulk_request_may_last_if_something_comes(engine: Engine) -> None:
     await engine.open()
     account = AT.removeprefix("/accounts/")
@@ -152,6 +163,8 @@ class Socket:
         self.due_from_s: float | None = None
         self.unsent_from_s: float | None = None
         self.unsent_bytes = 0
+        self.is_held_up = False
+        self.held_up_at_s = 0.0
         self.key_id: str | None = None
         self.is_idle = True
         self.is_waiting = True

@@ -34,6 +34,8 @@ class Connection(asyncio.Protocol):
     """When something came last."""
     unsent_from_s: float | None = None
     """Since when the client takes too little; None: it is as fast as we are."""
+    held_up_at_s = 0.0
+    """When we read nothing of it last: its client waited for us."""
     key_id: str | None = None
 
     @property
@@ -50,6 +52,11 @@ class Connection(asyncio.Protocol):
     def is_waiting(self) -> bool:
         """Does it wait for its client: for a request, for the rest of one, or until an answer is taken?"""
         return self.is_idle or self.unsent_bytes > 0
+
+    @property
+    def is_held_up(self) -> bool:
+        """Do we read nothing of it at present?"""
+        return False
 
     @property
     def unsent_bytes(self) -> int:
@@ -140,6 +147,7 @@ class Connections:
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         now_s = loop.time()
+        late_s = now_s - self._timeout_s
         for connection in list(self._all):
             if not connection.unsent_bytes:
                 connection.unsent_from_s = None
@@ -147,7 +155,9 @@ class Connections:
                 connection.unsent_from_s = now_s
             if _is_over(connection.unsent_from_s, now_s - self._answer_timeout_s):
                 connection.abort()
-            elif _is_over(connection.due_from_s, now_s - self._timeout_s):
+            elif connection.is_held_up:
+                connection.held_up_at_s = now_s
+            elif connection.held_up_at_s < late_s and _is_over(connection.due_from_s, late_s):
                 connection.end()
         self._sweeper = loop.call_later(SWEEP_INTERVAL_S, self._sweep) if self._all else None
 

@@ -81,6 +81,10 @@ class StrictProtocol(Connection, HttpToolsProtocol):
     def is_waiting(self) -> bool:
         return self._unanswered <= self._is_body_due or self.unsent_bytes > 0
 
+    @property
+    def is_held_up(self) -> bool:
+        return self.flow.read_paused
+
     def end(self) -> None:
         if self.transport.is_closing():
             self.abort()
@@ -226,6 +230,8 @@ class StrictProtocol(Connection, HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self._unanswered -= 1
+        if self._is_body_due and not self._unanswered and self.due_from_s is None:
+            self.due_from_s = self.loop.time()
         if self._refusal is not None and not self._unanswered:
             self._send_refusal()
         else:

@@ -147,6 +147,45 @@ class _Submitter:
         return future, self._documents[type(line.command)]
 
 
+class _Patience:
+    """How long the client may take for its next command.
+
+    Only its own time counts. While the result of a command is due, or what it sent is read, the client waits for us.
+    Blank lines, and lines that are no command, win it nothing: they could go on for ever.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._from_s = self._left_off_s = self._loop.time()
+        self._results_due = 0
+
+    def submitted(self) -> None:
+        self._results_due += 1
+        self._from_s = self._loop.time()
+
+    def answered(self) -> None:
+        self._results_due -= 1
+        self._from_s = self._loop.time()
+
+    async def receive(self, receive: Receive) -> Any:
+        """The next message. Raises ``TimeoutError``."""
+        now_s = self._loop.time()
+        self._from_s = min(self._from_s + now_s - self._left_off_s, now_s)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout_at(self._from_s + self.timeout_s):
+                        return await receive()
+                except TimeoutError:
+                    if self._results_due:
+                        self._from_s = self._loop.time()
+                    elif self._from_s + self.timeout_s <= self._loop.time():
+                        raise
+        finally:
+            self._left_off_s = self._loop.time()
+
+
 class _Exchange:
     """One request and its response."""
 
@@ -158,7 +197,7 @@ class _Exchange:
         body_bytes_max: int,
         progress_timeout_s: float,
     ) -> None:
-        self._progress_timeout_s = progress_timeout_s
+        self._patience = _Patience(progress_timeout_s)
         self._submitter = submitter
         self._sender = sender
         self._body_bytes_max = body_bytes_max
@@ -166,7 +205,6 @@ class _Exchange:
         self._unsent: asyncio.Queue[bytes] = asyncio.Queue()
         self._unread_bytes = 0
         self._is_room = asyncio.Event()
-        self._due_at_s = 0.0
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Raises nothing because of a line. A client that goes away, or stops reading, ends it."""
@@ -182,30 +220,24 @@ class _Exchange:
                     entry[0].cancel()
 
     async def _read(self, receive: Receive) -> None:
-        self._start_waiting()
         try:
             async for line in self._lines(receive):
                 entry = line if isinstance(line, Problem) else self._submitter.submit(line, self._sender)
-                await self._window.put(entry)
                 if not isinstance(entry, Problem):
-                    self._start_waiting()
+                    self._patience.submitted()
+                await self._window.put(entry)
         except TimeoutError:
-            seconds = f"{self._progress_timeout_s:g} seconds"
+            seconds = f"{self._patience.timeout_s:g} seconds"
             await self._window.put(
                 Problem("request-timeout", f"no command came within {seconds}: the rest is not read")
             )
         await self._window.put(None)
 
-    def _start_waiting(self) -> None:
-        """For the next command. Blank lines, and lines that are no command, do not count: they could go on for ever."""
-        self._due_at_s = asyncio.get_running_loop().time() + self._progress_timeout_s
-
     async def _lines(self, receive: Receive) -> AsyncIterator[bytes | Problem]:
         """The lines that are not blank. A problem replaces a line that is too long, or the rest of a body that is."""
         rest, is_too_long, is_more, length = b"", False, True, 0
         while is_more:
-            async with asyncio.timeout_at(self._due_at_s):
-                message = await receive()
+            message = await self._patience.receive(receive)
             if message["type"] == "http.disconnect":
                 raise _Gone
             is_more = message["more_body"]
@@ -229,6 +261,8 @@ class _Exchange:
         documents: list[Any] = []
         while (entry := await self._window.get()) is not None:
             documents.append(await _document_of(entry))
+            if not isinstance(entry, Problem):
+                self._patience.answered()
             if len(documents) >= CHUNK_LINES_MAX or self._window.empty():
                 await self._put(_ENCODER.encode_lines(documents))
                 documents.clear()

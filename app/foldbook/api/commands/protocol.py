@@ -51,6 +51,8 @@ class CommandProtocol(StrictProtocol):
         exchange = self._incoming = self._begin_exchange(headers)
         if exchange is None:
             super().accept(headers)
+            if self.url.rstrip(b"/") == _STREAMED:
+                self.due_from_s = None  # It has a deadline of its own, for each command.
         else:
             self.cycle = exchange
 
@@ -59,7 +61,7 @@ class CommandProtocol(StrictProtocol):
             self._incoming.body += body
         else:
             if self.url.rstrip(b"/") == _STREAMED and not self.cycle.response_complete:
-                self.due_from_s = self.heard_at_s = self.loop.time()  # It has a deadline of its own, for each command.
+                self.heard_at_s = self.loop.time()
             super().take(body)
 
     def complete(self) -> None:
