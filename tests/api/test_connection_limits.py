@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import psycopg
 import pytest
 from pydantic import SecretStr
 
 from foldbook.config import Settings
+from foldbook.errors import FoldbookError, Overloaded
 from foldbook.wire.connections import Connections, TooManyConnections
+from foldbook.wire.requests import RequestRefused
 from tests.api.conftest import AT, Engine, order, serving
 from tests.api.test_connections import GET, answer, connected, post
 from tests.api.test_one_meaning import CHUNKED, OF_JSON, ORDERS, head
@@ -157,6 +161,25 @@ def _line(account: str, order_id: str) -> bytes:
     return msgspec.json.encode({"type": "PlaceOrder", "account": account, **order(order_id)}) + b"\n"
 
 
+async def test_where_every_connection_has_a_request_to_answer_another_is_told_to_come_again(
+    engine: Engine, database: str
+) -> None:
+    await engine.open()
+    async with await psycopg.AsyncConnection.connect(database) as writer_lock, AsyncExitStack() as stack:
+        await writer_lock.execute("select from eventstore.shards for update")
+        for number in range(CONNECTIONS_MAX):
+            _, writer = await stack.enter_async_context(connected(engine))
+            writer.write(post(f"o-{number}"))
+        await asyncio.sleep(0.5)
+        reader, _ = await stack.enter_async_context(connected(engine))
+        status, headers, body = await answer(reader)
+        assert (status, headers["retry-after"], json.loads(body)["type"]) == (
+            503,
+            "1",
+            "urn:foldbook:problem:overloaded",
+        )
+
+
 class Socket:
     def __init__(self) -> None:
         self.heard_at_s = 0.0
@@ -169,11 +192,13 @@ class Socket:
         self.is_idle = True
         self.is_waiting = True
         self.is_ended = False
+        self.told: FoldbookError | None = None
 
-    def end(self) -> None:
+    def end(self, error: FoldbookError) -> None:
+        self.is_ended, self.told = True, error
+
+    def abort(self) -> None:
         self.is_ended = True
-
-    abort = end
 
 
 async def test_a_key_may_have_half_of_the_connections() -> None:
@@ -218,9 +243,11 @@ async def test_who_has_no_key_goes_first_and_who_has_a_request_to_answer_stays()
         assert not socket.is_ended
         connections.add(a_socket(0, None, is_idle=False, is_waiting=False))
         assert socket.is_ended
+        assert isinstance(socket.told, RequestRefused)
         assert len(connections) == 6
     last = a_socket(0, None, is_idle=True)
     connections.add(last)
     assert (last.is_ended, busy.is_ended, len(connections)) == (True, False, 6)
+    assert isinstance(last.told, Overloaded)
     for socket in list(connections._all):
         connections.remove(socket)

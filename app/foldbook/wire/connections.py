@@ -3,8 +3,8 @@
 Somebody who opens connections and sends nothing, or half a request, or takes no answer, must not keep others out. So a
 request has to arrive in time, and an answer has to be taken in time. When there are too many connections, a new one
 takes the place of one that waits for its client: first of those without a key, and of these first of those that are
-idle, the one that has been heard the longest ago. Only if each has a request to answer, the new one is ended. A key may
-have half of them.
+idle, the one that has been heard the longest ago. Only if each has a request to answer, the new one is turned away,
+with 503. A key may have half of them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+from foldbook.errors import FoldbookError, Overloaded
 from foldbook.wire.requests import RequestRefused
 
 SWEEP_INTERVAL_S = 1.0
@@ -63,8 +64,8 @@ class Connection(asyncio.Protocol):
         unsent: int = self.transport.get_write_buffer_size()
         return unsent
 
-    def end(self) -> None:
-        """Close it; a request on its way is answered 408."""
+    def end(self, error: FoldbookError) -> None:
+        """Close it; a request that is due, or on its way, is answered with ``error``."""
         self.transport.close()
 
     def abort(self) -> None:
@@ -110,13 +111,16 @@ class Connections:
         self._all.add(connection)
         if len(self._all) > self._max:
             others = [each for each in self._all if each is not connection and each.is_waiting]
-            self._end(min(others, key=_worth, default=connection))
+            if others:
+                self._end(min(others, key=_worth), _late())
+            else:
+                self._end(connection, Overloaded(f"each of {self._max} connections has a request to answer"))
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(SWEEP_INTERVAL_S, self._sweep)
 
-    def _end(self, connection: Connection) -> None:
+    def _end(self, connection: Connection, error: FoldbookError) -> None:
         """Now: it is counted no more, and nothing waits for its client."""
-        connection.end()
+        connection.end(error)
         if connection.unsent_bytes:
             connection.abort()
         self.remove(connection)
@@ -158,8 +162,12 @@ class Connections:
             elif connection.is_held_up:
                 connection.held_up_at_s = now_s
             elif connection.held_up_at_s < late_s and _is_over(connection.due_from_s, late_s):
-                connection.end()
+                connection.end(_late())
         self._sweeper = loop.call_later(SWEEP_INTERVAL_S, self._sweep) if self._all else None
+
+
+def _late() -> RequestRefused:
+    return RequestRefused("a request must arrive in time", "request-timeout")
 
 
 def _worth(connection: Connection) -> tuple[bool, bool, float]:

@@ -85,11 +85,11 @@ class StrictProtocol(Connection, HttpToolsProtocol):
     def is_held_up(self) -> bool:
         return self.flow.read_paused
 
-    def end(self) -> None:
+    def end(self, error: FoldbookError) -> None:
         if self.transport.is_closing():
             self.abort()
         elif self.due_from_s is not None:
-            self._refuse(RequestRefused("a request must arrive in time", "request-timeout"))
+            self._refuse(error)
             if self.is_idle:
                 self.transport.close()
         else:

@@ -32,7 +32,7 @@ register(
         "headers-too-large": (431, "The headers are too large"),
     }
 )
-REFUSALS = ("malformed", "request-timeout", "target-too-long", "headers-too-large")
+REFUSALS = ("malformed", "request-timeout", "target-too-long", "headers-too-large", "overloaded")
 """How any request can be answered while it is being read."""
 
 
