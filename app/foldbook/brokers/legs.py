@@ -6,6 +6,7 @@ then: the order lives on in the new one. If the new one is refused, the order ha
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -32,11 +33,15 @@ if TYPE_CHECKING:
 
 _REPLACE = RequestKind.REPLACE
 
-_UNKNOWN = "the broker does not know the order"
-_OPEN = "the broker has not canceled the order yet"
-_NOT_READY = "the account is not reconciled with the broker"
-_FILLS_LAG = "more of it has traded at the broker than it has told"
-_LATER = "a later replace of the order was sent"
+
+class Missing(StrEnum):
+    """Why a new leg cannot be sent yet."""
+
+    UNKNOWN = "the broker does not know the order"
+    OPEN = "the broker has not canceled the order yet"
+    NOT_READY = "the account is not reconciled with the broker"
+    FILLS_LAG = "more of it has traded at the broker than it has told"
+    LATER = "a later replace of the order was sent"
 
 
 class Legs:
@@ -85,29 +90,30 @@ class Legs:
             work.doubt(action.order_id, _REPLACE, action.request_id, action.attempt, outcome.reason)
             return
         reason = outcome.reason if isinstance(outcome, Refused) else None
+        missing: str | None
         try:
             answer = await work.desk.broker.order_by_client_id(ref)
             missing = await self._follow(order, action, answer, reason)
         except BrokerUnavailable as error:
             missing = error.detail
         if missing is not None:
-            why = missing if reason is None else f"{missing}: {reason}"
+            why = str(missing) if reason is None else f"{missing}: {reason}"
             work.doubt(action.order_id, _REPLACE, action.request_id, action.attempt, why)
 
     async def _follow(
         self, order: Order, action: Replace, answer: Answer[OrderState], refused: str | None
-    ) -> str | None:
-        """Go on from what the broker says of the old leg. Returns why that is not possible yet; None: it was done.
+    ) -> Missing | None:
+        """Go on from what the broker says of the old leg. Returns what it waits for; None: it was done.
 
         Raises ``BrokerUnavailable``.
         """
         work = self._work
         state = answer.items[-1] if answer.items else None
         if state is None:
-            return _UNKNOWN
+            return Missing.UNKNOWN
         if state.status not in CLOSED:
             if refused is None:
-                return _OPEN
+                return Missing.OPEN
             rejected = work.report_about(order, ExecType.REPLACE_REJECTED, action.request_id, refused)
             await work.asking.adopt((rejected,))
             return None
@@ -123,16 +129,16 @@ class Legs:
         await work.asking.adopt((*(end_of(work.account, now, state) if is_open else ()), rejected))
         return None
 
-    async def _begin_leg(self, order: Order, action: Replace, state: OrderState) -> str | None:
+    async def _begin_leg(self, order: Order, action: Replace, state: OrderState) -> Missing | None:
         """Attempt the new leg, if it is known how much is left for it. ``state``: of the old one."""
         if not self._work.is_ready:
-            return _NOT_READY
+            return Missing.NOT_READY
         if lacks_fills(order, state.quantity, state.cum_qty):
-            return _FILLS_LAG
+            return Missing.FILLS_LAG
         await self._work.attempt_again(action.order_id, _REPLACE, action.request_id, order.leg + 1)
         # The book drops it if a later replace is under way: one of the two makes the new leg.
         request = self._request(action.order_id, action.request_id)
-        return _LATER if request is not None and request.leg is None else None
+        return Missing.LATER if request is not None and request.leg is None else None
 
     async def _send_leg(self, action: Replace, order: Order, leg: int) -> None:
         work = self._work
@@ -193,9 +199,9 @@ class Legs:
         if request.leg is not None:
             return await self._settle_new_leg(order, action, request, answer, is_settled=is_settled)
         missing = await self._follow(order, action, answer, None)
-        if missing == _OPEN and is_settled:
+        if missing is Missing.OPEN and is_settled:
             return await self._again(order, request)
-        return Step.STAY if missing in (_UNKNOWN, _FILLS_LAG) and is_settled else Step.WAIT
+        return Step.STAY if missing in (Missing.UNKNOWN, Missing.FILLS_LAG) and is_settled else Step.WAIT
 
     async def _settle_new_leg(
         self, order: Order, action: Replace, request: Request, answer: Answer[OrderState], *, is_settled: bool
