@@ -189,9 +189,8 @@ async def test_a_changed_definition_rebuilds_itself_while_the_old_tables_serve(d
                 with connected(database) as third:
                     row = third.execute("select count(*) from read.fills").fetchone()
                     assert row is not None and before is not None and row[0] == before[0] + 5
-                reader.execute("commit; begin")
-
                 made_by = (await status_of(database, "fills")).definition_hash
+                reader.execute("commit; begin")
 
                 async def is_swapped() -> bool:
                     return (await status_of(database, "fills")).definition_hash != made_by
