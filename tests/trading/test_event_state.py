@@ -10,7 +10,14 @@ from hypothesis import given
 
 from foldbook.trading.book import ORDER_BOOK
 from foldbook.trading.commands import BookCommand
-from foldbook.trading.events import EVENT_TYPES, OrderCreated, OrderEvent, OrderUpdate
+from foldbook.trading.events import (
+    EVENT_TYPES,
+    OrderCancelRequested,
+    OrderCreated,
+    OrderEvent,
+    OrderReplaceRequested,
+    OrderUpdate,
+)
 from foldbook.trading.order import Order, outline_of, state_of
 from foldbook.trading.order_events import evolve_order
 from foldbook.trading.state import completed
@@ -61,7 +68,10 @@ def test_every_event_says_what_evolve_reaches(asked: list[BookCommand]) -> None:
         owed = {k: v for k, v in orders.items() if v.requests and not v.is_live and not v.has_ended}
         assert set(life.book.filled) <= set(owed)
         # Of what was asked elsewhere, after the book had forgotten the order, nobody here waits for the answer.
-        assert set(life.book.filled) >= {k for k, v in owed.items() if any(r.request_id for r in v.requests)}
+        ours = {
+            event.request_id for event in life.events if isinstance(event, OrderCancelRequested | OrderReplaceRequested)
+        }
+        assert set(life.book.filled) >= {k for k, v in owed.items() if any(r.request_id in ours for r in v.requests)}
         for order_id, remembered in life.book.filled.items():
             assert state_of(remembered) == state_of(orders[order_id])
             whole = completed(life.book, order_id, life.about(order_id)).filled[order_id]
