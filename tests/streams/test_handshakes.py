@@ -136,8 +136,10 @@ async def test_where_there_is_no_websocket_the_request_is_like_others(engine: En
 async def test_a_socket_that_is_not_accepted_in_time_is_closed_and_keeps_nobody_out(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    is_over = asyncio.Event()
+
     async def say_nothing(*_: object) -> None:
-        await asyncio.Event().wait()
+        await is_over.wait()
 
     monkeypatch.setattr(MarketStream, "__call__", say_nothing)
     held = [await asyncio.open_connection(*engine.address) for _ in range(CONNECTIONS_MAX)]
@@ -151,6 +153,7 @@ async def test_a_socket_that_is_not_accepted_in_time_is_closed_and_keeps_nobody_
         for reader, _ in held:
             assert await asyncio.wait_for(reader.read(), 20) == b""
     finally:
+        is_over.set()
         for _, writer in held:
             writer.close()
 
