@@ -19,6 +19,7 @@ from foldbook.config import Settings
 from foldbook.engine.domains import DOMAINS, Domain
 from foldbook.engine.server import create_server
 from foldbook.engine.wiring import projection_runner
+from foldbook.wire.connections import Connections
 from tests.conftest import Postgres
 
 USER, EXCHANGE, BROKER = "alice", "binance", "simulated"
@@ -37,6 +38,11 @@ class Engine:
     @property
     def address(self) -> tuple[str, int]:
         return (self.client.base_url.host, self.client.base_url.port or 80)
+
+    @property
+    def connections(self) -> Connections:
+        found: Connections = self.server.config.ws_protocol_class.args[0]  # type: ignore[union-attr]
+        return found
 
     async def open(self, account: str = ACCOUNT) -> dict[str, Any]:
         user, exchange, broker = account.split("/")

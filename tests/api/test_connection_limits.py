@@ -19,6 +19,7 @@ from foldbook.wire.requests import RequestRefused
 from tests.api.conftest import AT, Engine, order, serving
 from tests.api.test_connections import GET, answer, connected, post
 from tests.api.test_one_meaning import CHUNKED, OF_JSON, ORDERS, head
+from tests.waiting import until
 
 CONNECTIONS_MAX = 8
 
@@ -153,6 +154,7 @@ async def test_a_bulk_request_may_last_if_something_comes(database: str) -> None
                 writer.write(b"%x\r\n%b\r\n" % (len(text), text))
                 assert b"OrderCreated" in await asyncio.wait_for(reader.readuntil(b"}\n"), 30)
                 number += 1
+            assert b"request-timeout" in await everything(reader)
 
 
 def _line(account: str, order_id: str) -> bytes:
@@ -170,7 +172,7 @@ async def test_where_every_connection_has_a_request_to_answer_another_is_told_to
         for number in range(CONNECTIONS_MAX):
             _, writer = await stack.enter_async_context(connected(engine))
             writer.write(post(f"o-{number}"))
-        await asyncio.sleep(0.5)
+        await until(lambda: sum(not one.is_waiting for one in engine.connections._all) == CONNECTIONS_MAX)
         reader, _ = await stack.enter_async_context(connected(engine))
         status, headers, body = await answer(reader)
         assert (status, headers["retry-after"], json.loads(body)["type"]) == (

@@ -71,14 +71,13 @@ def exchange(command_s: float, pieces: Pieces, window_max: int = 100) -> tuple[l
         answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         coming: asyncio.Queue[bytes | None] = asyncio.Queue()
         statuses: list[int] = []
-        body = pieces(answers)
 
         async def receive() -> dict[str, Any]:
             piece = await coming.get()
             return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
 
         async def client() -> None:
-            async for piece in body:
+            async for piece in pieces(answers):
                 coming.put_nowait(piece)
             coming.put_nowait(None)
 

@@ -14,7 +14,6 @@ from websockets.server import ServerProtocol
 
 from foldbook.api.streams.market import MarketStream
 from foldbook.config import Settings
-from foldbook.wire.connections import Connections
 from foldbook.wire.requests import HEADERS_MAX, TARGET_BYTES_MAX
 from foldbook.wire.sockets import _HANDSHAKE, VERSION, SocketProtocol, is_handshake
 from tests.access.conftest import guarded_settings, guarding
@@ -159,14 +158,13 @@ async def test_a_socket_that_is_not_accepted_in_time_is_closed_and_keeps_nobody_
 
 
 async def test_a_client_that_takes_no_pongs_is_sent_none(engine: Engine) -> None:
-    connections: Connections = engine.server.config.ws_protocol_class.args[0]  # type: ignore[union-attr]
     reader, writer = await asyncio.open_connection(*engine.address, limit=1_000)
     try:
         writer.write(handshake())
         assert (await asyncio.wait_for(reader.readline(), 20)).startswith(b"HTTP/1.1 101 ")
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         ping = b"\x89\xfd" + bytes(4) + bytes(125)
-        (socket,) = (each for each in connections._all if isinstance(each, SocketProtocol))
+        (socket,) = (each for each in engine.connections._all if isinstance(each, SocketProtocol))
         for _ in range(200):
             writer.write(ping * 400)
             await writer.drain()

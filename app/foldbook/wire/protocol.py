@@ -231,7 +231,7 @@ class StrictProtocol(Connection, HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self._unanswered -= 1
         if self._is_body_due and not self._unanswered and self.due_from_s is None:
-            self.due_from_s = self.loop.time()
+            self.due_from_s = self.loop.time()  # Of the rest nobody keeps the time any more.
         if self._refusal is not None and not self._unanswered:
             self._send_refusal()
         else:

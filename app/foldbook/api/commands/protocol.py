@@ -28,7 +28,7 @@ from foldbook.wire.connections import Connections
 from foldbook.wire.protocol import StrictProtocol
 from foldbook.wire.requests import Headers
 
-_STREAMED = bulk.PATH.encode()
+_BULK = bulk.PATH.encode()
 
 
 class CommandProtocol(StrictProtocol):
@@ -47,11 +47,15 @@ class CommandProtocol(StrictProtocol):
     def refusal_of(self, error: FoldbookError) -> Reply:
         return self._calls.refuse("unknown", "unknown", problem_of(error))
 
+    @property
+    def _is_bulk(self) -> bool:
+        return self.url.rstrip(b"/") == _BULK
+
     def accept(self, headers: Headers) -> None:
         exchange = self._incoming = self._begin_exchange(headers)
         if exchange is None:
             super().accept(headers)
-            if self.url.rstrip(b"/") == _STREAMED:
+            if self._is_bulk:
                 self.due_from_s = None  # It has a deadline of its own, for each command.
         else:
             self.cycle = exchange
@@ -60,7 +64,7 @@ class CommandProtocol(StrictProtocol):
         if self._incoming is not None:
             self._incoming.body += body
         else:
-            if self.url.rstrip(b"/") == _STREAMED and not self.cycle.response_complete:
+            if self._is_bulk and not self.cycle.response_complete:
                 self.heard_at_s = self.loop.time()
             super().take(body)
 
